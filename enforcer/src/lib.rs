@@ -1,0 +1,1 @@
+//! The gate: mutual TLS in and out, identity, decide, record, forward or refuse.

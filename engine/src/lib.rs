@@ -1,0 +1,28 @@
+//! The law: vocabulary, bundle, compiler, `decide`. Synchronous; no sockets, no clock, no threads of its own.
+
+pub mod authorizer;
+pub mod bundle;
+pub mod chain;
+pub mod decision;
+pub mod diagnostic;
+pub mod digest;
+pub mod id;
+pub mod model;
+pub mod path;
+pub mod record;
+pub mod request;
+pub mod svid;
+pub mod template;
+pub mod time;
+pub mod yaml;
+
+pub use authorizer::{AllowedEdge, Authorizer, Compiled, Language, Policy};
+pub use bundle::{Bundle, Revision, SourceFile};
+pub use decision::{Decision, Effect, PolicyRef, Reason};
+pub use diagnostic::{Diagnostic, Location, Severity};
+pub use digest::Digest;
+pub use id::{SpiffeId, TrustDomain};
+pub use record::{Event, Record};
+pub use request::{Malformed, Request};
+pub use svid::Svid;
+pub use time::Timestamp;

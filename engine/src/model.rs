@@ -1,0 +1,379 @@
+//! The nouns of a policy repo: who exists, what they offer, what is granted, what must hold.
+//!
+//! These are the resources after reading and resolving; every name in them refers to something that exists.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+
+use crate::decision::Effect;
+use crate::diagnostic::Location;
+use crate::id::{IdPattern, SpiffeId};
+use crate::request::{AttributeValue, Method};
+use crate::template::PathTemplate;
+use crate::time::{Date, Timestamp};
+
+/// A member of the inventory: who it is, what it offers, what it touches.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// Its name, unique among services and groups.
+    pub name: Box<str>,
+    /// The exact SPIFFE IDs of its workloads.
+    pub identities: Vec<SpiffeId>,
+    /// Patterns over SPIFFE IDs that are also its workloads.
+    pub patterns: Vec<IdPattern>,
+    /// Who answers for it.
+    pub owner: Option<String>,
+    /// The zone it lives in; a free word.
+    pub zone: Option<String>,
+    /// The classes of data it touches.
+    pub data: BTreeSet<String>,
+    /// Free labels.
+    pub labels: BTreeMap<String, String>,
+    /// What it offers.
+    pub operations: Vec<Operation>,
+    /// What policies may read of requests to it, besides principal, action and resource.
+    pub visible: Visible,
+    /// Groups it belongs to, directly or through groups, by name.
+    pub groups: BTreeSet<Box<str>>,
+    /// Where it is declared.
+    pub at: Location,
+}
+
+/// The attributes that policies may read of requests to one service (INV-7), with their types.
+#[derive(Clone, Debug, Default)]
+pub struct Visible {
+    /// Headers by lower-case name.
+    pub headers: BTreeMap<Box<str>, AttributeType>,
+    /// Query parameters.
+    pub query: BTreeMap<Box<str>, AttributeType>,
+    /// Claims besides `iss`, `sub`, `aud` and `scope`.
+    pub claims: BTreeMap<Box<str>, AttributeType>,
+}
+
+/// The type of a header, query parameter or claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AttributeType {
+    /// One text.
+    Text,
+    /// A whole number.
+    Integer,
+    /// `true` or `false`.
+    Boolean,
+    /// Several texts. A header is split at its commas.
+    List,
+}
+
+impl AttributeType {
+    /// The word used in the inventory.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Text => "string",
+            Self::Integer => "integer",
+            Self::Boolean => "boolean",
+            Self::List => "list",
+        }
+    }
+
+    /// The value as one of this type: texts from the network become what the inventory says they are.
+    ///
+    /// # Errors
+    /// What is wrong, as the end of a sentence that begins with the attribute's name.
+    pub fn coerce(self, value: &AttributeValue) -> Result<AttributeValue, &'static str> {
+        use AttributeValue as V;
+        match (self, value) {
+            (Self::Text, V::Text(_)) | (Self::Integer, V::Integer(_)) | (Self::Boolean, V::Boolean(_)) => Ok(value.clone()),
+            (Self::Integer, V::Text(text)) => text.parse().map(V::Integer).map_err(|_| "is not a whole number"),
+            (Self::Boolean, V::Text(text)) => text.parse().map(V::Boolean).map_err(|_| "is neither `true` nor `false`"),
+            (Self::List, V::Text(text)) => Ok(V::List(split_list(text).collect())),
+            (Self::List, V::List(list)) => Ok(V::List(list.iter().flat_map(|text| split_list(text)).collect())),
+            (_, V::List(_)) => Err("is given more than once, and its type is not `list`"),
+            _ => Err("is not of the type that the inventory gives it"),
+        }
+    }
+}
+
+fn split_list(text: &str) -> impl Iterator<Item = Box<str>> {
+    text.split(',').map(|part| part.trim_matches([' ', '\t'])).filter(|part| !part.is_empty()).map(Into::into)
+}
+
+/// What a service offers.
+#[derive(Clone, Debug)]
+pub struct Operation {
+    /// Its id, unique in its service.
+    pub id: Box<str>,
+    /// What reaches it.
+    pub endpoint: Endpoint,
+    /// Classes of data it touches besides its service's.
+    pub data: BTreeSet<String>,
+    /// Where it is declared.
+    pub at: Location,
+}
+
+/// What reaches an operation.
+#[derive(Clone, Debug)]
+pub enum Endpoint {
+    /// Methods on a path. A gRPC method is a POST on `/package.Service/Method`.
+    Http {
+        /// The methods, in the order written.
+        methods: Vec<Method>,
+        /// The path template.
+        path: PathTemplate,
+    },
+    /// A TCP port.
+    Connect {
+        /// The port.
+        port: u16,
+    },
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Http { methods, path } => {
+                let methods: Vec<_> = methods.iter().map(Method::as_str).collect();
+                write!(f, "{} {path}", methods.join("|"))
+            }
+            Self::Connect { port } => write!(f, "port {port}"),
+        }
+    }
+}
+
+/// A named set of services and groups.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// Its name, unique among services and groups.
+    pub name: Box<str>,
+    /// Names of its direct members.
+    pub members: Vec<Box<str>>,
+    /// Where it is declared.
+    pub at: Location,
+}
+
+/// One declared grant or prohibition.
+#[derive(Clone, Debug)]
+pub struct Permission {
+    /// Its name, unique among policies.
+    pub name: Box<str>,
+    /// Grant or prohibition.
+    pub effect: Effect,
+    /// Who.
+    pub from: Vec<Caller>,
+    /// Names of services and groups.
+    pub to: Vec<Box<str>>,
+    /// Which operations of them.
+    pub operations: Operations,
+    /// Only these methods, where given.
+    pub methods: Option<Vec<Method>>,
+    /// Under which conditions.
+    pub when: Condition,
+    /// Limits for the enforcer.
+    pub limit: Option<Limit>,
+    /// Why it exists and who answers for it.
+    pub governance: Governance,
+    /// Where it is declared.
+    pub at: Location,
+}
+
+/// Who a permission is for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Caller {
+    /// All identities of a service.
+    Service(Box<str>),
+    /// All identities of the services of a group.
+    Group(Box<str>),
+    /// One identity.
+    Identity(SpiffeId),
+    /// The identities a pattern covers.
+    Pattern(IdPattern),
+    /// Every identity of the inventory.
+    AnyAuthenticated,
+}
+
+/// Which operations a permission covers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operations {
+    /// These, by id.
+    Listed(Vec<Box<str>>),
+    /// `'*'`: every declared one.
+    Declared,
+    /// `any-path`: declared and undeclared.
+    AnyPath,
+}
+
+/// What must hold of the context. All parts must; an empty condition always does.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Condition {
+    /// A verified user token with these facts.
+    pub jwt: Option<JwtCondition>,
+    /// The peer's address lies in one of these networks; empty: anywhere.
+    pub source: Vec<IpNet>,
+    /// The time of day lies in one of these windows (UTC); empty: any.
+    pub time: Vec<TimeWindow>,
+    /// Not before this time.
+    pub not_before: Option<Timestamp>,
+    /// Before this time.
+    pub expires: Option<Timestamp>,
+    /// Each of these headers has one of these values.
+    pub headers: BTreeMap<Box<str>, Vec<AttributeValue>>,
+    /// Each of these query parameters has one of these values.
+    pub query: BTreeMap<Box<str>, Vec<AttributeValue>>,
+}
+
+/// What must hold of the user token.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct JwtCondition {
+    /// One of these issuers; empty: any that the enforcer trusts.
+    pub issuer: Vec<Box<str>>,
+    /// One of these audiences; empty: any that the enforcer accepts.
+    pub audience: Vec<Box<str>>,
+    /// All of these scopes.
+    pub scopes: Vec<Box<str>>,
+    /// At least one of these scopes, where not empty.
+    pub scopes_any: Vec<Box<str>>,
+    /// Each of these claims has (or, being a list, contains) one of these values.
+    pub claims: BTreeMap<Box<str>, Vec<AttributeValue>>,
+}
+
+/// A part of the day in UTC, `[from, to)`; it may run over midnight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeWindow {
+    /// Milliseconds from midnight.
+    pub from_ms: i64,
+    /// Milliseconds from midnight.
+    pub to_ms: i64,
+}
+
+impl Condition {
+    /// Whether nothing is asked.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether the address lies in one of the networks asked for.
+    #[must_use]
+    pub fn covers_source(&self, ip: Option<IpAddr>) -> bool {
+        self.source.is_empty() || ip.is_some_and(|ip| self.source.iter().any(|net| net.contains(&ip)))
+    }
+}
+
+/// Limits of a permission, carried for the enforcer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// Requests per period.
+    pub rate: Option<Rate>,
+    /// Requests at once above the rate.
+    pub burst: Option<u32>,
+    /// Requests in flight.
+    pub concurrency: Option<u32>,
+}
+
+/// So many requests in so many milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// Requests.
+    pub requests: u32,
+    /// Milliseconds.
+    pub period_ms: u64,
+}
+
+/// Why a permission exists and who answers for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Governance {
+    /// The business reason.
+    pub justification: Option<String>,
+    /// Who answers for it.
+    pub owner: Option<String>,
+    /// Who agreed.
+    pub approved_by: Vec<String>,
+    /// Where that was discussed.
+    pub ticket: Option<String>,
+    /// The day by which it must be looked at again.
+    pub review_by: Option<Date>,
+}
+
+/// A statement that must hold for every request.
+#[derive(Clone, Debug)]
+pub struct Invariant {
+    /// Its name.
+    pub name: Box<str>,
+    /// What it says.
+    pub claim: Claim,
+    /// The controls it bears on, such as `pci-1.4.4`.
+    pub controls: Vec<String>,
+    /// Where it is declared.
+    pub at: Location,
+}
+
+/// What an invariant says.
+#[derive(Clone, Debug)]
+pub enum Claim {
+    /// No request from these to those operations is ever allowed, on no condition.
+    NeverCalls {
+        /// Callers.
+        from: Selector,
+        /// Called.
+        to: Selector,
+    },
+    /// No chain of allowed calls leads from these to those, unless it passes through one of the services excepted.
+    NeverReaches {
+        /// Callers.
+        from: Selector,
+        /// Reached.
+        to: Selector,
+        /// Names of services that may stand between, or be the end.
+        except_through: Vec<Box<str>>,
+    },
+    /// Every request from these to those declared operations is allowed, on no condition.
+    AlwaysCalls {
+        /// Callers.
+        from: Selector,
+        /// Called.
+        to: Selector,
+    },
+}
+
+/// Names a set of services (and, by data class or id, of operations). All given parts must hold.
+#[derive(Clone, Debug, Default)]
+pub struct Selector {
+    /// Any of these services or members of these groups.
+    pub services: Vec<Box<str>>,
+    /// In any of these zones.
+    pub zones: Vec<Box<str>>,
+    /// Touching any of these classes of data.
+    pub data: Vec<Box<str>>,
+    /// Any of these operations (ids).
+    pub operations: Vec<Box<str>>,
+}
+
+/// Test cases of a repo.
+#[derive(Clone, Debug)]
+pub struct TestSuite {
+    /// Its name.
+    pub name: Box<str>,
+    /// Its cases.
+    pub cases: Vec<TestCase>,
+    /// Where it is declared.
+    pub at: Location,
+}
+
+/// One expectation.
+#[derive(Clone, Debug)]
+pub struct TestCase {
+    /// The question.
+    pub request: crate::request::Request,
+    /// In words: `invoices → GET items/v1/items/42`.
+    pub title: String,
+    /// The effect expected.
+    pub expect: Effect,
+    /// The reason expected, if one is.
+    pub because: Option<crate::decision::Reason>,
+    /// The determining policies expected, if any are.
+    pub policies: Option<Vec<Box<str>>>,
+    /// Where it is written.
+    pub at: Location,
+}
