@@ -12,7 +12,7 @@ use crate::decision::Effect;
 use crate::diagnostic::{Diagnostic, Location};
 
 /// All Rego modules of a bundle, compiled together.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct RegoModules {
     rules: Vec<RegoRule>,
 }
