@@ -6,7 +6,7 @@ use crate::bundle::declare::Named;
 use crate::bundle::resolve::Names;
 use crate::decision::{Effect, Reason};
 use crate::diagnostic::{Diagnostic, Location};
-use crate::model::{Permission, Service, TestCase, TestSuite};
+use crate::model::{Operations, Permission, Service, TestCase, TestSuite};
 use crate::request::{AttributeValue, Attributes, Claims, Context, Method, Request, Target, Token, parse_query, parse_target};
 use crate::time::Timestamp;
 use crate::yaml::{Fields, Node, Value};
@@ -141,10 +141,11 @@ impl DeclaredCase {
         let callee =
             names.service(service).ok_or_else(|| names.unknown_service(&Named { text: service.into(), at: self.call.at.clone() }))?;
         let principal = names.principal(&self.caller)?;
-        if self.time.is_none() && reads_time(permissions, callee) {
+        let clocked = if self.time.is_none() { reads_time(names, permissions, callee, &target) } else { None };
+        if let Some(permission) = clocked {
             return Err(Diagnostic::error(
                 "time-needed",
-                format!("a permission for `{service}` depends on the time, and this case gives none"),
+                format!("permission `{}` depends on the time, and this case gives none", permission.name),
             )
             .at(self.at.clone())
             .help("add `time: 2026-11-22T10:00:00Z`"));
@@ -163,11 +164,19 @@ impl DeclaredCase {
     }
 }
 
-fn reads_time(permissions: &[Permission], callee: &Service) -> bool {
+/// The permission that speaks about this target and depends on the time, if there is one.
+fn reads_time<'p>(names: &Names<'_>, permissions: &'p [Permission], callee: &Service, target: &Target) -> Option<&'p Permission> {
+    let routed = names.inventory.index(&callee.name).and_then(|service| names.inventory.route(service, target));
+    let operation = routed.and_then(|index| callee.operations.get(index));
+    let covers = |operations: &Operations| match (operations, operation) {
+        (Operations::Listed(ids), Some(operation)) => ids.contains(&operation.id),
+        (Operations::Declared, Some(_)) | (Operations::AnyPath, _) => true,
+        (Operations::Listed(_) | Operations::Declared, None) => false,
+    };
     permissions
         .iter()
-        .filter(|p| p.to.iter().any(|to| *to == callee.name || callee.groups.contains(to)))
-        .any(|p| !p.when.time.is_empty() || p.when.not_before.is_some() || p.when.expires.is_some())
+        .filter(|p| p.to.iter().any(|to| *to == callee.name || callee.groups.contains(to)) && covers(&p.operations))
+        .find(|p| !p.when.time.is_empty() || p.when.not_before.is_some() || p.when.expires.is_some())
 }
 
 impl DeclaredToken {
