@@ -1,16 +1,15 @@
-//! From files to programs.
+//! From files to checked modules, ready to be evaluated.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use regorus::languages::rego::compiler::Compiler;
-use regorus::{CompiledPolicy, Engine};
+use regorus::Engine;
 
 use super::ast::Module;
 use super::check::{Graph, Unit, check, services};
-use super::evaluate::Evaluator;
+use super::evaluate::Evaluators;
 use super::limits::FILES_MAX;
-use super::{RegoModules, RegoRule, metadata, place, scan};
+use super::{RegoModules, RegoRule, document, metadata, place, scan};
 use crate::decision::Effect;
 use crate::diagnostic::{Diagnostic, Location};
 
@@ -50,16 +49,13 @@ fn attempt(files: &[(&str, &str)], out: &mut Vec<Diagnostic>) -> Option<RegoModu
     if !out.is_empty() {
         return None;
     }
-    let Some(first) = rules.first() else {
-        return Some(RegoModules { rules, entries: Vec::new(), programs: Vec::new() });
-    };
-    match engine.compile_with_entrypoint(&document(&first.id).into()) {
-        Ok(policy) => programs(&policy, rules, files, out),
-        Err(error) => {
-            out.push(explain(&error.to_string(), files, None));
-            None
-        }
+    if let Some(first) = rules.first()
+        && let Err(error) = engine.compile_with_entrypoint(&document(&first.id).into())
+    {
+        out.push(explain(&error.to_string(), files, None));
+        return None;
     }
+    Some(RegoModules { rules, evaluators: Evaluators::new(engine) })
 }
 
 /// Parses every file; the units stand in the order of the engine's modules.
@@ -106,39 +102,6 @@ fn rules(units: &[Unit<'_>], graph: &Graph, out: &mut Vec<Diagnostic>) -> Vec<Re
     }
     rules.sort_by(|a, b| a.id.cmp(&b.id));
     rules
-}
-
-/// Compiles one program for each package: a program is bounded, and an evaluator keeps a register for each of its rules.
-fn programs(policy: &CompiledPolicy, rules: Vec<RegoRule>, files: &[(&str, &str)], out: &mut Vec<Diagnostic>) -> Option<RegoModules> {
-    let mut packages: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-    for rule in &rules {
-        packages.entry(package_of(&rule.id)).or_default().push(document(&rule.id));
-    }
-    let mut programs = Vec::new();
-    let mut numbers = BTreeMap::new();
-    for (package, documents) in packages {
-        let names: Vec<&str> = documents.iter().map(String::as_str).collect();
-        match Compiler::compile_from_policy(policy, &names) {
-            Ok(program) => {
-                numbers.insert(package, programs.len());
-                programs.push(Evaluator::new(program));
-            }
-            Err(error) => out.push(explain(&error.to_string(), files, None)),
-        }
-    }
-    let entries = rules
-        .iter()
-        .map(|rule| Some((*numbers.get(package_of(&rule.id))?, document(&rule.id).into_boxed_str())))
-        .collect::<Option<Vec<_>>>()?;
-    Some(RegoModules { rules, entries, programs })
-}
-
-fn package_of(id: &str) -> &str {
-    id.rsplit_once('.').map_or(id, |(package, _)| package)
-}
-
-fn document(id: &str) -> String {
-    format!("data.{id}")
 }
 
 /// Turns a message of the parser or compiler (`--> file:line:column`, an excerpt, `error: what`) into a diagnostic.

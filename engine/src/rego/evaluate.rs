@@ -1,66 +1,68 @@
-//! Running a program: a fresh or idle evaluator, the input, the budget, the answer.
+//! Evaluating a rule: an idle evaluator, the input, the budget, the answer.
+//!
+//! The evaluator is regorus' interpreter, not its virtual machine: the machine takes a failing built-in, and two definitions
+//! that disagree, for "not satisfied", and a prohibition that fails must not pass for one that does not apply (INV-4).
+//!
+//! The budget is counted in steps. The interpreter offers a limit of time that is looked at every so many steps; with a limit
+//! of no time at all, looked at after as many steps as the budget has, it is a limit of steps, the same on every machine.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
-use regorus::Value;
-use regorus::rvm::program::Program;
-use regorus::rvm::vm::{RegoVM, VmError};
+use regorus::utils::limits::ExecutionTimerConfig;
+use regorus::{Engine, LimitError, Value};
 
 use super::RegoError;
-use super::limits::{INSTRUCTIONS_MAX, POOL_MAX, REASON_CHARS_MAX};
+use super::limits::{POOL_MAX, REASON_CHARS_MAX, STEPS_MAX};
 
-/// A program and its idle evaluators. The lock is held to take or return one, never while one runs.
-pub(super) struct Evaluator {
-    program: Arc<Program>,
-    idle: Mutex<Vec<RegoVM>>,
+/// The compiled modules and idle copies of them. The lock is held to take or return one, never while one works.
+pub(super) struct Evaluators {
+    prepared: Engine,
+    idle: Mutex<Vec<Engine>>,
 }
 
-impl Evaluator {
-    pub(super) fn new(program: Arc<Program>) -> Self {
-        Self { program, idle: Mutex::default() }
+impl Evaluators {
+    /// Takes an engine that has been prepared, so that its copies need not be.
+    pub(super) fn new(mut prepared: Engine) -> Self {
+        prepared.set_strict_builtin_errors(true);
+        prepared.set_execution_timer_config(ExecutionTimerConfig { limit: Duration::ZERO, check_interval: STEPS_MAX });
+        Self { prepared, idle: Mutex::default() }
     }
 
-    /// The value of an entry point for this input.
-    pub(super) fn run(&self, rule: &str, entry: &str, input: &Value) -> Result<Value, RegoError> {
+    /// The value of a document (`data.portreeve.items.allow`) for this input.
+    pub(super) fn run(&self, rule: &str, document: &str, input: &Value) -> Result<Value, RegoError> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut vm = idle.unwrap_or_else(|| self.fresh());
-        vm.set_input(input.clone());
+        let mut engine = idle.unwrap_or_else(|| self.prepared.clone());
+        engine.set_input(input.clone());
         // Some built-ins panic on arguments they did not foresee. That is an error of this evaluation like any other; the
         // evaluator may be in any state then, so it is dropped.
-        let outcome = catch_unwind(AssertUnwindSafe(|| vm.execute_entry_point_by_name(entry)));
-        match outcome {
+        match catch_unwind(AssertUnwindSafe(|| engine.eval_rule(document.to_owned()))) {
             Ok(Ok(value)) => {
-                self.give_back(vm);
+                self.give_back(engine);
                 Ok(value)
             }
-            Ok(Err(error)) => Err(self.explain(rule, &error, vm.get_pc())),
+            Ok(Err(error)) => Err(match error.downcast_ref::<LimitError>() {
+                Some(LimitError::TimeLimitExceeded { .. }) => RegoError::Budget { rule: rule.into() },
+                _ => RegoError::Failed { rule: rule.into(), why: reason(&error.to_string()).into() },
+            }),
             Err(_) => Err(RegoError::Failed { rule: rule.into(), why: "a built-in function failed".into() }),
         }
     }
 
-    fn fresh(&self) -> RegoVM {
-        let mut vm = RegoVM::new();
-        vm.set_strict_builtin_errors(true);
-        vm.set_max_instructions(INSTRUCTIONS_MAX);
-        // A program of its own for each evaluator: counting references to a shared one would make threads wait for each other.
-        vm.load_program(Arc::new(Program::clone(&self.program)));
-        vm
-    }
-
-    fn give_back(&self, mut vm: RegoVM) {
-        vm.set_input(Value::Undefined);
+    fn give_back(&self, mut engine: Engine) {
+        engine.set_input(Value::Undefined);
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < POOL_MAX {
-            idle.push(vm);
+            idle.push(engine);
         }
     }
 }
 
-impl fmt::Debug for Evaluator {
+impl fmt::Debug for Evaluators {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Evaluator").field("instructions", &self.program.instructions.len()).finish_non_exhaustive()
+        f.debug_struct("Evaluators").finish_non_exhaustive()
     }
 }
 
@@ -80,32 +82,14 @@ pub(super) fn satisfied(rule: &str, value: Value) -> Result<bool, RegoError> {
     Err(RegoError::Type { rule: rule.into(), found })
 }
 
-impl Evaluator {
-    fn explain(&self, rule: &str, error: &VmError, at: usize) -> RegoError {
-        let why = match error {
-            VmError::InstructionLimitExceeded { .. } => return RegoError::Budget { rule: rule.into() },
-            VmError::ArithmeticError { message, .. } => one_line(message),
-            VmError::NumericOverflow { .. } => "a number is too large".to_owned(),
-            VmError::RegexSizeLimitExceeded { .. } => "a regular expression is too large".to_owned(),
-            VmError::ModuloOnFloat { .. } => "a remainder needs whole numbers".to_owned(),
-            VmError::InvalidAddition { .. }
-            | VmError::InvalidSubtraction { .. }
-            | VmError::InvalidMultiplication { .. }
-            | VmError::InvalidDivision { .. }
-            | VmError::InvalidModulo { .. } => "an operator has operands of the wrong type".to_owned(),
-            VmError::RuleDataConflict { .. } => "definitions give different values".to_owned(),
-            _ => "the evaluator stopped".to_owned(),
-        };
-        let place = self.program.instruction_spans.get(at).and_then(Option::as_ref).and_then(|span| {
-            let source = self.program.sources.get(span.source_index)?;
-            Some(format!(" ({}:{})", source.name, span.line))
-        });
-        RegoError::Failed { rule: rule.into(), why: format!("{why}{}", place.unwrap_or_default()).into() }
-    }
-}
-
-/// A built-in's message: the last line has the words, the lines before it an excerpt of nothing.
-fn one_line(message: &str) -> String {
+/// The interpreter's words (`--> file:line:column`, an excerpt, `error: what`) as `what (file:line)`, on one line and not
+/// endless, because they go into the record.
+fn reason(message: &str) -> String {
     let words = message.rsplit_once("error: ").map_or(message, |(_, words)| words);
-    words.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(REASON_CHARS_MAX).collect()
+    let words: String = words.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(REASON_CHARS_MAX).collect();
+    let place = message.split_once("--> ").and_then(|(_, rest)| rest.lines().next()?.rsplit_once(':')).map(|(place, _)| place);
+    match place {
+        Some(place) => format!("{words} ({place})"),
+        None => words,
+    }
 }

@@ -1,8 +1,10 @@
 //! The bounds of Rego, each with its reason. Nothing here depends on the machine.
 
-/// Instructions one evaluation of one rule may take. A rule that scans a thousand entries takes some ten thousand; a hundred
-/// thousand take a few milliseconds, the longest a request may be held up by one rule.
-pub(super) const INSTRUCTIONS_MAX: usize = 100_000;
+use std::num::NonZeroU32;
+
+/// Steps one evaluation of one rule may take. A rule that scans a thousand entries takes some ten thousand; a hundred
+/// thousand take some ten milliseconds, the longest a request may be held up by one rule.
+pub(super) const STEPS_MAX: NonZeroU32 = NonZeroU32::new(100_000).unwrap();
 
 /// Bytes of one file. The evaluator refuses more, without naming a place.
 pub(super) const FILE_BYTES_MAX: usize = 1 << 20;
@@ -37,7 +39,7 @@ pub(super) const SHIFT_MAX: i64 = 512;
 /// Width or precision in a `sprintf` format.
 pub(super) const WIDTH_MAX: u32 = 64;
 
-/// Idle evaluators kept per package: as many as the threads that evaluate at once on a large machine.
+/// Idle evaluators kept: as many as the threads that evaluate at once on a large machine.
 pub(super) const POOL_MAX: usize = 32;
 
 /// Characters of an evaluator's message that go into a record.

@@ -29,9 +29,7 @@ pub(crate) use input::{InputFacts, input};
 pub(crate) struct RegoModules {
     /// By id.
     rules: Vec<RegoRule>,
-    /// For each rule, the number of its program and its entry point there.
-    entries: Vec<(usize, Box<str>)>,
-    programs: Vec<evaluate::Evaluator>,
+    evaluators: evaluate::Evaluators,
 }
 
 /// One `allow` or `deny` of one package.
@@ -52,8 +50,8 @@ pub(crate) struct RegoRule {
 /// Why a rule has no answer. Each denies (INV-4).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum RegoError {
-    /// The evaluation took more instructions than it may.
-    #[error("`{rule}` took more than {} instructions", limits::INSTRUCTIONS_MAX)]
+    /// The evaluation took more steps than it may.
+    #[error("`{rule}` took more than {} steps", limits::STEPS_MAX)]
     Budget {
         /// The rule's id.
         rule: Box<str>,
@@ -98,12 +96,14 @@ impl RegoModules {
     /// # Errors
     /// [`RegoError`]; the caller denies.
     pub(crate) fn evaluate(&self, rule: usize, input: &regorus::Value) -> Result<bool, RegoError> {
-        let (Some(rule), Some((program, entry))) = (self.rules.get(rule), self.entries.get(rule)) else {
-            return Err(RegoError::NoSuchRule);
-        };
-        let program = self.programs.get(*program).ok_or(RegoError::NoSuchRule)?;
-        evaluate::satisfied(&rule.id, program.run(&rule.id, entry, input)?)
+        let rule = self.rules.get(rule).ok_or(RegoError::NoSuchRule)?;
+        evaluate::satisfied(&rule.id, self.evaluators.run(&rule.id, &document(&rule.id), input)?)
     }
+}
+
+/// How a rule is asked for: `data.portreeve.items.allow`.
+fn document(id: &str) -> String {
+    format!("data.{id}")
 }
 
 /// The place of these bytes of a text.
