@@ -83,7 +83,11 @@ impl VerifiedPeer {
 ///
 /// # Errors
 /// Why the peer is refused.
-pub async fn accept<S>(identity: &Identity, stream: S, limit: Duration) -> Result<(tokio_rustls::server::TlsStream<S>, VerifiedPeer), Refusal>
+pub async fn accept<S>(
+    identity: &Identity,
+    stream: S,
+    limit: Duration,
+) -> Result<(tokio_rustls::server::TlsStream<S>, VerifiedPeer), Refusal>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {

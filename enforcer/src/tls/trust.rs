@@ -230,9 +230,11 @@ fn refusal_of_webpki(error: &webpki::Error) -> Refusal {
         | E::SignatureAlgorithmMismatch
         | E::UnsupportedSignatureAlgorithmContext(_)
         | E::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => Refusal::BadSignature,
-        E::RequiredEkuNotFoundContext(_) | E::EmptyEkuExtension | E::CaUsedAsEndEntity | E::EndEntityUsedAsCa | E::PathLenConstraintViolated => {
-            Refusal::InvalidUsage
-        }
+        E::RequiredEkuNotFoundContext(_)
+        | E::EmptyEkuExtension
+        | E::CaUsedAsEndEntity
+        | E::EndEntityUsedAsCa
+        | E::PathLenConstraintViolated => Refusal::InvalidUsage,
         E::NameConstraintViolation
         | E::MalformedNameConstraint
         | E::InvalidNetworkMaskConstraint
