@@ -2,11 +2,18 @@
 
 pub mod assessment;
 mod chains;
+pub mod checks;
+mod ends;
+mod examined;
+mod fold;
+mod granted;
 pub mod heads;
 pub mod intake;
 mod intervals;
+pub mod ledger;
 pub mod limits;
 pub mod reader;
+pub mod replay;
 pub mod source;
 pub mod verify;
 

@@ -53,3 +53,5 @@ pub const SENSITIVE_DATA: [&str; 2] = ["pan", "chd"];
 pub const UNTRUSTED_ZONES: [&str; 1] = ["edge"];
 /// Zones of systems before production, until a scope file says otherwise.
 pub const PREPRODUCTION_ZONES: [&str; 4] = ["preprod", "staging", "test", "dev"];
+/// One hour, the grain of the ledger.
+pub const HOUR_MS: i64 = 3_600_000;
