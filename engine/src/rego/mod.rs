@@ -25,7 +25,7 @@ use crate::diagnostic::{Diagnostic, Location};
 pub(crate) use input::{InputFacts, input};
 
 /// All Rego modules of a bundle, compiled together.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct RegoModules {
     /// By id.
     rules: Vec<RegoRule>,
