@@ -41,10 +41,7 @@ fn build(bundle: &Bundle, problems: &mut Vec<Diagnostic>) -> Option<Authorizer> 
         declare::file(path, text, &mut declared, problems);
     }
     let Resolved { inventory, permissions, invariants, suites } = resolve(declared, problems);
-    let rego = RegoModules::compile(&sources.rego).unwrap_or_else(|found| {
-        problems.extend(found);
-        RegoModules::default()
-    });
+    let rego = RegoModules::compile(&sources.rego).map_err(|found| problems.extend(found)).ok()?;
     // Cedar policies are validated against the inventory; a broken inventory would only raise complaints that mean nothing.
     if problems.iter().any(Diagnostic::is_error) {
         return None;

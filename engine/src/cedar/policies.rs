@@ -11,8 +11,8 @@ use crate::inventory::Inventory;
 use crate::request::{METHODS, Method};
 use crate::table::{CONNECT, CallerAtom, MethodMask, Methods, Scope, TargetAtom};
 use cedar_policy::{
-    ActionConstraint, Authorizer as CedarAuthorizer, Decision as CedarDecision, Effect as CedarEffect, EntityUid, Policy, PolicyId,
-    PolicySet, PrincipalConstraint, ResourceConstraint, Schema, ValidationMode, Validator,
+    ActionConstraint, AuthorizationError, Authorizer as CedarAuthorizer, Decision as CedarDecision, Effect as CedarEffect, EntityUid,
+    Policy, PolicyId, PolicySet, PrincipalConstraint, ResourceConstraint, Schema, ValidationMode, Validator,
 };
 
 /// One policy of a `.cedar` file.
@@ -33,11 +33,18 @@ impl CedarPolicy {
     /// Cedar's reason why it could not be evaluated.
     pub(crate) fn satisfied(&self, question: &Question<'_>) -> Result<bool, String> {
         let response = CedarAuthorizer::new().is_authorized(&question.request, &self.alone, &question.entities);
-        if let Some(error) = response.diagnostics().errors().next() {
-            return Err(error.to_string());
+        if let Some(AuthorizationError::PolicyEvaluationError(error)) = response.diagnostics().errors().next() {
+            return Err(error.inner().to_string());
         }
         // Alone in its set, a satisfied permit allows, and a satisfied forbid is the reason of the denial.
         Ok(response.decision() == CedarDecision::Allow || response.diagnostics().reason().next().is_some())
+    }
+}
+
+impl CedarPolicy {
+    /// The policy itself, by its `@id`.
+    pub(crate) fn policies(&self) -> impl Iterator<Item = &Policy> {
+        self.alone.policies()
     }
 }
 
