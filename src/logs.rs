@@ -63,9 +63,9 @@ impl Progress {
         Self(bar)
     }
 
-    /// So many bytes more were read.
-    pub(crate) fn add(&self, bytes: u64) {
-        self.0.inc(bytes);
+    /// So many bytes were read in all.
+    pub(crate) fn at(&self, bytes: u64) {
+        self.0.set_position(bytes);
     }
 }
 

@@ -13,7 +13,7 @@ pub(crate) fn run(args: &VerifyArgs) -> Outcome {
     let heads = heads(args)?;
     let logs = logs::sources(&args.logs)?;
     let progress = Progress::over(&logs);
-    let found = portreeve_auditor::verify::verify(&logs, &heads, &mut |bytes| progress.add(bytes)).map_err(Failure::new)?;
+    let found = portreeve_auditor::verify::verify(&logs, &heads, &mut |bytes| progress.at(bytes)).map_err(Failure::new)?;
     drop(progress);
     match args.format {
         DocumentFormat::Human => output::tell(&found.render()),
