@@ -141,11 +141,10 @@ impl DeclaredCase {
         let callee =
             names.service(service).ok_or_else(|| names.unknown_service(&Named { text: service.into(), at: self.call.at.clone() }))?;
         let principal = names.principal(&self.caller)?;
-        let clocked = if self.time.is_none() { reads_time(names, permissions, callee, &target) } else { None };
-        if let Some(permission) = clocked {
+        if self.time.is_none() && reads_time(names, permissions, callee, &target) {
             return Err(Diagnostic::error(
                 "time-needed",
-                format!("permission `{}` depends on the time, and this case gives none", permission.name),
+                format!("a permission for this operation of `{service}` depends on the time, and the case gives none"),
             )
             .at(self.at.clone())
             .help("add `time: 2026-11-22T10:00:00Z`"));
@@ -164,19 +163,19 @@ impl DeclaredCase {
     }
 }
 
-/// The permission that speaks about this target and depends on the time, if there is one.
-fn reads_time<'p>(names: &Names<'_>, permissions: &'p [Permission], callee: &Service, target: &Target) -> Option<&'p Permission> {
-    let routed = names.inventory.index(&callee.name).and_then(|service| names.inventory.route(service, target));
-    let operation = routed.and_then(|index| callee.operations.get(index));
-    let covers = |operations: &Operations| match (operations, operation) {
+/// Whether the time can matter to this call: some permission for the operation depends on it.
+fn reads_time(names: &Names<'_>, permissions: &[Permission], callee: &Service, target: &Target) -> bool {
+    let operation =
+        names.inventory.index(&callee.name).and_then(|n| names.inventory.route(n, target)).and_then(|o| callee.operations.get(o));
+    let covers = |permission: &Permission| match (&permission.operations, operation) {
         (Operations::Listed(ids), Some(operation)) => ids.contains(&operation.id),
-        (Operations::Declared, Some(_)) | (Operations::AnyPath, _) => true,
-        (Operations::Listed(_) | Operations::Declared, None) => false,
+        (Operations::AnyPath, _) | (Operations::Declared, Some(_)) => true,
+        (_, None) => false,
     };
     permissions
         .iter()
-        .filter(|p| p.to.iter().any(|to| *to == callee.name || callee.groups.contains(to)) && covers(&p.operations))
-        .find(|p| !p.when.time.is_empty() || p.when.not_before.is_some() || p.when.expires.is_some())
+        .filter(|p| p.to.iter().any(|to| *to == callee.name || callee.groups.contains(to)))
+        .any(|p| p.when.reads_time() && covers(p))
 }
 
 impl DeclaredToken {
