@@ -118,7 +118,10 @@ fn inputs(out: &mut String, a: &Assessment) {
             count(ChainVerdict::Empty)
         ),
     );
-    put(out, format_args!("Made by {}; verdicts are about the evidence given, and the full report says what it cannot show.\n", prose(&a.tool)));
+    put(
+        out,
+        format_args!("Made by {}; verdicts are about the evidence given, and the full report says what it cannot show.\n", prose(&a.tool)),
+    );
 }
 
 /// A name in a code span that nothing inside can close.

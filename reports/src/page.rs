@@ -398,7 +398,9 @@ mod tests {
 
     #[test]
     fn base64_is_the_standard_one() {
-        for (given, expected) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy"), ("\u{ff}?>", "w78/Pg==")] {
+        for (given, expected) in
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy"), ("\u{ff}?>", "w78/Pg==")]
+        {
             assert_eq!(base64(given.as_bytes()), expected);
         }
     }

@@ -10,7 +10,9 @@ use portreeve_reports::{html, json, markdown, write_all};
 #[test]
 fn renders() {
     let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-    for (name, a) in [("market", sample::market()), ("hostile", sample::hostile()), ("crowd200", sample::crowd(200)), ("crowd40", sample::crowd(40))] {
+    for (name, a) in
+        [("market", sample::market()), ("hostile", sample::hostile()), ("crowd200", sample::crowd(200)), ("crowd40", sample::crowd(40))]
+    {
         println!("{:?}", write_all(&a, &dir.join(name)).unwrap());
         assert_eq!(html(&a).unwrap(), html(&a.clone()).unwrap());
         assert!(json(&a).unwrap().ends_with("}\n"));

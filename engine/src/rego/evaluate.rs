@@ -56,6 +56,17 @@ impl Evaluators {
         }
     }
 
+    /// The bindings of a query, as JSON: how conformance cases ask.
+    #[cfg(test)]
+    pub(super) fn query(&self, query: &str, input: Value) -> Result<String, String> {
+        let mut engine = self.prepared.clone();
+        engine.set_input(input);
+        let run = || engine.eval_query(query.to_owned(), false);
+        let results = stacker::maybe_grow(self.stack_bytes, self.stack_bytes, run).map_err(|e| e.to_string())?;
+        let bindings: Vec<Value> = results.result.into_iter().map(|r| r.bindings).collect();
+        Value::from(bindings).to_json_str().map_err(|e| e.to_string())
+    }
+
     fn give_back(&self, mut engine: Engine) {
         engine.set_input(Value::Undefined);
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
