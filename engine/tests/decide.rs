@@ -206,3 +206,17 @@ fn the_lowered_permissions_are_valid_cedar() {
         assert!(compiled.authorizer.is_some(), "{id}:\n{text}\n{}", shown.join("\n"));
     }
 }
+
+#[test]
+fn only_policies_that_read_the_time_depend_on_it() {
+    let policy = |condition: &str| format!("@id(\"x\") forbid(principal, action, resource) when {{ {condition} }};");
+    for (condition, reads) in [
+        ("context has jwt && context.jwt has tenant", false),
+        ("context.time > datetime(\"2026-01-01\")", true),
+        ("context == context", true),
+        ("context.headers has \"x-tenant\"", false),
+        ("if context has source_ip then context.source_ip.isIpv4() else context.time.toTime() > duration(\"1h\")", true),
+    ] {
+        assert_eq!(authorizer(&[("shop.yaml", SHOP), ("x.cedar", &policy(condition))]).reads_time(), reads, "{condition}");
+    }
+}
