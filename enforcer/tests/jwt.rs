@@ -228,7 +228,8 @@ fn headers_and_signatures_that_fail_have_their_word() {
     assert_eq!(ask(&Keys::new().sign("RS256", "rsa", &claims())), "signature");
     let other = encode(&with(json!({"sub": "bob"})));
     assert_eq!(ask(&format!("{}.{other}.{signature}", signed.split_once('.').unwrap().0)), "signature");
-    assert_eq!(ask(&format!("{signed}.{}", &signature[..signature.len() - 4])), "signature");
+    let bytes = B64.decode(signature).unwrap();
+    assert_eq!(ask(&format!("{signed}.{}", B64.encode(&bytes[..bytes.len() - 1]))), "signature");
     // Not a token at all.
     for text in
         ["", "x", "a.b", "a.b.c", "..", "a.b.c.d", &format!("{good}.x"), &format!("{good}="), &good.replace('.', ".."), "\u{fc}.b.c"]
