@@ -123,7 +123,7 @@ fn inputs(out: &mut String, a: &Assessment) {
 
 /// A name in a code span that nothing inside can close.
 fn span(value: &str) -> String {
-    let value: String = flat(value, NAME_SHOWN_CHARS).replace('|', "\u{2502}");
+    let value: String = flat(value, NAME_SHOWN_CHARS);
     let longest = value.split(|c| c != '`').map(str::len).max().unwrap_or_default();
     let fence = "`".repeat(longest + 1);
     let pad = if value.is_empty() || value.contains('`') { " " } else { "" };
