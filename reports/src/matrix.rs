@@ -124,8 +124,7 @@ fn ordered(assessment: &Assessment) -> Vec<(&str, &str)> {
     let mut out: Vec<_> = assessment.services.iter().map(|s| (s.zone.as_deref().unwrap_or(NO_ZONE), &*s.name)).collect();
     out.sort_by_key(|(zone, _)| zone_rank(assessment, zone));
     let known: BTreeSet<&str> = out.iter().map(|(_, name)| *name).collect();
-    let others: BTreeSet<&str> =
-        assessment.matrix.iter().flat_map(|c| [&*c.from, &*c.to]).filter(|name| !known.contains(name)).collect();
+    let others: BTreeSet<&str> = assessment.matrix.iter().flat_map(|c| [&*c.from, &*c.to]).filter(|name| !known.contains(name)).collect();
     out.extend(others.into_iter().map(|name| (NO_ZONE, name)));
     out
 }

@@ -10,7 +10,7 @@ use askama::Template;
 use portreeve_auditor::assessment::{Assessment, BundleSummary, ChainVerdict, ControlResult, Evidence, Finding, Mark, MatrixCell, Verdict};
 use portreeve_engine::Digest;
 
-use crate::limits::{EVIDENCE_UNDER_CONTROL_MAX, FIX_FIRST_MAX, REACH_NAMED_MAX, ROWS_MAX};
+use crate::limits::{EVIDENCE_UNDER_CONTROL_MAX, FIX_FIRST_MAX, REACH_NAMED_MAX, ROWS_MAX, TEXT_SHOWN_CHARS};
 use crate::matrix::{self, Matrix, NO_ZONE};
 use crate::{ReportError, filters, json, text};
 
@@ -353,6 +353,11 @@ fn chains(a: &Assessment) -> Vec<(ChainVerdict, usize)> {
         .collect()
 }
 
+/// The line above an item had to cut this text.
+fn is_long(text: &str) -> bool {
+    text.chars().nth(TEXT_SHOWN_CHARS).is_some()
+}
+
 /// What a reason of our own decisions means, for readers who never saw one.
 fn reason_gloss(reason: &str) -> &'static str {
     match reason {
@@ -403,7 +408,9 @@ mod tests {
 
     #[test]
     fn base64_is_the_standard_one() {
-        for (given, expected) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy"), ("\u{ff}?>", "w78/Pg==")] {
+        for (given, expected) in
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy"), ("\u{ff}?>", "w78/Pg==")]
+        {
             assert_eq!(base64(given.as_bytes()), expected);
         }
     }

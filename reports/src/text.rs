@@ -116,7 +116,8 @@ pub(crate) fn acts(c: char) -> bool {
             | 0xE0000..=0xE0FFF)
 }
 
-fn is_combining(c: char) -> bool {
+/// Marks drawn over the letter before them.
+pub(crate) fn is_combining(c: char) -> bool {
     matches!(u32::from(c), 0x300..=0x36F | 0x483..=0x489 | 0x1AB0..=0x1AFF | 0x1DC0..=0x1DFF | 0x20D0..=0x20FF | 0xFE20..=0xFE2F)
 }
 
@@ -162,7 +163,8 @@ mod tests {
 
     #[test]
     fn figures_read_well() {
-        for (n, expected) in [(0, "0"), (999, "999"), (1_000, "1,000"), (12_482_301, "12,482,301"), (u64::MAX, "18,446,744,073,709,551,615")]
+        for (n, expected) in
+            [(0, "0"), (999, "999"), (1_000, "1,000"), (12_482_301, "12,482,301"), (u64::MAX, "18,446,744,073,709,551,615")]
         {
             assert_eq!(thousands(n), expected);
         }

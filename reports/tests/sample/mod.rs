@@ -141,6 +141,15 @@ pub fn crowd(count: usize) -> Assessment {
     a
 }
 
+/// The figure a `data-field` names, in the assessment's own JSON.
+pub fn figure(assessment: &serde_json::Value, field: &str) -> Option<u64> {
+    if let Some(verdict) = field.strip_prefix("summary.verdicts.") {
+        let counts = assessment["summary"]["verdicts"].as_array()?;
+        return counts.iter().find(|c| c["verdict"] == verdict)?["count"].as_u64();
+    }
+    field.split('.').try_fold(assessment, |value, key| value.get(key))?.as_u64()
+}
+
 /// What attackers write into names, paths and reasons.
 pub const ATTACKS: [&str; 8] = [
     "</script><script>document.title='owned'</script>",
@@ -195,12 +204,8 @@ fn inputs() -> Vec<Input> {
 }
 
 fn bundles() -> Vec<BundleSummary> {
-    let bundle = |path: &str, records, policies| BundleSummary {
-        path: path.into(),
-        revision: Digest::of(path.as_bytes()),
-        records,
-        policies,
-    };
+    let bundle =
+        |path: &str, records, policies| BundleSummary { path: path.into(), revision: Digest::of(path.as_bytes()), records, policies };
     vec![bundle("v1.4:policies/marketplace", 4_000_000, 58), bundle("policies/marketplace", 8_482_301, 61)]
 }
 
@@ -220,25 +225,68 @@ fn summary() -> Summary {
 
 fn controls() -> Vec<ControlResult> {
     use Verdict::{MetTechnical, NeedsHuman, NotApplicable, NotAssessed, NotMet, Suspect, Waived};
-    let (network, transit, access) = ("1 · Network security controls", "4 · Protect data in transit", "7 · Restrict access by need to know");
+    let (network, transit, access) =
+        ("1 · Network security controls", "4 · Protect data in transit", "7 · Restrict access by need to know");
     let (logs, tests, programme) = ("10 · Log and monitor", "11 · Test security regularly", "12 · Policies and programmes");
     let rows = [
-        ("1.2.5", network, "Every allowed service, protocol and port is listed, owned and justified", NotMet, "4 of 61 grants have no business reason"),
-        ("1.3.1", network, "Inbound traffic to card systems is limited to what is needed", MetTechnical, "11 grants, denial by default proved; no other inbound in 12,482,301 records"),
-        ("1.3.2", network, "Outbound traffic from card systems is limited to what is needed", MetTechnical, "3 grants leave zone `cde`; all used"),
-        ("1.4.4", network, "Systems that store card data cannot be reached directly from untrusted networks", MetTechnical, "proved for all requests"),
+        (
+            "1.2.5",
+            network,
+            "Every allowed service, protocol and port is listed, owned and justified",
+            NotMet,
+            "4 of 61 grants have no business reason",
+        ),
+        (
+            "1.3.1",
+            network,
+            "Inbound traffic to card systems is limited to what is needed",
+            MetTechnical,
+            "11 grants, denial by default proved; no other inbound in 12,482,301 records",
+        ),
+        (
+            "1.3.2",
+            network,
+            "Outbound traffic from card systems is limited to what is needed",
+            MetTechnical,
+            "3 grants leave zone `cde`; all used",
+        ),
+        (
+            "1.4.4",
+            network,
+            "Systems that store card data cannot be reached directly from untrusted networks",
+            MetTechnical,
+            "proved for all requests",
+        ),
         ("4.2.1", transit, "Strong cryptography on open, public networks", Suspect, "82,301 of 12,482,301 requests on TLSv1.2"),
         ("4.2.1.1", transit, "An inventory of trusted keys and certificates is kept", MetTechnical, "6 identities, 6 certificates"),
-        ("7.2.5", access, "System accounts have the least privilege they need", NotMet, "6 of 61 grants unused in 31 days, one wildcard into `cde`"),
+        (
+            "7.2.5",
+            access,
+            "System accounts have the least privilege they need",
+            NotMet,
+            "6 of 61 grants unused in 31 days, one wildcard into `cde`",
+        ),
         ("7.2.5.1", access, "Access of system accounts is reviewed from time to time", NeedsHuman, "61 of 61 grants have a review date"),
         ("7.3.3", access, "Access control denies by default", MetTechnical, "proved; 452 denied requests recorded"),
         ("10.2.2", logs, "Records hold who, what, when, where and outcome", MetTechnical, "all six in 12,482,301 records"),
-        ("10.3.4", logs, "Changes to logs are detected", NotMet, "4 of 6 chains verified to signed heads; `items` does not follow at line 881,202"),
+        (
+            "10.3.4",
+            logs,
+            "Changes to logs are detected",
+            NotMet,
+            "4 of 6 chains verified to signed heads; `items` does not follow at line 881,202",
+        ),
         ("10.5.1", logs, "Twelve months are kept, three at hand", NotAssessed, "only 31 days were given"),
         ("11.4.5", tests, "Segmentation is tested by penetration testing", NeedsHuman, "2 changes to segmentation since the last test"),
         ("11.5.1", tests, "Intrusion is detected at the perimeter", NotAssessed, "no input bears on it"),
         ("12.3.3", programme, "Ciphers and protocols in use are reviewed every 12 months", Waived, "exception EX-7, until 2027-01-31"),
-        ("12.5.3", programme, "Scope is confirmed after significant organisational change", NotApplicable, "declared in the scope file, approved by `ciso`"),
+        (
+            "12.5.3",
+            programme,
+            "Scope is confirmed after significant organisational change",
+            NotApplicable,
+            "declared in the scope file, approved by `ciso`",
+        ),
     ];
     rows.into_iter().map(|(id, family, title, verdict, why)| control(id, family, title, verdict, why)).collect()
 }
@@ -252,7 +300,9 @@ fn control(id: &str, family: &str, title: &str, verdict: Verdict, why: &str) -> 
         _ => &[],
     };
     let needs: &[&str] = match verdict {
-        Verdict::NeedsHuman => &["The dated minutes of the last review, with the names of those present", "The ticket of each change made after it"],
+        Verdict::NeedsHuman => {
+            &["The dated minutes of the last review, with the names of those present", "The ticket of each change made after it"]
+        }
         _ => &[],
     };
     ControlResult {
