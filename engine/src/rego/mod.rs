@@ -1,0 +1,119 @@
+//! Rego in the engine: modules are checked, compiled together, and their `allow` and `deny` evaluated under a budget.
+//!
+//! What never happens here: a built-in that reads a clock, a random number or the host; an answer that depends on how fast
+//! the machine is; a panic that leaves this module. A policy that asks for such a thing is refused when it is compiled, with
+//! its place.
+//!
+//! INVARIANT: what is evaluated has passed [`scan`] (shallow enough for the evaluator's stack) and [`check`] (allow-listed
+//! built-ins, no cycles, calls nested to a bound), reached or not.
+
+mod ast;
+mod builtins;
+mod check;
+mod compile;
+mod evaluate;
+mod input;
+mod limits;
+mod metadata;
+mod scan;
+#[cfg(test)]
+mod tests;
+
+use crate::decision::Effect;
+use crate::diagnostic::{Diagnostic, Location};
+
+pub(crate) use input::{InputFacts, input};
+
+/// All Rego modules of a bundle, compiled together.
+#[derive(Debug)]
+pub(crate) struct RegoModules {
+    /// By id.
+    rules: Vec<RegoRule>,
+    evaluators: evaluate::Evaluators,
+}
+
+/// One `allow` or `deny` of one package.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RegoRule {
+    /// `package.rule`, such as `portreeve.items.allow`.
+    pub(crate) id: Box<str>,
+    /// What it does when satisfied.
+    pub(crate) effect: Effect,
+    /// Where its first definition stands.
+    pub(crate) at: Location,
+    /// The services it is limited to; `None` for all.
+    pub(crate) services: Option<Vec<String>>,
+    /// Whether its answer may depend on `input.context.time` (never false where it does).
+    pub(crate) reads_time: bool,
+}
+
+/// Why a rule has no answer. Each denies (INV-4).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum RegoError {
+    /// The evaluation took more steps than it may.
+    #[error("`{rule}` took more than {} steps", limits::STEPS_MAX)]
+    Budget {
+        /// The rule's id.
+        rule: Box<str>,
+    },
+    /// The rule is neither a boolean nor a set of texts.
+    #[error("`{rule}` is {found}; it must be a boolean or a set of texts")]
+    Type {
+        /// The rule's id.
+        rule: Box<str>,
+        /// What it is, in words.
+        found: &'static str,
+    },
+    /// A built-in failed, or two definitions disagree.
+    #[error("`{rule}` could not be evaluated: {why}")]
+    Failed {
+        /// The rule's id.
+        rule: Box<str>,
+        /// The evaluator's reason.
+        why: Box<str>,
+    },
+    /// There is no rule of this number.
+    #[error("there is no rule of this number")]
+    NoSuchRule,
+}
+
+impl RegoModules {
+    /// Compiles the `.rego` files of a bundle, given as path and text. Test files (`*_test.rego`) are kept out.
+    ///
+    /// # Errors
+    /// Everything found to be wrong, each with its place.
+    pub(crate) fn compile(files: &[(&str, &str)]) -> Result<Self, Vec<Diagnostic>> {
+        compile::compile(files)
+    }
+
+    /// The rules, by id.
+    pub(crate) fn rules(&self) -> &[RegoRule] {
+        &self.rules
+    }
+
+    /// Whether the rule at this place in [`RegoModules::rules`] is satisfied by this input.
+    ///
+    /// # Errors
+    /// [`RegoError`]; the caller denies.
+    pub(crate) fn evaluate(&self, rule: usize, input: &regorus::Value) -> Result<bool, RegoError> {
+        let rule = self.rules.get(rule).ok_or(RegoError::NoSuchRule)?;
+        evaluate::satisfied(&rule.id, self.evaluators.run(&rule.id, &document(&rule.id), input)?)
+    }
+}
+
+/// How a rule is asked for: `data.portreeve.items.allow`.
+fn document(id: &str) -> String {
+    format!("data.{id}")
+}
+
+/// The place of these bytes of a text.
+fn place(file: &str, text: &str, start: usize, end: usize) -> Location {
+    let start = text.floor_char_boundary(start);
+    let before = text.get(..start).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    let marked = text.get(start..text.floor_char_boundary(end)).unwrap_or_default();
+    let length = marked.split(['\n', '\r']).next().unwrap_or_default().chars().count().max(1);
+    let clamp = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    Location { file: file.to_owned(), line: clamp(line), column: clamp(column), length: clamp(length) }
+}
