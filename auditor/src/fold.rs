@@ -72,6 +72,7 @@ pub(crate) struct Fold<'a> {
     /// Records by revision.
     pub(crate) revisions: BTreeMap<Digest, Tally>,
     pub(crate) seen: Option<(Timestamp, Timestamp)>,
+    in_force: BTreeMap<Digest, Timestamp>,
     replayer: Replayer<'a>,
 }
 
@@ -84,6 +85,7 @@ impl<'a> Fold<'a> {
             mismatches: BTreeMap::new(),
             revisions: BTreeMap::new(),
             seen: None,
+            in_force: BTreeMap::new(),
             replayer,
         }
     }
@@ -96,6 +98,11 @@ impl<'a> Fold<'a> {
     /// Whether the bundle of this revision was given.
     pub(crate) fn knows(&self, revision: &Digest) -> bool {
         self.replayer.knows(revision)
+    }
+
+    /// When this revision was last seen in force.
+    pub(crate) fn last_in_force(&self, revision: &Digest) -> Option<Timestamp> {
+        self.in_force.get(revision).copied()
     }
 
     /// Closes the books: silences between files.
@@ -151,6 +158,9 @@ impl Sink for Fold<'_> {
         let (first, last) = self.seen.unwrap_or((at, at));
         self.seen = Some((first.min(at), last.max(at)));
         self.processes.entry(line.chain).or_default().line(&record, &evidence);
+        if let Some(revision) = named(&record.event) {
+            self.in_force.entry(*revision).and_modify(|last| *last = (*last).max(at)).or_insert(at);
+        }
         match &record.event {
             Event::Decided(decided) => self.decided(record.seq, at, decided, &evidence, line.chain),
             Event::Refused(refused) => {
@@ -267,6 +277,18 @@ impl Process {
         let Some(force) = &self.in_force else { return Vec::new() };
         let before = force.before.filter(|(_, reloaded)| at <= reloaded.plus_ms(RELOAD_GRACE_MS)).map(|(revision, _)| revision);
         std::iter::once(force.now).chain(before).collect()
+    }
+}
+
+/// The revision in force that a line names.
+fn named(event: &Event) -> Option<&Digest> {
+    match event {
+        Event::Started(started) => Some(&started.revision),
+        Event::Continued(continued) => Some(&continued.revision),
+        Event::Reloaded(reloaded) => Some(&reloaded.revision),
+        Event::Heartbeat(beat) => Some(&beat.revision),
+        Event::Decided(decided) => Some(&decided.revision),
+        Event::Ended(_) | Event::Refused(_) | Event::Stopped(_) => None,
     }
 }
 
