@@ -38,6 +38,8 @@ pub use source::LogSource;
 pub use verify::{Verification, verify};
 
 #[cfg(test)]
+mod auditing;
+#[cfg(test)]
 mod tampering;
 #[cfg(test)]
 mod testing;
