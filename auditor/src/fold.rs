@@ -73,6 +73,8 @@ pub(crate) struct Fold<'a> {
     pub(crate) revisions: BTreeMap<Digest, Tally>,
     pub(crate) seen: Option<(Timestamp, Timestamp)>,
     in_force: BTreeMap<Digest, Timestamp>,
+    /// Records that differ or cannot be replayed, each once.
+    disagreeing: u64,
     replayer: Replayer<'a>,
 }
 
@@ -86,6 +88,7 @@ impl<'a> Fold<'a> {
             revisions: BTreeMap::new(),
             seen: None,
             in_force: BTreeMap::new(),
+            disagreeing: 0,
             replayer,
         }
     }
@@ -93,6 +96,11 @@ impl<'a> Fold<'a> {
     /// Questions put to an authorizer.
     pub(crate) const fn asked(&self) -> u64 {
         self.replayer.asked
+    }
+
+    /// Records that do not agree with their replay: different, or not replayable.
+    pub(crate) const fn disagreeing(&self) -> u64 {
+        self.disagreeing
     }
 
     /// Whether the bundle of this revision was given.
@@ -124,8 +132,12 @@ impl<'a> Fold<'a> {
         let in_force = process.in_force(at);
         match self.replayer.replay(at, decided, &in_force) {
             Replayed::Agrees => {}
-            Replayed::NotReplayable => self.totals.not_replayable += 1,
+            Replayed::NotReplayable => {
+                self.totals.not_replayable += 1;
+                self.disagreeing += 1;
+            }
             Replayed::Differs(differences) => {
+                self.disagreeing += 1;
                 self.totals.mismatches += 1;
                 self.totals.not_replayable += u64::from(!self.replayer.knows(&decided.revision));
                 self.mismatch(at, decided, differences, evidence);

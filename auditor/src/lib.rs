@@ -24,6 +24,7 @@ pub mod measure;
 mod method;
 pub mod reader;
 pub mod replay;
+pub mod replay_logs;
 pub mod source;
 pub mod verdict;
 pub mod verify;
@@ -34,6 +35,7 @@ pub use controls::Catalog;
 pub use find::{FoundRequest, find_request};
 pub use heads::VerifiedHeads;
 pub use intake::ReadError;
+pub use replay_logs::{ReplayReport, replay_logs};
 pub use source::LogSource;
 pub use verify::{Verification, verify};
 

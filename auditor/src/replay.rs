@@ -40,9 +40,9 @@ pub struct Difference {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Answered {
     pub(crate) effect: Effect,
-    reason: Reason,
+    pub(crate) reason: Reason,
     operation: Option<String>,
-    policies: Vec<String>,
+    pub(crate) policies: Vec<String>,
     caller: Option<String>,
 }
 
