@@ -107,11 +107,6 @@ impl Chain {
         (!closed).then_some(last)
     }
 
-    /// The process's name, or a stand-in.
-    pub(crate) fn name(&self) -> &str {
-        self.instance.as_deref().unwrap_or("(unnamed)")
-    }
-
     fn last_segment_end(&self) -> Option<(usize, u64)> {
         self.segments.iter().max_by_key(|s| s.last_seq).map(|s| (s.input, s.last_line))
     }
