@@ -4,6 +4,7 @@
 //! what comes back. Machine output goes to stdout, everything else to stderr (see `output`). The exit codes are promises.
 
 mod args;
+mod audit;
 mod bundle;
 mod check;
 mod decide;
@@ -15,9 +16,11 @@ mod limits;
 mod logs;
 mod outcome;
 mod output;
+mod replay;
 mod sarif;
 mod test;
 mod verify;
+mod why;
 
 use std::process::ExitCode;
 
@@ -36,6 +39,9 @@ fn run(verb: Verb) -> Outcome {
         Verb::Check(args) => check::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Decide(args) => decide::run(&args),
+        Verb::Why(args) => why::run(&args),
+        Verb::Replay(args) => replay::run(&args),
+        Verb::Audit(args) => audit::run(&args),
         Verb::Verify(args) => verify::run(&args),
     }
 }
