@@ -223,15 +223,25 @@ impl Report {
     fn human(&self) -> String {
         let mut out = String::new();
         for (key, seen) in &self.differences.groups {
-            out.push_str(&format!("FAIL {} × {} → {} {} (first {})\n", seen.count, key.call.from, key.call.to, key.call.operation, seen.first));
+            out.push_str(&format!(
+                "FAIL {} × {} → {} {} (first {})\n",
+                seen.count, key.call.from, key.call.to, key.call.operation, seen.first
+            ));
             for difference in &key.differences {
                 out.push_str(&format!("  {}: recorded `{}`, replayed `{}`\n", difference.what, difference.recorded, difference.replayed));
             }
         }
         for (key, seen) in &self.changes.groups {
             let Call { from, to, operation } = &key.call;
-            out.push_str(&format!("{} → {}: {} × {from} → {to} {operation} (first {})\n", key.recorded, key.candidate, seen.count, seen.first));
-            out.push_str(&format!("  {}: {}\n", key.reason, if key.policies.is_empty() { "no policy".to_owned() } else { key.policies.join(", ") }));
+            out.push_str(&format!(
+                "{} → {}: {} × {from} → {to} {operation} (first {})\n",
+                key.recorded, key.candidate, seen.count, seen.first
+            ));
+            out.push_str(&format!(
+                "  {}: {}\n",
+                key.reason,
+                if key.policies.is_empty() { "no policy".to_owned() } else { key.policies.join(", ") }
+            ));
         }
         for (further, what) in [(self.differences.further, "differences"), (self.changes.further, "changes")] {
             if further > 0 {

@@ -105,7 +105,10 @@ impl<'a> Explanation<'a> {
             Some(policies) => policies.iter().for_each(|p| out.push_str(&format!("  policy    `{}` at {}\n", p.id, p.at))),
             None => {
                 record.decision.policies.iter().for_each(|id| out.push_str(&format!("  policy    `{id}`\n")));
-                out.push_str(&format!("  note      give the bundle of revision {} for source lines and the nearest grants\n", record.revision));
+                out.push_str(&format!(
+                    "  note      give the bundle of revision {} for source lines and the nearest grants\n",
+                    record.revision
+                ));
             }
         }
         for near in self.nearest.iter().take(NEAREST_SHOWN_MAX) {
