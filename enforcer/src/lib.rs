@@ -1,7 +1,14 @@
-//! The gate: mTLS in and out, identity, decide, record, forward or refuse.
+//! The gate: mutual TLS in and out, identity, decide, record, forward or refuse.
 //!
 //! It never prints, never decides by itself, and never depends on the auditor (INV-2).
 
+pub mod ca;
 pub mod clock;
 pub mod config;
+pub mod heads;
+pub mod jwt;
 pub mod limits;
+pub mod log;
+pub mod metrics;
+pub mod report;
+pub mod tls;

@@ -1,0 +1,1 @@
+//! Judges a peer's chain.
