@@ -10,6 +10,7 @@ pub mod id;
 pub mod model;
 pub mod path;
 pub mod record;
+mod rego;
 pub mod request;
 pub mod svid;
 pub mod template;
