@@ -5,10 +5,12 @@
 pub mod ca;
 pub mod clock;
 pub mod config;
+pub mod headers;
 pub mod heads;
 pub mod jwt;
 pub mod limits;
 pub mod log;
 pub mod metrics;
 pub mod report;
+pub mod strict;
 pub mod tls;
