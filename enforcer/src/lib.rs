@@ -5,12 +5,15 @@
 pub mod ca;
 pub mod clock;
 pub mod config;
+mod files;
+pub mod gate;
 pub mod headers;
 pub mod heads;
 pub mod jwt;
 pub mod limits;
 pub mod log;
 pub mod metrics;
+pub mod question;
 pub mod report;
 pub mod strict;
 pub mod tls;

@@ -7,7 +7,7 @@ use std::fmt;
 pub enum Refusal {
     /// The peer sent no certificate.
     NoCertificate,
-    /// The bytes are not a certificate.
+    /// The certificate cannot be read.
     MalformedCertificate,
     /// The certificate's, or an issuer's, validity is over.
     CertificateExpired,
@@ -112,6 +112,43 @@ impl std::error::Error for Refusal {}
 /// Recovers the exact cause from the error of a handshake.
 #[must_use]
 pub fn refusal_of(error: &std::io::Error) -> Refusal {
-    let _ = error;
-    todo!()
+    use std::io::ErrorKind as K;
+    // The one downcast of the crate: the TLS library hands its error through `std::io::Error`.
+    if let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        return refusal_of_tls(tls);
+    }
+    match error.kind() {
+        K::TimedOut => Refusal::HandshakeTimeout,
+        K::UnexpectedEof | K::ConnectionReset | K::ConnectionAborted | K::BrokenPipe | K::NotConnected => Refusal::ConnectionClosed,
+        _ => Refusal::HandshakeFailed,
+    }
+}
+
+fn refusal_of_tls(error: &rustls::Error) -> Refusal {
+    use rustls::{Error as E, PeerIncompatible as P};
+    match error {
+        E::InvalidCertificate(cause) => refusal_of_certificate(cause),
+        E::NoCertificatesPresented => Refusal::NoCertificate,
+        E::PeerIncompatible(
+            P::SupportedVersionsExtensionRequired
+            | P::Tls12NotOffered
+            | P::Tls12NotOfferedOrEnabled
+            | P::ServerDoesNotSupportTls12Or13
+            | P::ServerTlsVersionIsDisabledByOurConfig,
+        ) => Refusal::ProtocolVersion,
+        E::AlertReceived(rustls::AlertDescription::ProtocolVersion) => Refusal::ProtocolVersion,
+        E::AlertReceived(_) => Refusal::RefusedByPeer,
+        E::InvalidMessage(rustls::InvalidMessage::InvalidContentType | rustls::InvalidMessage::UnknownProtocolVersion) => Refusal::NotTls,
+        _ => Refusal::HandshakeFailed,
+    }
+}
+
+fn refusal_of_certificate(error: &rustls::CertificateError) -> Refusal {
+    use rustls::CertificateError as C;
+    match error {
+        C::Other(other) => other.0.downcast_ref::<Refusal>().copied().unwrap_or(Refusal::HandshakeFailed),
+        // Our verifiers judge with words of their own; what is left is the signature of the handshake itself.
+        C::BadEncoding => Refusal::MalformedCertificate,
+        _ => Refusal::BadSignature,
+    }
 }
