@@ -46,6 +46,8 @@ pub struct Gate {
     pub metrics: Arc<Metrics>,
     /// Ids of requests.
     pub ids: RequestIds,
+    /// Counts what makes older outbound connections unfit: a new identity of ours, a new inventory.
+    pub epoch: AtomicU64,
 }
 
 /// The other end of one inbound connection.

@@ -2,10 +2,12 @@
 //!
 //! It never prints, never decides by itself, and never depends on the auditor (INV-2).
 
+pub mod body;
 pub mod ca;
 pub mod clock;
 pub mod config;
 mod files;
+pub mod forward;
 pub mod gate;
 pub mod headers;
 pub mod heads;
@@ -13,6 +15,7 @@ pub mod jwt;
 pub mod limits;
 pub mod log;
 pub mod metrics;
+pub mod pool;
 pub mod question;
 pub mod report;
 pub mod strict;
