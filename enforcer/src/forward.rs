@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header};
 use hyper::body::Incoming;
+use portreeve_engine::record::Why;
 
 use crate::body::{RequestBody, ResponseBody};
 use crate::gate::{Permit, Permitted};
@@ -44,6 +45,12 @@ pub async fn forward(permit: Permit, pool: &Arc<Pool>, body: Incoming) -> Respon
             parts.version = Version::default();
             set_request_id(&mut parts.headers, &request_id);
             Response::from_parts(parts, ResponseBody::stream(body, Some(running), lease))
+        }
+        // The body that the caller sent broke off or was broken: that is not the service's failure.
+        Err(SendError::Http(error)) if error.is_user() => {
+            running.answered(StatusCode::BAD_REQUEST);
+            running.because(Why::Client);
+            answer(StatusCode::BAD_REQUEST, &request_id, false)
         }
         Err(error) => {
             let status = status_of(&error);
