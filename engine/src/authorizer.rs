@@ -1,16 +1,62 @@
-//! A compiled bundle.
+//! A compiled bundle, and the one function that answers requests.
+
+use std::borrow::Cow;
+
+use smallvec::SmallVec;
 
 use crate::bundle::{Bundle, Revision};
-use crate::decision::{Decision, Effect, PolicyRef};
+use crate::cedar::entities::{Callee, Caller, Question, World};
+use crate::cedar::policies::CedarPolicy;
+use crate::compile;
+use crate::decision::{Decision, Effect, PolicyRef, Reason};
 use crate::diagnostic::Diagnostic;
 use crate::id::SpiffeId;
-use crate::model::{Governance, Invariant, Operation, Service, TestSuite, Visible};
+use crate::inventory::Inventory;
+use crate::model::{AttributeType, Condition, Governance, Invariant, Operation, Permission, Service, TestSuite, Visible};
 use crate::record::{Answer, ContextFacts, RequestFacts};
-use crate::request::{Malformed, Request};
+use crate::rego::{self, InputFacts, RegoModules};
+use crate::request::{Attributes, Claims, Context, Malformed, Request, Target, Token};
+use crate::table::{Atoms, Methods, Table};
 
 /// A compiled bundle: an immutable snapshot with one pure, total, deterministic function, [`Authorizer::decide`].
 #[derive(Debug)]
-pub struct Authorizer {}
+pub struct Authorizer {
+    pub(crate) revision: Revision,
+    pub(crate) inventory: Inventory,
+    pub(crate) permissions: Vec<Permission>,
+    /// By id; entries of the table refer to them by position.
+    pub(crate) policies: Vec<Policy>,
+    pub(crate) bodies: Vec<Body>,
+    pub(crate) cedar: Vec<CedarPolicy>,
+    pub(crate) rego: RegoModules,
+    pub(crate) world: World,
+    pub(crate) schema: String,
+    pub(crate) methods: Methods,
+    pub(crate) table: Table,
+    pub(crate) invariants: Vec<Invariant>,
+    pub(crate) suites: Vec<TestSuite>,
+    pub(crate) reads_time: bool,
+}
+
+/// What is left of a policy once its scope has matched.
+#[derive(Debug)]
+pub(crate) enum Body {
+    /// Nothing: it is satisfied.
+    Always,
+    /// A permission's conditions, by its position among the permissions.
+    Native(usize),
+    /// A Cedar policy, by position.
+    Cedar(usize),
+    /// A Rego rule, by its number.
+    Rego(usize),
+}
+
+impl Body {
+    /// Whether its evaluation can fail.
+    const fn can_err(&self) -> bool {
+        matches!(self, Self::Cedar(_) | Self::Rego(_))
+    }
+}
 
 /// What compiling a bundle gave: everything found, and the authorizer unless something was an error.
 #[derive(Debug)]
@@ -56,9 +102,9 @@ pub struct AllowedEdge<'a> {
     pub to: &'a Service,
     /// The operation; `None` for undeclared paths.
     pub operation: Option<&'a Operation>,
-    /// Whether some request is allowed whatever its context, or only on a condition.
+    /// Whether every grant has conditions.
     pub conditional: bool,
-    /// The grants.
+    /// The grants, by id.
     pub policies: Vec<&'a PolicyRef>,
 }
 
@@ -66,48 +112,71 @@ impl Authorizer {
     /// Compiles a bundle: reads, resolves, validates, proves its invariants.
     #[must_use]
     pub fn compile(bundle: &Bundle) -> Compiled {
-        let _ = bundle;
-        todo!()
+        compile::compile(bundle)
     }
 
     /// Answers one request. Never fails, never panics; the same answer for the same request for ever (INV-5).
     #[must_use]
     pub fn decide<'a>(&'a self, request: &Request) -> Decision<'a> {
-        let _ = request;
-        todo!()
+        let Some(service) = self.inventory.index(&request.service) else {
+            return self.denial(Reason::UnknownService, None);
+        };
+        let Some(declared) = self.inventory.services().get(service) else {
+            return self.denial(Reason::UnknownService, None);
+        };
+        let context = match visible_context(&declared.visible, &request.context) {
+            Ok(context) => context,
+            Err(Rejected::Malformed(malformed)) => return self.decide_malformed(&malformed),
+            Err(Rejected::Token) => return self.denial(Reason::InvalidToken, None),
+        };
+        let operation = self.inventory.route(service, &request.target);
+        let caller = self.inventory.identify(&request.principal);
+        let asked = Asked { authorizer: self, request, service, operation, caller, context };
+        asked.answer()
     }
 
     /// The denial of what could not become a request.
     #[must_use]
     pub fn decide_malformed(&self, malformed: &Malformed) -> Decision<'_> {
-        let _ = malformed;
-        todo!()
+        let mut decision = self.denial(Reason::MalformedRequest, None);
+        decision.errors.push(malformed.to_string().into());
+        decision
+    }
+
+    fn denial<'a>(&'a self, reason: Reason, operation: Option<&'a str>) -> Decision<'a> {
+        Decision {
+            effect: Effect::Deny,
+            reason,
+            operation,
+            policies: SmallVec::new(),
+            errors: Vec::new(),
+            shadow: SmallVec::new(),
+            revision: &self.revision,
+        }
     }
 
     /// The revision of the bundle.
     #[must_use]
-    pub fn revision(&self) -> &Revision {
-        todo!()
+    pub const fn revision(&self) -> &Revision {
+        &self.revision
     }
 
     /// The inventory, by name.
     #[must_use]
     pub fn services(&self) -> &[Service] {
-        todo!()
+        self.inventory.services()
     }
 
     /// The service of this name.
     #[must_use]
     pub fn service(&self, name: &str) -> Option<&Service> {
-        let _ = name;
-        todo!()
+        self.inventory.service(name)
     }
 
     /// The service that has this identity.
     #[must_use]
     pub fn identify(&self, id: &SpiffeId) -> Option<&Service> {
-        let _ = id;
-        todo!()
+        self.inventory.services().get(self.inventory.identify(id)?)
     }
 
     /// What policies may read of requests to this service.
@@ -119,33 +188,318 @@ impl Authorizer {
     /// Every policy, by id.
     #[must_use]
     pub fn policies(&self) -> &[Policy] {
-        todo!()
+        &self.policies
     }
 
     /// Every invariant; each was proved at compile time.
     #[must_use]
     pub fn invariants(&self) -> &[Invariant] {
-        todo!()
+        &self.invariants
     }
 
     /// The test suites of the bundle.
     #[must_use]
     pub fn tests(&self) -> &[TestSuite] {
-        todo!()
+        &self.suites
     }
 
-    /// Who may ever call what, from the table (never by sampling requests).
+    /// The Cedar schema generated from the inventory.
     #[must_use]
-    pub fn allowed(&self) -> Vec<AllowedEdge<'_>> {
-        todo!()
+    pub fn cedar_schema(&self) -> &str {
+        &self.schema
+    }
+
+    /// The YAML permissions as the Cedar policies that are their meaning, by id.
+    #[must_use]
+    pub fn lowered(&self) -> Vec<(&str, String)> {
+        let mut out: Vec<_> = self.permissions.iter().map(|p| (&*p.name, crate::cedar::lower::lower(p, &self.inventory))).collect();
+        out.sort();
+        out
+    }
+
+    /// Whether some policy's answer may depend on the time. Where it cannot, two requests that differ in nothing else have
+    /// one answer.
+    #[must_use]
+    pub const fn reads_time(&self) -> bool {
+        self.reads_time
+    }
+
+    /// The operation that a path and method reach, for display.
+    #[must_use]
+    pub fn operation(&self, service: &str, target: &Target) -> Option<&Operation> {
+        let index = self.inventory.index(service)?;
+        let operation = self.inventory.route(index, target)?;
+        self.inventory.services().get(index)?.operations.get(operation)
     }
 
     /// The record's request facts and context for this request: allow-listed attributes only, sensitive segments hidden.
     /// Fill in `id`, `correlation` and `protocol` afterwards.
     #[must_use]
     pub fn facts(&self, request: &Request, decision: &Decision<'_>) -> (RequestFacts, ContextFacts) {
-        let _ = (request, decision);
-        todo!()
+        let service = self.inventory.index(&request.service);
+        let mut facts = RequestFacts { host: request.host.as_deref().map(str::to_owned), ..RequestFacts::default() };
+        match &request.target {
+            Target::Connect { port } => facts.port = Some(*port),
+            Target::Http { method, path } => {
+                facts.method = Some(method.as_str().to_owned());
+                let operation = service.and_then(|s| self.inventory.route(s, &request.target));
+                // Where the service is unknown nothing says which segments are sensitive: the path is then not kept.
+                facts.path = service.map(|s| self.inventory.redact(s, operation, path));
+            }
+        }
+        facts.operation = decision.operation.map(str::to_owned);
+        let visible = service.and_then(|s| self.inventory.services().get(s)).map(|s| &s.visible);
+        let context = match visible {
+            Some(visible) => ContextFacts {
+                headers: kept(&visible.headers, &request.context.headers),
+                query: kept(&visible.query, &request.context.query),
+                jwt: request.context.jwt.as_ref().map(|token| match token {
+                    Token::Valid(claims) => Token::Valid(Claims { other: kept(&visible.claims, &claims.other), ..claims.clone() }),
+                    Token::Invalid(why) => Token::Invalid(why.clone()),
+                }),
+            },
+            None => ContextFacts::default(),
+        };
+        (facts, context)
+    }
+}
+
+/// The allow-listed attributes, as sent: a replay gives them their types again.
+fn kept(visible: &std::collections::BTreeMap<Box<str>, AttributeType>, sent: &Attributes) -> Attributes {
+    sent.iter().filter(|(name, _)| visible.contains_key(*name)).map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+enum Rejected {
+    Malformed(Malformed),
+    Token,
+}
+
+/// The context as the policies of this destination see it: only what is allow-listed, each in its type.
+///
+/// The unchanged context is lent where there is nothing to hide and nothing to type, so that a plain request costs no copy.
+fn visible_context<'c>(visible: &Visible, context: &'c Context) -> Result<Cow<'c, Context>, Rejected> {
+    let plain = context.headers.is_empty() && context.query.is_empty() && context.jwt.is_none();
+    let source_ip = context.source_ip.map(|ip| ip.to_canonical());
+    if plain && source_ip == context.source_ip {
+        return Ok(Cow::Borrowed(context));
+    }
+    let headers = typed(&visible.headers, &context.headers).map_err(Rejected::Malformed)?;
+    let query = typed(&visible.query, &context.query).map_err(Rejected::Malformed)?;
+    let jwt = match &context.jwt {
+        None => None,
+        Some(Token::Invalid(_)) => return Err(Rejected::Token),
+        Some(Token::Valid(claims)) => {
+            // A claim of another type than declared is a fault of the token (A34).
+            let other = typed(&visible.claims, &claims.other).map_err(|_| Rejected::Token)?;
+            Some(Token::Valid(Claims { other, ..claims.clone() }))
+        }
+    };
+    Ok(Cow::Owned(Context { time: context.time, source_ip, headers, query, jwt }))
+}
+
+/// The context as policies see it, or why they are not asked.
+pub(crate) fn seen<'c>(visible: &Visible, context: &'c Context) -> Result<Cow<'c, Context>, Reason> {
+    visible_context(visible, context).map_err(|rejected| match rejected {
+        Rejected::Malformed(_) => Reason::MalformedRequest,
+        Rejected::Token => Reason::InvalidToken,
+    })
+}
+
+fn typed(visible: &std::collections::BTreeMap<Box<str>, AttributeType>, sent: &Attributes) -> Result<Attributes, Malformed> {
+    let mut out = Attributes::new();
+    for (name, kind) in visible {
+        if let Some(value) = sent.get(name) {
+            let value = kind.coerce(value).map_err(|why| Malformed::Attribute { name: name.to_string(), why })?;
+            out.insert(name.clone(), value);
+        }
+    }
+    Ok(out)
+}
+
+/// One well-formed request to a known service, with everything that was looked up for it.
+struct Asked<'a, 'r> {
+    authorizer: &'a Authorizer,
+    request: &'r Request,
+    service: usize,
+    operation: Option<usize>,
+    caller: Option<usize>,
+    context: Cow<'r, Context>,
+}
+
+type Indexes = SmallVec<[u32; 4]>;
+
+/// The policies whose scope covers a request.
+#[derive(Default)]
+struct Concerned {
+    prohibitions: Indexes,
+    prohibitions_if: Indexes,
+    grants: Indexes,
+    grants_if: Indexes,
+}
+
+impl<'a> Asked<'a, '_> {
+    fn answer(&self) -> Decision<'a> {
+        let concerned = self.concerned();
+        let mut errors = Vec::new();
+        let mut evaluator = Evaluator::new(self);
+        let prohibited = evaluator.satisfied(&concerned.prohibitions_if, &mut errors);
+        // A grant that cannot err matters only where no unconditional one stands.
+        let asked: Indexes = if concerned.grants.is_empty() {
+            concerned.grants_if.clone()
+        } else {
+            concerned.grants_if.iter().copied().filter(|p| self.body(*p).is_some_and(Body::can_err)).collect()
+        };
+        let granted = evaluator.satisfied(&asked, &mut errors);
+        let prohibition = !concerned.prohibitions.is_empty() || !prohibited.is_empty();
+        let grant = !concerned.grants.is_empty() || !granted.is_empty();
+        let (effect, reason, policies) = if prohibition {
+            (Effect::Deny, Reason::Prohibited, either(concerned.prohibitions, prohibited))
+        } else if !errors.is_empty() {
+            (Effect::Deny, Reason::EvaluationError, Indexes::new())
+        } else if grant {
+            (Effect::Allow, Reason::Permitted, either(concerned.grants, granted))
+        } else {
+            (Effect::Deny, self.default_reason(!concerned.grants_if.is_empty()), Indexes::new())
+        };
+        Decision { effect, errors, policies: self.named(policies), ..self.authorizer.denial(reason, self.operation_id()) }
+    }
+
+    fn concerned(&self) -> Concerned {
+        let authorizer = self.authorizer;
+        let callers: Atoms = authorizer.table.callers(self.caller, &self.request.principal);
+        let targets = authorizer.table.targets(self.service, self.operation);
+        let method = authorizer.methods.bit(&self.request.target);
+        let mut out = Concerned::default();
+        for entry in authorizer.table.entries(&callers, targets, method) {
+            let list = match (entry.effect, entry.conditional) {
+                (Effect::Deny, false) => &mut out.prohibitions,
+                (Effect::Deny, true) => &mut out.prohibitions_if,
+                (Effect::Allow, false) => &mut out.grants,
+                (Effect::Allow, true) => &mut out.grants_if,
+            };
+            // Kept in order and single, as one policy may stand in several cells.
+            if let Err(at) = list.binary_search(&entry.policy) {
+                list.insert(at, entry.policy);
+            }
+        }
+        out
+    }
+
+    fn default_reason(&self, conditions_unmet: bool) -> Reason {
+        if self.caller.is_none() {
+            Reason::UnknownPrincipal
+        } else if self.operation.is_none() {
+            Reason::UndeclaredOperation
+        } else if conditions_unmet {
+            Reason::ConditionUnmet
+        } else {
+            Reason::NoPermission
+        }
+    }
+
+    fn callee(&self) -> Option<&'a Service> {
+        self.authorizer.inventory.services().get(self.service)
+    }
+
+    fn operation_id(&self) -> Option<&'a str> {
+        self.callee()?.operations.get(self.operation?).map(|o| &*o.id)
+    }
+
+    fn body(&self, policy: u32) -> Option<&'a Body> {
+        self.authorizer.bodies.get(policy as usize)
+    }
+
+    fn named(&self, policies: Indexes) -> SmallVec<[&'a PolicyRef; 2]> {
+        policies.into_iter().filter_map(|p| self.authorizer.policies.get(p as usize)).map(|p| &p.reference).collect()
+    }
+}
+
+fn either(unconditional: Indexes, conditional: Indexes) -> Indexes {
+    if unconditional.is_empty() { conditional } else { unconditional }
+}
+
+/// Evaluates the conditions of policies; the forms of the question that they need are made once, when first needed.
+struct Evaluator<'q, 'a, 'r> {
+    asked: &'q Asked<'a, 'r>,
+    question: Option<Result<Question<'a>, String>>,
+    input: Option<regorus::Value>,
+}
+
+impl<'q, 'a, 'r> Evaluator<'q, 'a, 'r> {
+    const fn new(asked: &'q Asked<'a, 'r>) -> Self {
+        Self { asked, question: None, input: None }
+    }
+
+    /// Those of the policies that are satisfied; what could not be evaluated goes to `errors`.
+    fn satisfied(&mut self, policies: &Indexes, errors: &mut Vec<Box<str>>) -> Indexes {
+        let mut out = Indexes::new();
+        for policy in policies {
+            match self.evaluate(*policy) {
+                Ok(true) => out.push(*policy),
+                Ok(false) => {}
+                Err(why) => {
+                    let id = self.asked.authorizer.policies.get(*policy as usize).map(|p| &*p.reference.id).unwrap_or_default();
+                    errors.push(format!("{id}: {why}").into());
+                }
+            }
+        }
+        out
+    }
+
+    fn evaluate(&mut self, policy: u32) -> Result<bool, String> {
+        let authorizer = self.asked.authorizer;
+        match self.asked.body(policy) {
+            Some(Body::Always) => Ok(true),
+            Some(Body::Native(index)) => {
+                let condition = authorizer.permissions.get(*index).map(|p: &Permission| &p.when);
+                Ok(condition.is_some_and(|c: &Condition| c.holds(&self.asked.context)))
+            }
+            Some(Body::Cedar(index)) => {
+                let policy = authorizer.cedar.get(*index).ok_or("the policy is missing")?;
+                policy.satisfied(self.question().as_ref().map_err(Clone::clone)?)
+            }
+            Some(Body::Rego(index)) => authorizer.rego.evaluate(*index, self.input()).map_err(|e| e.to_string()),
+            None => Err("the policy is missing".to_owned()),
+        }
+    }
+
+    fn question(&mut self) -> &Result<Question<'a>, String> {
+        let asked = self.asked;
+        self.question.get_or_insert_with(|| {
+            let authorizer = asked.authorizer;
+            let service = asked.callee().ok_or("the service is missing")?;
+            let caller =
+                Caller { id: &asked.request.principal, service: asked.caller.and_then(|c| authorizer.inventory.services().get(c)) };
+            let callee = Callee { service, operation: asked.operation_id(), target: &asked.request.target };
+            authorizer.world.question(&caller, &callee, &asked.context)
+        })
+    }
+
+    fn input(&mut self) -> &regorus::Value {
+        let asked = self.asked;
+        self.input.get_or_insert_with(|| {
+            let inventory = &asked.authorizer.inventory;
+            let (method, path, port) = match &asked.request.target {
+                Target::Http { method, path } => {
+                    (Some(method.as_str()), Some(inventory.redact(asked.service, asked.operation, path)), None)
+                }
+                Target::Connect { port } => (None, None, Some(*port)),
+            };
+            rego::input(&InputFacts {
+                principal: asked.request.principal.as_str(),
+                source_service: asked.caller.and_then(|c| inventory.services().get(c)).map(|s| &*s.name),
+                source_ip: asked.context.source_ip,
+                service: &asked.request.service,
+                operation: asked.operation_id(),
+                method,
+                path: path.as_deref(),
+                port,
+                time: asked.context.time,
+                headers: &asked.context.headers,
+                query: &asked.context.query,
+                jwt: asked.context.jwt.as_ref(),
+            })
+        })
     }
 }
 
@@ -160,5 +514,3 @@ impl From<&Decision<'_>> for Answer {
         }
     }
 }
-
-const _: Effect = Effect::Deny;

@@ -2,17 +2,27 @@
 
 pub mod authorizer;
 pub mod bundle;
+mod cedar;
 pub mod chain;
+mod compile;
+mod condition;
 pub mod decision;
 pub mod diagnostic;
 pub mod digest;
+pub mod explain;
 pub mod id;
+mod invariant;
+mod inventory;
+mod limits;
 pub mod model;
 pub mod path;
+mod reach;
 pub mod record;
+pub mod reference;
 mod rego;
 pub mod request;
 pub mod svid;
+mod table;
 pub mod template;
 pub mod time;
 pub mod yaml;

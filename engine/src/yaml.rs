@@ -4,6 +4,8 @@
 //! once. Only what a policy needs is accepted: no anchors, aliases or tags (an alias can multiply a small file without
 //! bound), no duplicate keys, bounded depth. Scalars keep their text; their type is what the reader of a field asks for.
 
+use std::collections::BTreeMap;
+
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
 use crate::diagnostic::{Diagnostic, Location};
@@ -107,11 +109,11 @@ pub fn parse(file: &str, text: &str) -> Result<Vec<Node>, Diagnostic> {
                 return Err(too_deep(file, &span).with_source(text));
             }
             Event::SequenceStart(..) => {
-                open.push(Frame { start: span, items: Items::Sequence(Vec::new()) });
+                open.push(Frame::open(span, Items::Sequence(Vec::new())));
                 None
             }
             Event::MappingStart(..) => {
-                open.push(Frame { start: span, items: Items::Mapping(Vec::new(), None) });
+                open.push(Frame::open(span, Items::Mapping(Vec::new(), None)));
                 None
             }
             Event::SequenceEnd | Event::MappingEnd => open.pop().map(Frame::close),
@@ -130,6 +132,8 @@ pub fn parse(file: &str, text: &str) -> Result<Vec<Node>, Diagnostic> {
 struct Frame {
     start: Span,
     items: Items,
+    /// The keys so far with their lines, so that a large mapping is read in linear time.
+    keys: BTreeMap<String, u32>,
 }
 
 enum Items {
@@ -138,6 +142,10 @@ enum Items {
 }
 
 impl Frame {
+    const fn open(start: Span, items: Items) -> Self {
+        Self { start, items, keys: BTreeMap::new() }
+    }
+
     fn push(&mut self, file: &str, done: Node) -> Result<(), Diagnostic> {
         match &mut self.items {
             Items::Sequence(items) => items.push(done),
@@ -147,10 +155,10 @@ impl Frame {
                     let Some(name) = done.as_str() else {
                         return Err(Diagnostic::error("yaml-syntax", "a key must be a plain word").at(done.location(file)));
                     };
-                    if let Some((first, _)) = items.iter().find(|(k, _)| k.as_str() == Some(name)) {
+                    if let Some(first) = self.keys.insert(name.to_owned(), done.line) {
                         return Err(Diagnostic::error("duplicate-key", format!("`{name}` is given twice"))
                             .at(done.location(file))
-                            .help(format!("the first one is on line {}; keep one of them", first.line)));
+                            .help(format!("the first one is on line {first}; keep one of them")));
                     }
                     *key = Some(done);
                 }

@@ -1,0 +1,151 @@
+//! The checks: one file each, whose opening text is its manual page. A check is named for what it finds.
+//!
+//! A check looks at an [`Examined`] and drafts findings; it decides nothing about controls.
+
+mod absent_log;
+mod access_without_user;
+mod broken_chain;
+mod certificate_near_expiry;
+mod default_deny_hole;
+mod denied_spike;
+mod divergent_revision;
+mod dry_run_window;
+mod enforcement_mismatch;
+mod expired_certificate_used;
+mod identity_shared_by_sources;
+mod long_lived_certificate;
+mod missing_end;
+mod missing_governance;
+mod open_ended_log;
+mod overdue_review;
+mod preproduction_edge;
+mod rejected_lines;
+mod sensitive_data_exposed;
+mod sensitive_data_reachable;
+mod service_without_log;
+mod shadow_edge;
+mod silent_enforcer;
+mod stray_end;
+mod undeclared_operation_attempts;
+mod unknown_identity_seen;
+mod unknown_revision;
+mod unrecorded_requests;
+mod unscheduled_review;
+mod unused_permission;
+pub(crate) mod weak_tls;
+mod wildcard_grant;
+
+use portreeve_engine::Digest;
+
+use crate::assessment::{Finding, Weight};
+use crate::examined::{Draft, Examined, few, many};
+use crate::limits::FINDINGS_PER_CHECK_MAX;
+
+/// Looks for one thing.
+#[derive(Clone, Copy)]
+pub struct Check {
+    /// Its name, for catalogues and reports.
+    pub id: &'static str,
+    /// What it finds, as a heading.
+    pub title: &'static str,
+    /// How much a finding weighs, unless the finding says otherwise.
+    pub severity: Weight,
+    /// It is about the evidence itself, so that broken evidence does not weaken it.
+    pub about_evidence: bool,
+    find: fn(&Examined<'_>) -> Vec<Draft>,
+}
+
+/// Every check, those about evidence first.
+pub const CHECKS: &[Check] = &[
+    enforcement_mismatch::CHECK,
+    broken_chain::CHECK,
+    absent_log::CHECK,
+    open_ended_log::CHECK,
+    rejected_lines::CHECK,
+    unrecorded_requests::CHECK,
+    silent_enforcer::CHECK,
+    service_without_log::CHECK,
+    missing_end::CHECK,
+    stray_end::CHECK,
+    dry_run_window::CHECK,
+    unknown_revision::CHECK,
+    divergent_revision::CHECK,
+    unused_permission::CHECK,
+    wildcard_grant::CHECK,
+    missing_governance::CHECK,
+    unscheduled_review::CHECK,
+    overdue_review::CHECK,
+    shadow_edge::CHECK,
+    undeclared_operation_attempts::CHECK,
+    denied_spike::CHECK,
+    sensitive_data_exposed::CHECK,
+    sensitive_data_reachable::CHECK,
+    preproduction_edge::CHECK,
+    default_deny_hole::CHECK,
+    weak_tls::CHECK,
+    expired_certificate_used::CHECK,
+    long_lived_certificate::CHECK,
+    certificate_near_expiry::CHECK,
+    identity_shared_by_sources::CHECK,
+    unknown_identity_seen::CHECK,
+    access_without_user::CHECK,
+];
+
+/// The check of this name.
+#[must_use]
+pub fn check(id: &str) -> Option<&'static Check> {
+    CHECKS.iter().find(|c| c.id == id)
+}
+
+/// What a check found, with whether each finding is proved.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    pub(crate) finding: Finding,
+    pub(crate) suspect: bool,
+}
+
+/// Runs every check. Findings come in the order of checks, and within one by subject.
+pub(crate) fn run(examined: &Examined<'_>) -> Vec<Found> {
+    CHECKS.iter().flat_map(|check| findings(check, examined)).collect()
+}
+
+fn findings(check: &Check, examined: &Examined<'_>) -> Vec<Found> {
+    let mut drafts = (check.find)(examined);
+    drafts.sort_by(|a, b| a.subject.cmp(&b.subject));
+    if drafts.len() > FINDINGS_PER_CHECK_MAX {
+        // The weightiest are named; the rest are one finding, so that none is lost.
+        drafts.sort_by_key(|d| (d.severity.unwrap_or(check.severity), std::cmp::Reverse(d.count)));
+        let rest = drafts.split_off(FINDINGS_PER_CHECK_MAX - 1);
+        drafts.push(Draft {
+            subject: format!("{} more", rest.len()),
+            summary: format!("{} of this kind besides those named", many(rest.len() as u64, "finding")),
+            remedy: "begin with those named".to_owned(),
+            count: rest.iter().map(|d| d.count).fold(0, u64::saturating_add),
+            suspect: rest.iter().all(|d| d.suspect),
+            severity: rest.iter().filter_map(|d| d.severity).min(),
+            evidence: few(rest.into_iter().flat_map(|d| d.evidence)),
+            at: None,
+        });
+    }
+    drafts.into_iter().map(|draft| found(check, draft, examined)).collect()
+}
+
+fn found(check: &Check, draft: Draft, examined: &Examined<'_>) -> Found {
+    let suspect = draft.suspect || (!check.about_evidence && examined.is_weak(&draft.evidence));
+    let digest = Digest::of(draft.subject.as_bytes()).hex();
+    let finding = Finding {
+        id: format!("{}-{}", check.id, digest.get(..ID_DIGITS).unwrap_or_default()),
+        check: check.id.to_owned(),
+        severity: draft.severity.unwrap_or(check.severity),
+        subject: draft.subject,
+        summary: draft.summary,
+        remedy: draft.remedy,
+        at: draft.at,
+        evidence: draft.evidence,
+        count: draft.count,
+        controls: Vec::new(),
+    };
+    Found { finding, suspect }
+}
+
+const ID_DIGITS: usize = 12;

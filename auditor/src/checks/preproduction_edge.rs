@@ -1,0 +1,35 @@
+//! Grants that lead from a zone before production into another zone.
+
+use portreeve_engine::model::Service;
+
+use crate::assessment::Weight;
+use crate::checks::Check;
+use crate::examined::{Draft, Examined};
+use crate::limits::PREPRODUCTION_ZONES;
+
+/// See the file's own text.
+pub(super) const CHECK: Check = Check {
+    id: "preproduction_edge",
+    title: "pre-production that reaches production",
+    severity: Weight::High,
+    about_evidence: false,
+    find,
+};
+
+fn find(examined: &Examined<'_>) -> Vec<Draft> {
+    let is_pre = |s: &Service| s.zone.as_deref().is_some_and(|zone| PREPRODUCTION_ZONES.contains(&zone));
+    let crossing = examined.granted.edges.iter().filter(|e| e.from.is_some_and(|from| is_pre(from) && !is_pre(e.to)));
+    crossing
+        .map(|edge| {
+            let from = edge.from.map_or("", |s| &*s.name);
+            let operation = edge.operation.map_or("undeclared paths", |o| &*o.id);
+            Draft {
+                subject: format!("{from} → {} {operation}", edge.to.name),
+                summary: format!("{from}, before production, may call {} ({operation})", edge.to.name),
+                remedy: "remove the grant; give pre-production its own trust domain".to_owned(),
+                at: edge.policies.first().map(|p| p.at.short()),
+                ..Draft::default()
+            }
+        })
+        .collect()
+}

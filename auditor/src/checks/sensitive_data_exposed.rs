@@ -1,0 +1,59 @@
+//! Grants and requests that lead from the untrusted zone, or from strangers, straight to an operation on sensitive data.
+
+use std::collections::BTreeMap;
+
+use portreeve_engine::decision::Effect;
+
+use crate::assessment::Weight;
+use crate::checks::Check;
+use crate::examined::{Draft, Examined, caller, list, many};
+use crate::granted::{is_untrusted, touches};
+
+/// See the file's own text.
+pub(super) const CHECK: Check = Check {
+    id: "sensitive_data_exposed",
+    title: "sensitive data one step from the untrusted zone",
+    severity: Weight::High,
+    about_evidence: false,
+    find,
+};
+
+fn find(examined: &Examined<'_>) -> Vec<Draft> {
+    let mut out: BTreeMap<String, Draft> = BTreeMap::new();
+    for edge in examined.granted.exposed() {
+        let from = edge.from.map_or("identities outside the inventory", |s| &*s.name);
+        let operation = edge.operation.map_or("undeclared paths", |o| &*o.id);
+        let policies = list(edge.policies.iter().map(|p| &*p.id));
+        let subject = format!("{from} → {} {operation}", edge.to.name);
+        let draft = Draft {
+            summary: format!("{from} may call {} ({operation}), which touches sensitive data, directly by {policies}", edge.to.name),
+            subject: subject.clone(),
+            remedy: "let a service between them do it, and keep that path in an invariant".to_owned(),
+            at: edge.policies.first().map(|p| p.at.short()),
+            ..Draft::default()
+        };
+        out.insert(subject, draft);
+    }
+    let observed = examined.group(|key| {
+        let from = key.from.as_deref().map(|name| examined.newest.service(name));
+        let is_outside = from.is_none_or(|service| service.is_some_and(is_untrusted));
+        let to = examined.newest.service(&key.to)?;
+        let operation = key.operation.as_deref().and_then(|id| to.operations.iter().find(|o| *o.id == *id));
+        let is_sensitive = touches(to, operation);
+        let name = key.operation.as_deref().unwrap_or("undeclared paths");
+        let label = if key.from.is_some() { caller(key) } else { "identities outside the inventory".to_owned() };
+        (key.effect == Effect::Allow && is_outside && is_sensitive).then(|| (label, key.to.as_str(), name))
+    });
+    for ((from, to, operation), tally) in observed {
+        let subject = format!("{from} → {to} {operation}");
+        let draft = out.entry(subject.clone()).or_insert_with(|| Draft {
+            subject,
+            summary: format!("{from} called {to} ({operation}), which touches sensitive data, directly"),
+            remedy: "let a service between them do it, and keep that path in an invariant".to_owned(),
+            ..Draft::default()
+        });
+        draft.summary = format!("{}; {}", draft.summary, many(tally.count, "allowed request"));
+        (draft.evidence, draft.count) = (tally.evidence, tally.count);
+    }
+    out.into_values().collect()
+}

@@ -1,0 +1,51 @@
+//! Denied requests for paths that the inventory does not declare: probing, a wrong client, or a gap in the inventory.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use portreeve_engine::decision::{Effect, Reason};
+
+use crate::assessment::Weight;
+use crate::checks::Check;
+use crate::examined::{Draft, Examined, caller, list, many};
+
+/// See the file's own text.
+pub(super) const CHECK: Check = Check {
+    id: "undeclared_operation_attempts",
+    title: "calls of operations that nobody declared",
+    severity: Weight::Low,
+    about_evidence: false,
+    find,
+};
+
+fn find(examined: &Examined<'_>) -> Vec<Draft> {
+    let mut paths: BTreeMap<(String, &str), BTreeSet<&str>> = BTreeMap::new();
+    let attempts = examined.group(|key| {
+        let is_one = key.effect == Effect::Deny
+            && key.operation.is_none()
+            && !matches!(key.reason, Reason::MalformedRequest | Reason::UnknownService);
+        is_one.then(|| {
+            let edge = (caller(key), key.to.as_str());
+            paths.entry(edge.clone()).or_default().extend(key.path.as_deref());
+            edge
+        })
+    });
+    attempts
+        .into_iter()
+        .map(|((from, to), tally)| {
+            let seen = paths.remove(&(from.clone(), to)).unwrap_or_default();
+            Draft {
+                subject: format!("{from} → {to}"),
+                summary: format!(
+                    "{from} asked {to} {} for {}: {}",
+                    many(tally.count, "time"),
+                    many(seen.len() as u64, "undeclared path"),
+                    list(seen)
+                ),
+                remedy: "declare the operation if it exists; otherwise ask the caller's owner".to_owned(),
+                evidence: tally.evidence,
+                count: tally.count,
+                ..Draft::default()
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,118 @@
+//! What checks look at: the declared, allowed and observed graphs side by side, and the words they share.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use portreeve_engine::decision::Effect;
+use portreeve_engine::{Authorizer, Policy, Timestamp};
+
+use crate::assessment::{ChainVerdict, Evidence, Weight};
+use crate::chains::Chains;
+use crate::fold::Fold;
+use crate::granted::Granted;
+use crate::ledger::{Key, Tally};
+use crate::limits::EVIDENCE_MAX;
+use crate::verify::Verification;
+
+/// Everything there is to look at.
+pub(crate) struct Examined<'a> {
+    pub(crate) newest: &'a Authorizer,
+    pub(crate) granted: Granted<'a>,
+    pub(crate) fold: &'a Fold<'a>,
+    pub(crate) chains: &'a Chains,
+    pub(crate) verification: &'a Verification,
+    /// The time of the last record, which stands for now.
+    pub(crate) now: Option<Timestamp>,
+}
+
+/// A finding before it has its id and its controls.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Draft {
+    pub(crate) subject: String,
+    pub(crate) summary: String,
+    pub(crate) remedy: String,
+    pub(crate) at: Option<String>,
+    pub(crate) evidence: Vec<Evidence>,
+    pub(crate) count: u64,
+    /// Where it weighs other than the check does.
+    pub(crate) severity: Option<Weight>,
+    /// Seen, but not proved.
+    pub(crate) suspect: bool,
+}
+
+impl<'a> Examined<'a> {
+    /// The policies that grant something.
+    pub(crate) fn grants(&self) -> impl Iterator<Item = &'a Policy> {
+        self.newest.policies().iter().filter(|p| p.reference.effect == Effect::Allow)
+    }
+
+    /// Ids of the policies that determined an allowed record.
+    pub(crate) fn used(&self) -> BTreeSet<&str> {
+        let allowed = self.fold.ledger.decided.keys().filter(|k| k.effect == Effect::Allow);
+        allowed.flat_map(|k| k.policies.iter().map(String::as_str)).collect()
+    }
+
+    /// Ledger entries that pass, put together by what `by` makes of their key.
+    pub(crate) fn group<K: Ord>(&self, mut by: impl FnMut(&'a Key) -> Option<K>) -> BTreeMap<K, Tally> {
+        let mut out: BTreeMap<K, Tally> = BTreeMap::new();
+        for (key, tally) in &self.fold.ledger.decided {
+            if let Some(group) = by(key) {
+                out.entry(group).and_modify(|t| t.absorb(tally)).or_insert_with(|| tally.clone());
+            }
+        }
+        out
+    }
+
+    /// Names of services whose enforcer wrote some of the logs.
+    pub(crate) fn logged(&self) -> BTreeSet<&'a str> {
+        let enforcers = self.chains.all.iter().filter_map(|c| c.enforcer.as_ref());
+        enforcers.filter_map(|id| self.newest.identify(id)).map(|s| &*s.name).collect()
+    }
+
+    /// Whether all of this evidence stands in logs with broken chains.
+    pub(crate) fn is_weak(&self, evidence: &[Evidence]) -> bool {
+        let is_broken = |e: &Evidence| self.verification.inputs.get(e.input).is_some_and(|i| i.verdict == ChainVerdict::Broken);
+        !evidence.is_empty() && evidence.iter().all(is_broken)
+    }
+
+    /// Where a process's log begins, as evidence of something about the process: its name, and its first input.
+    pub(crate) fn process_name(&self, chain: usize) -> String {
+        let Some(chain) = self.chains.all.get(chain) else { return String::new() };
+        let service = chain.enforcer.as_ref().map(|id| self.newest.identify(id).map_or_else(|| id.to_string(), |s| s.name.to_string()));
+        let instance = chain.instance.as_deref().unwrap_or("unnamed process");
+        service.map_or_else(|| instance.to_owned(), |service| format!("{service} ({instance})"))
+    }
+}
+
+/// The caller in words: its service, or its identity where it has none.
+pub(crate) fn caller(key: &Key) -> String {
+    key.from.clone().unwrap_or_else(|| key.from_id.to_string())
+}
+
+/// `1 record`, `2 records`.
+pub(crate) fn many(n: u64, noun: &str) -> String {
+    if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
+}
+
+/// A list in words, cut after a few.
+pub(crate) fn list<'t>(names: impl IntoIterator<Item = &'t str>) -> String {
+    let names: Vec<&str> = names.into_iter().collect();
+    let shown = names.iter().take(LIST_MAX).copied().collect::<Vec<_>>().join(", ");
+    if names.len() > LIST_MAX { format!("{shown} and {} more", names.len() - LIST_MAX) } else { shown }
+}
+
+/// The first few of some evidence.
+pub(crate) fn few(evidence: impl IntoIterator<Item = Evidence>) -> Vec<Evidence> {
+    evidence.into_iter().take(EVIDENCE_MAX).collect()
+}
+
+/// A duration in words.
+pub(crate) fn duration(ms: i64) -> String {
+    match ms / 1000 {
+        s @ ..=119 => format!("{s} s"),
+        s @ 120..=7_199 => format!("{} min", s / 60),
+        s @ 7_200..=172_799 => format!("{} h", s / 3_600),
+        s => format!("{} days", s / 86_400),
+    }
+}
+
+const LIST_MAX: usize = 5;

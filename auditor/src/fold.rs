@@ -1,0 +1,277 @@
+//! Folds fresh records into the ledger, what each process did, and how replay compares.
+//!
+//! INVARIANT (row conservation): each record adds to exactly one of decided, refused, lifecycle; each decided record to exactly
+//! one of allowed, denied, and to exactly one ledger key.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use portreeve_engine::decision::Effect;
+use portreeve_engine::record::{Decided, Event, Mode};
+use portreeve_engine::{Digest, Record, Timestamp};
+
+use crate::assessment::{Evidence, Totals};
+use crate::ends::Ends;
+use crate::intake::{Line, Sink};
+use crate::ledger::{Ledger, Tally};
+use crate::limits::{EVIDENCE_MAX, MISMATCH_GROUPS_MAX, RELOAD_GRACE_MS, SILENCE_MS_MAX};
+use crate::replay::{Difference, Replayed, Replayer};
+
+/// Like mismatches.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct MismatchKey {
+    pub(crate) from: String,
+    pub(crate) to: String,
+    pub(crate) operation: Option<String>,
+    pub(crate) differences: Vec<Difference>,
+}
+
+/// What one process did.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Process {
+    /// First and last line.
+    pub(crate) seen: Option<(Timestamp, Timestamp)>,
+    pub(crate) decided: u64,
+    pub(crate) unrecorded: u64,
+    pub(crate) refusals_dropped: u64,
+    /// Lines that tell of requests or refusals without a record.
+    pub(crate) losses: Vec<Evidence>,
+    pub(crate) revisions: Vec<Digest>,
+    pub(crate) modes: BTreeSet<Mode>,
+    pub(crate) dry_run: Option<Tally>,
+    pub(crate) dry_run_denied: u64,
+    pub(crate) silence_ms_max: i64,
+    /// Lines after a silence that is too long.
+    pub(crate) silences: Vec<Evidence>,
+    pub(crate) silence_count: u64,
+    pub(crate) ends: Ends,
+    in_force: Option<Force>,
+    spans: Vec<Span>,
+}
+
+/// The revisions in force at a line.
+#[derive(Clone, Debug)]
+struct Force {
+    now: Digest,
+    before: Option<(Digest, Timestamp)>,
+}
+
+/// A run of lines of one file.
+#[derive(Clone, Debug)]
+struct Span {
+    first_seq: u64,
+    first: (Timestamp, Evidence),
+    last: Timestamp,
+}
+
+/// Everything folded.
+pub(crate) struct Fold<'a> {
+    pub(crate) ledger: Ledger,
+    pub(crate) totals: Totals,
+    pub(crate) processes: BTreeMap<usize, Process>,
+    pub(crate) mismatches: BTreeMap<MismatchKey, Tally>,
+    /// Records by revision.
+    pub(crate) revisions: BTreeMap<Digest, Tally>,
+    pub(crate) seen: Option<(Timestamp, Timestamp)>,
+    replayer: Replayer<'a>,
+}
+
+impl<'a> Fold<'a> {
+    pub(crate) fn new(replayer: Replayer<'a>) -> Self {
+        Self {
+            ledger: Ledger::default(),
+            totals: Totals::default(),
+            processes: BTreeMap::new(),
+            mismatches: BTreeMap::new(),
+            revisions: BTreeMap::new(),
+            seen: None,
+            replayer,
+        }
+    }
+
+    /// Questions put to an authorizer.
+    pub(crate) const fn asked(&self) -> u64 {
+        self.replayer.asked
+    }
+
+    /// Whether the bundle of this revision was given.
+    pub(crate) fn knows(&self, revision: &Digest) -> bool {
+        self.replayer.knows(revision)
+    }
+
+    /// Closes the books: silences between files.
+    pub(crate) fn finish(&mut self) {
+        for process in self.processes.values_mut() {
+            process.join_spans();
+        }
+    }
+
+    fn decided(&mut self, seq: u64, at: Timestamp, decided: &Decided, evidence: &Evidence, chain: usize) {
+        let is_allow = decided.decision.effect == Effect::Allow;
+        self.totals.decided += 1;
+        self.totals.allowed += u64::from(is_allow);
+        self.totals.denied += u64::from(!is_allow);
+        self.ledger.decided(at, decided, evidence);
+        tally(self.revisions.entry(decided.revision), at, evidence);
+        let process = self.processes.entry(chain).or_default();
+        process.decided(seq, at, decided, evidence);
+        let in_force = process.in_force(at);
+        match self.replayer.replay(at, decided, &in_force) {
+            Replayed::Agrees => {}
+            Replayed::NotReplayable => self.totals.not_replayable += 1,
+            Replayed::Differs(differences) => {
+                self.totals.mismatches += 1;
+                self.totals.not_replayable += u64::from(!self.replayer.knows(&decided.revision));
+                self.mismatch(at, decided, differences, evidence);
+            }
+        }
+    }
+
+    fn mismatch(&mut self, at: Timestamp, decided: &Decided, differences: Vec<Difference>, evidence: &Evidence) {
+        let mut key = MismatchKey {
+            from: decided.source.service.clone().unwrap_or_else(|| decided.source.id.to_string()),
+            to: decided.destination.service.clone(),
+            operation: decided.request.operation.clone(),
+            differences,
+        };
+        if self.mismatches.len() >= MISMATCH_GROUPS_MAX && !self.mismatches.contains_key(&key) {
+            key = MismatchKey { from: "others".to_owned(), to: "others".to_owned(), operation: None, differences: Vec::new() };
+        }
+        tally(self.mismatches.entry(key), at, evidence);
+    }
+}
+
+fn tally<K: Ord>(entry: std::collections::btree_map::Entry<'_, K, Tally>, at: Timestamp, evidence: &Evidence) {
+    entry.and_modify(|t| t.add(at, evidence)).or_insert_with(|| Tally::one(at, evidence));
+}
+
+impl Sink for Fold<'_> {
+    fn take(&mut self, line: &Line, record: Record) -> bool {
+        let evidence = Evidence { input: line.input, line: line.line, sha256: line.digest };
+        let at = record.at;
+        let (first, last) = self.seen.unwrap_or((at, at));
+        self.seen = Some((first.min(at), last.max(at)));
+        self.processes.entry(line.chain).or_default().line(&record, &evidence);
+        match &record.event {
+            Event::Decided(decided) => self.decided(record.seq, at, decided, &evidence, line.chain),
+            Event::Refused(refused) => {
+                self.totals.refused += 1;
+                self.totals.refused_attempts = self.totals.refused_attempts.saturating_add(refused.count);
+                self.ledger.refused(at, refused, &evidence);
+            }
+            event => {
+                self.totals.lifecycle += 1;
+                let lost = match event {
+                    Event::Heartbeat(beat) => beat.unrecorded,
+                    Event::Stopped(stopped) => stopped.unrecorded,
+                    _ => 0,
+                };
+                self.totals.unrecorded = self.totals.unrecorded.saturating_add(lost);
+            }
+        }
+        true
+    }
+}
+
+impl Process {
+    fn line(&mut self, record: &Record, evidence: &Evidence) {
+        let at = record.at;
+        let (first, last) = self.seen.unwrap_or((at, at));
+        self.seen = Some((first.min(at), last.max(at)));
+        self.follow_time(record, evidence);
+        match &record.event {
+            Event::Started(started) => self.force(started.revision, Some(started.mode), None),
+            Event::Continued(continued) => self.force(continued.revision, Some(continued.mode), None),
+            Event::Reloaded(reloaded) => self.force(reloaded.revision, None, Some(at)),
+            Event::Ended(ended) => self.ends.end(ended.of, evidence.clone()),
+            Event::Heartbeat(beat) => {
+                self.force(beat.revision, Some(beat.mode), Some(at));
+                self.lose(beat.unrecorded, beat.refusals_dropped, evidence);
+            }
+            Event::Stopped(stopped) => self.lose(stopped.unrecorded, 0, evidence),
+            Event::Decided(_) | Event::Refused(_) => {}
+        }
+    }
+
+    fn decided(&mut self, seq: u64, at: Timestamp, decided: &Decided, evidence: &Evidence) {
+        self.decided += 1;
+        self.modes.insert(decided.mode);
+        let is_allow = decided.decision.effect == Effect::Allow;
+        let may_pass = decided.mode == Mode::DryRun && decided.decision.reason.is_policy_denial();
+        if is_allow || may_pass {
+            self.ends.begin(seq, is_allow, evidence.clone());
+        }
+        if decided.mode == Mode::DryRun {
+            self.dry_run_denied += u64::from(!is_allow);
+            match &mut self.dry_run {
+                Some(tally) => tally.add(at, evidence),
+                None => self.dry_run = Some(Tally::one(at, evidence)),
+            }
+        }
+    }
+
+    fn follow_time(&mut self, record: &Record, evidence: &Evidence) {
+        let opens = matches!(record.event, Event::Started(_) | Event::Continued(_));
+        match self.spans.last_mut().filter(|_| !opens) {
+            Some(span) => {
+                let silence = record.at.unix_ms() - span.last.unix_ms();
+                span.last = record.at;
+                self.silent(silence, evidence);
+            }
+            None => self.spans.push(Span { first_seq: record.seq, first: (record.at, evidence.clone()), last: record.at }),
+        }
+    }
+
+    fn silent(&mut self, silence_ms: i64, evidence: &Evidence) {
+        self.silence_ms_max = self.silence_ms_max.max(silence_ms);
+        if silence_ms > SILENCE_MS_MAX {
+            self.silence_count += 1;
+            keep(&mut self.silences, evidence);
+        }
+    }
+
+    fn join_spans(&mut self) {
+        let mut spans = std::mem::take(&mut self.spans);
+        spans.sort_by_key(|s| s.first_seq);
+        for pair in spans.windows(2) {
+            if let [before, after] = pair {
+                self.silent(after.first.0.unix_ms() - before.last.unix_ms(), &after.first.1);
+            }
+        }
+    }
+
+    fn lose(&mut self, unrecorded: u64, refusals_dropped: u64, evidence: &Evidence) {
+        self.unrecorded = self.unrecorded.saturating_add(unrecorded);
+        self.refusals_dropped = self.refusals_dropped.saturating_add(refusals_dropped);
+        if unrecorded > 0 || refusals_dropped > 0 {
+            keep(&mut self.losses, evidence);
+        }
+    }
+
+    fn force(&mut self, revision: Digest, mode: Option<Mode>, reloaded: Option<Timestamp>) {
+        self.modes.extend(mode);
+        if self.revisions.last() != Some(&revision) {
+            self.revisions.push(revision);
+        }
+        match &mut self.in_force {
+            Some(force) if force.now == revision => {}
+            Some(force) => {
+                force.before = reloaded.map(|at| (force.now, at));
+                force.now = revision;
+            }
+            None => self.in_force = Some(Force { now: revision, before: None }),
+        }
+    }
+
+    /// The revisions a decision asked at this time may name.
+    fn in_force(&self, at: Timestamp) -> Vec<Digest> {
+        let Some(force) = &self.in_force else { return Vec::new() };
+        let before = force.before.filter(|(_, reloaded)| at <= reloaded.plus_ms(RELOAD_GRACE_MS)).map(|(revision, _)| revision);
+        std::iter::once(force.now).chain(before).collect()
+    }
+}
+
+fn keep(kept: &mut Vec<Evidence>, evidence: &Evidence) {
+    if kept.len() < EVIDENCE_MAX {
+        kept.push(evidence.clone());
+    }
+}

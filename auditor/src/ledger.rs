@@ -1,0 +1,262 @@
+//! The ledger: counts by distinct key, which is what every analysis runs on.
+//!
+//! Its memory grows with distinct keys, never with the length of a log, and ledgers merge: any split of the logs gives the same
+//! counts. It knows nothing of bundles and judges nothing.
+//!
+//! INVARIANT: the sum over keys is the number of records folded in.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use portreeve_engine::decision::{Effect, Reason};
+use portreeve_engine::record::{Decided, Mode, Refused, Side};
+use portreeve_engine::request::Token;
+use portreeve_engine::{Digest, SpiffeId, Timestamp};
+
+use crate::assessment::Evidence;
+use crate::limits::{ADDRESSES_MAX, EVIDENCE_MAX, HOUR_MS, LEDGER_KEYS_MAX};
+
+/// What is counted apart.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key {
+    /// The called service.
+    pub to: String,
+    /// The calling service, as recorded.
+    pub from: Option<String>,
+    /// The caller's identity.
+    pub from_id: SpiffeId,
+    /// The declared operation.
+    pub operation: Option<String>,
+    /// The method.
+    pub method: Option<String>,
+    /// The path, for undeclared operations only.
+    pub path: Option<String>,
+    /// Allow or deny.
+    pub effect: Effect,
+    /// Why.
+    pub reason: Reason,
+    /// The determining policies.
+    pub policies: Vec<String>,
+    /// The bundle that answered.
+    pub revision: Digest,
+    /// Recorded in dry-run.
+    pub dry_run: bool,
+    /// Recorded by the caller.
+    pub outbound: bool,
+    /// What was known of a user.
+    pub user: User,
+    /// TLS version and suite.
+    pub tls: Option<(String, String)>,
+    /// Hours since 1970.
+    pub hour: i64,
+}
+
+/// What a record knows of the user behind the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum User {
+    /// No token.
+    Absent,
+    /// A token that was not acceptable.
+    Invalid,
+    /// A verified token with a subject.
+    Named,
+}
+
+/// How often, when, and where to look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tally {
+    /// Records.
+    pub count: u64,
+    /// First.
+    pub first: Timestamp,
+    /// Last.
+    pub last: Timestamp,
+    /// The first few raw lines.
+    pub evidence: Vec<Evidence>,
+}
+
+impl Tally {
+    /// One record.
+    pub(crate) fn one(at: Timestamp, evidence: &Evidence) -> Self {
+        Self { count: 1, first: at, last: at, evidence: vec![evidence.clone()] }
+    }
+
+    /// Counts one more record. The evidence kept is the smallest, so that the order of reading does not matter.
+    pub(crate) fn add(&mut self, at: Timestamp, evidence: &Evidence) {
+        self.count += 1;
+        self.first = self.first.min(at);
+        self.last = self.last.max(at);
+        if self.evidence.len() < EVIDENCE_MAX || self.evidence.last().is_some_and(|last| evidence < last) {
+            self.evidence.push(evidence.clone());
+            self.evidence.sort();
+            self.evidence.truncate(EVIDENCE_MAX);
+        }
+    }
+
+    /// Takes in another tally.
+    pub fn absorb(&mut self, other: &Self) {
+        self.count += other.count;
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
+        self.evidence.extend(other.evidence.iter().cloned());
+        self.evidence.sort();
+        self.evidence.dedup();
+        self.evidence.truncate(EVIDENCE_MAX);
+    }
+}
+
+/// A client certificate as records show it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateTally {
+    /// The identity it was used for.
+    pub id: SpiffeId,
+    /// Its serial number.
+    pub serial: String,
+    /// When it ends.
+    pub not_after: Timestamp,
+    /// Requests on it.
+    pub seen: Tally,
+    /// Requests on it after its end.
+    pub expired: u64,
+    /// The addresses it came from, up to a limit.
+    pub addresses: BTreeSet<IpAddr>,
+}
+
+/// Counts by distinct key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// Decisions.
+    pub decided: BTreeMap<Key, Tally>,
+    /// Client certificates by identity and digest.
+    pub certificates: BTreeMap<(SpiffeId, Digest), CertificateTally>,
+    /// Strangers by reason: attempts, and the lines that tell of them.
+    pub refusals: BTreeMap<String, (u64, Tally)>,
+    /// Keys that were folded because there were too many.
+    pub folded: u64,
+}
+
+impl Ledger {
+    /// Counts a decision.
+    pub fn decided(&mut self, at: Timestamp, decided: &Decided, evidence: &Evidence) {
+        let mut key = key(at, decided);
+        if self.decided.len() >= LEDGER_KEYS_MAX && !self.decided.contains_key(&key) {
+            key.path = None;
+            key.hour = 0;
+            self.folded += 1;
+        }
+        self.decided.entry(key).and_modify(|t| t.add(at, evidence)).or_insert_with(|| Tally::one(at, evidence));
+        self.certificate(at, decided, evidence);
+    }
+
+    fn certificate(&mut self, at: Timestamp, decided: &Decided, evidence: &Evidence) {
+        let Some(tls) = &decided.tls else { return };
+        let id = &decided.source.id;
+        let one = CertificateTally {
+            id: id.clone(),
+            serial: tls.serial.clone(),
+            not_after: tls.not_after,
+            seen: Tally::one(at, evidence),
+            expired: u64::from(at > tls.not_after),
+            addresses: decided.source.ip.into_iter().collect(),
+        };
+        self.certificates.entry((id.clone(), tls.sha256)).and_modify(|c| c.absorb(&one)).or_insert(one);
+    }
+
+    /// Counts strangers.
+    pub fn refused(&mut self, at: Timestamp, refused: &Refused, evidence: &Evidence) {
+        let entry = self.refusals.entry(refused.reason.clone());
+        entry
+            .and_modify(|(attempts, lines)| {
+                *attempts = attempts.saturating_add(refused.count);
+                lines.add(at, evidence);
+            })
+            .or_insert_with(|| (refused.count, Tally::one(at, evidence)));
+    }
+
+    /// Takes in another ledger.
+    pub fn merge(&mut self, other: Self) {
+        for (key, tally) in other.decided {
+            self.decided.entry(key).and_modify(|t| t.absorb(&tally)).or_insert(tally);
+        }
+        for (key, certificate) in other.certificates {
+            self.certificates.entry(key).and_modify(|c| c.absorb(&certificate)).or_insert(certificate);
+        }
+        for (reason, (attempts, lines)) in other.refusals {
+            let entry = self.refusals.entry(reason);
+            entry
+                .and_modify(|(a, l)| {
+                    *a = a.saturating_add(attempts);
+                    l.absorb(&lines);
+                })
+                .or_insert((attempts, lines));
+        }
+        self.folded += other.folded;
+    }
+}
+
+impl CertificateTally {
+    fn absorb(&mut self, other: &Self) {
+        self.seen.absorb(&other.seen);
+        self.expired += other.expired;
+        for address in &other.addresses {
+            if self.addresses.len() < ADDRESSES_MAX {
+                self.addresses.insert(*address);
+            }
+        }
+    }
+}
+
+fn key(at: Timestamp, decided: &Decided) -> Key {
+    let request = &decided.request;
+    Key {
+        to: decided.destination.service.clone(),
+        from: decided.source.service.clone(),
+        from_id: decided.source.id.clone(),
+        operation: request.operation.clone(),
+        method: request.method.clone(),
+        path: request.path.clone().filter(|_| request.operation.is_none()),
+        effect: decided.decision.effect,
+        reason: decided.decision.reason,
+        policies: decided.decision.policies.clone(),
+        revision: decided.revision,
+        dry_run: decided.mode == Mode::DryRun,
+        outbound: decided.side == Some(Side::Outbound),
+        user: match &decided.context.jwt {
+            None => User::Absent,
+            Some(Token::Invalid(_)) => User::Invalid,
+            Some(Token::Valid(_)) => User::Named,
+        },
+        tls: decided.tls.as_ref().map(|t| (t.version.clone(), t.suite.clone())),
+        hour: at.unix_ms().div_euclid(HOUR_MS),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Log, start};
+
+    #[test]
+    fn any_split_gives_the_same_ledger() {
+        let log = Log::start("items", "one", Digest::ZERO);
+        let mut whole = Ledger::default();
+        let mut parts = [Ledger::default(), Ledger::default(), Ledger::default()];
+        for n in 0..60_u64 {
+            let from = ["invoices", "users"][(n % 2) as usize];
+            let effect = if n % 5 == 0 { Effect::Deny } else { Effect::Allow };
+            let decided = log.question(from, &format!("/x/{}", n % 7), None, effect, Reason::NoPermission, &[]);
+            let at = start().plus_ms(i64::try_from(n).unwrap() * 600_000);
+            let evidence = Evidence { input: 0, line: n, sha256: Digest::ZERO };
+            whole.decided(at, &decided, &evidence);
+            parts[(n % 3) as usize].decided(at, &decided, &evidence);
+            let refused = Refused { ip: [10, 0, 0, 9].into(), reason: "no-certificate".to_owned(), count: n };
+            whole.refused(at, &refused, &evidence);
+            parts[(n * 7 % 3) as usize].refused(at, &refused, &evidence);
+        }
+        let [mut a, b, c] = parts;
+        a.merge(c);
+        a.merge(b);
+        assert_eq!(a, whole);
+        assert_eq!(whole.decided.values().map(|t| t.count).sum::<u64>(), 60);
+    }
+}

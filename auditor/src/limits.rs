@@ -1,0 +1,57 @@
+//! Every bound of the examination, each with its reason. Nothing here is read from the environment; what is bounded here keeps
+//! memory a function of distinct facts, never of the length of a log.
+
+/// A longer line is no record: the largest record our enforcer can write (8 KiB path, 64 KiB of visible attributes) is far smaller.
+pub const LINE_BYTES_MAX: usize = 1 << 20;
+/// What is read from a file at once.
+pub const READ_BUFFER_BYTES: usize = 1 << 16;
+/// Rejected lines named one by one for each input; the rest are counted.
+pub const REJECTED_EXAMPLES_MAX: usize = 10;
+/// Chain faults named one by one for each input; the rest are counted.
+pub const FAULTS_NAMED_MAX: usize = 20;
+/// Chain faults kept for each process; a log that is wrong on every line must not fill memory.
+pub const FAULTS_KEPT_MAX: usize = 1_000;
+/// Characters of a reason that quotes input.
+pub const REASON_CHARS_MAX: usize = 240;
+/// Raw lines kept as evidence for one key or finding: enough to look at, few enough to print.
+pub const EVIDENCE_MAX: usize = 5;
+/// Distinct ledger keys; beyond it undeclared paths and hours fold together, so that a prober cannot fill memory.
+pub const LEDGER_KEYS_MAX: usize = 500_000;
+/// Distinct questions whose answers are remembered during replay; then the memory begins anew.
+pub const QUESTIONS_MAX: usize = 200_000;
+/// Groups of like mismatches kept apart; beyond it they fold into one.
+pub const MISMATCH_GROUPS_MAX: usize = 1_000;
+/// Line digests kept for every line of the last so many of a chain, to tell a repeated line from a second version of it.
+pub const RECENT_LINES: u64 = 4_096;
+/// Older line digests are kept for every so-manieth line: half a byte for each line, and a second version of a run of lines still shows.
+pub const HELD_EVERY: u64 = 64;
+/// Allowed requests of one process whose `ended` has not been read yet; more cannot be in flight.
+pub const PENDING_MAX: usize = 65_536;
+/// Addresses remembered for each certificate; more say nothing new.
+pub const ADDRESSES_MAX: usize = 16;
+/// Findings of one check named one by one; the rest become one finding with their number.
+pub const FINDINGS_PER_CHECK_MAX: usize = 100;
+/// The period of heartbeats, by the form of the log.
+pub const HEARTBEAT_MS: i64 = 60_000;
+/// Silence of more than three heartbeats is a gap in the evidence, not a late timer.
+pub const SILENCE_MS_MAX: i64 = 3 * HEARTBEAT_MS;
+/// A record may name the revision before a reload if its question was asked no later than this after it: it was in flight.
+pub const RELOAD_GRACE_MS: i64 = 5_000;
+/// Denials of one caller within an hour below which there is no spike, whatever its history.
+pub const SPIKE_DENIALS_MIN: u64 = 20;
+/// A spike is so many times the caller's mean over its other hours.
+pub const SPIKE_FACTOR: u64 = 5;
+/// An SVID that is still valid for longer than this when first seen is long-lived; issuers of SVIDs renew within hours.
+pub const CERTIFICATE_LIFE_MS_MAX: i64 = 7 * 86_400_000;
+/// A certificate with less than this left when last seen, and no successor seen, was not renewed in time.
+pub const CERTIFICATE_LEFT_MS_MIN: i64 = 5 * 60_000;
+/// Twelve months, as days.
+pub const HISTORY_DAYS: i64 = 365;
+/// Classes of data that count as sensitive until a scope file says otherwise.
+pub const SENSITIVE_DATA: [&str; 2] = ["pan", "chd"];
+/// Zones that count as untrusted until a scope file says otherwise.
+pub const UNTRUSTED_ZONES: [&str; 1] = ["edge"];
+/// Zones of systems before production, until a scope file says otherwise.
+pub const PREPRODUCTION_ZONES: [&str; 4] = ["preprod", "staging", "test", "dev"];
+/// One hour, the grain of the ledger.
+pub const HOUR_MS: i64 = 3_600_000;

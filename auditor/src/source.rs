@@ -1,0 +1,218 @@
+//! Where the bytes of a log come from: a file, standard input, or memory; plain, gzip or zstd, recognised by content.
+//!
+//! It hashes the bytes as stored while they pass, and never holds a file whole. Concatenated gzip members and zstd frames are
+//! read through. It knows nothing of lines.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::path::PathBuf;
+
+use flate2::bufread::MultiGzDecoder;
+use portreeve_engine::Digest;
+use sha2::{Digest as _, Sha256};
+
+use crate::limits::READ_BUFFER_BYTES;
+
+/// A log as the user named it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogSource {
+    /// A file.
+    File(PathBuf),
+    /// Standard input (`-`).
+    Stdin,
+    /// Bytes already in memory.
+    Memory {
+        /// What to call them.
+        name: String,
+        /// The log.
+        bytes: Vec<u8>,
+    },
+}
+
+impl LogSource {
+    /// The log of this name: `-` is standard input.
+    #[must_use]
+    pub fn named(name: &str) -> Self {
+        if name == "-" { Self::Stdin } else { Self::File(PathBuf::from(name)) }
+    }
+
+    /// Its name in reports.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::File(path) => path.display().to_string(),
+            Self::Stdin => "-".to_owned(),
+            Self::Memory { name, .. } => name.clone(),
+        }
+    }
+
+    /// Opens it and recognises its compression.
+    ///
+    /// # Errors
+    /// The file cannot be opened or its first bytes cannot be read.
+    pub fn open(&self) -> io::Result<Stream<'_>> {
+        let inner: Box<dyn Read + '_> = match self {
+            Self::File(path) => Box::new(File::open(path)?),
+            Self::Stdin => Box::new(io::stdin().lock()),
+            Self::Memory { bytes, .. } => Box::new(Cursor::new(bytes.as_slice())),
+        };
+        Stream::new(inner)
+    }
+}
+
+/// The decoded bytes of a log; [`Stream::finish`] gives the digest of the stored ones.
+pub struct Stream<'a>(Body<'a>);
+
+enum Body<'a> {
+    Plain(Raw<'a>),
+    Gzip(Box<BufReader<MultiGzDecoder<Raw<'a>>>>),
+    Zstd(BufReader<zstd::Decoder<'a, Raw<'a>>>),
+}
+
+type Raw<'a> = BufReader<Hashing<'a>>;
+
+struct Hashing<'a> {
+    inner: Box<dyn Read + 'a>,
+    hash: Sha256,
+    bytes: u64,
+    failed: bool,
+}
+
+impl Read for Hashing<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let n = self.inner.read(buf).inspect_err(|e| self.failed |= e.kind() != io::ErrorKind::Interrupted)?;
+        self.hash.update(buf.get(..n).unwrap_or_default());
+        self.bytes += n as u64;
+        Ok(n)
+    }
+}
+
+impl<'a> Stream<'a> {
+    fn new(mut inner: Box<dyn Read + 'a>) -> io::Result<Self> {
+        // The first bytes are read on their own and put back, because one read may give fewer than the magic has.
+        let mut magic = Vec::with_capacity(4);
+        inner.by_ref().take(4).read_to_end(&mut magic)?;
+        let is_gzip = magic.starts_with(&[0x1f, 0x8b]);
+        let is_zstd = magic.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]);
+        let inner = Box::new(Cursor::new(magic).chain(inner));
+        let raw = BufReader::with_capacity(READ_BUFFER_BYTES, Hashing { inner, hash: Sha256::new(), bytes: 0, failed: false });
+        Ok(Self(if is_gzip {
+            Body::Gzip(Box::new(BufReader::with_capacity(READ_BUFFER_BYTES, MultiGzDecoder::new(raw))))
+        } else if is_zstd {
+            Body::Zstd(BufReader::with_capacity(READ_BUFFER_BYTES, zstd::Decoder::with_buffer(raw)?))
+        } else {
+            Body::Plain(raw)
+        }))
+    }
+
+    /// Whether the bytes are compressed, so that a read error may be damage and not a fault of the machine.
+    #[must_use]
+    pub fn is_compressed(&self) -> bool {
+        !matches!(self.0, Body::Plain(_))
+    }
+
+    /// Whether reading the stored bytes themselves failed.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.hashing().failed
+    }
+
+    /// Stored bytes read so far.
+    #[must_use]
+    pub fn bytes_read(&self) -> u64 {
+        self.hashing().bytes
+    }
+
+    /// Reads what is left of the stored bytes and gives the digest and number of all of them.
+    ///
+    /// # Errors
+    /// The rest cannot be read.
+    pub fn finish(mut self) -> io::Result<(Digest, u64)> {
+        let raw: &mut Raw<'a> = match &mut self.0 {
+            Body::Plain(raw) => raw,
+            Body::Gzip(gzip) => gzip.get_mut().get_mut(),
+            Body::Zstd(zstd) => zstd.get_mut().get_mut(),
+        };
+        io::copy(raw.get_mut(), &mut io::sink())?;
+        let hash = std::mem::take(&mut raw.get_mut().hash);
+        Ok((Digest::from_bytes(hash.finalize().into()), raw.get_ref().bytes))
+    }
+
+    fn hashing(&self) -> &Hashing<'a> {
+        match &self.0 {
+            Body::Plain(raw) => raw.get_ref(),
+            Body::Gzip(gzip) => gzip.get_ref().get_ref().get_ref(),
+            Body::Zstd(zstd) => zstd.get_ref().get_ref().get_ref(),
+        }
+    }
+
+    fn body(&mut self) -> &mut dyn BufRead {
+        match &mut self.0 {
+            Body::Plain(raw) => raw,
+            Body::Gzip(gzip) => gzip,
+            Body::Zstd(zstd) => zstd,
+        }
+    }
+}
+
+impl Read for Stream<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.body().read(buf)
+    }
+}
+
+impl BufRead for Stream<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.body().fill_buf()
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.body().consume(amount);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        out.write_all(bytes).unwrap();
+        out.finish().unwrap()
+    }
+
+    #[test]
+    fn compression_is_recognised_by_content_and_the_stored_bytes_are_hashed() {
+        let text = b"one\ntwo\n".repeat(20_000);
+        let (a, b) = text.split_at(text.len() / 2);
+        let forms = [
+            ("plain", text.clone()),
+            ("gzip", gzip(&text)),
+            ("two gzip members", [gzip(a), gzip(b)].concat()),
+            ("zstd", zstd::encode_all(&*text, 1).unwrap()),
+            ("two zstd frames", [zstd::encode_all(a, 1).unwrap(), zstd::encode_all(b, 1).unwrap()].concat()),
+        ];
+        for (name, bytes) in forms {
+            let source = LogSource::Memory { name: name.to_owned(), bytes: bytes.clone() };
+            let mut stream = source.open().unwrap();
+            let mut read = Vec::new();
+            stream.read_to_end(&mut read).unwrap();
+            assert_eq!(read, text, "{name}");
+            assert_eq!(stream.bytes_read(), bytes.len() as u64, "{name}");
+            assert_eq!(stream.finish().unwrap(), (Digest::of(&bytes), bytes.len() as u64), "{name}");
+        }
+    }
+
+    #[test]
+    fn short_inputs_are_plain() {
+        for bytes in [&b""[..], b"\x1f", b"{}\n"] {
+            let source = LogSource::Memory { name: String::new(), bytes: bytes.to_vec() };
+            let mut read = Vec::new();
+            source.open().unwrap().read_to_end(&mut read).unwrap();
+            assert_eq!(read, bytes);
+            assert_eq!(source.open().unwrap().finish().unwrap().0, Digest::of(bytes));
+        }
+    }
+}

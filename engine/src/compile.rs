@@ -1,0 +1,313 @@
+//! From the files of a bundle to an authorizer, or to everything that is wrong with them.
+
+use cedar_policy::Schema;
+
+use crate::authorizer::{Authorizer, Body, Compiled, Language, Policy};
+use crate::bundle::declare::{self, Declared};
+use crate::bundle::resolve::{Resolved, resolve};
+use crate::bundle::{Bundle, SourceFile};
+use crate::cedar::entities::World;
+use crate::cedar::policies::{self, CedarPolicy};
+use crate::cedar::schema;
+use crate::decision::{Effect, PolicyRef};
+use crate::diagnostic::{Diagnostic, Location};
+use crate::id::IdPattern;
+use crate::inventory::Inventory;
+use crate::limits::DIAGNOSTICS_MAX;
+use crate::model::{Caller, Governance, Operations, Permission};
+use crate::rego::RegoModules;
+use crate::table::{CallerAtom, MethodMask, Methods, Scope, Table, TargetAtom};
+
+pub(crate) fn compile(bundle: &Bundle) -> Compiled {
+    let mut problems = Vec::new();
+    let authorizer = build(bundle, &mut problems);
+    for problem in &mut problems {
+        let file = problem.location.as_ref().and_then(|at| bundle.files.iter().find(|f| f.path == at.file));
+        if let (None, Some(Ok(text))) = (&problem.source, file.map(SourceFile::text)) {
+            *problem = problem.clone().with_source(text);
+        }
+    }
+    problems.sort_by(|a, b| (&a.location, a.code, &a.message).cmp(&(&b.location, b.code, &b.message)));
+    problems.dedup();
+    problems.truncate(DIAGNOSTICS_MAX);
+    let invalid = problems.iter().any(Diagnostic::is_error);
+    Compiled { authorizer: authorizer.filter(|_| !invalid), diagnostics: problems }
+}
+
+fn build(bundle: &Bundle, problems: &mut Vec<Diagnostic>) -> Option<Authorizer> {
+    let sources = Sources::read(bundle, problems);
+    let mut declared = Declared::default();
+    for (path, text) in &sources.yaml {
+        declare::file(path, text, &mut declared, problems);
+    }
+    let Resolved { inventory, permissions, invariants, suites } = resolve(declared, problems);
+    let rego = RegoModules::compile(&sources.rego).map_err(|found| problems.extend(found)).ok()?;
+    // Cedar policies are validated against the inventory; a broken inventory would only raise complaints that mean nothing.
+    if problems.iter().any(Diagnostic::is_error) {
+        return None;
+    }
+    let schema_text = schema::text(&inventory);
+    let schema = match Schema::from_cedarschema_str(&schema_text) {
+        Ok((schema, _)) => schema,
+        Err(error) => {
+            problems.push(Diagnostic::error("cedar-schema", format!("the inventory makes no Cedar schema: {error}")));
+            return None;
+        }
+    };
+    let mut methods = Methods::default();
+    let mut cedar = Vec::new();
+    for (path, text) in &sources.cedar {
+        cedar.extend(policies::read(path, text, &inventory, &schema, &mut methods, problems));
+    }
+    let mut gathered = Gathered { inventory: &inventory, methods: &mut methods, items: Vec::new(), problems };
+    gathered.permissions(&permissions);
+    gathered.cedar(&cedar);
+    gathered.rego(&rego);
+    let items = gathered.finish();
+    let world = match World::build(&inventory, patterns(&permissions), &schema) {
+        Ok(world) => world,
+        Err(error) => {
+            problems.push(Diagnostic::error("cedar-schema", format!("the inventory makes no Cedar entities: {error}")));
+            return None;
+        }
+    };
+    let entered: Vec<_> = items.iter().map(|i| (i.scope.clone(), i.policy.reference.effect, i.policy.conditional)).collect();
+    let table = Table::build(&inventory, &entered);
+    let (listed, bodies) = items.into_iter().map(|i| (i.policy, i.body)).unzip();
+    let reads_time =
+        permissions.iter().any(|p| p.when.reads_time()) || cedar.iter().any(|p| p.reads_time) || rego.rules().iter().any(|r| r.reads_time);
+    let authorizer = Authorizer {
+        revision: bundle.revision,
+        inventory,
+        permissions,
+        policies: listed,
+        bodies,
+        cedar,
+        rego,
+        world,
+        schema: schema_text,
+        methods,
+        table,
+        invariants,
+        suites,
+        reads_time,
+    };
+    crate::invariant::prove(&authorizer, problems);
+    Some(authorizer)
+}
+
+fn patterns(permissions: &[Permission]) -> Vec<IdPattern> {
+    let mut out: Vec<IdPattern> = permissions
+        .iter()
+        .flat_map(|p| &p.from)
+        .filter_map(|c| match c {
+            Caller::Pattern(pattern) => Some(pattern.clone()),
+            _ => None,
+        })
+        .collect();
+    out.sort();
+    out.dedup();
+    out
+}
+
+/// The files of a bundle by language.
+#[derive(Default)]
+struct Sources<'a> {
+    yaml: Vec<(&'a str, &'a str)>,
+    cedar: Vec<(&'a str, &'a str)>,
+    rego: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> Sources<'a> {
+    fn read(bundle: &'a Bundle, problems: &mut Vec<Diagnostic>) -> Self {
+        let mut out = Self::default();
+        for file in &bundle.files {
+            match file.text() {
+                Err(problem) => problems.push(problem),
+                Ok(text) => match file.path.rsplit('.').next() {
+                    Some("cedar") => out.cedar.push((&file.path, text)),
+                    Some("rego") => out.rego.push((&file.path, text)),
+                    _ => out.yaml.push((&file.path, text)),
+                },
+            }
+        }
+        out
+    }
+}
+
+/// A policy on its way into the table.
+struct Item {
+    policy: Policy,
+    body: Body,
+    scope: Scope,
+}
+
+struct Gathered<'a, 'p> {
+    inventory: &'a Inventory,
+    methods: &'p mut Methods,
+    items: Vec<Item>,
+    problems: &'p mut Vec<Diagnostic>,
+}
+
+impl Gathered<'_, '_> {
+    fn permissions(&mut self, permissions: &[Permission]) {
+        for (index, permission) in permissions.iter().enumerate() {
+            let Some(scope) = self.scope(permission) else { continue };
+            let conditional = !permission.when.is_empty();
+            let policy = Policy {
+                reference: PolicyRef { id: permission.name.clone(), effect: permission.effect, at: permission.at.clone() },
+                language: Language::Yaml,
+                conditional,
+                wildcard: !matches!(permission.operations, Operations::Listed(_)),
+                governance: permission.governance.clone(),
+            };
+            self.items.push(Item { policy, body: if conditional { Body::Native(index) } else { Body::Always }, scope });
+        }
+    }
+
+    fn scope(&mut self, permission: &Permission) -> Option<Scope> {
+        let caller = |caller: &Caller| match caller {
+            Caller::Service(name) => self.inventory.index(name).map(CallerAtom::Service),
+            Caller::Group(name) => Some(CallerAtom::Group(name.clone())),
+            Caller::Identity(id) => Some(CallerAtom::Identity(id.clone())),
+            Caller::Pattern(pattern) => Some(CallerAtom::Pattern(pattern.clone())),
+            Caller::AnyAuthenticated => Some(CallerAtom::AnyAuthenticated),
+        };
+        let mut callers: Vec<CallerAtom> = permission.from.iter().filter_map(caller).collect();
+        let mut targets: Vec<TargetAtom> = permission.to.iter().flat_map(|to| self.targets(to, &permission.operations)).collect();
+        callers.sort();
+        callers.dedup();
+        targets.sort();
+        targets.dedup();
+        let methods = match &permission.methods {
+            None => MethodMask::ALL,
+            Some(methods) => {
+                let mut bits = methods.iter().map(|m| self.methods.intern(m));
+                let mask = bits.try_fold(MethodMask::NONE, |mask, bit| bit.map(|b| mask.or(b.mask())));
+                let Some(mask) = mask else {
+                    let problem =
+                        Diagnostic::error("too-many-methods", "policies name too many different methods").at(permission.at.clone());
+                    self.problems.push(problem);
+                    return None;
+                };
+                mask
+            }
+        };
+        Some(Scope { callers, targets, methods })
+    }
+
+    fn targets(&self, name: &str, operations: &Operations) -> Vec<TargetAtom> {
+        let declared = *operations == Operations::Declared;
+        if let Operations::Listed(ids) = operations {
+            let services = self.inventory.services().iter().enumerate().filter(|(_, s)| *s.name == *name || s.groups.contains(name));
+            let each = services.flat_map(|(service, s)| {
+                let listed = s.operations.iter().enumerate().filter(|(_, o)| ids.contains(&o.id));
+                listed.map(move |(operation, _)| TargetAtom::Operation { service, operation })
+            });
+            return each.collect();
+        }
+        match self.inventory.index(name) {
+            Some(service) => vec![TargetAtom::Service { service, declared }],
+            None => vec![TargetAtom::Group { group: name.into(), declared }],
+        }
+    }
+
+    fn cedar(&mut self, policies: &[CedarPolicy]) {
+        for (index, found) in policies.iter().enumerate() {
+            let wide = found.scope.targets.iter().any(|t| !matches!(t, TargetAtom::Operation { .. } | TargetAtom::Undeclared { .. }));
+            if found.effect == Effect::Allow
+                && (found.scope.callers.contains(&CallerAtom::Anyone) || found.scope.targets.contains(&TargetAtom::Anything))
+            {
+                self.problems.push(
+                    Diagnostic::warning(
+                        "unscoped-grant",
+                        format!(
+                            "`{}` grants to strangers or to undeclared paths too: its scope leaves out the {}",
+                            found.id,
+                            left_out(&found.scope)
+                        ),
+                    )
+                    .at(found.at.clone())
+                    .help("name the callers and the service in the scope, for example `principal in Service::\"…\"`"),
+                );
+            }
+            let policy = Policy {
+                reference: PolicyRef { id: found.id.clone(), effect: found.effect, at: found.at.clone() },
+                language: Language::Cedar,
+                conditional: found.conditional,
+                wildcard: wide,
+                governance: Governance::default(),
+            };
+            let body = if found.conditional { Body::Cedar(index) } else { Body::Always };
+            self.items.push(Item { policy, body, scope: found.scope.clone() });
+        }
+    }
+
+    fn rego(&mut self, modules: &RegoModules) {
+        for (index, rule) in modules.rules().iter().enumerate() {
+            let targets = match &rule.services {
+                None => vec![TargetAtom::Anything],
+                Some(names) => names
+                    .iter()
+                    .filter_map(|name| self.named_service(name, &rule.at))
+                    .map(|service| TargetAtom::Service { service, declared: false })
+                    .collect(),
+            };
+            if rule.effect == Effect::Allow {
+                self.problems.push(
+                    Diagnostic::warning(
+                        "unscoped-grant",
+                        format!("`{}` can grant to strangers and to undeclared paths: a Rego rule has no scope", rule.id),
+                    )
+                    .at(rule.at.clone())
+                    .help("grant in YAML and keep Rego for `deny`, or test `input.source.service` and `input.operation` in the rule"),
+                );
+            }
+            let policy = Policy {
+                reference: PolicyRef { id: rule.id.clone(), effect: rule.effect, at: rule.at.clone() },
+                language: Language::Rego,
+                conditional: true,
+                wildcard: true,
+                governance: Governance::default(),
+            };
+            let scope = Scope { callers: vec![CallerAtom::Anyone], targets, methods: MethodMask::ALL };
+            self.items.push(Item { policy, body: Body::Rego(index), scope });
+        }
+    }
+
+    fn named_service(&mut self, name: &str, at: &Location) -> Option<usize> {
+        let found = self.inventory.index(name);
+        if found.is_none() {
+            self.problems.push(
+                Diagnostic::error("unknown-service", format!("the module is limited to `{name}`, and there is no such service"))
+                    .at(at.clone())
+                    .suggest(name, self.inventory.services().iter().map(|s| &*s.name)),
+            );
+        }
+        found
+    }
+
+    /// By id, each id once.
+    fn finish(mut self) -> Vec<Item> {
+        self.items.sort_by(|a, b| (&a.policy.reference.id, &a.policy.reference.at).cmp(&(&b.policy.reference.id, &b.policy.reference.at)));
+        for (first, second) in self.items.iter().zip(self.items.iter().skip(1)) {
+            let (first, second) = (&first.policy.reference, &second.policy.reference);
+            if first.id == second.id {
+                self.problems.push(
+                    Diagnostic::error("duplicate-name", format!("there is already a policy `{}`", second.id))
+                        .at(second.at.clone())
+                        .help(format!("the first one is at {}", first.at.short())),
+                );
+            }
+        }
+        self.items
+    }
+}
+
+fn left_out(scope: &Scope) -> &'static str {
+    match (scope.callers.contains(&CallerAtom::Anyone), scope.targets.contains(&TargetAtom::Anything)) {
+        (true, true) => "principal and the resource",
+        (true, false) => "principal",
+        _ => "resource",
+    }
+}

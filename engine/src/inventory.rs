@@ -1,0 +1,221 @@
+//! Who exists and what they offer, with the look-ups that a decision needs: identity → service, method and path → operation.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use hashbrown::HashMap;
+
+use crate::diagnostic::Diagnostic;
+use crate::id::{IdPattern, SpiffeId};
+use crate::model::{AttributeType, Endpoint, Group, Operation, Service};
+use crate::path::CanonicalPath;
+use crate::request::{Method, Target};
+use crate::template::{PathTemplate, Segment};
+
+type FixedState = foldhash::fast::FixedState;
+
+/// The services and groups of a bundle.
+pub(crate) struct Inventory {
+    services: Vec<Service>,
+    groups: Vec<Group>,
+    by_name: BTreeMap<Box<str>, usize>,
+    by_id: HashMap<SpiffeId, usize, FixedState>,
+    patterns: Vec<(IdPattern, usize)>,
+    routes: Vec<Routes>,
+}
+
+/// The operations of one service, by what reaches them.
+#[derive(Default)]
+struct Routes {
+    http: Vec<(Method, matchit::Router<usize>)>,
+    ports: BTreeMap<u16, usize>,
+}
+
+impl fmt::Debug for Inventory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inventory").field("services", &self.services.len()).field("groups", &self.groups.len()).finish_non_exhaustive()
+    }
+}
+
+impl Inventory {
+    /// Indexes the inventory and reports what is ambiguous in it.
+    pub(crate) fn build(mut services: Vec<Service>, groups: Vec<Group>, problems: &mut Vec<Diagnostic>) -> Self {
+        services.sort_by(|a, b| a.name.cmp(&b.name));
+        services.dedup_by(|b, a| a.name == b.name);
+        let by_name = services.iter().enumerate().map(|(n, s)| (s.name.clone(), n)).collect();
+        let (by_id, patterns) = identities(&services, problems);
+        let routes = services.iter().map(|s| Routes::build(s, problems)).collect();
+        one_type_each(&services, problems);
+        Self { services, groups, by_name, by_id, patterns, routes }
+    }
+
+    pub(crate) fn services(&self) -> &[Service] {
+        &self.services
+    }
+
+    pub(crate) fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+
+    pub(crate) fn group(&self, name: &str) -> Option<&Group> {
+        self.groups.iter().find(|g| *g.name == *name)
+    }
+
+    pub(crate) fn service(&self, name: &str) -> Option<&Service> {
+        self.services.get(self.index(name)?)
+    }
+
+    /// The position of a service among [`Inventory::services`].
+    pub(crate) fn index(&self, name: &str) -> Option<usize> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The position of the service that has this identity.
+    pub(crate) fn identify(&self, id: &SpiffeId) -> Option<usize> {
+        self.by_id.get(id).copied().or_else(|| self.patterns.iter().find(|(p, _)| p.matches(id)).map(|(_, n)| *n))
+    }
+
+    /// The position of the declared operation among those of its service.
+    pub(crate) fn route(&self, service: usize, target: &Target) -> Option<usize> {
+        let routes = self.routes.get(service)?;
+        match target {
+            Target::Connect { port } => routes.ports.get(port).copied(),
+            Target::Http { method, path } => {
+                let (_, router) = routes.http.iter().find(|(m, _)| m == method)?;
+                router.at(path.as_str()).ok().map(|found| *found.value)
+            }
+        }
+    }
+
+    /// The path as it may be recorded and shown to policies: sensitive segments stand as their `{name}`.
+    pub(crate) fn redact(&self, service: usize, operation: Option<usize>, path: &CanonicalPath) -> String {
+        let declared = self.services.get(service).and_then(|s| s.operations.get(operation?));
+        match declared.map(|o| &o.endpoint) {
+            Some(Endpoint::Http { path: template, .. }) if template.has_sensitive() => template.redact(path),
+            _ => path.as_str().to_owned(),
+        }
+    }
+}
+
+impl Routes {
+    fn build(service: &Service, problems: &mut Vec<Diagnostic>) -> Self {
+        let mut out = Self::default();
+        let mut ids: BTreeMap<&str, &Operation> = BTreeMap::new();
+        for (index, operation) in service.operations.iter().enumerate() {
+            if let Some(first) = ids.insert(&operation.id, operation) {
+                problems.push(
+                    Diagnostic::error("duplicate-name", format!("`{}` already has an operation `{}`", service.name, operation.id))
+                        .at(operation.at.clone())
+                        .help(format!("the first one is at {}", first.at.short())),
+                );
+            }
+            match &operation.endpoint {
+                Endpoint::Connect { port } => {
+                    if let Some(first) = out.ports.insert(*port, index) {
+                        problems.push(overlap(service, operation, first, &format!("port {port}")));
+                    }
+                }
+                Endpoint::Http { methods, path } => {
+                    for method in methods {
+                        out.add(service, operation, index, method, path, problems);
+                    }
+                }
+            }
+        }
+        out
+    }
+
+    fn add(
+        &mut self,
+        service: &Service,
+        operation: &Operation,
+        index: usize,
+        method: &Method,
+        path: &PathTemplate,
+        problems: &mut Vec<Diagnostic>,
+    ) {
+        if !self.http.iter().any(|(m, _)| m == method) {
+            self.http.push((method.clone(), matchit::Router::new()));
+        }
+        let Some((_, router)) = self.http.iter_mut().find(|(m, _)| m == method) else { return };
+        let shape = shape(path);
+        if router.insert(shape.as_str(), index).is_err() {
+            // Of two operations of equal rank neither comes first. The earlier one is found by asking for a path of this one.
+            let first = router.at(&path.example()).map(|found| *found.value).unwrap_or(index);
+            problems.push(overlap(service, operation, first, &format!("{method} {path}")));
+        }
+    }
+}
+
+fn overlap(service: &Service, operation: &Operation, first: usize, what: &str) -> Diagnostic {
+    let first = service.operations.get(first).unwrap_or(operation);
+    Diagnostic::error("overlapping-operations", format!("`{what}` already belongs to operation `{}` of `{}`", first.id, service.name))
+        .at(operation.at.clone())
+        .help(format!("the other one is at {}; a request must reach exactly one operation", first.at.short()))
+}
+
+/// The template in the router's own form, with parameter names erased: templates that differ only in them are the same route.
+fn shape(template: &PathTemplate) -> String {
+    template.segments().iter().enumerate().fold(String::new(), |mut out, (n, segment)| {
+        out.push('/');
+        match segment {
+            Segment::Literal(text) => out.push_str(text),
+            Segment::Parameter { .. } => out.push_str(&format!("{{p{n}}}")),
+            Segment::Rest { .. } => out.push_str(&format!("{{*p{n}}}")),
+        }
+        out
+    })
+}
+
+type Identities = (HashMap<SpiffeId, usize, FixedState>, Vec<(IdPattern, usize)>);
+
+fn identities(services: &[Service], problems: &mut Vec<Diagnostic>) -> Identities {
+    let mut by_id: HashMap<SpiffeId, usize, FixedState> = HashMap::default();
+    let mut patterns: Vec<(IdPattern, usize)> = Vec::new();
+    let shared = |what: &str, a: &Service, b: &Service| {
+        Diagnostic::error("shared-identity", format!("`{what}` belongs to `{}` already; an identity belongs to one service", b.name))
+            .at(a.at.clone())
+    };
+    for (index, service) in services.iter().enumerate() {
+        for pattern in &service.patterns {
+            let other = patterns.iter().find(|(p, n)| *n != index && p.overlaps(pattern)).and_then(|(_, n)| services.get(*n));
+            if let Some(other) = other {
+                problems.push(shared(pattern.as_str(), service, other));
+            }
+            patterns.push((pattern.clone(), index));
+        }
+    }
+    for (index, service) in services.iter().enumerate() {
+        for id in &service.identities {
+            let twice = by_id.insert(id.clone(), index);
+            let covered = patterns.iter().find(|(p, n)| *n != index && p.matches(id)).map(|(_, n)| *n);
+            if let Some(other) = twice.or(covered).and_then(|n| services.get(n)) {
+                problems.push(shared(id.as_str(), service, other));
+            }
+        }
+    }
+    (by_id, patterns)
+}
+
+/// One name means one type everywhere: the generated Cedar schema has one context for all services.
+fn one_type_each(services: &[Service], problems: &mut Vec<Diagnostic>) {
+    let mut seen: BTreeMap<(&str, &str), (AttributeType, &Service)> = BTreeMap::new();
+    for service in services {
+        let visible = &service.visible;
+        let all = [("header", &visible.headers), ("query parameter", &visible.query), ("claim", &visible.claims)];
+        for (what, name, kind) in all.into_iter().flat_map(|(what, map)| map.iter().map(move |(n, k)| (what, &**n, *k))) {
+            match seen.get(&(what, name)) {
+                Some((other, first)) if *other != kind => problems.push(
+                    Diagnostic::error(
+                        "type-conflict",
+                        format!("the {what} `{name}` is a {} here and a {} in `{}`", kind.as_str(), other.as_str(), first.name),
+                    )
+                    .at(service.at.clone())
+                    .help("give it one type in the whole bundle"),
+                ),
+                Some(_) => {}
+                None => drop(seen.insert((what, name), (kind, service))),
+            }
+        }
+    }
+}

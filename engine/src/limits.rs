@@ -1,0 +1,20 @@
+//! Every bound of the engine, with its reason (what is unbounded is a denial of service).
+
+/// Files of one bundle. A repo of a thousand services needs a few thousand.
+pub(crate) const BUNDLE_FILES_MAX: usize = 20_000;
+/// Bytes of one policy file: far beyond what people write or review.
+pub(crate) const FILE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bytes of all policy files together.
+pub(crate) const BUNDLE_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Folders below the bundle's own.
+pub(crate) const FOLDER_DEPTH_MAX: usize = 16;
+/// Characters of a name (service, group, operation, permission).
+pub(crate) const NAME_CHARS_MAX: usize = 128;
+/// Diagnostics kept of one bundle; a person reads the first few.
+pub(crate) const DIAGNOSTICS_MAX: usize = 1_000;
+/// Distinct methods that policies may tell apart: they are the bits of a mask, one of which stands for all others.
+pub(crate) const METHODS_MAX: usize = 31;
+/// Hops of groups within groups.
+pub(crate) const GROUP_DEPTH_MAX: usize = 64;
+/// Nearest permissions named in an explanation.
+pub(crate) const NEAREST_MAX: usize = 3;

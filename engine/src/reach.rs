@@ -1,0 +1,137 @@
+//! Who may ever call what: read off the table, never by trying requests.
+//!
+//! The answer errs on the side of *possible*: a grant on conditions counts, a prohibition counts only where it is
+//! unconditional and covers every identity of the caller.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::authorizer::{AllowedEdge, Authorizer};
+use crate::decision::Effect;
+use crate::model::{Endpoint, Service};
+use crate::request::Target;
+use crate::table::{Atoms, CallerAtom, MethodBit, TargetAtom};
+
+/// A caller (`None`: identities outside the inventory), a service, and an operation of it (`None`: undeclared paths).
+#[derive(Clone, Debug)]
+pub(crate) struct Edge {
+    pub(crate) from: Option<usize>,
+    pub(crate) to: usize,
+    pub(crate) operation: Option<usize>,
+    pub(crate) conditional: bool,
+    /// The grants, by position.
+    pub(crate) grants: Vec<u32>,
+    /// A method that is granted.
+    pub(crate) method: MethodBit,
+}
+
+/// The atoms of a caller, apart: those of every identity, and those that only some identities have.
+struct Callers {
+    every: Atoms,
+    any: Atoms,
+}
+
+impl Authorizer {
+    /// Who may ever call what, from the table (never by sampling requests).
+    #[must_use]
+    pub fn allowed(&self) -> Vec<AllowedEdge<'_>> {
+        let services = self.inventory.services();
+        let edges = self.edges();
+        let named = edges.into_iter().filter_map(|edge| {
+            let to = services.get(edge.to)?;
+            let policies = edge.grants.iter().filter_map(|p| self.policies.get(*p as usize)).map(|p| &p.reference).collect();
+            let operation = edge.operation.and_then(|o| to.operations.get(o));
+            Some(AllowedEdge { from: edge.from.and_then(|f| services.get(f)), to, operation, conditional: edge.conditional, policies })
+        });
+        named.collect()
+    }
+
+    /// Every edge that some request could take.
+    pub(crate) fn edges(&self) -> Vec<Edge> {
+        let granted = self.table.granted_targets();
+        let callers = std::iter::once(None).chain((0..self.inventory.services().len()).map(Some));
+        callers.flat_map(|from| self.edges_from(from, &granted)).collect()
+    }
+
+    fn edges_from(&self, from: Option<usize>, granted: &BTreeMap<u32, Vec<&TargetAtom>>) -> Vec<Edge> {
+        let callers = self.callers_of(from);
+        let atoms = callers.any.iter().filter_map(|atom| granted.get(atom)).flatten();
+        let candidates: BTreeSet<(usize, Option<usize>)> = atoms.flat_map(|atom| self.operations_of(atom)).collect();
+        candidates.into_iter().filter_map(|(to, operation)| self.edge(from, &callers, to, operation)).collect()
+    }
+
+    fn callers_of(&self, from: Option<usize>) -> Callers {
+        let every = self.table.service_atoms(from).clone();
+        let service = from.and_then(|f| self.inventory.services().get(f));
+        let belongs = |atom: &CallerAtom| match (atom, service) {
+            (CallerAtom::Identity(id), _) => self.inventory.identify(id) == from,
+            (CallerAtom::Pattern(pattern), Some(service)) => {
+                service.identities.iter().any(|id| pattern.matches(id)) || service.patterns.iter().any(|p| p.overlaps(pattern))
+            }
+            // A stranger can meet a pattern unless all its identities belong to services.
+            (CallerAtom::Pattern(pattern), None) => !self.inventory.services().iter().any(|s| s.patterns.iter().any(|p| p.covers(pattern))),
+            _ => false,
+        };
+        let any = every.iter().copied().chain(self.table.identity_atoms(belongs)).collect();
+        Callers { every, any }
+    }
+
+    fn operations_of(&self, atom: &TargetAtom) -> Vec<(usize, Option<usize>)> {
+        let services = self.inventory.services();
+        let all = |index: usize, service: &Service, declared: bool| {
+            let each = (0..service.operations.len()).map(move |o| (index, Some(o)));
+            each.chain((!declared).then_some((index, None)))
+        };
+        match atom {
+            TargetAtom::Anything => services.iter().enumerate().flat_map(|(n, s)| all(n, s, false)).collect(),
+            TargetAtom::Service { service, declared } => {
+                services.get(*service).into_iter().flat_map(|s| all(*service, s, *declared)).collect()
+            }
+            TargetAtom::Group { group, declared } => {
+                services.iter().enumerate().filter(|(_, s)| s.groups.contains(group)).flat_map(|(n, s)| all(n, s, *declared)).collect()
+            }
+            TargetAtom::Operation { service, operation } => vec![(*service, Some(*operation))],
+            TargetAtom::Undeclared { service } => vec![(*service, None)],
+        }
+    }
+
+    fn edge(&self, from: Option<usize>, callers: &Callers, to: usize, operation: Option<usize>) -> Option<Edge> {
+        let targets = self.table.targets(to, operation);
+        let mut grants: BTreeSet<u32> = BTreeSet::new();
+        let mut conditional = true;
+        let mut open = None;
+        for method in self.methods_of(to, operation) {
+            let prohibited = self.table.entries(&callers.every, targets, method).any(|e| e.effect == Effect::Deny && !e.conditional);
+            if prohibited {
+                continue;
+            }
+            for entry in self.table.entries(&callers.any, targets, method).filter(|e| e.effect == Effect::Allow) {
+                open.get_or_insert(method);
+                grants.insert(entry.policy);
+                conditional &= entry.conditional;
+            }
+        }
+        open.map(|method| Edge { from, to, operation, conditional, grants: grants.into_iter().collect(), method })
+    }
+
+    /// The methods with which an operation can be reached.
+    pub(crate) fn methods_of(&self, service: usize, operation: Option<usize>) -> Vec<MethodBit> {
+        let declared = self.inventory.services().get(service).and_then(|s| s.operations.get(operation?));
+        match declared.map(|o| &o.endpoint) {
+            None => self.methods.bits().collect(),
+            Some(Endpoint::Connect { port }) => vec![self.methods.bit(&Target::Connect { port: *port })],
+            Some(Endpoint::Http { methods, .. }) => methods.iter().map(|m| self.methods.bit_of(m)).collect(),
+        }
+    }
+
+    /// Whether every request of every identity of a service, with this method, is allowed whatever its context.
+    pub(crate) fn always_allows(&self, from: usize, to: usize, operation: usize, method: MethodBit) -> bool {
+        let callers = self.callers_of(Some(from));
+        let targets = self.table.targets(to, Some(operation));
+        let can_fail = |policy: u32| {
+            matches!(self.bodies.get(policy as usize), Some(crate::authorizer::Body::Cedar(_) | crate::authorizer::Body::Rego(_)))
+        };
+        let granted = self.table.entries(&callers.every, targets, method).any(|e| e.effect == Effect::Allow && !e.conditional);
+        let endangered = self.table.entries(&callers.any, targets, method).any(|e| e.effect == Effect::Deny || can_fail(e.policy));
+        granted && !endangered
+    }
+}

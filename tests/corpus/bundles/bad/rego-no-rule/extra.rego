@@ -1,0 +1,3 @@
+package portreeve.extra
+
+alow if input.service == "orders"
