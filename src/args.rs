@@ -29,6 +29,8 @@ pub(crate) enum Verb {
     /// Answer requests: one JSON object a line in, one decision a line out
     #[command(after_help = DECIDE)]
     Decide(DecideArgs),
+    /// The built-in certificate authority, for development and small fleets
+    Ca(crate::ca::CaArgs),
 }
 
 /// Arguments of `init`.

@@ -5,6 +5,7 @@
 
 mod args;
 mod bundle;
+mod ca;
 mod check;
 mod decide;
 mod diagnostics;
@@ -34,5 +35,6 @@ fn run(verb: Verb) -> Outcome {
         Verb::Check(args) => check::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Decide(args) => decide::run(&args),
+        Verb::Ca(args) => ca::run(&args),
     }
 }
