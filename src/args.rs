@@ -41,6 +41,11 @@ pub(crate) enum Verb {
     /// Check the chain of decision logs: changes, gaps, rotation links, signed heads
     #[command(after_help = VERIFY)]
     Verify(VerifyArgs),
+    /// Run the sidecar: mutual TLS in and out, decide, record, forward or refuse
+    #[command(after_help = ENFORCE)]
+    Enforce(EnforceArgs),
+    /// The built-in certificate authority, for development and small fleets
+    Ca(crate::ca::CaArgs),
 }
 
 /// Arguments of `init`.
@@ -109,6 +114,17 @@ pub(crate) struct DecideArgs {
     /// Requests, one JSON object a line; `-` is stdin
     #[arg(default_value = "-")]
     pub(crate) file: PathBuf,
+}
+
+/// Arguments of `enforce`.
+#[derive(Debug, Args)]
+pub(crate) struct EnforceArgs {
+    /// The configuration file (YAML)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// Only say whether it could run: configuration, bundle, identity, key sets
+    #[arg(long)]
+    pub(crate) check: bool,
 }
 
 /// Arguments of `why`.
@@ -308,3 +324,12 @@ Examples:
 Verdicts speak of the technical evidence alone; the assessor decides.
 
 Exit codes: 0 the gate is passed, 1 it is not, 2 a log, bundle or catalogue cannot be read";
+
+const ENFORCE: &str = "\
+Examples:
+  portreeve enforce --config enforcer.yaml --check
+  portreeve enforce --config enforcer.yaml
+
+SIGHUP takes up a new bundle and new certificates; SIGTERM drains and ends.
+
+Exit codes: 0 ended in order (with --check: could run), 2 cannot run";

@@ -6,9 +6,11 @@
 mod args;
 mod audit;
 mod bundle;
+mod ca;
 mod check;
 mod decide;
 mod diagnostics;
+mod enforce;
 mod escape;
 mod init;
 mod junit;
@@ -43,5 +45,7 @@ fn run(verb: Verb) -> Outcome {
         Verb::Replay(args) => replay::run(&args),
         Verb::Audit(args) => audit::run(&args),
         Verb::Verify(args) => verify::run(&args),
+        Verb::Enforce(args) => enforce::run(&args),
+        Verb::Ca(args) => ca::run(&args),
     }
 }

@@ -287,14 +287,16 @@ fn visible_claims_are_typed_and_the_rest_is_dropped() {
         ("level", AttributeType::Integer),
         ("staff", AttributeType::Boolean),
         ("groups", AttributeType::List),
+        ("one", AttributeType::List),
         ("absent", AttributeType::Text),
     ]);
     let Token::Valid(claims) = ask(&verifier, &keys.sign("ES256", "ec", &sent), &seen) else { panic!("not believed") };
-    assert_eq!(claims.other.len(), 4);
+    assert_eq!(claims.other.len(), 5);
     assert_eq!(claims.other["tenant"], AttributeValue::Text("eu".into()));
     assert_eq!(claims.other["level"], AttributeValue::Integer(3));
     assert_eq!(claims.other["staff"], AttributeValue::Boolean(true));
     assert_eq!(claims.other["groups"], AttributeValue::List(vec!["a".into(), "b,c".into()]), "an array is not split at commas");
+    assert_eq!(claims.other["one"], AttributeValue::List(vec!["a, b".into()]), "nor is a text");
     for (name, kind) in [
         ("tenant", AttributeType::Integer),
         ("level", AttributeType::Text),
