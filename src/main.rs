@@ -1,2 +1,41 @@
-//! The command line.
-fn main() {}
+//! The command line: reads arguments, calls one verb, turns its outcome into an exit code.
+//!
+//! No verb has logic of its own: each loads inputs, calls the engine, the enforcer, the auditor or the reports, and renders
+//! what comes back. Machine output goes to stdout, everything else to stderr (see `output`). The exit codes are promises.
+
+mod args;
+mod bundle;
+mod check;
+mod decide;
+mod diagnostics;
+mod escape;
+mod init;
+mod junit;
+mod limits;
+mod logs;
+mod outcome;
+mod output;
+mod sarif;
+mod test;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::args::{Cli, Verb};
+use crate::outcome::Outcome;
+
+fn main() -> ExitCode {
+    outcome::exit_code(run(Cli::parse().verb))
+}
+
+fn run(verb: Verb) -> Outcome {
+    match verb {
+        Verb::Init(args) => init::run(&args),
+        Verb::Check(args) => check::run(&args),
+        Verb::Test(args) => test::run(&args),
+        Verb::Decide(args) => decide::run(&args),
+        Verb::Verify(args) => verify::run(&args),
+    }
+}

@@ -297,9 +297,12 @@ fn visible_context<'c>(visible: &Visible, context: &'c Context) -> Result<Cow<'c
     Ok(Cow::Owned(Context { time: context.time, source_ip, headers, query, jwt }))
 }
 
-/// The context as policies see it, where they see one.
-pub(crate) fn seen<'c>(visible: &Visible, context: &'c Context) -> Option<Cow<'c, Context>> {
-    visible_context(visible, context).ok()
+/// The context as policies see it, or why they are not asked.
+pub(crate) fn seen<'c>(visible: &Visible, context: &'c Context) -> Result<Cow<'c, Context>, Reason> {
+    visible_context(visible, context).map_err(|rejected| match rejected {
+        Rejected::Malformed(_) => Reason::MalformedRequest,
+        Rejected::Token => Reason::InvalidToken,
+    })
 }
 
 fn typed(visible: &std::collections::BTreeMap<Box<str>, AttributeType>, sent: &Attributes) -> Result<Attributes, Malformed> {

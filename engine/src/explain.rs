@@ -60,7 +60,7 @@ impl Miss<'_, '_> {
         if covered {
             out.extend(self.operation(permission));
             let visible = service.map(|s| &s.visible);
-            if let Some(context) = visible.and_then(|v| crate::authorizer::seen(v, &self.request.context)) {
+            if let Some(context) = visible.and_then(|v| crate::authorizer::seen(v, &self.request.context).ok()) {
                 out.extend(permission.when.lacks(&context));
             }
         } else {

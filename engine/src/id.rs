@@ -262,6 +262,18 @@ impl IdPattern {
         self.domain == other.domain && common && lengths
     }
 
+    /// Whether every id that `other` covers is covered by this pattern too.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        let common = self.segments.iter().zip(&other.segments).all(|(a, b)| *a == Segment::Any || a == b);
+        let lengths = if self.open {
+            other.segments.len() > self.segments.len() || (other.open && other.segments.len() == self.segments.len())
+        } else {
+            !other.open && other.segments.len() == self.segments.len()
+        };
+        self.domain == other.domain && common && lengths
+    }
+
     /// An id that the pattern covers, with `x` for each star.
     #[must_use]
     pub fn example(&self) -> Option<SpiffeId> {

@@ -18,6 +18,7 @@ pub mod model;
 pub mod path;
 mod reach;
 pub mod record;
+pub mod reference;
 mod rego;
 pub mod request;
 pub mod svid;

@@ -67,8 +67,8 @@ impl Authorizer {
             (CallerAtom::Pattern(pattern), Some(service)) => {
                 service.identities.iter().any(|id| pattern.matches(id)) || service.patterns.iter().any(|p| p.overlaps(pattern))
             }
-            // A pattern can always be met by an identity that the inventory does not know.
-            (CallerAtom::Pattern(_), None) => true,
+            // A stranger can meet a pattern unless all its identities belong to services.
+            (CallerAtom::Pattern(pattern), None) => !self.inventory.services().iter().any(|s| s.patterns.iter().any(|p| p.covers(pattern))),
             _ => false,
         };
         let any = every.iter().copied().chain(self.table.identity_atoms(belongs)).collect();

@@ -1,1 +1,71 @@
-//! The scribe: an assessment as HTML, Markdown and JSON. It renders and computes nothing.
+//! The scribe: an assessment as HTML, Markdown and JSON.
+//!
+//! It renders and computes nothing (INV-3): every figure it prints stands in the [`Assessment`]; only separators, cuts and
+//! groupings for display are its own. It reads no clock and asks no network. INVARIANT: the same assessment gives the same
+//! bytes, and no text of an assessment acts in a browser, a terminal or a code forge.
+
+mod filters;
+mod json;
+mod limits;
+mod markdown;
+mod matrix;
+mod page;
+mod text;
+mod write;
+
+use std::path::PathBuf;
+
+use portreeve_auditor::assessment::Assessment;
+
+pub use write::write_all;
+
+/// The whole report as one page that needs nothing else: no script, no network, no second file.
+///
+/// # Errors
+/// Only if the assessment cannot be serialised or the template fails, which a well-formed assessment does not cause.
+pub fn html(assessment: &Assessment) -> Result<String, ReportError> {
+    page::render(assessment)
+}
+
+/// A short summary for a pull request or a step of a pipeline.
+#[must_use]
+pub fn markdown(assessment: &Assessment) -> String {
+    markdown::render(assessment)
+}
+
+/// `assessment.json`: indented, in stable order, with a trailing newline.
+///
+/// # Errors
+/// Only if the assessment cannot be serialised, which a well-formed assessment does not cause.
+pub fn json(assessment: &Assessment) -> Result<String, ReportError> {
+    json::file(assessment).map_err(ReportError::Json)
+}
+
+/// Why a report could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// The page's template failed.
+    #[error("the report page could not be rendered")]
+    Render(#[source] askama::Error),
+    /// The assessment could not be written as JSON.
+    #[error("the assessment could not be written as JSON")]
+    Json(#[source] serde_json::Error),
+    /// The folder for the report could not be made.
+    #[error("cannot make the folder `{}`", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file of the report could not be written or put in its place.
+    #[error("cannot write `{}`", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+}

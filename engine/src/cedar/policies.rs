@@ -11,8 +11,8 @@ use crate::inventory::Inventory;
 use crate::request::{METHODS, Method};
 use crate::table::{CONNECT, CallerAtom, MethodMask, Methods, Scope, TargetAtom};
 use cedar_policy::{
-    ActionConstraint, Authorizer as CedarAuthorizer, Decision as CedarDecision, Effect as CedarEffect, EntityUid, Policy, PolicyId,
-    PolicySet, PrincipalConstraint, ResourceConstraint, Schema, ValidationMode, Validator,
+    ActionConstraint, AuthorizationError, Authorizer as CedarAuthorizer, Decision as CedarDecision, Effect as CedarEffect, EntityUid,
+    Policy, PolicyId, PolicySet, PrincipalConstraint, ResourceConstraint, Schema, ValidationMode, Validator,
 };
 
 /// One policy of a `.cedar` file.
@@ -23,6 +23,8 @@ pub(crate) struct CedarPolicy {
     pub(crate) at: Location,
     pub(crate) conditional: bool,
     pub(crate) scope: Scope,
+    /// Whether its answer may depend on `context.time` (never false where it does).
+    pub(crate) reads_time: bool,
     alone: PolicySet,
 }
 
@@ -33,11 +35,18 @@ impl CedarPolicy {
     /// Cedar's reason why it could not be evaluated.
     pub(crate) fn satisfied(&self, question: &Question<'_>) -> Result<bool, String> {
         let response = CedarAuthorizer::new().is_authorized(&question.request, &self.alone, &question.entities);
-        if let Some(error) = response.diagnostics().errors().next() {
-            return Err(error.to_string());
+        if let Some(AuthorizationError::PolicyEvaluationError(error)) = response.diagnostics().errors().next() {
+            return Err(error.inner().to_string());
         }
         // Alone in its set, a satisfied permit allows, and a satisfied forbid is the reason of the denial.
         Ok(response.decision() == CedarDecision::Allow || response.diagnostics().reason().next().is_some())
+    }
+}
+
+impl CedarPolicy {
+    /// The policy itself, by its `@id`.
+    pub(crate) fn policies(&self) -> impl Iterator<Item = &Policy> {
+        self.alone.policies()
     }
 }
 
@@ -91,10 +100,40 @@ pub(crate) fn read(
         let named = policy.new_id(PolicyId::new(id));
         let Ok(alone) = PolicySet::from_policies([named]) else { continue };
         let effect = if policy.effect() == CedarEffect::Permit { Effect::Allow } else { Effect::Deny };
-        out.push(CedarPolicy { id: id.into(), effect, at, conditional: policy.has_non_scope_constraint(), scope, alone });
+        out.push(CedarPolicy {
+            id: id.into(),
+            effect,
+            at,
+            conditional: policy.has_non_scope_constraint(),
+            reads_time: reads_time(policy),
+            scope,
+            alone,
+        });
     }
     out.sort_by(|a, b| a.at.cmp(&b.at));
     out
+}
+
+fn reads_time(policy: &Policy) -> bool {
+    // What cannot be looked into is taken to read everything.
+    policy.to_json().map_or(true, |json| reads(&json, "time"))
+}
+
+/// Whether an expression reads this attribute of `context`, or uses `context` as a whole.
+fn reads(expression: &serde_json::Value, attribute: &str) -> bool {
+    use serde_json::Value;
+    match expression {
+        Value::Array(items) => items.iter().any(|item| reads(item, attribute)),
+        Value::Object(fields) => fields.iter().any(|(name, value)| {
+            let of_context = value.get("left").and_then(|left| left.get("Var")).and_then(Value::as_str) == Some("context");
+            match (name.as_str(), of_context, value.get("attr").and_then(Value::as_str)) {
+                ("." | "has", true, Some(read)) => read == attribute,
+                ("Var", _, _) => value.as_str() == Some("context"),
+                _ => reads(value, attribute),
+            }
+        }),
+        _ => false,
+    }
 }
 
 fn validate(path: &str, text: &str, set: &PolicySet, schema: &Schema, problems: &mut Vec<Diagnostic>) {

@@ -1,20 +1,37 @@
 //! Rego in the engine: modules are checked, compiled together, and their `allow` and `deny` evaluated under a budget.
 //!
 //! What never happens here: a built-in that reads a clock, a random number or the host; an answer that depends on how fast
-//! the machine is; a panic. A module that asks for such a thing is refused when it is compiled, with its place.
+//! the machine is; a panic that leaves this module. A policy that asks for such a thing is refused when it is compiled, with
+//! its place.
+//!
+//! INVARIANT: what is evaluated has passed [`scan`] (shallow enough for the evaluator's stack) and [`check`] (allow-listed
+//! built-ins, no cycles, calls nested to a bound), reached or not.
 
+mod ast;
+mod builtins;
+mod check;
+mod compile;
+#[cfg(test)]
+mod conformance;
+mod evaluate;
 mod input;
 mod limits;
-
-pub(crate) use input::{InputFacts, input};
+mod metadata;
+mod scan;
+#[cfg(test)]
+mod tests;
 
 use crate::decision::Effect;
 use crate::diagnostic::{Diagnostic, Location};
 
+pub(crate) use input::{InputFacts, input};
+
 /// All Rego modules of a bundle, compiled together.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct RegoModules {
+    /// By id.
     rules: Vec<RegoRule>,
+    evaluators: evaluate::Evaluators,
 }
 
 /// One `allow` or `deny` of one package.
@@ -35,8 +52,8 @@ pub(crate) struct RegoRule {
 /// Why a rule has no answer. Each denies (INV-4).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum RegoError {
-    /// The evaluation took more instructions than it may.
-    #[error("`{rule}` took more than {} instructions", limits::INSTRUCTIONS_MAX)]
+    /// The evaluation took more steps than it may.
+    #[error("`{rule}` took more than {} steps", limits::STEPS_MAX)]
     Budget {
         /// The rule's id.
         rule: Box<str>,
@@ -68,8 +85,7 @@ impl RegoModules {
     /// # Errors
     /// Everything found to be wrong, each with its place.
     pub(crate) fn compile(files: &[(&str, &str)]) -> Result<Self, Vec<Diagnostic>> {
-        let _ = files;
-        Ok(Self { rules: Vec::new() })
+        compile::compile(files)
     }
 
     /// The rules, by id.
@@ -82,7 +98,24 @@ impl RegoModules {
     /// # Errors
     /// [`RegoError`]; the caller denies.
     pub(crate) fn evaluate(&self, rule: usize, input: &regorus::Value) -> Result<bool, RegoError> {
-        let _ = (self.rules.get(rule), input);
-        Err(RegoError::NoSuchRule)
+        let rule = self.rules.get(rule).ok_or(RegoError::NoSuchRule)?;
+        evaluate::satisfied(&rule.id, self.evaluators.run(&rule.id, &document(&rule.id), input)?)
     }
+}
+
+/// How a rule is asked for: `data.portreeve.items.allow`.
+fn document(id: &str) -> String {
+    format!("data.{id}")
+}
+
+/// The place of these bytes of a text.
+fn place(file: &str, text: &str, start: usize, end: usize) -> Location {
+    let start = text.floor_char_boundary(start);
+    let before = text.get(..start).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    let marked = text.get(start..text.floor_char_boundary(end)).unwrap_or_default();
+    let length = marked.split(['\n', '\r']).next().unwrap_or_default().chars().count().max(1);
+    let clamp = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    Location { file: file.to_owned(), line: clamp(line), column: clamp(column), length: clamp(length) }
 }

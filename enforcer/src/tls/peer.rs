@@ -1,0 +1,122 @@
+//! What is known of a peer after a completed handshake, and the two handshakes.
+
+use std::time::Duration;
+
+use portreeve_engine::Svid;
+use portreeve_engine::record::Tls;
+use rustls::{CommonState, HandshakeKind, ProtocolVersion};
+use rustls_pki_types::{CertificateDer, ServerName};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+use super::trust::Role;
+use super::{ExpectedPeer, Identity, Refusal, refusal_of};
+
+/// A peer that proved its identity in a full handshake. The only ways to make one are in this file.
+#[derive(Clone, Debug)]
+pub struct VerifiedPeer {
+    svid: Svid,
+    tls: Tls,
+    /// Kept so that the peer can be judged again.
+    pub(super) chain: Vec<CertificateDer<'static>>,
+    pub(super) role: Role,
+}
+
+impl VerifiedPeer {
+    /// The client of a server connection that was made with [`Identity::server_config`].
+    ///
+    /// # Errors
+    /// The handshake is not complete, was resumed, is not TLS 1.3, or the peer sent no SVID.
+    pub fn of(connection: &rustls::ServerConnection) -> Result<Self, Refusal> {
+        Self::of_state(connection, connection.is_handshaking(), Role::Client)
+    }
+
+    /// The server of a client connection that was made with [`Identity::client_config`].
+    ///
+    /// # Errors
+    /// As [`VerifiedPeer::of`].
+    pub fn of_server(connection: &rustls::ClientConnection) -> Result<Self, Refusal> {
+        Self::of_state(connection, connection.is_handshaking(), Role::Server)
+    }
+
+    fn of_state(state: &CommonState, handshaking: bool, role: Role) -> Result<Self, Refusal> {
+        if handshaking {
+            return Err(Refusal::HandshakeFailed);
+        }
+        // A resumed session would bring an identity that nobody judged now (A13, A14). Our configurations offer none.
+        match state.handshake_kind() {
+            Some(HandshakeKind::Full | HandshakeKind::FullWithHelloRetryRequest) => {}
+            _ => return Err(Refusal::HandshakeFailed),
+        }
+        if state.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
+            return Err(Refusal::ProtocolVersion);
+        }
+        let suite = state.negotiated_cipher_suite().ok_or(Refusal::HandshakeFailed)?;
+        let chain = state.peer_certificates().ok_or(Refusal::NoCertificate)?;
+        let leaf = chain.first().ok_or(Refusal::NoCertificate)?;
+        let svid = Svid::from_der(leaf).map_err(|e| super::trust::refusal_of_svid(&e))?;
+        let tls = Tls {
+            version: "TLSv1.3".to_owned(),
+            suite: format!("{:?}", suite.suite()),
+            serial: svid.serial.clone(),
+            sha256: svid.sha256,
+            not_after: svid.not_after,
+        };
+        let chain = chain.iter().map(|der| der.clone().into_owned()).collect();
+        Ok(Self { svid, tls, chain, role })
+    }
+
+    /// What is kept of its leaf certificate.
+    #[must_use]
+    pub fn svid(&self) -> &Svid {
+        &self.svid
+    }
+
+    /// The TLS facts for the record.
+    #[must_use]
+    pub fn tls(&self) -> &Tls {
+        &self.tls
+    }
+}
+
+/// Takes the server's part in a handshake, within `limit`.
+///
+/// # Errors
+/// Why the peer is refused.
+pub async fn accept<S>(
+    identity: &Identity,
+    stream: S,
+    limit: Duration,
+) -> Result<(tokio_rustls::server::TlsStream<S>, VerifiedPeer), Refusal>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let handshake = TlsAcceptor::from(identity.server_config()).accept(stream);
+    let stream = tokio::time::timeout(limit, handshake).await.map_err(|_| Refusal::HandshakeTimeout)?.map_err(|e| refusal_of(&e))?;
+    let peer = VerifiedPeer::of(stream.get_ref().1)?;
+    Ok((stream, peer))
+}
+
+/// Takes the client's part in a handshake, within `limit`. No server name is sent: the peer is known by its SPIFFE ID.
+///
+/// In TLS 1.3 a client has finished before the server has judged its certificate: if the server refuses us, that shows at
+/// the first read.
+///
+/// # Errors
+/// Why the peer is refused, or why it refused us.
+pub async fn connect<S>(
+    identity: &Identity,
+    expected: ExpectedPeer,
+    stream: S,
+    limit: Duration,
+) -> Result<(tokio_rustls::client::TlsStream<S>, VerifiedPeer), Refusal>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    // An address is never sent as a server name; this one is nobody's (RFC 5737) and is not looked at.
+    let name = ServerName::IpAddress(std::net::Ipv4Addr::new(192, 0, 2, 1).into());
+    let handshake = TlsConnector::from(identity.client_config(expected)).connect(name, stream);
+    let stream = tokio::time::timeout(limit, handshake).await.map_err(|_| Refusal::HandshakeTimeout)?.map_err(|e| refusal_of(&e))?;
+    let peer = VerifiedPeer::of_server(stream.get_ref().1)?;
+    Ok((stream, peer))
+}

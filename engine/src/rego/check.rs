@@ -1,0 +1,401 @@
+//! The checks between parsing and compiling: what modules may be called, what they may name, and how they call each other.
+//!
+//! Every definition is checked, reached or not. The graph of who reads whom is drawn generously (a local variable that has
+//! the name of a rule counts as that rule), so a cycle or a read of the time may be seen where there is none, never missed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::ast::{Module, Rule, Span, Use};
+use super::builtins;
+use super::limits::{ARGUMENTS_MAX, CALLS_MAX, LEVELS_MAX, STATEMENTS_MAX};
+use super::metadata::{Metadata, top};
+use super::place;
+use crate::diagnostic::{Diagnostic, Location};
+
+/// A module with its file.
+#[derive(Debug)]
+pub(super) struct Unit<'f> {
+    pub(super) file: &'f str,
+    pub(super) text: &'f str,
+    pub(super) metadata: Metadata,
+    pub(super) module: Module,
+}
+
+impl Unit<'_> {
+    fn at(&self, span: Span) -> Location {
+        place(self.file, self.text, span.start, span.end)
+    }
+
+    fn fault(&self, code: &'static str, message: impl Into<String>, span: Span) -> Diagnostic {
+        Diagnostic::error(code, message).at(self.at(span)).with_source(self.text)
+    }
+}
+
+/// A rule by its full path, whatever the number of its definitions.
+type Path = Vec<String>;
+
+/// What the rules are and how they hang together.
+#[derive(Debug, Default)]
+pub(super) struct Graph {
+    nodes: BTreeMap<Path, Node>,
+    levels: usize,
+}
+
+#[derive(Debug, Default)]
+struct Node {
+    /// Where the first definition stands, with its unit's index.
+    first: Option<Location>,
+    /// How many times the evaluator calls itself for one definition.
+    levels: usize,
+    reads: BTreeSet<Path>,
+    reads_time: bool,
+}
+
+/// Checks all modules together.
+pub(super) fn check(units: &[Unit<'_>], out: &mut Vec<Diagnostic>) -> Graph {
+    let mut graph = Graph::default();
+    for unit in units {
+        check_names(unit, out);
+        for rule in &unit.module.rules {
+            let node = graph.nodes.entry(full_path(unit, rule)).or_default();
+            node.first.get_or_insert_with(|| unit.at(rule.span));
+            node.levels = node.levels.max(rule.levels);
+        }
+    }
+    let packages: BTreeSet<&[String]> = units.iter().map(|u| u.module.package.as_slice()).collect();
+    for unit in units {
+        check_imports(unit, &graph, &packages, out);
+        for rule in &unit.module.rules {
+            let found = uses(unit, rule, &graph, &packages, out);
+            let node = graph.nodes.entry(full_path(unit, rule)).or_default();
+            node.reads.extend(found.reads);
+            node.reads_time |= found.reads_time;
+        }
+    }
+    graph.check_depth(out);
+    graph
+}
+
+fn full_path(unit: &Unit<'_>, rule: &Rule) -> Path {
+    unit.module.package.iter().chain(&rule.name).cloned().collect()
+}
+
+/// Whether a package is one that policies of a bundle may have.
+fn is_ours(package: &[String]) -> bool {
+    matches!(package, [first, ..] if first == "portreeve") || matches!(package, [a, b] if a == "envoy" && b == "authz")
+}
+
+fn check_names(unit: &Unit<'_>, out: &mut Vec<Diagnostic>) {
+    let package = &unit.module.package;
+    if !is_ours(package) {
+        out.push(
+            unit.fault("rego-package", format!("the package `{}` is never asked", package.join(".")), unit.module.package_span).help(
+                format!("name it `portreeve.{}`; only packages under `portreeve`, and `envoy.authz`, are policies", package.join(".")),
+            ),
+        );
+    }
+    for rule in &unit.module.rules {
+        check_head(unit, rule, out);
+    }
+    for import in &unit.module.imports {
+        if builtins::is_family(&import.alias) {
+            out.push(
+                unit.fault("rego-shadow", format!("`{}` would hide the built-in functions of that name", import.alias), import.span)
+                    .help("import it `as` something else"),
+            );
+        }
+    }
+}
+
+fn check_head(unit: &Unit<'_>, rule: &Rule, out: &mut Vec<Diagnostic>) {
+    let name = rule.name.join(".");
+    let last = rule.name.last().map(String::as_str);
+    if matches!(last, Some("allow" | "deny")) && is_ours(&unit.module.package) {
+        if rule.name.len() > 1 {
+            let package = unit.module.package.iter().chain(rule.name.iter().rev().skip(1).rev()).cloned().collect::<Vec<_>>().join(".");
+            out.push(
+                unit.fault("rego-head", format!("`{name}` is not asked, because it is not the rule of a package"), rule.span)
+                    .help(format!("put it into a file with `package {package}`")),
+            );
+        } else if rule.arguments.is_some() {
+            out.push(
+                unit.fault("rego-head", format!("`{name}` takes arguments, and nobody would pass them"), rule.span)
+                    .help("read `input`, or give the function another name"),
+            );
+        } else if rule.computed {
+            out.push(
+                unit.fault("rego-head", format!("`{name}` is an object; it must be a boolean or a set of texts"), rule.span)
+                    .help(format!("write `{name} contains reason if {{ … }}`")),
+            );
+        }
+    }
+    if let Some((_, span)) = rule.longest.filter(|(n, _)| *n > STATEMENTS_MAX) {
+        out.push(
+            unit.fault("rego-too-large", format!("this body has more than {STATEMENTS_MAX} statements"), span)
+                .help("give parts of it names of their own"),
+        );
+    }
+    if rule.arguments.is_some_and(|n| n > ARGUMENTS_MAX) {
+        out.push(
+            unit.fault("rego-arguments", format!("`{name}` takes more than {ARGUMENTS_MAX} arguments"), rule.span).help("pass an object"),
+        );
+    }
+    if rule.name.first().is_some_and(|n| builtins::is_family(n)) || last.is_some_and(|n| n.starts_with("__")) {
+        out.push(
+            unit.fault("rego-shadow", format!("`{name}` would hide the built-in functions of that name"), rule.span)
+                .help("give it another name"),
+        );
+    }
+}
+
+fn check_imports(unit: &Unit<'_>, graph: &Graph, packages: &BTreeSet<&[String]>, out: &mut Vec<Diagnostic>) {
+    for import in &unit.module.imports {
+        let [root, path @ ..] = import.path.as_slice() else { continue };
+        let wanted: Vec<Option<String>> = path.iter().cloned().map(Some).collect();
+        if root == "data" && !graph.knows(&wanted, packages) {
+            out.push(unknown_document(unit, &wanted, import.span));
+        }
+    }
+}
+
+fn unknown_document(unit: &Unit<'_>, path: &[Option<String>], span: Span) -> Diagnostic {
+    let path: Vec<&str> = path.iter().map(|p| p.as_deref().unwrap_or("[…]")).collect();
+    unit.fault("rego-unknown-document", format!("there is no `data.{}` in this bundle", path.join(".")), span)
+        .help("`data` holds the rules of the bundle's Rego modules and nothing else; write the values into such a module")
+}
+
+#[derive(Default)]
+struct Found {
+    reads: BTreeSet<Path>,
+    reads_time: bool,
+}
+
+fn uses(unit: &Unit<'_>, rule: &Rule, graph: &Graph, packages: &BTreeSet<&[String]>, out: &mut Vec<Diagnostic>) -> Found {
+    let mut found = Found::default();
+    for one in &rule.uses {
+        match one {
+            Use::With { span } => out.push(
+                unit.fault("rego-with", "`with` is not accepted in a policy", *span)
+                    .help("pass the value to a function; `with` belongs into tests, in files named `…_test.rego`"),
+            ),
+            Use::Reads { root, path, span } => {
+                let (root, path) = through_imports(unit, root, path);
+                match root {
+                    "input" => found.reads_time |= may_reach_time(&path),
+                    "data" if path.first().is_none_or(Option::is_none) => out.push(
+                        unit.fault("rego-unknown-document", "`data` as a whole is not accepted", *span)
+                            .help("name the package and rule, such as `data.portreeve.lib.members`"),
+                    ),
+                    "data" if !graph.knows(&path, packages) => out.push(unknown_document(unit, &path, *span)),
+                    "data" => found.reads.extend(graph.matching(&path)),
+                    _ => found.reads.extend(graph.matching(&local(unit, root, &path))),
+                }
+            }
+            Use::Calls { name, arguments, span } => match call(unit, name.as_deref(), graph) {
+                Some(path) => {
+                    found.reads.insert(path);
+                    if arguments.len() > ARGUMENTS_MAX + 1 {
+                        out.push(
+                            unit.fault("rego-arguments", format!("more than {ARGUMENTS_MAX} arguments"), *span).help("pass an object"),
+                        );
+                    }
+                }
+                None => check_builtin(unit, name.as_deref(), arguments, *span, graph, out),
+            },
+        }
+    }
+    found
+}
+
+/// A reference with a leading import alias replaced by what it stands for.
+fn through_imports<'r>(unit: &'r Unit<'_>, root: &'r str, path: &[Option<String>]) -> (&'r str, Vec<Option<String>>) {
+    match unit.module.imports.iter().find(|i| i.alias == root) {
+        Some(import) => match import.path.as_slice() {
+            [first, rest @ ..] => (first, rest.iter().cloned().map(Some).chain(path.iter().cloned()).collect()),
+            [] => (root, path.to_vec()),
+        },
+        None => (root, path.to_vec()),
+    }
+}
+
+fn local(unit: &Unit<'_>, root: &str, path: &[Option<String>]) -> Vec<Option<String>> {
+    unit.module.package.iter().cloned().map(Some).chain(std::iter::once(Some(root.to_owned()))).chain(path.iter().cloned()).collect()
+}
+
+/// The rule a call means, if it means one of the bundle.
+fn call(unit: &Unit<'_>, name: Option<&[String]>, graph: &Graph) -> Option<Path> {
+    let [root, rest @ ..] = name? else { return None };
+    let rest: Vec<Option<String>> = rest.iter().cloned().map(Some).collect();
+    let (root, path) = through_imports(unit, root, &rest);
+    let path = if root == "data" { path } else { local(unit, root, &path) };
+    let path = path.into_iter().collect::<Option<Path>>()?;
+    graph.nodes.contains_key(&path).then_some(path)
+}
+
+fn check_builtin(
+    unit: &Unit<'_>,
+    name: Option<&[String]>,
+    arguments: &[serde_json::Value],
+    span: Span,
+    graph: &Graph,
+    out: &mut Vec<Diagnostic>,
+) {
+    let Some(name) = name else {
+        out.push(unit.fault("rego-builtin", "a computed function name is not accepted", span).help("name the function"));
+        return;
+    };
+    let name = name.join(".");
+    if let Err((message, help)) = builtins::judge(&name, arguments) {
+        let fault = unit.fault("rego-builtin", message, span);
+        let functions = graph.nodes.keys().filter(|p| p.starts_with(&unit.module.package)).filter_map(|p| p.last()).map(String::as_str);
+        let mut known: Vec<&str> = builtins::names().collect();
+        known.extend(functions);
+        out.push(if help.is_empty() { fault.suggest(&name, known) } else { fault.help(help) });
+    }
+}
+
+/// Whether this path below `input` is above, at or below a place where the time stands.
+fn may_reach_time(path: &[Option<String>]) -> bool {
+    TIMES.iter().any(|time| path.iter().zip(*time).all(|(part, name)| part.as_deref().is_none_or(|p| p == *name)))
+}
+
+/// Where the input document holds the time.
+const TIMES: [&[&str]; 2] = [&["context", "time"], &["attributes", "request", "time"]];
+
+impl Graph {
+    /// Where the first definition of a rule stands.
+    pub(super) fn first(&self, path: &[String]) -> Option<&Location> {
+        self.nodes.get(path)?.first.as_ref()
+    }
+
+    /// Whether a rule, or one it reads, may read the time.
+    pub(super) fn reads_time(&self, path: &[String]) -> bool {
+        let mut open = vec![path];
+        let mut seen = BTreeSet::new();
+        while let Some(path) = open.pop() {
+            let Some(node) = self.nodes.get(path).filter(|_| seen.insert(path)) else { continue };
+            if node.reads_time {
+                return true;
+            }
+            open.extend(node.reads.iter().map(Vec::as_slice));
+        }
+        false
+    }
+
+    /// The rules of which a path reads all or a part.
+    fn matching(&self, path: &[Option<String>]) -> Vec<Path> {
+        // Only rules that share the leading named parts can match; they stand together in the map.
+        let prefix: Path = path.iter().map_while(Clone::clone).collect();
+        let exact = (1..=prefix.len()).filter_map(|n| self.nodes.get_key_value(prefix.get(..n)?)).map(|(p, _)| p.clone());
+        let below = self.nodes.range(prefix.clone()..).take_while(|(p, _)| p.starts_with(&prefix)).map(|(p, _)| p);
+        let below = below.filter(|p| p.iter().zip(path).all(|(name, part)| part.as_ref().is_none_or(|part| part == name)));
+        exact.chain(below.cloned()).collect()
+    }
+
+    /// Whether a path below `data` can be defined at all.
+    fn knows(&self, path: &[Option<String>], packages: &BTreeSet<&[String]>) -> bool {
+        !self.matching(path).is_empty()
+            || packages.iter().any(|p| p.len() >= path.len() && p.iter().zip(path).all(|(a, b)| b.as_ref().is_none_or(|b| b == a)))
+    }
+
+    /// Refuses cycles, and calls nested deeper than the evaluator may go; finds the levels of the deepest.
+    fn check_depth(&mut self, out: &mut Vec<Diagnostic>) {
+        let mut known = BTreeMap::new();
+        let mut trail = Vec::new();
+        let mut levels = 0;
+        for path in self.nodes.keys() {
+            let cost = self.depth(path, &mut trail, &mut known);
+            if let Ok(cost) = cost {
+                levels = levels.max(cost.levels);
+            }
+            if let Err(Deep { at, message }) = cost {
+                let fault = Diagnostic::error("rego-recursion", message).help("call less deeply; a rule may not depend on itself");
+                out.push(match self.first(&at) {
+                    Some(place) => fault.at(place.clone()),
+                    None => fault,
+                });
+                return;
+            }
+        }
+        self.levels = levels;
+    }
+
+    /// How many times the evaluator may call itself, whatever rule it is asked for.
+    pub(super) fn levels(&self) -> usize {
+        self.levels
+    }
+
+    /// The levels and calls from here to the deepest. Calls itself at most [`CALLS_MAX`] times, because a longer trail is a
+    /// fault.
+    fn depth<'g>(&'g self, path: &'g Path, trail: &mut Vec<&'g Path>, known: &mut BTreeMap<&'g Path, Cost>) -> Result<Cost, Deep> {
+        if let Some(begin) = trail.iter().position(|p| *p == path) {
+            let names: Vec<String> = trail.iter().skip(begin).chain(std::iter::once(&path)).map(|p| format!("`{}`", p.join("."))).collect();
+            return Err(Deep { at: path.clone(), message: format!("a rule depends on itself: {}", names.join(", then ")) });
+        }
+        let cost = match known.get(path) {
+            Some(cost) => *cost,
+            None if trail.len() >= CALLS_MAX => Cost { calls: 1, levels: 0 },
+            None => {
+                trail.push(path);
+                let node = self.nodes.get(path);
+                let mut below = Cost::default();
+                for next in node.into_iter().flat_map(|n| &n.reads) {
+                    below = below.max(self.depth(next, trail, known)?);
+                }
+                trail.pop();
+                Cost { calls: below.calls + 1, levels: below.levels + 1 + node.map_or(0, |n| n.levels) }
+            }
+        };
+        if trail.len() + cost.calls > CALLS_MAX {
+            return Err(Deep { at: path.clone(), message: format!("rules call each other more than {CALLS_MAX} deep") });
+        }
+        if cost.levels > LEVELS_MAX {
+            return Err(Deep {
+                at: path.clone(),
+                message: format!("this rule and what it calls nest more than {LEVELS_MAX} loops and levels"),
+            });
+        }
+        known.insert(path, cost);
+        Ok(cost)
+    }
+}
+
+/// What evaluating a rule can cost in stack.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cost {
+    calls: usize,
+    levels: usize,
+}
+
+impl Cost {
+    /// The larger of both in each respect.
+    fn max(self, other: Self) -> Self {
+        Self { calls: self.calls.max(other.calls), levels: self.levels.max(other.levels) }
+    }
+}
+
+struct Deep {
+    at: Path,
+    message: String,
+}
+
+/// Decides to which services the rules of a package are limited: all its modules that define them must agree.
+pub(super) fn services(units: &[Unit<'_>], package: &[String], out: &mut Vec<Diagnostic>) -> Option<Vec<String>> {
+    let mut defining = units.iter().filter(|u| {
+        u.module.package == package && u.module.rules.iter().any(|r| matches!(r.name.as_slice(), [n] if n == "allow" || n == "deny"))
+    });
+    let first = defining.next()?;
+    let said = first.metadata.services.as_ref().map(|(s, _)| s);
+    for unit in defining {
+        if unit.metadata.services.as_ref().map(|(s, _)| s) != said {
+            let at = unit.metadata.services.as_ref().map_or_else(|| top(unit.file, unit.text), |(_, at)| at.clone());
+            out.push(
+                Diagnostic::error("rego-metadata", format!("modules of `{}` are limited to different services", package.join(".")))
+                    .at(at)
+                    .with_source(unit.text)
+                    .help(format!("say the same as `{}`, or use another package", first.file)),
+            );
+        }
+    }
+    said.cloned()
+}

@@ -1,0 +1,161 @@
+//! From files to checked modules, ready to be evaluated.
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use regorus::Engine;
+
+use super::ast::Module;
+use super::check::{Graph, Unit, check, services};
+use super::evaluate::Evaluators;
+use super::limits::{COMPILE_STACK_BYTES, FILES_MAX};
+use super::{RegoModules, RegoRule, document, metadata, place, scan};
+use crate::decision::Effect;
+use crate::diagnostic::{Diagnostic, Location};
+
+/// Compiles all files together, or says everything that is wrong with them.
+pub(super) fn compile(files: &[(&str, &str)]) -> Result<RegoModules, Vec<Diagnostic>> {
+    let files: Vec<(&str, &str)> = files.iter().copied().filter(|(file, _)| !file.ends_with("_test.rego")).collect();
+    let mut out = Vec::new();
+    if let Some((file, text)) = files.get(FILES_MAX) {
+        out.push(Diagnostic::error("rego-too-large", format!("there are more than {FILES_MAX} Rego files")).at(metadata::top(file, text)));
+        return Err(out);
+    }
+    // A panic of the parser or compiler is a fault of theirs, but it must not end the process that reads a bundle.
+    let compiled =
+        stacker::maybe_grow(COMPILE_STACK_BYTES, COMPILE_STACK_BYTES, || catch_unwind(AssertUnwindSafe(|| attempt(&files, &mut out))))
+            .unwrap_or_else(|_| {
+                out.push(
+                    Diagnostic::error("rego-internal", "the Rego compiler failed on these modules")
+                        .help("please report it, with the files"),
+                );
+                None
+            });
+    match compiled {
+        Some(modules) if out.is_empty() => Ok(modules),
+        _ => {
+            out.sort_by(|a, b| (&a.location, a.code, &a.message).cmp(&(&b.location, b.code, &b.message)));
+            out.dedup();
+            Err(out)
+        }
+    }
+}
+
+fn attempt(files: &[(&str, &str)], out: &mut Vec<Diagnostic>) -> Option<RegoModules> {
+    let mut engine = Engine::new();
+    engine.set_strict_builtin_errors(true);
+    let units = parse(&mut engine, files, out);
+    // Without all modules, the checks would complain of names that are only missing because their file did not parse.
+    if !out.is_empty() {
+        return None;
+    }
+    let graph = check(&units, out);
+    let rules = rules(&units, &graph, out);
+    if !out.is_empty() {
+        return None;
+    }
+    if let Some(first) = rules.first()
+        && let Err(error) = engine.compile_with_entrypoint(&document(&first.id).into())
+    {
+        out.push(explain(&error.to_string(), files, None));
+        return None;
+    }
+    Some(RegoModules { rules, evaluators: Evaluators::new(engine, graph.levels()) })
+}
+
+/// Parses every file; the units stand in the order of the engine's modules.
+fn parse<'f>(engine: &mut Engine, files: &[(&'f str, &'f str)], out: &mut Vec<Diagnostic>) -> Vec<Unit<'f>> {
+    let mut parsed = Vec::new();
+    for (file, text) in files {
+        if let Err(diagnostic) = scan::check(file, text) {
+            out.push(diagnostic.with_source(text));
+            continue;
+        }
+        let metadata = metadata::read(file, text, out);
+        engine.set_rego_v0(metadata.v0);
+        match engine.add_policy((*file).to_owned(), (*text).to_owned()) {
+            Ok(_) => parsed.push((*file, *text, metadata)),
+            Err(error) => out.push(explain(&error.to_string(), files, Some((file, text)))),
+        }
+    }
+    let mut units = Vec::new();
+    for ((file, text, metadata), tree) in parsed.into_iter().zip(engine.get_modules()) {
+        match serde_json::to_value(tree).ok().as_ref().and_then(Module::read) {
+            Some(mut module) => {
+                module.imports.iter_mut().for_each(|import| import.resolve(text));
+                units.push(Unit { file, text, metadata, module });
+            }
+            None => {
+                out.push(Diagnostic::error("rego-internal", "this module has a shape that cannot be checked").at(place(file, text, 0, 1)))
+            }
+        }
+    }
+    units
+}
+
+/// Every `allow` and `deny`, by id.
+fn rules(units: &[Unit<'_>], graph: &Graph, out: &mut Vec<Diagnostic>) -> Vec<RegoRule> {
+    let packages: BTreeSet<&Vec<String>> = units.iter().map(|u| &u.module.package).collect();
+    let mut rules = Vec::new();
+    for package in packages {
+        let services = services(units, package, out);
+        for effect in [Effect::Allow, Effect::Deny] {
+            let path: Vec<String> = package.iter().cloned().chain(std::iter::once(effect.as_str().to_owned())).collect();
+            if let Some(at) = graph.first(&path) {
+                let id = path.join(".").into_boxed_str();
+                rules.push(RegoRule { id, effect, at: at.clone(), services: services.clone(), reads_time: graph.reads_time(&path) });
+            }
+        }
+    }
+    rules.sort_by(|a, b| a.id.cmp(&b.id));
+    rules
+}
+
+/// Turns a message of the parser or compiler (`--> file:line:column`, an excerpt, `error: what`) into a diagnostic.
+fn explain(message: &str, files: &[(&str, &str)], current: Option<(&str, &str)>) -> Diagnostic {
+    let located = message.split_once("--> ").and_then(|(_, rest)| {
+        let mut parts = rest.lines().next()?.rsplitn(3, ':');
+        let column: usize = parts.next()?.parse().ok()?;
+        let line: usize = parts.next()?.parse().ok()?;
+        let file = parts.next()?;
+        files.iter().find(|(name, _)| *name == file).map(|(name, text)| (*name, *text, line, column))
+    });
+    // A message may have a second part with an excerpt of its own; the first says what and where.
+    let what = match message.split_once("error: ") {
+        Some((_, what)) => what.split("\n--> ").next().unwrap_or(what),
+        None => message,
+    };
+    let what = lower_first(what.split_whitespace().collect::<Vec<_>>().join(" ").trim_end_matches('.'));
+    let diagnostic = Diagnostic::error("rego-syntax", if what.is_empty() { "this cannot be compiled".to_owned() } else { what });
+    match (located, current) {
+        (Some((file, text, line, column)), _) => diagnostic.at(from_parser(file, text, line, column)).with_source(text),
+        (None, Some((file, text))) => diagnostic.at(place(file, text, 0, 1)).with_source(text),
+        (None, None) => diagnostic,
+    }
+}
+
+/// The parser counts a tab as four columns, and sometimes points one line behind the text.
+fn from_parser(file: &str, text: &str, line: usize, column: usize) -> Location {
+    let line = line.clamp(1, text.lines().count().max(1));
+    let content = text.lines().nth(line - 1).unwrap_or_default();
+    let mut width = 1;
+    let mut place = 1;
+    for c in content.chars() {
+        if width >= column {
+            break;
+        }
+        width += if c == '\t' { 4 } else { 1 };
+        place += 1;
+    }
+    let clamp = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    Location::new(file, clamp(line), clamp(place))
+}
+
+fn lower_first(text: &str) -> String {
+    let mut chars = text.chars();
+    match (chars.next(), chars.clone().next()) {
+        // An acronym or a name keeps its capital.
+        (Some(first), Some(second)) if second.is_lowercase() || second == ' ' => first.to_lowercase().chain(chars).collect(),
+        _ => text.to_owned(),
+    }
+}

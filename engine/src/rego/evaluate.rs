@@ -1,0 +1,111 @@
+//! Evaluating a rule: an idle evaluator, the input, the budget, the answer.
+//!
+//! The evaluator is regorus' interpreter, not its virtual machine: the machine takes a failing built-in, and two definitions
+//! that disagree, for "not satisfied", and a prohibition that fails must not pass for one that does not apply (INV-4).
+//!
+//! The budget is counted in steps. The interpreter offers a limit of time that is looked at every so many steps; with a limit
+//! of no time at all, looked at after as many steps as the budget has, it is a limit of steps, the same on every machine.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use regorus::utils::limits::ExecutionTimerConfig;
+use regorus::{Engine, LimitError, Value};
+
+use super::RegoError;
+use super::limits::{LEVEL_BYTES, POOL_MAX, REASON_CHARS_MAX, SPARE_LEVELS, STEPS_MAX};
+
+/// The compiled modules and idle copies of them. The lock is held to take or return one, never while one works.
+pub(super) struct Evaluators {
+    prepared: Engine,
+    /// Stack that any of the rules can need.
+    stack_bytes: usize,
+    idle: Mutex<Vec<Engine>>,
+}
+
+impl Evaluators {
+    /// Takes an engine that has been prepared, so that its copies need not be.
+    pub(super) fn new(mut prepared: Engine, levels: usize) -> Self {
+        prepared.set_strict_builtin_errors(true);
+        prepared.set_execution_timer_config(ExecutionTimerConfig { limit: Duration::ZERO, check_interval: STEPS_MAX });
+        Self { prepared, stack_bytes: (levels + SPARE_LEVELS) * LEVEL_BYTES, idle: Mutex::default() }
+    }
+
+    /// The value of a document (`data.portreeve.items.allow`) for this input.
+    pub(super) fn run(&self, rule: &str, document: &str, input: &Value) -> Result<Value, RegoError> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut engine = idle.unwrap_or_else(|| self.prepared.clone());
+        engine.set_input(input.clone());
+        // Some built-ins panic on arguments they did not foresee. That is an error of this evaluation like any other; the
+        // evaluator may be in any state then, so it is dropped.
+        let outcome = stacker::maybe_grow(self.stack_bytes, self.stack_bytes, || {
+            catch_unwind(AssertUnwindSafe(|| engine.eval_rule(document.to_owned())))
+        });
+        match outcome {
+            Ok(Ok(value)) => {
+                self.give_back(engine);
+                Ok(value)
+            }
+            Ok(Err(error)) => Err(match error.downcast_ref::<LimitError>() {
+                Some(LimitError::TimeLimitExceeded { .. }) => RegoError::Budget { rule: rule.into() },
+                _ => RegoError::Failed { rule: rule.into(), why: reason(&error.to_string()).into() },
+            }),
+            Err(_) => Err(RegoError::Failed { rule: rule.into(), why: "a built-in function failed".into() }),
+        }
+    }
+
+    /// The bindings of a query, as JSON: how conformance cases ask.
+    #[cfg(test)]
+    pub(super) fn query(&self, query: &str, input: Value) -> Result<String, String> {
+        let mut engine = self.prepared.clone();
+        engine.set_input(input);
+        let run = || engine.eval_query(query.to_owned(), false);
+        let results = stacker::maybe_grow(self.stack_bytes, self.stack_bytes, run).map_err(|e| e.to_string())?;
+        let bindings: Vec<Value> = results.result.into_iter().map(|r| r.bindings).collect();
+        Value::from(bindings).to_json_str().map_err(|e| e.to_string())
+    }
+
+    fn give_back(&self, mut engine: Engine) {
+        engine.set_input(Value::Undefined);
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < POOL_MAX {
+            idle.push(engine);
+        }
+    }
+}
+
+impl fmt::Debug for Evaluators {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Evaluators").finish_non_exhaustive()
+    }
+}
+
+/// Whether a value satisfies a rule.
+pub(super) fn satisfied(rule: &str, value: Value) -> Result<bool, RegoError> {
+    let found = match value {
+        Value::Undefined => return Ok(false),
+        Value::Bool(answer) => return Ok(answer),
+        Value::Set(reasons) if reasons.iter().all(|r| matches!(r, Value::String(_))) => return Ok(!reasons.is_empty()),
+        Value::Set(_) => "a set of something else than texts",
+        Value::Null => "null",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    };
+    Err(RegoError::Type { rule: rule.into(), found })
+}
+
+/// The interpreter's words (`--> file:line:column`, an excerpt, `error: what`) as `what (file:line)`, on one line and not
+/// endless, because they go into the record.
+fn reason(message: &str) -> String {
+    let words = message.rsplit_once("error: ").map_or(message, |(_, words)| words);
+    let words: String = words.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(REASON_CHARS_MAX).collect();
+    let place = message.split_once("--> ").and_then(|(_, rest)| rest.lines().next()?.rsplit_once(':')).map(|(place, _)| place);
+    match place {
+        Some(place) => format!("{words} ({place})"),
+        None => words,
+    }
+}

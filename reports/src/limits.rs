@@ -1,0 +1,46 @@
+//! Every bound of the renderers, each with its reason. Nothing is lost by them: `assessment.json` always holds everything.
+
+/// Longer texts are shown in a small box that scrolls, so that one hostile name cannot bury the page.
+pub(crate) const TEXT_SHOWN_CHARS: usize = 240;
+
+/// Longer names are cut in headings, links and tooltips; the whole name stands nearby or in `assessment.json`.
+pub(crate) const NAME_SHOWN_CHARS: usize = 72;
+
+/// Longer names are cut on the axes of the drawing; the table under it has them whole.
+pub(crate) const AXIS_SHOWN_CHARS: usize = 18;
+
+/// More combining marks than this on one letter serve no script and paint over the lines above.
+pub(crate) const COMBINING_MARKS_MAX: usize = 4;
+
+/// What a manager reads before turning the page.
+pub(crate) const FIX_FIRST_MAX: usize = 7;
+
+/// Browsers lay out some thousands of rows at once without stalling; the rest is in `assessment.json`.
+pub(crate) const ROWS_MAX: usize = 2_000;
+
+/// Raw lines shown under a control; all that were kept stand at the finding itself.
+pub(crate) const EVIDENCE_UNDER_CONTROL_MAX: usize = 3;
+
+/// Services named in the sentence about reach; the access section has all of them.
+pub(crate) const REACH_NAMED_MAX: usize = 6;
+
+/// The drawing has one column for each service; beyond this it says nothing to an eye, and the table speaks alone.
+pub(crate) const MATRIX_SERVICES_MAX: usize = 200;
+
+/// Up to this many services the drawing has cells as large as a finger.
+pub(crate) const MATRIX_AIRY_MAX: usize = 10;
+
+/// Up to this many services the drawing has roomy cells and a tooltip on empty ones too.
+pub(crate) const MATRIX_ROOMY_MAX: usize = 24;
+
+/// Up to this many services the drawing has middling cells; beyond, the smallest whose marks can be told apart.
+pub(crate) const MATRIX_MIDDLING_MAX: usize = 60;
+
+/// Findings in `summary.md`: a comment that must be scrolled is not read.
+pub(crate) const SUMMARY_FINDINGS_MAX: usize = 10;
+
+/// Length of one text in `summary.md`; code forges cut long comments.
+pub(crate) const SUMMARY_TEXT_CHARS: usize = 300;
+
+/// Longer words may be broken anywhere, or one of them would push a table off the page; shorter ones never are.
+pub(crate) const WORD_WHOLE_BYTES: usize = 26;

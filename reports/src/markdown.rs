@@ -1,0 +1,210 @@
+//! `summary.md`: what fits a pull request comment or the summary of a pipeline's step.
+//!
+//! INVARIANT: text of the assessment is never markup, link, mention or reference: it stands in code spans or is escaped.
+
+use std::fmt::Write as _;
+
+use portreeve_auditor::assessment::{Assessment, ChainVerdict, Finding};
+
+use crate::filters::{verdict_word, weight_word};
+use crate::limits::{NAME_SHOWN_CHARS, REACH_NAMED_MAX, SUMMARY_FINDINGS_MAX, SUMMARY_TEXT_CHARS};
+use crate::text;
+
+/// Renders the summary.
+pub(crate) fn render(a: &Assessment) -> String {
+    let mut out = String::new();
+    opening(&mut out, a);
+    verdicts(&mut out, a);
+    findings(&mut out, a);
+    totals(&mut out, a);
+    inputs(&mut out, a);
+    out
+}
+
+fn opening(out: &mut String, a: &Assessment) {
+    put(out, format_args!("## Portreeve assessment: {}\n\n", prose(&text::short(&a.subject, NAME_SHOWN_CHARS))));
+    let period = a.period.map_or_else(|| "no record".to_owned(), text::period);
+    let titles: Vec<_> = a.catalog_titles.iter().map(|title| prose(title)).collect();
+    put(out, format_args!("{period}{}{}", if titles.is_empty() { "" } else { " · " }, titles.join(" · ")));
+    if let Some(newest) = a.bundles.last() {
+        put(out, format_args!(" · policy revision {}", span(&newest.revision.to_string())));
+    }
+    out.push_str("\n\n");
+    let summary = &a.summary;
+    if !summary.sensitive_data.is_empty() {
+        let (reach, all) = (summary.sensitive_reach.len(), a.services.len());
+        put(out, format_args!("Data of class {} can be reached from {reach} of {all} services", span(&summary.sensitive_data)));
+        for (at, name) in summary.sensitive_reach.iter().take(REACH_NAMED_MAX).enumerate() {
+            put(out, format_args!("{}{}", if at == 0 { ": " } else { ", " }, span(name)));
+        }
+        out.push_str(if reach > REACH_NAMED_MAX { ", …\n\n" } else { ".\n\n" });
+    }
+}
+
+fn verdicts(out: &mut String, a: &Assessment) {
+    if a.summary.controls == 0 {
+        return;
+    }
+    out.push_str("| Verdict | Requirements |\n| --- | ---: |\n");
+    for part in &a.summary.verdicts {
+        put(out, format_args!("| {} | {} |\n", verdict_word(part.verdict), text::thousands(part.count)));
+    }
+    put(out, format_args!("| **all** | **{}** |\n\n", text::thousands(a.summary.controls)));
+}
+
+fn findings(out: &mut String, a: &Assessment) {
+    if a.findings.is_empty() {
+        out.push_str("No findings in the evidence given.\n\n");
+        return;
+    }
+    out.push_str("### Fix first\n\n");
+    for finding in a.findings.iter().take(SUMMARY_FINDINGS_MAX) {
+        line(out, finding);
+    }
+    let left = a.findings.len().saturating_sub(SUMMARY_FINDINGS_MAX) as u64;
+    if left > 0 {
+        put(out, format_args!("\n{} more in the full report.\n", text::thousands(left)));
+    }
+    out.push('\n');
+}
+
+fn line(out: &mut String, finding: &Finding) {
+    put(out, format_args!("- **{}** {}", weight_word(finding.severity), prose(&finding.summary)));
+    if !finding.remedy.is_empty() {
+        put(out, format_args!(" — {}", prose(&finding.remedy)));
+    }
+    let mut facts: Vec<String> = finding.controls.iter().map(|control| span(control)).collect();
+    facts.extend(finding.at.as_deref().map(span));
+    if finding.count > 0 {
+        facts.push(format!("{} {}", text::thousands(finding.count), if finding.count == 1 { "record" } else { "records" }));
+    }
+    if !facts.is_empty() {
+        put(out, format_args!(" ({})", facts.join(", ")));
+    }
+    out.push('\n');
+}
+
+fn totals(out: &mut String, a: &Assessment) {
+    let t = &a.totals;
+    let rows = [
+        ("Decisions examined", t.decided),
+        ("Allowed", t.allowed),
+        ("Denied", t.denied),
+        ("Replay answers differently", t.mismatches),
+        ("Could not be replayed", t.not_replayable),
+        ("Strangers refused", t.refused_attempts),
+        ("Grants never used", a.summary.grants_unused),
+        ("Grants", a.summary.grants),
+        ("Lines read", t.lines),
+        ("Lines unreadable", t.rejected),
+        ("Requests without a record", t.unrecorded),
+    ];
+    out.push_str("| Counted | |\n| --- | ---: |\n");
+    for (word, count) in rows {
+        put(out, format_args!("| {word} | {} |\n", text::thousands(count)));
+    }
+    out.push('\n');
+}
+
+fn inputs(out: &mut String, a: &Assessment) {
+    let count = |chain| a.inputs.iter().filter(|i| i.chain == chain).count();
+    put(
+        out,
+        format_args!(
+            "Log chains: {} vouched for, {} self-consistent, {} broken, {} empty. ",
+            count(ChainVerdict::Vouched),
+            count(ChainVerdict::SelfConsistent),
+            count(ChainVerdict::Broken),
+            count(ChainVerdict::Empty)
+        ),
+    );
+    put(
+        out,
+        format_args!("Made by {}; verdicts are about the evidence given, and the full report says what it cannot show.\n", prose(&a.tool)),
+    );
+}
+
+/// A name in a code span that nothing inside can close.
+fn span(value: &str) -> String {
+    let value: String = flat(value, NAME_SHOWN_CHARS);
+    let longest = value.split(|c| c != '`').map(str::len).max().unwrap_or_default();
+    let fence = "`".repeat(longest + 1);
+    let pad = if value.is_empty() || value.contains('`') { " " } else { "" };
+    format!("{fence}{pad}{value}{pad}{fence}")
+}
+
+/// A sentence: pairs of backticks are kept as code, everything else is escaped.
+fn prose(value: &str) -> String {
+    let value = flat(value, SUMMARY_TEXT_CHARS);
+    let mut out = String::with_capacity(value.len() + 16);
+    let mut rest = &*value;
+    while let Some((before, after)) = rest.split_once('`') {
+        let Some((inside, further)) = after.split_once('`') else { break };
+        escape(&mut out, before);
+        if inside.trim().is_empty() {
+            escape(&mut out, "``");
+        } else {
+            // Two spans side by side would read as one longer fence.
+            out.push_str(if out.ends_with('`') { " " } else { "" });
+            out.push_str(&span(inside));
+        }
+        rest = further;
+    }
+    escape(&mut out, rest);
+    out
+}
+
+fn escape(out: &mut String, value: &str) {
+    // Code forges link these even where they are escaped; an empty comment keeps them apart from what follows.
+    const LINKED: [&str; 5] = ["@", "#", "://", "www.", "gh-"];
+    let lower = value.to_ascii_lowercase();
+    for (at, c) in value.char_indices() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '~' | '$' => out.extend(['\\', c]),
+            c => out.push(c),
+        }
+        if LINKED.iter().any(|linked| lower.get(at..).is_some_and(|rest| rest.starts_with(linked))) {
+            out.push_str("<!-- -->");
+        }
+    }
+}
+
+/// One tame line of bounded length.
+fn flat(value: &str, max: usize) -> String {
+    let cut = text::short(value, max);
+    text::tame(&cut).replace(['\n', '\t'], " ").trim().to_owned()
+}
+
+fn put(out: &mut String, args: std::fmt::Arguments<'_>) {
+    let _infallible = out.write_fmt(args);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sentences_keep_their_code_and_lose_their_markup() {
+        for (given, expected) in [
+            ("`a` and *b*", "`a` and \\*b\\*"),
+            ("`a``b`", "`a` `b`"),
+            ("```x", "\\`\\`\\`x"),
+            ("one ` alone", "one \\` alone"),
+            ("[x](y) <b>", "\\[x\\](y) &lt;b&gt;"),
+            ("@all #1 http://e www.e GH-1", "@<!-- -->all #<!-- -->1 http:<!-- -->//e w<!-- -->ww.e G<!-- -->H-1"),
+            ("a\nb\r\u{202e}", "a b⟦U+000D⟧⟦U+202E⟧"),
+        ] {
+            assert_eq!(prose(given), expected);
+        }
+    }
+
+    #[test]
+    fn a_name_cannot_close_its_code_span() {
+        for (given, expected) in [("a", "`a`"), ("a`b", "`` a`b ``"), ("``", "``` `` ```"), ("", "`  `")] {
+            assert_eq!(span(given), expected);
+        }
+    }
+}

@@ -1,0 +1,424 @@
+//! The page: what the template needs besides the assessment itself, which is order, anchors and places.
+//!
+//! INVARIANT: the page holds no script that runs, names no address outside itself, and its one style block is named by digest in
+//! the content security policy.
+
+use std::borrow::Borrow;
+use std::collections::{BTreeMap, BTreeSet};
+
+use askama::Template;
+use portreeve_auditor::assessment::{Assessment, BundleSummary, ChainVerdict, ControlResult, Evidence, Finding, Mark, MatrixCell, Verdict};
+use portreeve_engine::Digest;
+
+use crate::limits::{EVIDENCE_UNDER_CONTROL_MAX, FIX_FIRST_MAX, REACH_NAMED_MAX, ROWS_MAX, TEXT_SHOWN_CHARS};
+use crate::matrix::{self, Matrix, NO_ZONE};
+use crate::{ReportError, filters, json, text};
+
+/// Renders the page.
+pub(crate) fn render(assessment: &Assessment) -> Result<String, ReportError> {
+    let data = json::block(assessment).map_err(ReportError::Json)?;
+    let page = Page::of(assessment, data).render().map_err(ReportError::Render)?;
+    Ok(text::tame(&page).into_owned())
+}
+
+#[derive(Template)]
+#[template(path = "index.html", whitespace = "minimize")]
+struct Page<'a> {
+    a: &'a Assessment,
+    style: &'static str,
+    style_digest: String,
+    data: String,
+    period: String,
+    days: String,
+    bar: Vec<Share>,
+    findings: Vec<FindingView<'a>>,
+    families: Vec<Family<'a>>,
+    matrix: Option<Matrix>,
+    pairs: Vec<Pair<'a>>,
+    invariants: Vec<InvariantView<'a>>,
+    chains: Vec<(ChainVerdict, usize)>,
+    open_ended: usize,
+    rejected: u64,
+}
+
+/// A finding and the controls it bears on.
+struct FindingView<'a> {
+    it: &'a Finding,
+    anchor: String,
+    controls: Vec<Link<'a>>,
+    evidence: Vec<Proof<'a>>,
+}
+
+/// A raw line, by the name of its log.
+#[derive(Clone, Copy)]
+struct Proof<'a> {
+    it: &'a Evidence,
+    path: Option<&'a str>,
+}
+
+/// A control and the findings that bear on it.
+struct ControlView<'a> {
+    it: &'a ControlResult,
+    anchor: String,
+    findings: Vec<&'a Finding>,
+    anchors: Vec<String>,
+    unknown: Vec<&'a str>,
+    evidence: Vec<Proof<'a>>,
+}
+
+/// A heading and the controls under it.
+struct Family<'a> {
+    catalog: &'a str,
+    catalog_title: &'a str,
+    opens_catalog: bool,
+    name: &'a str,
+    controls: Vec<ControlView<'a>>,
+    verdicts: Vec<(Verdict, usize)>,
+}
+
+/// A name that leads somewhere where there is somewhere to go.
+struct Link<'a> {
+    label: &'a str,
+    anchor: Option<String>,
+}
+
+/// One verdict's part of the bar, in thousandths of its width.
+struct Share {
+    verdict: Verdict,
+    count: u64,
+    x: u64,
+    width: u64,
+}
+
+/// A cell of the matrix as a row of the table.
+struct Pair<'a> {
+    it: &'a MatrixCell,
+    from_zone: &'a str,
+    to_zone: &'a str,
+}
+
+/// An invariant and the controls it names.
+struct InvariantView<'a> {
+    it: &'a portreeve_auditor::assessment::InvariantSummary,
+    controls: Vec<Link<'a>>,
+}
+
+impl<'a> Page<'a> {
+    fn of(a: &'a Assessment, data: String) -> Self {
+        let anchors = Anchors::of(a);
+        Page {
+            a,
+            style: STYLE,
+            style_digest: base64(Digest::of(STYLE.as_bytes()).as_bytes()),
+            data,
+            period: a.period.map(text::period).unwrap_or_default(),
+            days: a.period.map(|p| text::about(p.to.unix_ms().saturating_sub(p.from.unix_ms()))).unwrap_or_default(),
+            bar: bar(a),
+            findings: a.findings.iter().take(ROWS_MAX).map(|f| FindingView::of(f, a, &anchors)).collect(),
+            families: families(a, &anchors),
+            matrix: matrix::lay_out(a),
+            pairs: pairs(a),
+            invariants: a
+                .invariants
+                .iter()
+                .map(|it| InvariantView { it, controls: it.controls.iter().map(|c| anchors.link(c)).collect() })
+                .collect(),
+            chains: chains(a),
+            open_ended: a.inputs.iter().filter(|i| i.open_ended).count(),
+            rejected: a.totals.rejected,
+        }
+    }
+
+    /// Rows of a table that the page shows.
+    fn rows<T>(&self, all: &'a [T]) -> &'a [T] {
+        all.get(..ROWS_MAX).unwrap_or(all)
+    }
+
+    /// Rows it leaves to `assessment.json`.
+    fn left(&self, all: usize) -> u64 {
+        all.saturating_sub(ROWS_MAX) as u64
+    }
+
+    fn newest(&self) -> Option<&'a BundleSummary> {
+        self.a.bundles.last()
+    }
+
+    fn first(&self) -> &[FindingView<'a>] {
+        self.findings.get(..FIX_FIRST_MAX).unwrap_or(&self.findings)
+    }
+
+    fn count(&self, verdict: Verdict) -> u64 {
+        self.a.summary.verdicts.iter().find(|v| v.verdict == verdict).map_or(0, |v| v.count)
+    }
+
+    /// The name of a verdict's count, for [`filters::field`].
+    fn verdict_field(&self, verdict: impl Borrow<Verdict>) -> &'static str {
+        match verdict.borrow() {
+            Verdict::MetTechnical => "summary.verdicts.met-technical",
+            Verdict::NotMet => "summary.verdicts.not-met",
+            Verdict::Suspect => "summary.verdicts.suspect",
+            Verdict::NeedsHuman => "summary.verdicts.needs-human",
+            Verdict::NotAssessed => "summary.verdicts.not-assessed",
+            Verdict::NotApplicable => "summary.verdicts.not-applicable",
+            Verdict::Waived => "summary.verdicts.waived",
+        }
+    }
+
+    fn reach_named(&self) -> &[String] {
+        let all = &self.a.summary.sensitive_reach;
+        all.get(..REACH_NAMED_MAX).unwrap_or(all)
+    }
+
+    fn len<T>(&self, all: &[T]) -> u64 {
+        all.len() as u64
+    }
+
+    fn marks(&self) -> Vec<(Mark, u64)> {
+        let count = |mark| self.a.matrix.iter().filter(|c| c.mark == mark).count() as u64;
+        [Mark::Used, Mark::UsedConditional, Mark::Unused, Mark::Denied, Mark::Shadow].map(|mark| (mark, count(mark))).into()
+    }
+
+    fn zone_of(&self, service: &str) -> &'a str {
+        zone_of(self.a, service)
+    }
+
+    /// The length of a bar among others, in thousandths of the longest.
+    fn length(&self, count: u64, all: impl Iterator<Item = u64>) -> u64 {
+        let longest = all.max().unwrap_or_default().max(1);
+        u64::try_from(u128::from(count) * 1000 / u128::from(longest)).unwrap_or(1000)
+    }
+
+    fn denial_length(&self, count: impl Borrow<u64>) -> u64 {
+        self.length(*count.borrow(), self.a.denials.iter().map(|d| d.count))
+    }
+
+    fn refusal_length(&self, count: impl Borrow<u64>) -> u64 {
+        self.length(*count.borrow(), self.a.refusals.iter().map(|d| d.count))
+    }
+
+    fn tls_length(&self, count: impl Borrow<u64>) -> u64 {
+        self.length(*count.borrow(), self.a.tls.iter().map(|d| d.requests))
+    }
+}
+
+impl<'a> FindingView<'a> {
+    fn of(it: &'a Finding, a: &'a Assessment, anchors: &Anchors<'a>) -> Self {
+        Self {
+            it,
+            anchor: anchors.finding(&it.id),
+            controls: it.controls.iter().map(|c| anchors.link(c)).collect(),
+            evidence: it.evidence.iter().map(|e| Proof::of(e, a)).collect(),
+        }
+    }
+}
+
+impl<'a> Proof<'a> {
+    fn of(it: &'a Evidence, a: &'a Assessment) -> Self {
+        Self { it, path: a.inputs.get(it.input).map(|i| &*i.path) }
+    }
+}
+
+impl<'a> ControlView<'a> {
+    fn of(it: &'a ControlResult, a: &'a Assessment, anchors: &Anchors<'a>) -> Self {
+        let known = |id: &&'a String| anchors.findings.contains_key(id.as_str());
+        let findings: Vec<&Finding> = it.findings.iter().filter_map(|id| anchors.by_id.get(id.as_str()).copied()).collect();
+        let evidence = findings.iter().flat_map(|f| &f.evidence).take(EVIDENCE_UNDER_CONTROL_MAX).map(|e| Proof::of(e, a)).collect();
+        Self {
+            it,
+            anchor: anchors.control(&it.catalog, &it.id),
+            anchors: findings.iter().map(|f| anchors.finding(&f.id)).collect(),
+            findings,
+            unknown: it.findings.iter().filter(|id| !known(id)).map(|id| &**id).collect(),
+            evidence,
+        }
+    }
+
+    fn linked(&self) -> impl Iterator<Item = (&&'a Finding, &String)> {
+        self.findings.iter().zip(&self.anchors)
+    }
+}
+
+/// Where findings and controls stand on the page; every anchor is used once.
+struct Anchors<'a> {
+    findings: BTreeMap<&'a str, String>,
+    by_id: BTreeMap<&'a str, &'a Finding>,
+    controls: BTreeMap<String, String>,
+    only_catalog: Option<&'a str>,
+}
+
+impl<'a> Anchors<'a> {
+    fn of(a: &'a Assessment) -> Self {
+        let mut taken = BTreeSet::new();
+        let only_catalog = if let [only] = &*a.catalogs { Some(&**only) } else { None };
+        let mut out = Self { findings: BTreeMap::new(), by_id: BTreeMap::new(), controls: BTreeMap::new(), only_catalog };
+        for finding in a.findings.iter().take(ROWS_MAX) {
+            let anchor = fresh(format!("f-{}", text::slug(&finding.id)), &mut taken);
+            out.findings.entry(&finding.id).or_insert(anchor);
+            out.by_id.entry(&finding.id).or_insert(finding);
+        }
+        for control in &a.controls {
+            let name = format!("{} {}", control.catalog, control.id);
+            let anchor = fresh(format!("c-{}", text::slug(&name)), &mut taken);
+            out.controls.entry(name).or_insert(anchor);
+        }
+        out
+    }
+
+    fn finding(&self, id: &str) -> String {
+        self.findings.get(id).cloned().unwrap_or_default()
+    }
+
+    fn control(&self, catalog: &str, id: &str) -> String {
+        self.controls.get(&format!("{catalog} {id}")).cloned().unwrap_or_default()
+    }
+
+    fn link(&self, label: &'a str) -> Link<'a> {
+        let anchor = self.controls.get(label).cloned();
+        // Where there is one catalogue its name need not stand before every id.
+        let id = self.only_catalog.and_then(|catalog| label.strip_prefix(catalog)).and_then(|rest| rest.strip_prefix(' '));
+        Link { label: id.filter(|_| anchor.is_some()).unwrap_or(label), anchor }
+    }
+}
+
+fn fresh(wanted: String, taken: &mut BTreeSet<String>) -> String {
+    let mut anchor = wanted.clone();
+    let mut again = 2;
+    while !taken.insert(anchor.clone()) {
+        anchor = format!("{wanted}-{again}");
+        again += 1;
+    }
+    anchor
+}
+
+/// The word for a verdict, for the template.
+fn word(verdict: impl Borrow<Verdict>) -> &'static str {
+    filters::verdict_word(*verdict.borrow())
+}
+
+fn families<'a>(a: &'a Assessment, anchors: &Anchors<'a>) -> Vec<Family<'a>> {
+    let mut out: Vec<Family<'a>> = Vec::new();
+    for control in &a.controls {
+        let same = out.last().is_some_and(|f| f.catalog == control.catalog && f.name == control.family);
+        if !same {
+            let opens_catalog = out.last().is_none_or(|f| f.catalog != control.catalog);
+            let title = a.catalogs.iter().zip(&a.catalog_titles).find(|(id, _)| **id == control.catalog).map(|(_, title)| &**title);
+            out.push(Family {
+                catalog: &control.catalog,
+                catalog_title: title.unwrap_or(&control.catalog),
+                opens_catalog,
+                name: &control.family,
+                controls: Vec::new(),
+                verdicts: Vec::new(),
+            });
+        }
+        if let Some(family) = out.last_mut() {
+            family.controls.push(ControlView::of(control, a, anchors));
+        }
+    }
+    for family in &mut out {
+        let count = |verdict| family.controls.iter().filter(|c| c.it.verdict == verdict).count();
+        family.verdicts = Verdict::ALL.map(|verdict| (verdict, count(verdict))).into_iter().filter(|(_, n)| *n > 0).collect();
+    }
+    out
+}
+
+/// The verdicts' parts of a bar 1000 wide; the last part ends at its end, whatever was rounded before.
+fn bar(a: &Assessment) -> Vec<Share> {
+    let all: u64 = a.summary.verdicts.iter().map(|v| v.count).sum();
+    let at = |sum: u64| u64::try_from(u128::from(sum) * 1000 / u128::from(all.max(1))).unwrap_or(1000);
+    let mut before = 0;
+    let mut out = Vec::new();
+    for part in &a.summary.verdicts {
+        let (x, end) = (at(before), at(before + part.count));
+        before += part.count;
+        out.push(Share { verdict: part.verdict, count: part.count, x, width: end - x });
+    }
+    out
+}
+
+fn pairs(a: &Assessment) -> Vec<Pair<'_>> {
+    a.matrix.iter().take(ROWS_MAX).map(|it| Pair { it, from_zone: zone_of(a, &it.from), to_zone: zone_of(a, &it.to) }).collect()
+}
+
+fn zone_of<'a>(a: &'a Assessment, service: &str) -> &'a str {
+    a.services.iter().find(|s| s.name == service).and_then(|s| s.zone.as_deref()).unwrap_or(NO_ZONE)
+}
+
+/// Logs by what their chains show, the worst first.
+fn chains(a: &Assessment) -> Vec<(ChainVerdict, usize)> {
+    [ChainVerdict::Broken, ChainVerdict::Empty, ChainVerdict::SelfConsistent, ChainVerdict::Vouched]
+        .map(|chain| (chain, a.inputs.iter().filter(|i| i.chain == chain).count()))
+        .into_iter()
+        .filter(|(_, n)| *n > 0)
+        .collect()
+}
+
+/// The line above an item had to cut this text.
+fn is_long(text: &str) -> bool {
+    text.chars().nth(TEXT_SHOWN_CHARS).is_some()
+}
+
+/// What a reason of our own decisions means, for readers who never saw one.
+fn reason_gloss(reason: &str) -> &'static str {
+    match reason {
+        "malformed-request" => "the request itself was ambiguous or broken",
+        "unknown-service" => "the inventory does not have the called service",
+        "invalid-token" => "a user token was sent that is not acceptable",
+        "prohibited" => "a policy prohibits it",
+        "evaluation-error" => "a policy could not be evaluated, so the answer is no",
+        "unknown-principal" => "no service of the inventory has the caller’s identity",
+        "undeclared-operation" => "the inventory does not declare the operation",
+        "condition-unmet" => "a grant covers it, its conditions did not hold",
+        "no-permission" => "no grant covers it",
+        _ => "",
+    }
+}
+
+/// What a verdict means.
+fn verdict_gloss(verdict: impl Borrow<Verdict>) -> &'static str {
+    match verdict.borrow() {
+        Verdict::MetTechnical => "The technical part holds for all of a measured population over the whole period.",
+        Verdict::NotMet => "At least one verified counterexample, with the raw lines that show it.",
+        Verdict::Suspect => "A counterexample whose evidence is too weak to refute; a person must look.",
+        Verdict::NeedsHuman => "The technical part may support it; what a person must add is listed. Not a pass.",
+        Verdict::NotAssessed => "No input, or not enough of it. Says nothing either way, and stays in the count.",
+        Verdict::NotApplicable => "Declared so in the scope, with a reason and an approver. Never inferred.",
+        Verdict::Waived => "Not met, and covered by an approved exception that has not expired.",
+    }
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for chunk in bytes.chunks(3) {
+        let word = chunk.iter().chain(&[0; 2]).take(3).fold(0_usize, |word, byte| word << 8 | usize::from(*byte));
+        for place in 0..4 {
+            let letter = ALPHABET.get(word >> (18 - 6 * place) & 63).copied().unwrap_or(b'A');
+            out.push(if place <= chunk.len() { char::from(letter) } else { '=' });
+        }
+    }
+    out
+}
+
+const STYLE: &str = include_str!("../templates/style.css");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_the_standard_one() {
+        for (given, expected) in
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy"), ("\u{ff}?>", "w78/Pg==")]
+        {
+            assert_eq!(base64(given.as_bytes()), expected);
+        }
+    }
+
+    #[test]
+    fn anchors_never_meet() {
+        let mut taken = BTreeSet::new();
+        let made: Vec<_> = ["a", "a", "a-2", "a"].map(|a| fresh(a.to_owned(), &mut taken)).into();
+        assert_eq!(made, ["a", "a-2", "a-2-2", "a-3"]);
+    }
+}

@@ -1,0 +1,264 @@
+//! Bundles by the name a user gives: a directory, a built `.tar.gz`, or `REV:PATH` of the enclosing git repository.
+//!
+//! All three become the same list of (path, bytes), so they have the same revision. Nothing is unpacked to disk.
+
+use std::io::{self, Read, Write as _};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use flate2::read::GzDecoder;
+use portreeve_engine::{Authorizer, Bundle, Diagnostic, SourceFile};
+
+use crate::diagnostics;
+use crate::limits::{BUNDLE_BYTES_MAX, BUNDLE_ENTRIES_MAX};
+use crate::outcome::Failure;
+
+/// A bundle that was read, and where its files stand for annotations.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    /// The bundle.
+    pub(crate) bundle: Bundle,
+    /// What stands before a file's path to name it from the working directory; empty or ending with `/`.
+    pub(crate) prefix: String,
+}
+
+/// Why a bundle could not be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LoadError {
+    /// Nothing has this name.
+    #[error("there is no bundle `{0}`")]
+    Missing(String),
+    /// A file that is not an archive.
+    #[error("`{0}` is a file, and not a gzip archive")]
+    NotAnArchive(String),
+    /// The engine's own complaint.
+    #[error("{}", .0.message)]
+    Engine(Box<Diagnostic>),
+    /// The archive is broken.
+    #[error("cannot read the built bundle `{name}`: {error}")]
+    Archive {
+        /// As given.
+        name: String,
+        /// Why.
+        error: io::Error,
+    },
+    /// An entry that does not stay inside the bundle, or is neither file nor folder.
+    #[error("the built bundle `{name}` has an entry that is not a plain file below it: `{entry}`")]
+    Entry {
+        /// As given.
+        name: String,
+        /// The entry's path.
+        entry: String,
+    },
+    /// A link in a git tree: a directory's links are followed, a tree's cannot be, and two revisions would come of it.
+    #[error("`{entry}` in `{name}` is a link, which cannot be followed in a git tree")]
+    Link {
+        /// As given.
+        name: String,
+        /// The entry's path.
+        entry: String,
+    },
+    /// More than the limits allow.
+    #[error("`{0}` holds more than {BUNDLE_ENTRIES_MAX} entries or {BUNDLE_BYTES_MAX} bytes")]
+    TooLarge(String),
+    /// `git` could not be run.
+    #[error("cannot run `git`: {0}")]
+    NoGit(io::Error),
+    /// `git` said no.
+    #[error("git has no folder `{name}`: {why}")]
+    Git {
+        /// As given.
+        name: String,
+        /// Its own words.
+        why: String,
+    },
+}
+
+/// Reads a bundle.
+///
+/// # Errors
+/// [`LoadError`].
+pub(crate) fn load(name: &str) -> Result<Loaded, LoadError> {
+    let path = Path::new(name);
+    if path.is_dir() {
+        let bundle = Bundle::read_dir(path).map_err(|d| LoadError::Engine(Box::new(d)))?;
+        return Ok(Loaded { bundle, prefix: prefix(name) });
+    }
+    if path.is_file() {
+        return Ok(Loaded { bundle: make(name, read_archive(name)?)?, prefix: String::new() });
+    }
+    match name.split_once(':') {
+        Some((rev, folder)) if !rev.is_empty() => {
+            let files = read_git(name, rev, folder)?;
+            Ok(Loaded { bundle: make(name, files)?, prefix: prefix(folder.trim_start_matches("./")) })
+        }
+        _ => Err(LoadError::Missing(name.to_owned())),
+    }
+}
+
+/// Reads and compiles a bundle for a verb that needs a valid one. Warnings are left to `check`.
+///
+/// # Errors
+/// The bundle cannot be read or is invalid; its errors are in the failure.
+pub(crate) fn authorizer(name: &str) -> Result<Authorizer, Failure> {
+    let loaded = load(name)?;
+    let compiled = Authorizer::compile(&loaded.bundle);
+    compiled.authorizer.ok_or_else(|| {
+        let errors: Vec<_> = compiled.diagnostics.iter().filter(|d| d.is_error()).cloned().collect();
+        let mut text = diagnostics::human(&errors);
+        text.push_str(&format!("error: the bundle `{name}` is invalid: {}\n", diagnostics::count(&errors)));
+        Failure::Told(text)
+    })
+}
+
+impl From<LoadError> for Failure {
+    fn from(error: LoadError) -> Self {
+        match &error {
+            LoadError::Engine(diagnostic) => Self::Told(diagnostic.render()),
+            LoadError::Missing(_) | LoadError::NotAnArchive(_) => Self::with_help(
+                error,
+                "give a directory, a built bundle (.tar.gz), or REV:PATH of the enclosing git repository, such as `HEAD~1:policies`",
+            ),
+            _ => Self::new(error),
+        }
+    }
+}
+
+fn prefix(folder: &str) -> String {
+    let folder = folder.trim_start_matches("./").trim_end_matches('/');
+    if folder.is_empty() || folder == "." { String::new() } else { format!("{folder}/") }
+}
+
+fn make(name: &str, files: Vec<SourceFile>) -> Result<Bundle, LoadError> {
+    Bundle::from_files(name, files).map_err(|d| LoadError::Engine(Box::new(d)))
+}
+
+/// The kinds of file that make up a bundle; others may lie beside them.
+fn is_policy_file(path: &str) -> bool {
+    let hidden = path.split('/').any(|part| part.starts_with('.'));
+    let extension = path.rsplit_once('.').map(|(_, extension)| extension);
+    !hidden && matches!(extension, Some("yaml" | "yml" | "cedar" | "rego"))
+}
+
+/// Bytes and entries taken so far from one bundle.
+struct Budget<'n> {
+    name: &'n str,
+    bytes: u64,
+    entries: usize,
+}
+
+impl Budget<'_> {
+    fn take(&mut self, bytes: u64) -> Result<(), LoadError> {
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.entries += 1;
+        if self.bytes > BUNDLE_BYTES_MAX || self.entries > BUNDLE_ENTRIES_MAX {
+            return Err(LoadError::TooLarge(self.name.to_owned()));
+        }
+        Ok(())
+    }
+}
+
+fn read_archive(name: &str) -> Result<Vec<SourceFile>, LoadError> {
+    let broken = |error| LoadError::Archive { name: name.to_owned(), error };
+    let file = std::fs::File::open(name).map_err(broken)?;
+    let mut magic = Vec::new();
+    (&file).take(2).read_to_end(&mut magic).map_err(broken)?;
+    if magic != [0x1f, 0x8b] {
+        return Err(LoadError::NotAnArchive(name.to_owned()));
+    }
+    // A sparse or huge entry is cut off by the reader, not only by what its header claims.
+    let plain = GzDecoder::new(magic.as_slice().chain(file)).take(BUNDLE_BYTES_MAX * 2);
+    let mut archive = tar::Archive::new(plain);
+    let mut budget = Budget { name, bytes: 0, entries: 0 };
+    let mut files = Vec::new();
+    for entry in archive.entries().map_err(broken)? {
+        let mut entry = entry.map_err(broken)?;
+        budget.take(entry.size())?;
+        let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        let kind = entry.header().entry_type();
+        if kind.is_dir() || kind.is_pax_global_extensions() {
+            continue;
+        }
+        let path = path.trim_start_matches("./").to_owned();
+        let inside = !path.starts_with('/') && !path.split('/').any(|part| part.is_empty() || part == "..");
+        if !kind.is_file() || !inside {
+            return Err(LoadError::Entry { name: name.to_owned(), entry: path });
+        }
+        if is_policy_file(&path) {
+            let mut bytes = Vec::new();
+            entry.read_to_end(&mut bytes).map_err(broken)?;
+            files.push(SourceFile { path, bytes });
+        }
+    }
+    Ok(files)
+}
+
+fn read_git(name: &str, rev: &str, folder: &str) -> Result<Vec<SourceFile>, LoadError> {
+    // `REV:` followed by nothing is the root of the tree, as git itself has it.
+    let tree = git(name, &["rev-parse", "--verify", "--end-of-options", &format!("{rev}:{}", folder.trim_end_matches('/'))], &[])?;
+    let tree = String::from_utf8_lossy(&tree).trim().to_owned();
+    let listing = git(name, &["ls-tree", "-r", "-z", "--long", &tree], &[])?;
+    let mut budget = Budget { name, bytes: 0, entries: 0 };
+    let mut paths = Vec::new();
+    let mut wanted = String::new();
+    for line in listing.split(|b| *b == 0).filter(|line| !line.is_empty()) {
+        let line = String::from_utf8_lossy(line);
+        let Some((facts, path)) = line.split_once('\t') else { continue };
+        let mut facts = facts.split_ascii_whitespace();
+        let (mode, _kind, object, size) = (facts.next(), facts.next(), facts.next(), facts.next());
+        if let (Some(mode), Some(object)) = (mode, object) {
+            if is_policy_file(path) {
+                if !mode.starts_with("100") {
+                    return Err(LoadError::Link { name: name.to_owned(), entry: path.to_owned() });
+                }
+                budget.take(size.and_then(|s| s.parse().ok()).unwrap_or(u64::MAX))?;
+                wanted.push_str(object);
+                wanted.push('\n');
+                paths.push(path.to_owned());
+            }
+        }
+    }
+    let batch = git(name, &["cat-file", "--batch"], wanted.as_bytes())?;
+    split_batch(name, paths, &batch)
+}
+
+/// Cuts the output of `git cat-file --batch` (`<id> <type> <size>\n<bytes>\n`) into files.
+fn split_batch(name: &str, paths: Vec<String>, mut batch: &[u8]) -> Result<Vec<SourceFile>, LoadError> {
+    let odd = || LoadError::Git { name: name.to_owned(), why: "`git cat-file` gave an answer of an unknown form".to_owned() };
+    let mut files = Vec::with_capacity(paths.len());
+    for path in paths {
+        let end = batch.iter().position(|b| *b == b'\n').ok_or_else(odd)?;
+        let (head, rest) = batch.split_at_checked(end).ok_or_else(odd)?;
+        let size = std::str::from_utf8(head).ok().and_then(|head| head.rsplit(' ').next()?.parse().ok()).ok_or_else(odd)?;
+        let (bytes, rest) = rest.get(1..).and_then(|rest| rest.split_at_checked(size)).ok_or_else(odd)?;
+        files.push(SourceFile { path, bytes: bytes.to_vec() });
+        batch = rest.get(1..).ok_or_else(odd)?;
+    }
+    Ok(files)
+}
+
+/// Runs `git` without a shell; its messages are kept for ours.
+fn git(name: &str, args: &[&str], input: &[u8]) -> Result<Vec<u8>, LoadError> {
+    let mut child = Command::new("git")
+        .args(args)
+        .env("LC_ALL", "C")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(LoadError::NoGit)?;
+    let output = std::thread::scope(|scope| {
+        if let Some(mut stdin) = child.stdin.take() {
+            // Written beside the reading, or two full pipes would wait for each other. A git that stops reading says why itself.
+            scope.spawn(move || stdin.write_all(input));
+        }
+        child.wait_with_output()
+    });
+    let output = output.map_err(LoadError::NoGit)?;
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    let words = String::from_utf8_lossy(&output.stderr);
+    let why = words.lines().next().unwrap_or_default().trim_start_matches("fatal: ").to_owned();
+    Err(LoadError::Git { name: name.to_owned(), why })
+}

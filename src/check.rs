@@ -1,0 +1,57 @@
+//! `portreeve check`: is this bundle valid?
+
+use portreeve_engine::Authorizer;
+
+use crate::args::{CheckArgs, CheckFormat};
+use crate::bundle;
+use crate::diagnostics::{self, CheckReport};
+use crate::outcome::{Outcome, Verdict};
+use crate::output::{self, Out};
+use crate::sarif;
+
+/// Compiles the bundle and prints what was found; the last line on stderr counts it.
+pub(crate) fn run(args: &CheckArgs) -> Outcome {
+    let loaded = bundle::load(&args.bundle)?;
+    let compiled = Authorizer::compile(&loaded.bundle);
+    let found = &compiled.diagnostics;
+    let errors = found.iter().filter(|d| d.is_error()).count();
+    let valid = compiled.authorizer.is_some();
+    let mut out = Out::new();
+    match args.format {
+        CheckFormat::Human => output::tell(&diagnostics::human(found)),
+        CheckFormat::Json => out.json_document(&CheckReport {
+            bundle: &args.bundle,
+            revision: loaded.bundle.revision.to_string(),
+            valid,
+            errors,
+            warnings: found.len() - errors,
+            diagnostics: found,
+        })?,
+        CheckFormat::Sarif => out.json_document(&sarif::document(found, &loaded.prefix))?,
+        CheckFormat::Github => out.text(&diagnostics::github(found, &loaded.prefix))?,
+    }
+    out.flush()?;
+    output::tell(&summary(args, &compiled.authorizer, found, &loaded.bundle));
+    Ok(Verdict::of(valid))
+}
+
+fn summary(
+    args: &CheckArgs,
+    authorizer: &Option<Authorizer>,
+    found: &[portreeve_engine::Diagnostic],
+    bundle: &portreeve_engine::Bundle,
+) -> String {
+    let count = diagnostics::count(found);
+    match authorizer {
+        None => format!("error: `{}` is invalid: {count}\n", args.bundle),
+        Some(authorizer) => format!(
+            "ok: `{}` is valid: {count}; {}, {}, {}, {} proved\n    revision {}\n",
+            args.bundle,
+            diagnostics::many(bundle.files.len(), "file"),
+            diagnostics::many(authorizer.services().len(), "service"),
+            if authorizer.policies().len() == 1 { "1 policy".to_owned() } else { format!("{} policies", authorizer.policies().len()) },
+            diagnostics::many(authorizer.invariants().len(), "invariant"),
+            bundle.revision,
+        ),
+    }
+}

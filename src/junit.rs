@@ -1,0 +1,48 @@
+//! Test results as JUnit XML. Only renders.
+//!
+//! The shape is the common schema's: one suite for each `Test`, with the properties and output elements it asks for. Times are
+//! zero and the time stamp is fixed, because the same bundle must give the same bytes.
+
+use crate::escape::xml;
+use crate::test::{CaseResult, Report};
+
+/// The whole document.
+pub(crate) fn document(report: &Report<'_>) -> String {
+    let mut out = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n".to_owned();
+    let mut rest = report.cases.as_slice();
+    let mut id = 0;
+    while let Some(first) = rest.first() {
+        let (suite, others) = rest.split_at(rest.iter().take_while(|case| case.suite == first.suite).count());
+        out.push_str(&test_suite(id, first.suite, suite, &report.revision));
+        rest = others;
+        id += 1;
+    }
+    out.push_str("</testsuites>\n");
+    out
+}
+
+fn test_suite(id: usize, name: &str, cases: &[CaseResult<'_>], revision: &str) -> String {
+    let failures = cases.iter().filter(|case| !case.passed).count();
+    let mut out = format!(
+        "  <testsuite id=\"{id}\" package=\"portreeve\" name=\"{}\" timestamp=\"1970-01-01T00:00:00\" hostname=\"localhost\" tests=\"{}\" \
+         failures=\"{failures}\" errors=\"0\" time=\"0\">\n    <properties><property name=\"revision\" value=\"{}\"/></properties>\n",
+        xml(name),
+        cases.len(),
+        xml(revision),
+    );
+    for case in cases {
+        out.push_str(&format!("    <testcase name=\"{}\" classname=\"{}\" time=\"0\"", xml(case.title), xml(&case.at)));
+        if case.passed {
+            out.push_str("/>\n");
+        } else {
+            let message = format!("expected {}, came {} ({})", case.expected.effect, case.decision.effect, case.decision.reason);
+            out.push_str(&format!(
+                "><failure type=\"decision\" message=\"{}\">{}</failure></testcase>\n",
+                xml(&message),
+                xml(&case.failure())
+            ));
+        }
+    }
+    out.push_str("    <system-out></system-out>\n    <system-err></system-err>\n  </testsuite>\n");
+    out
+}

@@ -1,0 +1,14 @@
+//! Every bound of the command line, with its reason.
+
+/// The longest line `decide` reads, in bytes. A request with the longest path, headers and token that the enforcer would
+/// take has a tenth of this; a longer line is answered as malformed, and its rest is skipped without being held.
+pub(crate) const REQUEST_LINE_BYTES_MAX: usize = 1 << 20;
+
+/// The most bytes taken out of a built bundle or a git tree, so that a small archive cannot fill the memory.
+pub(crate) const BUNDLE_BYTES_MAX: u64 = 64 << 20;
+
+/// The most entries looked at in a built bundle or a git tree.
+pub(crate) const BUNDLE_ENTRIES_MAX: usize = 100_000;
+
+/// The most grants named as nearest to a denial for people; `decide --explain` gives all that the engine offers.
+pub(crate) const NEAREST_SHOWN_MAX: usize = 3;

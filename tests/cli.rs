@@ -1,0 +1,361 @@
+//! The program as its users run it: the built binary, real folders, exit codes, streams.
+//!
+//! `tests/corpus/bundles/bad/*` are mistakes people make; beside each stands `expected.txt`, what `check` says about it. With
+//! `UPDATE_EXPECT=1` the snapshots are written anew: read them as a reader of the message would.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// What a run gave.
+struct Run {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+fn run_in(dir: &Path, args: &[&str], input: &[u8]) -> Run {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_portreeve"))
+        .args(args)
+        .current_dir(dir)
+        .env_remove("RUST_BACKTRACE")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_vec();
+    let writer = std::thread::spawn(move || drop(stdin.write_all(&input)));
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    let run = Run {
+        code: output.status.code().unwrap_or_else(|| panic!("killed by a signal: {args:?}")),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    };
+    assert!(!run.err.contains("panicked at"), "{args:?} panicked:\n{}", run.err);
+    run
+}
+
+fn run(args: &[&str]) -> Run {
+    run_in(root(), args, b"")
+}
+
+fn decisions(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
+}
+
+const MARKET: &str = "policies/marketplace";
+
+#[test]
+fn init_check_test_in_an_empty_folder() {
+    let dir = TempDir::new().unwrap();
+    assert_eq!(run_in(dir.path(), &["init", "repo"], b"").code, 0);
+    let check = run_in(dir.path(), &["check", "repo"], b"");
+    assert_eq!(check.code, 0, "{}", check.err);
+    assert!(!check.err.contains("warning["), "the scaffold has warnings:\n{}", check.err);
+    let test = run_in(dir.path(), &["test", "repo"], b"");
+    assert_eq!(test.code, 0, "{}", test.err);
+    assert!(test.err.contains("5 passed, 0 failed"), "{}", test.err);
+    assert!(dir.path().join("repo/.github/workflows/policies.yml").exists());
+
+    fs::write(dir.path().join("repo/tests.yaml"), "mine").unwrap();
+    fs::remove_file(dir.path().join("repo/inventory.yaml")).unwrap();
+    let again = run_in(dir.path(), &["init", "repo"], b"");
+    assert_eq!(again.code, 2);
+    assert!(again.err.contains("nothing is overwritten"), "{}", again.err);
+    assert_eq!(fs::read_to_string(dir.path().join("repo/tests.yaml")).unwrap(), "mine");
+    assert!(!dir.path().join("repo/inventory.yaml").exists(), "files were written although one was in the way");
+}
+
+#[test]
+fn the_marketplace_is_valid_and_means_what_its_tests_say() {
+    let check = run(&["check", MARKET]);
+    assert_eq!(check.code, 0, "{}", check.err);
+    assert!(!check.err.contains("warning["), "{}", check.err);
+    let test = run(&["test", MARKET]);
+    assert_eq!(test.code, 0, "{}", test.err);
+}
+
+#[test]
+fn every_mistake_is_told_as_expected() {
+    let mut folders: Vec<PathBuf> = fs::read_dir(root().join("tests/corpus/bundles/bad")).unwrap().map(|e| e.unwrap().path()).collect();
+    folders.sort();
+    assert!(folders.len() >= 25, "only {} bundles", folders.len());
+    let mut wrong = Vec::new();
+    for folder in folders {
+        // Run beside the bundle, so that no path of this machine is in the message.
+        let name = folder.file_name().unwrap().to_str().unwrap();
+        let run = run_in(folder.parent().unwrap(), &["check", name], b"");
+        let said = format!("exit code {}\n\n{}", run.code, run.err);
+        assert_eq!(run.out, "", "{name}: people's output went to stdout");
+        assert!(!run.err.chars().any(|c| c.is_control() && c != '\n' && c != '\t'), "{name}: control characters reach the terminal");
+        let expected = folder.join("expected.txt");
+        if std::env::var_os("UPDATE_EXPECT").is_some() {
+            fs::write(&expected, &said).unwrap();
+        } else if fs::read_to_string(&expected).unwrap_or_default() != said {
+            wrong.push(format!("--- {name}\n{said}"));
+        }
+        let code = if name == "empty" { 2 } else { 1 };
+        if run.code != code || !run.err.contains("error[") {
+            wrong.push(format!("--- {name} is not refused\n{said}"));
+        }
+    }
+    assert!(wrong.is_empty(), "these differ from expected.txt (UPDATE_EXPECT=1 rewrites):\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn an_invalid_bundle_is_2_for_every_verb_but_check() {
+    let bad = "tests/corpus/bundles/bad/unknown-service";
+    assert_eq!(run(&["check", bad]).code, 1);
+    for args in [&["test", bad][..], &["decide", "--bundle", bad]] {
+        let run = run(args);
+        assert_eq!(run.code, 2, "{args:?}\n{}", run.err);
+        assert!(run.err.contains("unknown-name"), "{}", run.err);
+        assert_eq!(run.out, "");
+    }
+}
+
+#[test]
+fn check_speaks_to_machines() {
+    let bad = "tests/corpus/bundles/bad/many-faults";
+    let json = run(&["check", bad, "--format", "json"]);
+    assert_eq!(json.code, 1);
+    let document: Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(document["valid"], false);
+    let all = document["diagnostics"].as_array().unwrap();
+    assert!(all.len() >= 3, "{document}");
+    assert_eq!(document["errors"].as_u64().unwrap() + document["warnings"].as_u64().unwrap(), all.len() as u64);
+    for diagnostic in all {
+        for field in ["code", "severity", "message"] {
+            assert!(diagnostic[field].is_string(), "{diagnostic}");
+        }
+    }
+    assert!(all.iter().any(|d| d["file"] == "inventory.yaml" && d["line"] == 4), "{document}");
+
+    let github = run(&["check", bad, "--format", "github"]);
+    assert_eq!(github.code, 1);
+    assert!(github.out.lines().all(|l| l.starts_with("::error ") || l.starts_with("::warning ")), "{}", github.out);
+    assert!(github.out.contains("file=tests/corpus/bundles/bad/many-faults/inventory.yaml,line=4,"), "{}", github.out);
+
+    let valid = run(&["check", MARKET, "--format", "json"]);
+    let document: Value = serde_json::from_str(&valid.out).unwrap();
+    assert_eq!(document["valid"], true);
+    assert!(document["revision"].as_str().unwrap().starts_with("sha256:"));
+}
+
+#[test]
+fn sarif_validates_against_its_schema() {
+    let schema: Value =
+        serde_json::from_str(&fs::read_to_string(root().join("tests/corpus/schemas/sarif-schema-2.1.0.json")).unwrap()).unwrap();
+    let validator = jsonschema::options().should_validate_formats(true).build(&schema).unwrap();
+    let bad = root().join("tests/corpus/bundles/bad");
+    for folder in fs::read_dir(bad).unwrap().map(|e| e.unwrap().path()).chain([root().join(MARKET)]) {
+        let run = run_in(root(), &["check", folder.strip_prefix(root()).unwrap().to_str().unwrap(), "--format", "sarif"], b"");
+        if folder.ends_with("empty") {
+            assert_eq!(run.code, 2);
+            continue;
+        }
+        let document: Value = serde_json::from_str(&run.out).unwrap();
+        let errors: Vec<String> = validator.iter_errors(&document).map(|e| format!("{e} at {}", e.instance_path())).collect();
+        assert!(errors.is_empty(), "{}: {errors:#?}", folder.display());
+        let results = document["runs"][0]["results"].as_array().unwrap();
+        assert_eq!(results.is_empty(), run.code == 0, "{}", folder.display());
+    }
+    // The schema would notice a mistake.
+    assert!(!validator.is_valid(&serde_json::json!({"version": "2.1.0", "runs": [{"results": [{"level": "fatal"}]}]})));
+}
+
+#[test]
+fn failing_tests_say_what_was_expected_and_what_came() {
+    let dir = TempDir::new().unwrap();
+    assert_eq!(run_in(dir.path(), &["init", "repo"], b"").code, 0);
+    let mistaken = "kind: Test\nname: <mistaken> & \"odd\"\ncases:\n\
+        - {as: orders, call: GET orders/v1/orders/42, expect: allow}\n\
+        - {as: web, call: GET orders/v1/orders/42, expect: deny, because: no-permission}\n\
+        - {as: web, call: GET orders/v1/orders/42, expect: allow, policies: []}\n";
+    fs::write(dir.path().join("repo/mistaken.yaml"), mistaken).unwrap();
+    let human = run_in(dir.path(), &["test", "repo"], b"");
+    assert_eq!(human.code, 1);
+    for needed in
+        ["5 passed, 3 failed", "mistaken.yaml:4", "expected  allow", "came      deny, no-permission", "web-uses-orders", "nearest"]
+    {
+        assert!(human.err.contains(needed), "no `{needed}` in\n{}", human.err);
+    }
+    let json = run_in(dir.path(), &["test", "repo", "--format", "json"], b"");
+    assert_eq!(json.code, 1);
+    let document: Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!((document["passed"].as_u64(), document["failed"].as_u64()), (Some(5), Some(3)));
+    let junit = run_in(dir.path(), &["test", "repo", "--format", "junit"], b"");
+    assert_eq!(junit.code, 1);
+    assert!(junit.out.contains("name=\"&lt;mistaken&gt; &amp; &quot;odd&quot;\""), "{}", junit.out);
+    assert_eq!(junit.out.matches("<failure ").count(), 3);
+    assert_eq!(junit.out.matches("<testcase ").count(), 8);
+
+    fs::remove_file(dir.path().join("repo/mistaken.yaml")).unwrap();
+    fs::remove_file(dir.path().join("repo/tests.yaml")).unwrap();
+    let none = run_in(dir.path(), &["test", "repo"], b"");
+    assert_eq!(none.code, 2, "no test cases is not a pass\n{}", none.err);
+}
+
+const ALLOWED: &str = r#"{"principal":"spiffe://market.example/ns/shop/sa/invoices","service":"items","method":"GET","path":"/v1/items/42?full=1","host":"items","context":{"time":"2026-11-22T10:00:00.000Z","source_ip":"10.0.0.7","headers":{"x-tenant":"eu"},"jwt":{"iss":"https://idp.market.example","sub":"ann","aud":["items"],"scope":"items:read"}}}"#;
+const DENIED: &str = r#"{"principal":"spiffe://market.example/ns/shop/sa/users","service":"items","method":"GET","path":"/v1/items/42","context":{"time":"2026-11-22T10:00:00.000Z"}}"#;
+
+#[test]
+fn decide_answers_every_line_in_order() {
+    let lines = [
+        ALLOWED,
+        DENIED,
+        "not json",
+        "",
+        r#"{"principal":"spiffe://market.example/ns/shop/sa/invoices","service":"items","method":"GET","path":"/v1//items","context":{"time":"2026-11-22T10:00:00.000Z"}}"#,
+        r#"{"principal":"spiffe://market.example/ns/shop/sa/invoices","service":"itmes","method":"GET","path":"/v1/items","context":{"time":"2026-11-22T10:00:00.000Z"}}"#,
+        r#"{"principal":"spiffe://market.example/ns/shop/sa/invoices","service":"items","port":5432,"context":{"time":"2026-11-22T23:00:00.000Z","source_ip":"10.1.1.1"}}"#,
+        r#"{"principal":"spiffe://market.example/ns/shop/sa/invoices","service":"items","method":"GET","path":"/v1/items/42","colour":"red","context":{"time":"2026-11-22T10:00:00.000Z"}}"#,
+        r#"{"principal":"spiffe://market.example/ns/shop/sa/gateway","service":"users","method":"GET","path":"/v1/users/1","context":{"time":"2026-11-22T10:00:00.000Z","jwt":{"invalid":"expired"}}}"#,
+        r#"{"principal":"spiffe://market.example/ns/shop/sa/tokenizer","service":"payments","method":"POST","path":"/v1/refunds","context":{"time":"2026-11-22T10:00:00.000Z"}}"#,
+    ];
+    let long = format!("{{\"principal\":\"{}\"}}", "x".repeat(3 << 20));
+    let input = format!("{}\n{long}\n{ALLOWED}", lines.join("\n"));
+    let run = run_in(root(), &["decide", "--bundle", MARKET], input.as_bytes());
+    assert_eq!(run.code, 1, "{}", run.err);
+    let answers = decisions(&run.out);
+    let got: Vec<(&str, &str)> = answers.iter().map(|d| (d["effect"].as_str().unwrap(), d["reason"].as_str().unwrap())).collect();
+    let want = [
+        ("allow", "permitted"),
+        ("deny", "no-permission"),
+        ("deny", "malformed-request"),
+        ("deny", "malformed-request"),
+        ("deny", "malformed-request"),
+        ("deny", "unknown-service"),
+        ("allow", "permitted"),
+        ("deny", "malformed-request"),
+        ("deny", "invalid-token"),
+        ("deny", "prohibited"),
+        ("deny", "malformed-request"),
+        ("allow", "permitted"),
+    ];
+    assert_eq!(got, want);
+    assert_eq!(answers[0]["policies"][0]["id"], "invoices-reads-items");
+    assert_eq!(answers[0]["operation"], "read-item");
+    assert!(answers[0]["policies"][0]["at"].as_str().unwrap().starts_with("permissions.yaml:"));
+    assert!(answers.iter().all(|d| d["revision"] == answers[0]["revision"] && d.get("nearest").is_none()));
+}
+
+#[test]
+fn decide_exits_0_where_all_is_allowed_and_explains_denials() {
+    let input = format!("{ALLOWED}\n{ALLOWED}\n");
+    let run = run_in(root(), &["decide", "--bundle", MARKET, "--explain", "-"], input.as_bytes());
+    assert_eq!(run.code, 0, "{}", run.err);
+    assert!(decisions(&run.out).iter().all(|d| d.get("nearest").is_none()));
+
+    let unmet = r#"{"principal":"spiffe://market.example/ns/shop/sa/gateway","service":"users","method":"GET","path":"/v1/users/1","context":{"time":"2026-11-22T10:00:00.000Z"}}"#;
+    let run = run_in(root(), &["decide", "--bundle", MARKET, "--explain"], unmet.as_bytes());
+    assert_eq!(run.code, 1);
+    let answer = &decisions(&run.out)[0];
+    assert_eq!(answer["reason"], "condition-unmet");
+    let nearest = answer["nearest"].as_array().unwrap();
+    assert_eq!(nearest[0]["id"], "gateway-reads-users", "{answer}");
+    assert!(!nearest[0]["lacks"].as_array().unwrap().is_empty(), "{answer}");
+    assert!(nearest[0]["at"].as_str().unwrap().starts_with("permissions.yaml:"), "{answer}");
+}
+
+#[test]
+fn the_same_bundle_has_the_same_revision_in_all_forms() {
+    let dir = TempDir::new().unwrap();
+    let sh = |program: &str, args: &[&str]| {
+        let output = Command::new(program).args(args).current_dir(dir.path()).output().unwrap();
+        assert!(output.status.success(), "{program} {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    assert_eq!(run_in(dir.path(), &["init", "policies"], b"").code, 0);
+    sh("git", &["init", "-q"]);
+    sh("git", &["add", "."]);
+    sh("git", &["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false", "commit", "-q", "-m", "begin"]);
+    sh("tar", &["-czf", "built.tar.gz", "-C", "policies", "."]);
+    let revision = |bundle: &str| -> String {
+        let run = run_in(dir.path(), &["check", bundle, "--format", "json"], b"");
+        assert_eq!(run.code, 0, "{bundle}: {}", run.err);
+        serde_json::from_str::<Value>(&run.out).unwrap()["revision"].as_str().unwrap().to_owned()
+    };
+    let first = revision("policies");
+    assert_eq!(revision("policies/"), first);
+    assert_eq!(revision("HEAD:policies"), first);
+    assert_eq!(revision("HEAD:./policies/"), first);
+    assert_eq!(revision("built.tar.gz"), first);
+    fs::write(dir.path().join("policies/extra.yaml"), "kind: Group\nname: all\nmembers: [web, orders]\n").unwrap();
+    assert_ne!(revision("policies"), first);
+    assert_eq!(revision("HEAD:policies"), first);
+}
+
+#[test]
+fn archives_cannot_reach_outside() {
+    let dir = TempDir::new().unwrap();
+    let archive = |name: &str, path: &str, kind: tar::EntryType| {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_size(0);
+        header.set_mode(0o644);
+        // Written as bytes: the builder itself would refuse such a path.
+        header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
+        header.set_cksum();
+        let file = fs::File::create(dir.path().join(name)).unwrap();
+        let mut builder = tar::Builder::new(flate2::write::GzEncoder::new(file, flate2::Compression::fast()));
+        builder.append(&header, std::io::empty()).unwrap();
+        builder.into_inner().unwrap().finish().unwrap();
+    };
+    archive("up.tar.gz", "../up.yaml", tar::EntryType::Regular);
+    archive("root.tar.gz", "/etc/x.yaml", tar::EntryType::Regular);
+    archive("link.tar.gz", "x.yaml", tar::EntryType::Symlink);
+    fs::write(dir.path().join("plain.tar.gz"), "not an archive").unwrap();
+    fs::write(dir.path().join("torn.tar.gz"), [0x1f, 0x8b, 8, 0, 0]).unwrap();
+    for name in ["up.tar.gz", "root.tar.gz", "link.tar.gz", "plain.tar.gz", "torn.tar.gz", "nothing", "HEAD:nothing", "--:x"] {
+        let run = run_in(dir.path(), &["check", "--", name], b"");
+        assert_eq!(run.code, 2, "{name}: {}", run.err);
+        assert!(run.err.starts_with("error: ") && run.err.contains(name), "{name}: {}", run.err);
+    }
+}
+
+#[test]
+fn usage_errors_are_2_and_help_is_0() {
+    for args in [&["chekc", MARKET][..], &["check"], &["check", MARKET, "--format", "yaml"], &["decide"], &[]] {
+        assert_eq!(run(args).code, 2, "{args:?}");
+    }
+    for verb in ["init", "check", "test", "decide"] {
+        let help = run(&[verb, "--help"]);
+        assert_eq!(help.code, 0);
+        assert!(help.out.contains("Exit codes:"), "{verb}");
+        assert!(help.out.contains("Example"), "{verb}");
+    }
+    assert!(run(&["--version"]).out.starts_with("portreeve "));
+    let missing = run(&["decide", "--bundle", MARKET, "no-such-file"]);
+    assert_eq!(missing.code, 2);
+    assert!(missing.err.contains("`no-such-file`"), "{}", missing.err);
+}
+
+#[test]
+fn a_closed_pipe_is_no_panic_and_no_yes() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_portreeve"))
+        .args(["decide", "--bundle", MARKET])
+        .current_dir(root())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let mut stdin = child.stdin.take().unwrap();
+    let _ = stdin.write_all(format!("{ALLOWED}\n").repeat(2000).as_bytes());
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}

@@ -1,0 +1,4 @@
+package portreeve.extra
+
+allow if {
+	input.service == "orders"
