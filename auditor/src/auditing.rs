@@ -148,10 +148,10 @@ fn each_altered_decision_is_one_mismatch() {
     let law = authorizer(POLICY);
     let log = items_log(&law).out;
     let every = |_: usize, _: &str| true;
-    let third = |n: usize, _: &str| n % 3 == 0;
+    let third = |n: usize, _: &str| n.is_multiple_of(3);
     let revision = law.revision().to_string();
     let other = Digest::of(b"other").to_string();
-    let cases: [(&str, (Vec<u8>, u64), &str); 8] = [
+    let cases = [
         ("effects to allow", alter(&log, every, r#""effect":"deny""#, r#""effect":"allow""#), "effect"),
         ("effects to deny", alter(&log, third, r#""effect":"allow""#, r#""effect":"deny""#), "effect"),
         ("reasons", alter(&log, third, r#""reason":"no-permission""#, r#""reason":"condition-unmet""#), "reason"),
