@@ -154,7 +154,8 @@ fn check_speaks_to_machines() {
 
 #[test]
 fn sarif_validates_against_its_schema() {
-    let schema: Value = serde_json::from_str(&fs::read_to_string(root().join("tests/corpus/schemas/sarif-schema-2.1.0.json")).unwrap()).unwrap();
+    let schema: Value =
+        serde_json::from_str(&fs::read_to_string(root().join("tests/corpus/schemas/sarif-schema-2.1.0.json")).unwrap()).unwrap();
     let validator = jsonschema::options().should_validate_formats(true).build(&schema).unwrap();
     let bad = root().join("tests/corpus/bundles/bad");
     for folder in fs::read_dir(bad).unwrap().map(|e| e.unwrap().path()).chain([root().join(MARKET)]) {
@@ -184,7 +185,9 @@ fn failing_tests_say_what_was_expected_and_what_came() {
     fs::write(dir.path().join("repo/mistaken.yaml"), mistaken).unwrap();
     let human = run_in(dir.path(), &["test", "repo"], b"");
     assert_eq!(human.code, 1);
-    for needed in ["5 passed, 3 failed", "mistaken.yaml:4", "expected  allow", "came      deny, no-permission", "web-uses-orders", "nearest"] {
+    for needed in
+        ["5 passed, 3 failed", "mistaken.yaml:4", "expected  allow", "came      deny, no-permission", "web-uses-orders", "nearest"]
+    {
         assert!(human.err.contains(needed), "no `{needed}` in\n{}", human.err);
     }
     let json = run_in(dir.path(), &["test", "repo", "--format", "json"], b"");

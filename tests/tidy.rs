@@ -95,7 +95,8 @@ fn inv2_enforcer_and_auditor_know_only_the_engine() {
 
 #[test]
 fn inv3_reports_know_only_what_they_render() {
-    let ours: BTreeSet<String> = direct("portreeve-reports").into_iter().map(|(name, _)| name).filter(|n| OURS.contains(&n.as_str())).collect();
+    let ours: BTreeSet<String> =
+        direct("portreeve-reports").into_iter().map(|(name, _)| name).filter(|n| OURS.contains(&n.as_str())).collect();
     assert!(ours.is_subset(&BTreeSet::from(["portreeve-auditor".to_owned(), "portreeve-engine".to_owned()])), "{ours:?}");
     for banned in ["portreeve-enforcer", "tokio", "hyper", "rustls"] {
         assert!(!transitive("portreeve-reports").contains(banned), "reports pull in `{banned}`");
@@ -191,7 +192,8 @@ fn refused_words_are_not_used() {
             let foreign = ["rego", "sarif"].iter().any(|w| path.to_string_lossy().contains(w));
             for keyword in ["struct ", "enum ", "trait ", "fn ", "mod "] {
                 let name = line.split_once(keyword).map(|(_, name)| name.split(['(', '<', '{', ' ']).next().unwrap_or_default());
-                let rule = name.is_some_and(|n| n.split('_').any(|part| matches!(part, "rule" | "rules" | "Rule" | "Rules")) || n.starts_with("Rule"));
+                let rule = name
+                    .is_some_and(|n| n.split('_').any(|part| matches!(part, "rule" | "rules" | "Rule" | "Rules")) || n.starts_with("Rule"));
                 assert!(foreign || !rule, "{at}");
             }
         }
@@ -200,7 +202,12 @@ fn refused_words_are_not_used() {
         for (number, line) in read(&path).lines().enumerate() {
             let lower = line.to_lowercase();
             let foreign = ["envoy", "istio", "mesh", "refused words"].iter().any(|w| lower.contains(w));
-            assert!(foreign || (!lower.contains("audit mode") && !lower.contains("access log")), "{}:{}: {line}", path.display(), number + 1);
+            assert!(
+                foreign || (!lower.contains("audit mode") && !lower.contains("access log")),
+                "{}:{}: {line}",
+                path.display(),
+                number + 1
+            );
         }
     }
 }

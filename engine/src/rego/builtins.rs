@@ -60,8 +60,7 @@ fn range(name: &str, arguments: &[Value]) -> Result<(), Fault> {
     let fault = |why: &str| {
         (format!("`{name}` {why}"), format!("write numbers with at most {RANGE_MAX} steps between them, so that the bound can be seen"))
     };
-    let bounds: Option<Vec<i64>> =
-        arguments.iter().take(if name == "numbers.range" { 2 } else { 3 }).map(integer).collect();
+    let bounds: Option<Vec<i64>> = arguments.iter().take(if name == "numbers.range" { 2 } else { 3 }).map(integer).collect();
     match bounds.as_deref() {
         Some([from, to, step @ ..]) if step.iter().all(|s| *s > 0) => {
             let within = from.checked_sub(*to).and_then(i64::checked_abs).is_some_and(|n| n <= RANGE_MAX);
@@ -75,10 +74,7 @@ fn range(name: &str, arguments: &[Value]) -> Result<(), Fault> {
 fn shift(arguments: &[Value]) -> Result<(), Fault> {
     match arguments.get(1).and_then(integer) {
         Some(bits) if (0..=SHIFT_MAX).contains(&bits) => Ok(()),
-        _ => Err((
-            "`bits.lsh` needs a visible bound".to_owned(),
-            format!("write the number of bits as a number from 0 to {SHIFT_MAX}"),
-        )),
+        _ => Err(("`bits.lsh` needs a visible bound".to_owned(), format!("write the number of bits as a number from 0 to {SHIFT_MAX}"))),
     }
 }
 

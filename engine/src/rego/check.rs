@@ -85,8 +85,9 @@ fn check_names(unit: &Unit<'_>, out: &mut Vec<Diagnostic>) {
     let package = &unit.module.package;
     if !is_ours(package) {
         out.push(
-            unit.fault("rego-package", format!("the package `{}` is never asked", package.join(".")), unit.module.package_span)
-                .help(format!("name it `portreeve.{}`; only packages under `portreeve`, and `envoy.authz`, are policies", package.join("."))),
+            unit.fault("rego-package", format!("the package `{}` is never asked", package.join(".")), unit.module.package_span).help(
+                format!("name it `portreeve.{}`; only packages under `portreeve`, and `envoy.authz`, are policies", package.join(".")),
+            ),
         );
     }
     for rule in &unit.module.rules {
@@ -126,8 +127,7 @@ fn check_head(unit: &Unit<'_>, rule: &Rule, out: &mut Vec<Diagnostic>) {
     }
     if rule.arguments.is_some_and(|n| n > ARGUMENTS_MAX) {
         out.push(
-            unit.fault("rego-arguments", format!("`{name}` takes more than {ARGUMENTS_MAX} arguments"), rule.span)
-                .help("pass an object"),
+            unit.fault("rego-arguments", format!("`{name}` takes more than {ARGUMENTS_MAX} arguments"), rule.span).help("pass an object"),
         );
     }
     if rule.name.first().is_some_and(|n| builtins::is_family(n)) || last.is_some_and(|n| n.starts_with("__")) {
@@ -185,7 +185,9 @@ fn uses(unit: &Unit<'_>, rule: &Rule, graph: &Graph, packages: &BTreeSet<&[Strin
                 Some(path) => {
                     found.reads.insert(path);
                     if arguments.len() > ARGUMENTS_MAX + 1 {
-                        out.push(unit.fault("rego-arguments", format!("more than {ARGUMENTS_MAX} arguments"), *span).help("pass an object"));
+                        out.push(
+                            unit.fault("rego-arguments", format!("more than {ARGUMENTS_MAX} arguments"), *span).help("pass an object"),
+                        );
                     }
                 }
                 None => check_builtin(unit, name.as_deref(), arguments, *span, graph, out),
@@ -220,7 +222,14 @@ fn call(unit: &Unit<'_>, name: Option<&[String]>, graph: &Graph) -> Option<Path>
     graph.nodes.contains_key(&path).then_some(path)
 }
 
-fn check_builtin(unit: &Unit<'_>, name: Option<&[String]>, arguments: &[serde_json::Value], span: Span, graph: &Graph, out: &mut Vec<Diagnostic>) {
+fn check_builtin(
+    unit: &Unit<'_>,
+    name: Option<&[String]>,
+    arguments: &[serde_json::Value],
+    span: Span,
+    graph: &Graph,
+    out: &mut Vec<Diagnostic>,
+) {
     let Some(name) = name else {
         out.push(unit.fault("rego-builtin", "a computed function name is not accepted", span).help("name the function"));
         return;
@@ -275,7 +284,8 @@ impl Graph {
 
     /// Whether a path below `data` can be defined at all.
     fn knows(&self, path: &[Option<String>], packages: &BTreeSet<&[String]>) -> bool {
-        !self.matching(path).is_empty() || packages.iter().any(|p| p.len() >= path.len() && p.iter().zip(path).all(|(a, b)| b.as_ref().is_none_or(|b| b == a)))
+        !self.matching(path).is_empty()
+            || packages.iter().any(|p| p.len() >= path.len() && p.iter().zip(path).all(|(a, b)| b.as_ref().is_none_or(|b| b == a)))
     }
 
     /// Refuses cycles, and calls nested deeper than the evaluator may go.

@@ -80,7 +80,9 @@ fn parse<'f>(engine: &mut Engine, files: &[(&'f str, &'f str)], out: &mut Vec<Di
                 module.imports.iter_mut().for_each(|import| import.resolve(text));
                 units.push(Unit { file, text, metadata, module });
             }
-            None => out.push(Diagnostic::error("rego-internal", "this module has a shape that cannot be checked").at(place(file, text, 0, 1))),
+            None => {
+                out.push(Diagnostic::error("rego-internal", "this module has a shape that cannot be checked").at(place(file, text, 0, 1)))
+            }
         }
     }
     units

@@ -93,7 +93,10 @@ const MEANINGS: &[(&str, &str)] = &[
     ("allow if members[input.source.service] == 1\nmembers := {\"invoices\": 1}", "t"),
     ("allow if members[input.source.service]\nmembers := {\"invoices\", \"users\"}", "t"),
     ("allow if members[\"ghost\"]\nmembers contains m if some m in [\"a\", \"b\"]", "f"),
-    ("allow if roles.admin == {\"ann\"}\nroles[name] contains user if {\n some [name, user] in [[\"admin\", \"ann\"], [\"dev\", \"bob\"]]\n}", "t"),
+    (
+        "allow if roles.admin == {\"ann\"}\nroles[name] contains user if {\n some [name, user] in [[\"admin\", \"ann\"], [\"dev\", \"bob\"]]\n}",
+        "t",
+    ),
     ("allow if limits.items == 5\nlimits[name] := n if some name, n in {\"items\": 5, \"users\": 3}", "t"),
     ("allow if {\n scopes := split(input.context.jwt.scope, \" \")\n \"items:read\" in scopes\n}", "t"),
     ("allow if net.cidr_contains(\"10.0.0.0/8\", input.context.source_ip)", "t"),
@@ -312,12 +315,15 @@ fn reading_the_time_is_never_missed() {
 
 #[test]
 fn a61_the_budget_is_an_error_of_its_own_and_the_same_every_time() {
-    let busy = module("allow if {\n some a in numbers.range(1, 100)\n some b in numbers.range(1, 100)\n some c in numbers.range(1, 100)\n a + b + c == 1000\n}");
+    let busy = module(
+        "allow if {\n some a in numbers.range(1, 100)\n some b in numbers.range(1, 100)\n some c in numbers.range(1, 100)\n a + b + c == 1000\n}",
+    );
     for _ in 0..2 {
         assert_eq!(run(&busy), Err(RegoError::Budget { rule: "portreeve.t.allow".into() }));
     }
     // Under `not` it stays an error, and a rule within its budget is not touched.
-    let negated = module("allow if not busy\nbusy if {\n some a in numbers.range(1, 1000)\n some b in numbers.range(1, 1000)\n a + b == 0\n}");
+    let negated =
+        module("allow if not busy\nbusy if {\n some a in numbers.range(1, 1000)\n some b in numbers.range(1, 1000)\n a + b == 0\n}");
     assert_eq!(run(&negated), Err(RegoError::Budget { rule: "portreeve.t.allow".into() }));
     let modest = module("allow if {\n some a in numbers.range(1, 50)\n some b in numbers.range(1, 50)\n a + b == 100\n}");
     assert_eq!(run(&modest), Ok(true));
@@ -347,9 +353,9 @@ fn the_deepest_policies_that_pass_fit_on_a_small_stack() {
     ];
     for (name, body) in deepest {
         let text = module(&body);
-        let worker = std::thread::Builder::new().stack_size(2 << 20).spawn(move || {
-            RegoModules::compile(&[("a.rego", &text)]).map(|m| m.evaluate(0, &Value::from_json_str(INPUT).unwrap()))
-        });
+        let worker = std::thread::Builder::new()
+            .stack_size(2 << 20)
+            .spawn(move || RegoModules::compile(&[("a.rego", &text)]).map(|m| m.evaluate(0, &Value::from_json_str(INPUT).unwrap())));
         let done = worker.unwrap().join().unwrap();
         assert!(done.is_ok(), "{name}: {done:?}");
     }
