@@ -80,7 +80,7 @@ fn only_the_named_style_applies() {
 fn nothing_runs_off_the_edge() {
     let Some(browser) = browser() else { return };
     for (name, assessment) in [("market", sample::market()), ("hostile", sample::hostile()), ("crowd", sample::crowd(200))] {
-        for width in [390, 768, 1200] {
+        for width in [390, 1200] {
             let dir = folder(&format!("edge-{name}-{width}"));
             let page = dir.join("frame.html");
             fs::write(&page, framed(&assessment, width)).unwrap();
