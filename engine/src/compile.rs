@@ -74,7 +74,8 @@ fn build(bundle: &Bundle, problems: &mut Vec<Diagnostic>) -> Option<Authorizer> 
     let entered: Vec<_> = items.iter().map(|i| (i.scope.clone(), i.policy.reference.effect, i.policy.conditional)).collect();
     let table = Table::build(&inventory, &entered);
     let (listed, bodies) = items.into_iter().map(|i| (i.policy, i.body)).unzip();
-    let reads_time = permissions.iter().any(reads_time) || cedar.iter().any(|p| p.conditional) || rego.rules().iter().any(|r| r.reads_time);
+    let reads_time =
+        permissions.iter().any(|p| p.when.reads_time()) || cedar.iter().any(|p| p.reads_time) || rego.rules().iter().any(|r| r.reads_time);
     let authorizer = Authorizer {
         revision: bundle.revision,
         inventory,
@@ -93,10 +94,6 @@ fn build(bundle: &Bundle, problems: &mut Vec<Diagnostic>) -> Option<Authorizer> 
     };
     crate::invariant::prove(&authorizer, problems);
     Some(authorizer)
-}
-
-fn reads_time(permission: &Permission) -> bool {
-    !permission.when.time.is_empty() || permission.when.not_before.is_some() || permission.when.expires.is_some()
 }
 
 fn patterns(permissions: &[Permission]) -> Vec<IdPattern> {

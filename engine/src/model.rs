@@ -254,6 +254,12 @@ impl Condition {
         *self == Self::default()
     }
 
+    /// Whether the answer depends on the time.
+    #[must_use]
+    pub const fn reads_time(&self) -> bool {
+        !self.time.is_empty() || self.not_before.is_some() || self.expires.is_some()
+    }
+
     /// Whether the address lies in one of the networks asked for.
     #[must_use]
     pub fn covers_source(&self, ip: Option<IpAddr>) -> bool {

@@ -1,5 +1,7 @@
 //! Decisions of small bundles: reasons, policies, precedence, what is seen and what is kept.
 
+#![cfg(test)]
+
 use portreeve_engine::{Authorizer, Bundle, Compiled, Request, SourceFile};
 
 const SHOP: &str = r#"
@@ -127,10 +129,7 @@ fn reasons_and_policies() {
 
 #[test]
 fn a50_a_service_without_permissions_denies_everything() {
-    let authorizer = authorizer(&[(
-        "shop.yaml",
-        &SHOP.replace("\n---\nkind: Permission", "\n---\nkind: Permission").split("\n---\nkind: Permission").next().unwrap().to_owned(),
-    )]);
+    let authorizer = authorizer(&[("shop.yaml", SHOP.split("\n---\nkind: Permission").next().unwrap())]);
     assert_eq!(answer(&authorizer, &ask("invoices", "GET /v1/items/42", "")), "deny no-permission read-item []");
 }
 
@@ -204,5 +203,19 @@ fn the_lowered_permissions_are_valid_cedar() {
         let compiled = compile(&[("shop.yaml", &SHOP.replace(&format!("name: {id}\n"), "name: renamed\n")), ("lowered.cedar", &text)]);
         let shown: Vec<String> = compiled.diagnostics.iter().filter(|d| d.is_error()).map(|d| d.render()).collect();
         assert!(compiled.authorizer.is_some(), "{id}:\n{text}\n{}", shown.join("\n"));
+    }
+}
+
+#[test]
+fn only_policies_that_read_the_time_depend_on_it() {
+    let policy = |condition: &str| format!("@id(\"x\") forbid(principal, action, resource) when {{ {condition} }};");
+    for (condition, reads) in [
+        ("context has jwt && context.jwt has tenant", false),
+        ("context.time > datetime(\"2026-01-01\")", true),
+        ("context == context", true),
+        ("context.headers has \"x-tenant\"", false),
+        ("if context has source_ip then context.source_ip.isIpv4() else context.time.toTime() > duration(\"1h\")", true),
+    ] {
+        assert_eq!(authorizer(&[("shop.yaml", SHOP), ("x.cedar", &policy(condition))]).reads_time(), reads, "{condition}");
     }
 }

@@ -6,7 +6,7 @@ use crate::bundle::declare::Named;
 use crate::bundle::resolve::Names;
 use crate::decision::{Effect, Reason};
 use crate::diagnostic::{Diagnostic, Location};
-use crate::model::{Permission, Service, TestCase, TestSuite};
+use crate::model::{Operations, Permission, Service, TestCase, TestSuite};
 use crate::request::{AttributeValue, Attributes, Claims, Context, Method, Request, Target, Token, parse_query, parse_target};
 use crate::time::Timestamp;
 use crate::yaml::{Fields, Node, Value};
@@ -141,10 +141,10 @@ impl DeclaredCase {
         let callee =
             names.service(service).ok_or_else(|| names.unknown_service(&Named { text: service.into(), at: self.call.at.clone() }))?;
         let principal = names.principal(&self.caller)?;
-        if self.time.is_none() && reads_time(permissions, callee) {
+        if self.time.is_none() && reads_time(names, permissions, callee, &target) {
             return Err(Diagnostic::error(
                 "time-needed",
-                format!("a permission for `{service}` depends on the time, and this case gives none"),
+                format!("a permission for this operation of `{service}` depends on the time, and the case gives none"),
             )
             .at(self.at.clone())
             .help("add `time: 2026-11-22T10:00:00Z`"));
@@ -163,11 +163,19 @@ impl DeclaredCase {
     }
 }
 
-fn reads_time(permissions: &[Permission], callee: &Service) -> bool {
+/// Whether the time can matter to this call: some permission for the operation depends on it.
+fn reads_time(names: &Names<'_>, permissions: &[Permission], callee: &Service, target: &Target) -> bool {
+    let operation =
+        names.inventory.index(&callee.name).and_then(|n| names.inventory.route(n, target)).and_then(|o| callee.operations.get(o));
+    let covers = |permission: &Permission| match (&permission.operations, operation) {
+        (Operations::Listed(ids), Some(operation)) => ids.contains(&operation.id),
+        (Operations::AnyPath, _) | (Operations::Declared, Some(_)) => true,
+        (_, None) => false,
+    };
     permissions
         .iter()
         .filter(|p| p.to.iter().any(|to| *to == callee.name || callee.groups.contains(to)))
-        .any(|p| !p.when.time.is_empty() || p.when.not_before.is_some() || p.when.expires.is_some())
+        .any(|p| p.when.reads_time() && covers(p))
 }
 
 impl DeclaredToken {

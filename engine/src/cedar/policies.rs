@@ -23,6 +23,8 @@ pub(crate) struct CedarPolicy {
     pub(crate) at: Location,
     pub(crate) conditional: bool,
     pub(crate) scope: Scope,
+    /// Whether its answer may depend on `context.time` (never false where it does).
+    pub(crate) reads_time: bool,
     alone: PolicySet,
 }
 
@@ -98,10 +100,40 @@ pub(crate) fn read(
         let named = policy.new_id(PolicyId::new(id));
         let Ok(alone) = PolicySet::from_policies([named]) else { continue };
         let effect = if policy.effect() == CedarEffect::Permit { Effect::Allow } else { Effect::Deny };
-        out.push(CedarPolicy { id: id.into(), effect, at, conditional: policy.has_non_scope_constraint(), scope, alone });
+        out.push(CedarPolicy {
+            id: id.into(),
+            effect,
+            at,
+            conditional: policy.has_non_scope_constraint(),
+            reads_time: reads_time(policy),
+            scope,
+            alone,
+        });
     }
     out.sort_by(|a, b| a.at.cmp(&b.at));
     out
+}
+
+fn reads_time(policy: &Policy) -> bool {
+    // What cannot be looked into is taken to read everything.
+    policy.to_json().map_or(true, |json| reads(&json, "time"))
+}
+
+/// Whether an expression reads this attribute of `context`, or uses `context` as a whole.
+fn reads(expression: &serde_json::Value, attribute: &str) -> bool {
+    use serde_json::Value;
+    match expression {
+        Value::Array(items) => items.iter().any(|item| reads(item, attribute)),
+        Value::Object(fields) => fields.iter().any(|(name, value)| {
+            let of_context = value.get("left").and_then(|left| left.get("Var")).and_then(Value::as_str) == Some("context");
+            match (name.as_str(), of_context, value.get("attr").and_then(Value::as_str)) {
+                ("." | "has", true, Some(read)) => read == attribute,
+                ("Var", _, _) => value.as_str() == Some("context"),
+                _ => reads(value, attribute),
+            }
+        }),
+        _ => false,
+    }
 }
 
 fn validate(path: &str, text: &str, set: &PolicySet, schema: &Schema, problems: &mut Vec<Diagnostic>) {
