@@ -12,3 +12,5 @@ pub(super) const JWKS_KEYS_MAX: usize = 64;
 pub(super) const LEEWAY_MS: i64 = 30_000;
 /// Bits of an RSA modulus, at least.
 pub(super) const RSA_BITS_MIN: usize = 2048;
+/// Bits of an RSA modulus, at most: the crypto library takes no more, and checking grows with it.
+pub(super) const RSA_BITS_MAX: usize = 8192;

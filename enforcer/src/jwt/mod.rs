@@ -5,6 +5,8 @@
 //! `Authorization` header.
 
 mod issuer;
+mod json;
+mod jwks;
 mod limits;
 mod verifier;
 

@@ -100,15 +100,21 @@ pub enum IdentityError {
         /// How many.
         count: usize,
     },
-    /// The key is not the leaf's, or of an unsupported kind.
-    #[error("the key `{}` is not the key of the certificate `{}`: {cause}", key.display(), cert.display())]
+    /// The key is broken or of an unsupported kind.
+    #[error("`{}` has no usable private key: {cause}", path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// What the TLS library says.
+        cause: String,
+    },
+    /// The key is not the leaf's.
+    #[error("the key `{}` is not the key of the certificate `{}`", key.display(), cert.display())]
     KeyMismatch {
         /// The key's file.
         key: PathBuf,
         /// The certificate's file.
         cert: PathBuf,
-        /// What the TLS library says.
-        cause: String,
     },
     /// The leaf is not an SVID.
     #[error("the certificate `{}` is not an X.509-SVID: {cause}", path.display())]
@@ -159,11 +165,11 @@ impl Identity {
         let chain = read_chain(&files.cert)?;
         let key = read_key(&files.key)?;
         let mut digest = chain.iter().fold(Vec::new(), |digest, der| chained(digest, "chain", der));
-        let certified = CertifiedKey::from_der(chain.clone(), key, &provider).map_err(|e| IdentityError::KeyMismatch {
-            key: files.key.clone(),
-            cert: files.cert.clone(),
-            cause: e.to_string(),
-        })?;
+        let key = provider.key_provider.load_private_key(key);
+        let key = key.map_err(|e| IdentityError::Key { path: files.key.clone(), cause: e.to_string() })?;
+        let certified = CertifiedKey::new(chain.clone(), key);
+        // The library lets a pair pass whose match it cannot tell; here that is no match.
+        certified.keys_match().map_err(|_| IdentityError::KeyMismatch { key: files.key.clone(), cert: files.cert.clone() })?;
         let (leaf, intermediates) = chain.split_first().ok_or_else(|| no_section(&files.cert, "CERTIFICATE"))?;
         let svid = Svid::from_der(leaf).map_err(|cause| IdentityError::Svid { path: files.cert.clone(), cause })?;
         let mut roots = BTreeMap::new();
