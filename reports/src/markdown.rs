@@ -26,14 +26,22 @@ fn opening(out: &mut String, a: &Assessment) {
     let period = a.period.map_or_else(|| "no record".to_owned(), text::period);
     let titles: Vec<_> = a.catalog_titles.iter().map(|title| prose(title)).collect();
     put(out, format_args!("{period}{}{}", if titles.is_empty() { "" } else { " · " }, titles.join(" · ")));
-    if let Some(newest) = a.bundles.last() {
-        put(out, format_args!(" · policy revision {}", span(&newest.revision.to_string())));
+    match &*a.bundles {
+        [] => {}
+        [only] => put(out, format_args!(" · policy revision {}", span(&only.revision.to_string()))),
+        several => put(out, format_args!(" · {} policy revisions", several.len())),
     }
     out.push_str("\n\n");
     let summary = &a.summary;
     if !summary.sensitive_data.is_empty() {
         let (reach, all) = (summary.sensitive_reach.len(), a.services.len());
-        put(out, format_args!("Data of class {} can be reached from {reach} of {all} services", span(&summary.sensitive_data)));
+        put(
+            out,
+            format_args!(
+                "Data of class {} can be reached from {reach} of {all} services, beside those that hold it",
+                span(&summary.sensitive_data)
+            ),
+        );
         for (at, name) in summary.sensitive_reach.iter().take(REACH_NAMED_MAX).enumerate() {
             put(out, format_args!("{}{}", if at == 0 { ": " } else { ", " }, span(name)));
         }
