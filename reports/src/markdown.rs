@@ -66,8 +66,10 @@ fn findings(out: &mut String, a: &Assessment) {
         return;
     }
     out.push_str("### Fix first\n\n");
+    // Where there is one catalogue its name need not stand before every id.
+    let prefix = if let [only] = &*a.catalogs { format!("{only} ") } else { String::new() };
     for finding in a.findings.iter().take(SUMMARY_FINDINGS_MAX) {
-        line(out, finding);
+        line(out, finding, &prefix);
     }
     let left = a.findings.len().saturating_sub(SUMMARY_FINDINGS_MAX) as u64;
     if left > 0 {
@@ -76,12 +78,12 @@ fn findings(out: &mut String, a: &Assessment) {
     out.push('\n');
 }
 
-fn line(out: &mut String, finding: &Finding) {
+fn line(out: &mut String, finding: &Finding, prefix: &str) {
     put(out, format_args!("- **{}** {}", weight_word(finding.severity), prose(&finding.summary)));
     if !finding.remedy.is_empty() {
         put(out, format_args!(" — {}", prose(&finding.remedy)));
     }
-    let mut facts: Vec<String> = finding.controls.iter().map(|control| span(control)).collect();
+    let mut facts: Vec<String> = finding.controls.iter().map(|control| span(control.strip_prefix(prefix).unwrap_or(control))).collect();
     facts.extend(finding.at.as_deref().map(span));
     if finding.count > 0 {
         facts.push(format!("{} {}", text::thousands(finding.count), if finding.count == 1 { "record" } else { "records" }));
