@@ -1,5 +1,7 @@
 //! The built-in authority: what it writes, what it refuses, and what an outside judge (openssl) makes of it.
 
+#![cfg(test)]
+
 mod common;
 
 use std::os::unix::fs::PermissionsExt;

@@ -1,5 +1,7 @@
 //! Handshakes, good and bad: who is let in, and the exact word for who is not.
 
+#![cfg(test)]
+
 mod common;
 
 use std::sync::Arc;

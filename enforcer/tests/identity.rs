@@ -1,5 +1,7 @@
 //! Reading our own identity: only what is whole is taken up (A71, A52, A70).
 
+#![cfg(test)]
+
 mod common;
 
 use std::os::unix::fs::PermissionsExt;

@@ -1,5 +1,7 @@
 //! Tokens with real keys: what is believed, and the word for what is not (A16, A34, A66).
 
+#![cfg(test)]
+
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RsaKeyPair};
 use base64::Engine as _;
