@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+#[expect(dead_code, reason = "it uses a part of what the tests share")]
 mod common;
 
 use std::os::unix::fs::PermissionsExt;

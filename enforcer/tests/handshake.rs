@@ -1,6 +1,7 @@
 //! Handshakes, good and bad: who is let in, and the exact word for who is not.
 
 #![cfg(test)]
+#![expect(clippy::string_slice, reason = "PEM is ASCII")]
 
 mod common;
 

@@ -30,11 +30,9 @@ fn claims() -> Value {
     json!({"iss": IDP, "sub": "ann", "aud": "items", "exp": NOW + 60, "scope": "items:read items:write"})
 }
 
-fn with(changes: Value) -> Value {
+fn with(mut changes: Value) -> Value {
     let mut out = claims();
-    for (name, value) in changes.as_object().unwrap() {
-        out[name] = value.clone();
-    }
+    out.as_object_mut().unwrap().append(changes.as_object_mut().unwrap());
     out
 }
 

@@ -1,7 +1,5 @@
 //! What the tests of identities share: an authority in a temporary directory, and handshakes in memory.
 
-#![expect(dead_code, reason = "each test binary uses a part of this")]
-
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
