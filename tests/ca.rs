@@ -1,5 +1,7 @@
 //! `portreeve ca` as its users run it: what it writes, where, and what it says.
 
+#![cfg(test)]
+
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
