@@ -88,9 +88,8 @@ impl Inbound {
     }
 
     async fn handshake(&self, stream: TcpStream) -> Result<(tokio_rustls::server::TlsStream<TcpStream>, VerifiedPeer), Refusal> {
-        let _place = match timeout(limits::HANDSHAKE_TIMEOUT, self.handshakes.acquire()).await {
-            Ok(Ok(place)) => place,
-            _ => return Err(Refusal::HandshakeTimeout),
+        let Ok(Ok(_place)) = timeout(limits::HANDSHAKE_TIMEOUT, self.handshakes.acquire()).await else {
+            return Err(Refusal::HandshakeTimeout);
         };
         // Without it small answers wait for acknowledgements; a connection that cannot have it is broken.
         stream.set_nodelay(true).map_err(|_| Refusal::ConnectionClosed)?;

@@ -484,7 +484,9 @@ mod tests {
     #[tokio::test]
     async fn broken_chunks_end_the_connection() {
         let head = "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
-        for body in ["3;ext=1\r\nabc\r\n0\r\n\r\n", "0x3\r\nabc\r\n", "3\r\nabcd\r\n", "3\nabc\r\n", "ffffffffffffffff\r\n", "0\r\n bad\r\n\r\n"] {
+        for body in
+            ["3;ext=1\r\nabc\r\n0\r\n\r\n", "0x3\r\nabc\r\n", "3\r\nabcd\r\n", "3\nabc\r\n", "ffffffffffffffff\r\n", "0\r\n bad\r\n\r\n"]
+        {
             for piece in [1, 4096] {
                 let (out, _) = through(format!("{head}{body}").as_bytes(), piece).await;
                 assert_eq!(out.unwrap_err().kind(), io::ErrorKind::InvalidData, "{body}");

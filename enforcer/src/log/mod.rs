@@ -158,18 +158,11 @@ impl DecisionLog {
     /// # Errors
     /// See [`LogError`].
     pub fn open(opening: Opening, clock: Arc<Clock>, metrics: Arc<Metrics>, report: Report) -> Result<Self, LogError> {
-        let bounds =
-            Bounds { queue: limits::LOG_QUEUE_MAX, caller: limits::LOG_QUEUE_CALLER_MAX, refusals: limits::REFUSALS_MAX };
+        let bounds = Bounds { queue: limits::LOG_QUEUE_MAX, caller: limits::LOG_QUEUE_CALLER_MAX, refusals: limits::REFUSALS_MAX };
         Self::open_bounded(opening, clock, metrics, report, bounds)
     }
 
-    fn open_bounded(
-        opening: Opening,
-        clock: Arc<Clock>,
-        metrics: Arc<Metrics>,
-        report: Report,
-        bounds: Bounds,
-    ) -> Result<Self, LogError> {
+    fn open_bounded(opening: Opening, clock: Arc<Clock>, metrics: Arc<Metrics>, report: Report, bounds: Bounds) -> Result<Self, LogError> {
         let floor = clock.now();
         let mut writer = writer::Writer::open(opening, report)?;
         writer.begin(floor)?;
@@ -234,11 +227,13 @@ impl DecisionLog {
 
     /// Takes the record of the end of an allowed request. There is always a place for it.
     pub fn ended(&self, ticket: Ticket, end: End) {
+        // Taking the ticket apart uses it up.
+        let Ticket { id, caller } = ticket;
         let mut queue = self.shared.lock();
         queue.promised = queue.promised.saturating_sub(1);
-        queue.release(&ticket.caller);
+        queue.release(&caller);
         let at = queue.raise(self.shared.clock.now());
-        queue.entries.push_back(Entry { at, what: What::Ended { ticket: ticket.id, end } });
+        queue.entries.push_back(Entry { at, what: What::Ended { ticket: id, end } });
         self.shared.rouse(queue);
     }
 

@@ -15,12 +15,7 @@ const BOUNDS: Bounds = Bounds { queue: 64, caller: 32, refusals: 4 };
 
 fn opening(path: &Path, instance: &str) -> Opening {
     Opening {
-        config: config::Log {
-            to: LogTo::File(path.to_owned()),
-            rotate_bytes: None,
-            heartbeat: Duration::from_secs(60),
-            heads: None,
-        },
+        config: config::Log { to: LogTo::File(path.to_owned()), rotate_bytes: None, heartbeat: Duration::from_secs(60), heads: None },
         enforcer: "spiffe://market.example/ns/shop/sa/items".parse().unwrap(),
         instance: instance.to_owned(),
         revision: Digest::of(b"one"),
@@ -247,7 +242,11 @@ fn heads_are_signed_while_running_and_at_the_end() {
     let path = dir.path().join("d.ndjson");
     let key = dir.path().join("head.key");
     // The PKCS#8 wrapping of an Ed25519 seed of 32 times `*`.
-    std::fs::write(&key, "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEICoqKioqKioqKioqKioqKioqKioqKioqKioqKioqKioq\n-----END PRIVATE KEY-----\n").unwrap();
+    std::fs::write(
+        &key,
+        "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEICoqKioqKioqKioqKioqKioqKioqKioqKioqKioqKioq\n-----END PRIVATE KEY-----\n",
+    )
+    .unwrap();
     let to = dir.path().join("heads.ndjson");
     let mut opening = opening(&path, "A");
     opening.config.heads = Some(Heads { every: Duration::from_millis(20), to: to.clone(), key });
