@@ -18,7 +18,7 @@ use portreeve_enforcer::Enforcer;
 use portreeve_enforcer::ca::{Ca, CaOptions};
 use portreeve_enforcer::config::Config;
 use portreeve_enforcer::report::Report;
-use portreeve_enforcer::tls::{self, ExpectedPeer, Identity, IdentityFiles};
+use portreeve_enforcer::tls::{ExpectedPeer, Identity, IdentityFiles};
 use portreeve_engine::chain::ChainReader;
 use portreeve_engine::id::{SpiffeId, TrustDomain};
 use portreeve_engine::record::{Decided, Ended, Outcome, Why};
@@ -524,5 +524,40 @@ async fn the_pages_tell_and_the_probes_tell_less() {
         assert_eq!(page(health, target).await.0, 404, "{target}");
     }
     enforcer.shutdown().await;
-    drop(tls::refusal_of);
+}
+
+#[tokio::test]
+async fn the_binary_checks_runs_and_drains() {
+    let world = World::new().await;
+    let config = world.path("e.yaml");
+    let text = format!(
+        "service: items\nbundle: {{path: policies}}\nidentity: {{cert: items.pem, key: items.key, trust: {{market.example: {}}}}}\ninbound: [{{listen: \"127.0.0.1:0\", upstream: \"{}\"}}]\nlog: {{path: binary.ndjson}}\n",
+        world.ca.root_path().display(),
+        world.upstream
+    );
+    std::fs::write(&config, &text).unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_portreeve-enforcer"));
+        command.args(arguments).arg("--config").arg(&config).stderr(std::process::Stdio::piped());
+        command
+    };
+    assert_eq!(run(&["--check"]).output().unwrap().status.code(), Some(0));
+    assert!(!world.path("binary.ndjson").exists());
+    let mut child = run(&[]).spawn().unwrap();
+    let mut stderr = std::io::BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut stderr, &mut line).unwrap();
+    let to: SocketAddr = line.split("inbound [").nth(1).unwrap().split(']').next().unwrap().parse().unwrap();
+    assert_eq!(world.get(to, "invoices", "/v1/items/3", "").await.0, 200);
+    let pid = child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let records = records(&world.path("binary.ndjson"));
+    assert_eq!(decided(&records).len(), 1);
+    assert!(matches!(records.last().unwrap().event, Event::Stopped(_)));
+    std::fs::write(&config, text.replace("bundle:", "bundel:")).unwrap();
+    let wrong = run(&["--check"]).output().unwrap();
+    assert_eq!(wrong.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&wrong.stderr).into_owned();
+    assert!(said.contains("did you mean `bundle`") && said.contains("e.yaml:2:1"), "{said}");
 }

@@ -163,8 +163,11 @@ impl DecisionLog {
     }
 
     fn open_bounded(opening: Opening, clock: Arc<Clock>, metrics: Arc<Metrics>, report: Report, bounds: Bounds) -> Result<Self, LogError> {
+        Self::with_writer(writer::Writer::open(opening, report)?, clock, metrics, bounds)
+    }
+
+    fn with_writer(mut writer: writer::Writer, clock: Arc<Clock>, metrics: Arc<Metrics>, bounds: Bounds) -> Result<Self, LogError> {
         let floor = clock.now();
-        let mut writer = writer::Writer::open(opening, report)?;
         writer.begin(floor)?;
         let queue = Queue {
             entries: VecDeque::new(),
