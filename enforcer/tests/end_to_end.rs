@@ -561,3 +561,85 @@ async fn the_binary_checks_runs_and_drains() {
     let said = String::from_utf8_lossy(&wrong.stderr).into_owned();
     assert!(said.contains("did you mean `bundle`") && said.contains("e.yaml:2:1"), "{said}");
 }
+
+#[tokio::test]
+async fn inv9_without_a_log_nothing_passes() {
+    let world = World::new().await;
+    let enforcer = world.start("").await;
+    let to = enforcer.inbound()[0];
+    assert_eq!(world.get(to, "invoices", "/v1/items/1", "").await.0, 200);
+    enforcer.gate().log.stop();
+    assert_eq!(world.get(to, "invoices", "/v1/items/1", "").await.0, 503);
+    assert_eq!(world.get(to, "users", "/v1/items/1", "").await.0, 503);
+    assert_eq!(world.get(to, "users", "/v1//items", "").await.0, 503);
+    let mut stream = TcpStream::connect(enforcer.health().unwrap()).await.unwrap();
+    stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    assert_eq!(status(&text), 503, "{text}");
+    assert!(enforcer.gate().metrics.render().contains("portreeve_unrecorded_total 3"));
+    assert_eq!(world.seen.lock().unwrap().len(), 1);
+    enforcer.shutdown().await;
+}
+
+#[tokio::test]
+async fn a65_a_certificate_that_ends_cuts_what_runs() {
+    let world = World::new().await;
+    let enforcer = world.start("").await;
+    let now = portreeve_enforcer::clock::Clock::new().now();
+    let request = portreeve_enforcer::ca::IssueRequest::leaf(&[id("invoices").as_str()], now.plus_ms(-60_000), now.plus_ms(3000));
+    world.ca.issue_unchecked(&request).unwrap().write(&world.path("invoices.pem"), &world.path("invoices.key")).unwrap();
+    let mut slow = world.connect(enforcer.inbound()[0], "invoices", Some(b"http/1.1")).await;
+    slow.write_all(b"GET /v1/items/slow HTTP/1.1\r\nHost: items\r\n\r\n").await.unwrap();
+    let mut out = Vec::new();
+    let _ = tokio::time::timeout(Duration::from_secs(10), slow.read_to_end(&mut out)).await.expect("the connection is cut");
+    assert!(out.starts_with(b"HTTP/1.1 200"));
+    enforcer.shutdown().await;
+    let records = world.records();
+    assert_eq!(ended(&records).iter().map(|e| e.why).collect::<Vec<_>>(), [Why::Expired]);
+}
+
+#[tokio::test]
+async fn http2_services_get_trailers_and_give_them() {
+    let world = World::new().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let upstream = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let service = service_fn(|request: Request<Incoming>| async move {
+                assert_eq!(request.uri().authority().unwrap().as_str(), "items");
+                assert_eq!(request.headers()["te"], "trailers");
+                let whole = request.into_body().collect().await.unwrap();
+                let mut trailers = whole.trailers().cloned().unwrap_or_default();
+                trailers.insert("grpc-status", "0".parse().unwrap());
+                let frames = [Ok::<_, Infallible>(Frame::data(whole.to_bytes())), Ok(Frame::trailers(trailers))];
+                Ok::<_, Infallible>(Response::new(StreamBody::new(futures_util::stream::iter(frames))))
+            });
+            tokio::spawn(hyper::server::conn::http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    let mut config = world.config("");
+    config.inbound[0].upstream = upstream;
+    config.inbound[0].upstream_protocol = portreeve_enforcer::config::UpstreamProtocol::Http2;
+    let enforcer = Enforcer::start(config, Report::silent()).await.unwrap();
+    let stream = world.connect(enforcer.inbound()[0], "invoices", Some(b"h2")).await;
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let mut trailers = http::HeaderMap::new();
+    trailers.insert("x-sum", "5".parse().unwrap());
+    trailers.insert("x-portreeve-principal", "evil".parse().unwrap());
+    let frames = [Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"hello"))), Ok(Frame::trailers(trailers))];
+    let body = StreamBody::new(futures_util::stream::iter(frames));
+    let request = Request::builder().method("POST").uri("https://items/v1/items").header("te", "trailers").body(body).unwrap();
+    let answer = sender.send_request(request).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    let whole = answer.into_body().collect().await.unwrap();
+    let trailers = whole.trailers().unwrap().clone();
+    assert_eq!((trailers["grpc-status"].as_bytes(), trailers["x-sum"].as_bytes()), (b"0".as_slice(), b"5".as_slice()));
+    assert!(!trailers.contains_key("x-portreeve-principal"));
+    assert_eq!(whole.to_bytes(), "hello");
+    drop(sender);
+    enforcer.shutdown().await;
+    assert_eq!(ended(&world.records())[0].why, Why::Complete);
+}

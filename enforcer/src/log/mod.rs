@@ -284,6 +284,7 @@ impl DecisionLog {
             // A writer that panicked has nothing left to tell; its log is open-ended, which every reader reports.
             let _ = handle.join();
         }
+        self.shared.up.store(false, Ordering::Release);
     }
 }
 
