@@ -29,6 +29,9 @@ pub(crate) enum Verb {
     /// Answer requests: one JSON object a line in, one decision a line out
     #[command(after_help = DECIDE)]
     Decide(DecideArgs),
+    /// Check the chain of decision logs: changes, gaps, rotation links, signed heads
+    #[command(after_help = VERIFY)]
+    Verify(VerifyArgs),
 }
 
 /// Arguments of `init`.
@@ -99,6 +102,33 @@ pub(crate) struct DecideArgs {
     pub(crate) file: PathBuf,
 }
 
+/// Arguments of `verify`.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// Decision logs: files, patterns, or `-`; gzip and zstd are recognised
+    #[arg(required = true)]
+    pub(crate) logs: Vec<String>,
+    /// Signed heads kept elsewhere, one a line
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub(crate) heads: Option<PathBuf>,
+    /// The public key of the heads (Ed25519, PEM)
+    #[arg(long, value_name = "FILE", requires = "heads")]
+    pub(crate) key: Option<PathBuf>,
+    /// How to print what was found
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: DocumentFormat,
+}
+
+/// For people or as one document.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DocumentFormat {
+    /// In words, on stderr
+    #[default]
+    Human,
+    /// One JSON document
+    Json,
+}
+
 const ABOUT: &str = "Portreeve keeps the law of a mesh of services: policies in a repo, tested like code; a sidecar that asks for \
 certificates on both sides, decides every request and writes down every decision; and an auditor that reads what was written, \
 decides again, and says what the evidence shows.";
@@ -150,3 +180,12 @@ A request to a TCP port has \"port\" instead of \"method\" and \"path\". A line 
 malformed-request; it does not end the stream. Each line in gives one line out, in the same order.
 
 Exit codes: 0 every answer is allow, 1 some answer is deny, 2 the bundle is invalid or the input cannot be read";
+
+const VERIFY: &str = "\
+Examples:
+  portreeve verify decisions.ndjson
+  portreeve verify 'logs/*.ndjson.zst' --heads heads.ndjson --key head.pub
+
+Without heads from elsewhere a whole log is `self-consistent`: someone who can rewrite all of it leaves no trace.
+
+Exit codes: 0 nothing is wrong, 1 something is, 2 a log, the heads or the key cannot be read";

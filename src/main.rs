@@ -12,10 +12,12 @@ mod escape;
 mod init;
 mod junit;
 mod limits;
+mod logs;
 mod outcome;
 mod output;
 mod sarif;
 mod test;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -34,5 +36,6 @@ fn run(verb: Verb) -> Outcome {
         Verb::Check(args) => check::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Decide(args) => decide::run(&args),
+        Verb::Verify(args) => verify::run(&args),
     }
 }

@@ -126,7 +126,7 @@ fn inputs(out: &mut String, a: &Assessment) {
 
 /// A name in a code span that nothing inside can close.
 fn span(value: &str) -> String {
-    let value: String = flat(value, NAME_SHOWN_CHARS).replace('|', "\u{2502}");
+    let value: String = flat(value, NAME_SHOWN_CHARS);
     let longest = value.split(|c| c != '`').map(str::len).max().unwrap_or_default();
     let fence = "`".repeat(longest + 1);
     let pad = if value.is_empty() || value.contains('`') { " " } else { "" };
@@ -141,7 +141,13 @@ fn prose(value: &str) -> String {
     while let Some((before, after)) = rest.split_once('`') {
         let Some((inside, further)) = after.split_once('`') else { break };
         escape(&mut out, before);
-        out.push_str(&span(inside));
+        if inside.trim().is_empty() {
+            escape(&mut out, "``");
+        } else {
+            // Two spans side by side would read as one longer fence.
+            out.push_str(if out.ends_with('`') { " " } else { "" });
+            out.push_str(&span(inside));
+        }
         rest = further;
     }
     escape(&mut out, rest);
@@ -174,4 +180,31 @@ fn flat(value: &str, max: usize) -> String {
 
 fn put(out: &mut String, args: std::fmt::Arguments<'_>) {
     let _infallible = out.write_fmt(args);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sentences_keep_their_code_and_lose_their_markup() {
+        for (given, expected) in [
+            ("`a` and *b*", "`a` and \\*b\\*"),
+            ("`a``b`", "`a` `b`"),
+            ("```x", "\\`\\`\\`x"),
+            ("one ` alone", "one \\` alone"),
+            ("[x](y) <b>", "\\[x\\](y) &lt;b&gt;"),
+            ("@all #1 http://e www.e GH-1", "@<!-- -->all #<!-- -->1 http:<!-- -->//e w<!-- -->ww.e G<!-- -->H-1"),
+            ("a\nb\r\u{202e}", "a b⟦U+000D⟧⟦U+202E⟧"),
+        ] {
+            assert_eq!(prose(given), expected);
+        }
+    }
+
+    #[test]
+    fn a_name_cannot_close_its_code_span() {
+        for (given, expected) in [("a", "`a`"), ("a`b", "`` a`b ``"), ("``", "``` `` ```"), ("", "`  `")] {
+            assert_eq!(span(given), expected);
+        }
+    }
 }

@@ -10,7 +10,7 @@ use askama::Template;
 use portreeve_auditor::assessment::{Assessment, BundleSummary, ChainVerdict, ControlResult, Evidence, Finding, Mark, MatrixCell, Verdict};
 use portreeve_engine::Digest;
 
-use crate::limits::{EVIDENCE_UNDER_CONTROL_MAX, FIX_FIRST_MAX, REACH_NAMED_MAX, ROWS_MAX};
+use crate::limits::{EVIDENCE_UNDER_CONTROL_MAX, FIX_FIRST_MAX, REACH_NAMED_MAX, ROWS_MAX, TEXT_SHOWN_CHARS};
 use crate::matrix::{self, Matrix, NO_ZONE};
 use crate::{ReportError, filters, json, text};
 
@@ -112,7 +112,7 @@ impl<'a> Page<'a> {
             style_digest: base64(Digest::of(STYLE.as_bytes()).as_bytes()),
             data,
             period: a.period.map(text::period).unwrap_or_default(),
-            days: a.period.map(|p| text::span(p.to.unix_ms().saturating_sub(p.from.unix_ms()))).unwrap_or_default(),
+            days: a.period.map(|p| text::about(p.to.unix_ms().saturating_sub(p.from.unix_ms()))).unwrap_or_default(),
             bar: bar(a),
             findings: a.findings.iter().take(ROWS_MAX).map(|f| FindingView::of(f, a, &anchors)).collect(),
             families: families(a, &anchors),
@@ -243,12 +243,14 @@ struct Anchors<'a> {
     findings: BTreeMap<&'a str, String>,
     by_id: BTreeMap<&'a str, &'a Finding>,
     controls: BTreeMap<String, String>,
+    only_catalog: Option<&'a str>,
 }
 
 impl<'a> Anchors<'a> {
     fn of(a: &'a Assessment) -> Self {
         let mut taken = BTreeSet::new();
-        let mut out = Self { findings: BTreeMap::new(), by_id: BTreeMap::new(), controls: BTreeMap::new() };
+        let only_catalog = if let [only] = &*a.catalogs { Some(&**only) } else { None };
+        let mut out = Self { findings: BTreeMap::new(), by_id: BTreeMap::new(), controls: BTreeMap::new(), only_catalog };
         for finding in a.findings.iter().take(ROWS_MAX) {
             let anchor = fresh(format!("f-{}", text::slug(&finding.id)), &mut taken);
             out.findings.entry(&finding.id).or_insert(anchor);
@@ -271,7 +273,10 @@ impl<'a> Anchors<'a> {
     }
 
     fn link(&self, label: &'a str) -> Link<'a> {
-        Link { label, anchor: self.controls.get(label).cloned() }
+        let anchor = self.controls.get(label).cloned();
+        // Where there is one catalogue its name need not stand before every id.
+        let id = self.only_catalog.and_then(|catalog| label.strip_prefix(catalog)).and_then(|rest| rest.strip_prefix(' '));
+        Link { label: id.filter(|_| anchor.is_some()).unwrap_or(label), anchor }
     }
 }
 
@@ -346,6 +351,11 @@ fn chains(a: &Assessment) -> Vec<(ChainVerdict, usize)> {
         .into_iter()
         .filter(|(_, n)| *n > 0)
         .collect()
+}
+
+/// The line above an item had to cut this text.
+fn is_long(text: &str) -> bool {
+    text.chars().nth(TEXT_SHOWN_CHARS).is_some()
 }
 
 /// What a reason of our own decisions means, for readers who never saw one.
