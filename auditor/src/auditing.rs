@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use portreeve_engine::chain::HeadSigner;
 use portreeve_engine::decision::{Effect, Reason};
 use portreeve_engine::record::{Event, Mode, Refused, Reloaded};
-use portreeve_engine::{Authorizer, Digest, Record};
+use portreeve_engine::{Authorizer, Bundle, Digest, Record};
 
 use crate::assessment::{Assessment, Mark, Verdict};
 use crate::audit::{Audit, AuditError};
@@ -269,26 +269,78 @@ fn a_head_lifts_the_log_and_a_broken_chain_refutes() {
 
 #[test]
 fn a_counterexample_from_a_broken_log_is_only_suspect() {
-    let old = authorizer(&POLICY.replace("from: [invoices], to: items", "from: [users], to: items"));
-    let mut log = Log::start("items", "items-1", *old.revision());
-    log.ask(&old, &id("users"), "GET", "/v1/items/1");
-    log.ask(&old, &id("users"), "GET", "/v1/items/2");
+    let law = authorizer(POLICY);
+    let mut log = Log::start("items", "items-1", *law.revision());
+    let mut odd = log.question("invoices", "/v1/items/1", Some("read-item"), Effect::Allow, Reason::Permitted, &["invoices-read-items"]);
+    if let Some(tls) = &mut odd.tls {
+        "TLSv1.0".clone_into(&mut tls.version);
+    }
+    let of = log.decide(odd);
+    log.end(of);
+    log.heartbeat(0);
     log.stop();
-    let bundles = || {
-        let old = authorizer(&POLICY.replace("from: [invoices], to: items", "from: [users], to: items"));
-        vec![("old".to_owned(), old), ("new".to_owned(), authorizer(POLICY))]
-    };
-    // A later log under the new bundle makes it the newest.
-    let mut later = Log::start("users", "users-1", *authorizer(POLICY).revision());
-    later.at = later.at.plus_ms(3_600_000);
-    later.heartbeat(0);
-    later.stop();
-    let whole = audit_with(vec![memory("items", &log.out), memory("users", &later.out)], bundles(), VerifiedHeads::default());
-    assert_eq!((found(&whole, "shadow_edge").len(), verdict(&whole, "12.5.2")), (1, Verdict::NotMet));
+    let whole = audit(vec![memory("items", &log.out)]);
+    assert_eq!((found(&whole, "weak_tls").len(), verdict(&whole, "4.2.1")), (1, Verdict::NotMet));
     let mut broken = lines(&log.out);
     broken.remove(3);
-    let broken = audit_with(vec![memory("items", &broken.concat()), memory("users", &later.out)], bundles(), VerifiedHeads::default());
-    assert_eq!((found(&broken, "shadow_edge").len(), verdict(&broken, "12.5.2")), (1, Verdict::Suspect));
+    let broken = audit(vec![memory("items", &broken.concat())]);
+    assert_eq!((found(&broken, "weak_tls").len(), verdict(&broken, "4.2.1")), (1, Verdict::Suspect));
+}
+
+#[test]
+fn what_a_bundle_no_longer_grants_is_in_doubt_and_what_none_granted_refutes() {
+    let old_text = POLICY.replace("from: [invoices], to: items", "from: [users], to: items");
+    let old = authorizer(&old_text);
+    let new = authorizer(POLICY);
+    let mut log = Log::start("items", "items-1", *old.revision());
+    log.ask(&old, &id("users"), "GET", "/v1/items/1");
+    log.revision = *new.revision();
+    log.push(&Event::Reloaded(Reloaded { revision: *new.revision() }));
+    let bundles = || vec![("old".to_owned(), authorizer(&old_text)), ("new".to_owned(), authorizer(POLICY))];
+    let lawful = audit_with(vec![memory("items", &log.out)], bundles(), VerifiedHeads::default());
+    assert_eq!((found(&lawful, "shadow_edge").len(), verdict(&lawful, "12.5.2")), (1, Verdict::Suspect));
+    log.allow("users", "/v1/items/1", "read-item", "invoices-read-items");
+    let unlawful = audit_with(vec![memory("items", &log.out)], bundles(), VerifiedHeads::default());
+    assert_eq!((found(&unlawful, "shadow_edge").len(), verdict(&unlawful, "12.5.2")), (1, Verdict::NotMet));
+    assert_eq!(unlawful.matrix.iter().find(|m| m.from == "users" && m.to == "items").unwrap().mark, Mark::Shadow);
+}
+
+/// The example bundle with all its languages: what its own test suites ask, answered, logged and examined.
+#[test]
+fn the_marketplace_replays_without_a_difference() {
+    let dir = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../policies/marketplace"));
+    let compile = || Authorizer::compile(&Bundle::read_dir(dir).unwrap()).authorizer.unwrap();
+    let law = compile();
+    let cases: Vec<_> = law.tests().iter().flat_map(|suite| &suite.cases).collect();
+    assert!(cases.len() > 10);
+    let mut logs: std::collections::BTreeMap<String, Log> = std::collections::BTreeMap::new();
+    for (n, case) in cases.iter().enumerate() {
+        let mut request = case.request.clone();
+        let service = request.service.to_string();
+        let log = logs.entry(service.clone()).or_insert_with(|| Log::start(&service, &format!("{service}-1"), *law.revision()));
+        request.context.time = request.context.time.max(log.at);
+        log.at = request.context.time.plus_ms(-1000);
+        let decision = law.decide(&request);
+        let mut decided = log.question("x", "/", None, decision.effect, decision.reason, &[]);
+        decided.destination.id = None;
+        decided.source.id = request.principal.clone();
+        decided.source.service = law.identify(&request.principal).map(|s| s.name.to_string());
+        decided.source.ip = request.context.source_ip;
+        let (facts, context) = law.facts(&request, &decision);
+        (decided.request, decided.context, decided.decision) = (facts, context, portreeve_engine::record::Answer::from(&decision));
+        decided.request.id = format!("case-{n}");
+        if decision.reason == Reason::MalformedRequest {
+            decided.request.raw = Some("as sent".to_owned());
+        }
+        log.decide(decided);
+    }
+    let logs = logs.iter().map(|(name, log)| memory(name, &log.out)).collect();
+    let a = audit_with(logs, vec![("policies/marketplace".to_owned(), compile())], VerifiedHeads::default());
+    assert_eq!((a.totals.decided, a.totals.mismatches, a.totals.not_replayable), (cases.len() as u64, 0, 0), "{:#?}", a.findings.first());
+    assert!(!a.invariants.is_empty() && !a.summary.sensitive_reach.is_empty());
+    if std::env::var_os("AUDIT_SHOW").is_some() {
+        eprintln!("{}", serde_json::to_string_pretty(&a).unwrap());
+    }
 }
 
 #[test]

@@ -265,7 +265,7 @@ fn place(
 ) -> Standing {
     let seq = record.seq;
     let seen = chain.covered.contains(seq);
-    let same = chain.digest_at(seq).is_none_or(|known| known == digest);
+    let same = !seen || chain.digest_at(seq).is_none_or(|known| known == digest);
     let within =
         chain.segments.get(segment).is_some_and(|s| s.last_digest != Digest::ZERO) && reader.last().is_some_and(|(last, _)| seq <= last);
     if seen && within {

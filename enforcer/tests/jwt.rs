@@ -1,5 +1,7 @@
 //! Tokens with real keys: what is believed, and the word for what is not (A16, A34, A66).
 
+#![cfg(test)]
+
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RsaKeyPair};
 use base64::Engine as _;
@@ -28,11 +30,9 @@ fn claims() -> Value {
     json!({"iss": IDP, "sub": "ann", "aud": "items", "exp": NOW + 60, "scope": "items:read items:write"})
 }
 
-fn with(changes: Value) -> Value {
+fn with(mut changes: Value) -> Value {
     let mut out = claims();
-    for (name, value) in changes.as_object().unwrap() {
-        out[name] = value.clone();
-    }
+    out.as_object_mut().unwrap().append(changes.as_object_mut().unwrap());
     out
 }
 

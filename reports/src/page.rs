@@ -139,8 +139,9 @@ impl<'a> Page<'a> {
         all.saturating_sub(ROWS_MAX) as u64
     }
 
-    fn newest(&self) -> Option<&'a BundleSummary> {
-        self.a.bundles.last()
+    /// The bundle, where there was one: of several the assessment does not say which is the newest.
+    fn only_bundle(&self) -> Option<&'a BundleSummary> {
+        if let [only] = &*self.a.bundles { Some(only) } else { None }
     }
 
     fn first(&self) -> &[FindingView<'a>] {
