@@ -1,9 +1,11 @@
 //! LOG arguments: files, patterns, standard input; and the progress shown while they are read.
 
 use std::io::IsTerminal as _;
+use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use portreeve_auditor::source::LogSource;
+use portreeve_auditor::{LogSource, VerifiedHeads};
+use portreeve_engine::chain::HeadVerifier;
 
 use crate::outcome::Failure;
 
@@ -25,7 +27,7 @@ pub(crate) fn sources(arguments: &[String]) -> Result<Vec<LogSource>, Failure> {
 
 fn expand(argument: &str) -> Result<Vec<LogSource>, Failure> {
     // A file whose name has a star or a bracket is that file.
-    if argument == "-" || !argument.contains(['*', '?', '[']) || std::path::Path::new(argument).exists() {
+    if argument == "-" || !argument.contains(['*', '?', '[']) || Path::new(argument).exists() {
         return Ok(vec![LogSource::named(argument)]);
     }
     let paths = glob::glob(argument).map_err(|e| Failure::new(format_args!("`{argument}` is not a pattern: {}", e.msg)))?;
@@ -40,6 +42,19 @@ fn expand(argument: &str) -> Result<Vec<LogSource>, Failure> {
         return Err(Failure::new(format_args!("no file matches `{argument}`")));
     }
     Ok(found)
+}
+
+/// The heads that vouch for logs, each signature checked; none where no file is named.
+///
+/// # Errors
+/// The file or the key cannot be read, or a signature is not of this key.
+pub(crate) fn heads(heads: Option<&Path>, key: Option<&Path>) -> Result<VerifiedHeads, Failure> {
+    let (Some(heads), Some(key)) = (heads, key) else { return Ok(VerifiedHeads::default()) };
+    let unreadable = |path: &Path, e: std::io::Error| Failure::new(format_args!("cannot read `{}`: {e}", path.display()));
+    let pem = std::fs::read_to_string(key).map_err(|e| unreadable(key, e))?;
+    let verifier = HeadVerifier::from_pem(&pem).map_err(|e| Failure::new(format_args!("`{}`: {e}", key.display())))?;
+    let bytes = std::fs::read(heads).map_err(|e| unreadable(heads, e))?;
+    VerifiedHeads::read(&bytes, &verifier).map_err(|e| Failure::new(format_args!("`{}`: {e}", heads.display())))
 }
 
 /// A bar over the bytes of the logs; nothing where stderr is no terminal.

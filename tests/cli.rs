@@ -3,6 +3,8 @@
 //! `tests/corpus/bundles/bad/*` are mistakes people make; beside each stands `expected.txt`, what `check` says about it. With
 //! `UPDATE_EXPECT=1` the snapshots are written anew: read them as a reader of the message would.
 
+#![cfg(test)]
+
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

@@ -19,6 +19,8 @@ pub(crate) struct Matrix {
     pub(crate) width: usize,
     pub(crate) height: usize,
     pub(crate) cell: usize,
+    /// Side of the sign in a corner.
+    pub(crate) badge: usize,
     pub(crate) rows: Vec<Axis>,
     pub(crate) columns: Vec<Axis>,
     pub(crate) zones: Vec<ZoneSpan>,
@@ -76,6 +78,7 @@ pub(crate) fn lay_out(assessment: &Assessment) -> Option<Matrix> {
         width: far.0 + place.overhang,
         height: far.1 + 4,
         cell: place.cell,
+        badge: if count <= MATRIX_ROOMY_MAX { place.cell * 2 / 5 } else { place.cell / 2 },
         rows: axis(&services, |i| (place.left - 8, place.edge(i).1 + place.cell / 2 + place.baseline)),
         columns: axis(&services, |i| (place.edge(i).0 + place.cell / 2 + place.baseline, place.top - 7)),
         zones: zones(&services, &place),

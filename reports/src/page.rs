@@ -139,8 +139,9 @@ impl<'a> Page<'a> {
         all.saturating_sub(ROWS_MAX) as u64
     }
 
-    fn newest(&self) -> Option<&'a BundleSummary> {
-        self.a.bundles.last()
+    /// The bundle, where there was one: of several the assessment does not say which is the newest.
+    fn only_bundle(&self) -> Option<&'a BundleSummary> {
+        if let [only] = &*self.a.bundles { Some(only) } else { None }
     }
 
     fn first(&self) -> &[FindingView<'a>] {
@@ -252,13 +253,13 @@ impl<'a> Anchors<'a> {
         let only_catalog = if let [only] = &*a.catalogs { Some(&**only) } else { None };
         let mut out = Self { findings: BTreeMap::new(), by_id: BTreeMap::new(), controls: BTreeMap::new(), only_catalog };
         for finding in a.findings.iter().take(ROWS_MAX) {
-            let anchor = fresh(format!("f-{}", text::slug(&finding.id)), &mut taken);
+            let anchor = fresh(&format!("f-{}", text::slug(&finding.id)), &mut taken);
             out.findings.entry(&finding.id).or_insert(anchor);
             out.by_id.entry(&finding.id).or_insert(finding);
         }
         for control in &a.controls {
             let name = format!("{} {}", control.catalog, control.id);
-            let anchor = fresh(format!("c-{}", text::slug(&name)), &mut taken);
+            let anchor = fresh(&format!("c-{}", text::slug(&name)), &mut taken);
             out.controls.entry(name).or_insert(anchor);
         }
         out
@@ -280,8 +281,8 @@ impl<'a> Anchors<'a> {
     }
 }
 
-fn fresh(wanted: String, taken: &mut BTreeSet<String>) -> String {
-    let mut anchor = wanted.clone();
+fn fresh(wanted: &str, taken: &mut BTreeSet<String>) -> String {
+    let mut anchor = wanted.to_owned();
     let mut again = 2;
     while !taken.insert(anchor.clone()) {
         anchor = format!("{wanted}-{again}");
@@ -418,7 +419,7 @@ mod tests {
     #[test]
     fn anchors_never_meet() {
         let mut taken = BTreeSet::new();
-        let made: Vec<_> = ["a", "a", "a-2", "a"].map(|a| fresh(a.to_owned(), &mut taken)).into();
+        let made: Vec<_> = ["a", "a", "a-2", "a"].map(|a| fresh(a, &mut taken)).into();
         assert_eq!(made, ["a", "a-2", "a-2-2", "a-3"]);
     }
 }

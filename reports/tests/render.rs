@@ -2,6 +2,9 @@
 //!
 //! The page is read back by a small tokenizer of its own, so that markup which slipped through would be seen as markup.
 
+#![cfg(test)]
+#![expect(clippy::string_slice, reason = "a test may panic, and these texts are its own")]
+
 #[expect(unreachable_pub, reason = "shared with the browser test of the whole workspace")]
 mod sample;
 

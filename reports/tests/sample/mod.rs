@@ -215,7 +215,7 @@ fn summary() -> Summary {
         verdicts: Verdict::ALL.into_iter().zip(counts).map(|(verdict, count)| VerdictCount { verdict, count }).collect(),
         examined: 10,
         controls: 16,
-        sensitive_reach: vec!["gateway".into(), "invoices".into(), "payments".into(), "tokenizer".into()],
+        sensitive_reach: vec!["gateway".into(), "invoices".into()],
         sensitive_data: "pan".into(),
         grants_unused: 6,
         grants: 61,
