@@ -5,7 +5,6 @@
 //! page tries to reach stays on this machine. Two control pages show that the tests would see a script, a request and a refusal
 //! of the page's own style.
 
-#![cfg(test)]
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,

@@ -2,7 +2,6 @@
 //!
 //! The page is read back by a small tokenizer of its own, so that markup which slipped through would be seen as markup.
 
-#![cfg(test)]
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot read what it tests has failed")]
 #![expect(clippy::string_slice, reason = "every offset was found in the same text, at an ASCII character")]
 
