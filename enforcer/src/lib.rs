@@ -1,6 +1,25 @@
 //! The gate: mutual TLS in and out, identity, decide, record, forward or refuse.
+//!
+//! It never prints, never decides by itself, and never depends on the auditor (INV-2).
 
+pub mod body;
 pub mod ca;
+pub mod clock;
+pub mod config;
 mod files;
+pub mod forward;
+pub mod gate;
+pub mod headers;
+pub mod heads;
+pub mod inbound;
 pub mod jwt;
+pub mod limits;
+pub mod log;
+pub mod metrics;
+pub mod outbound;
+pub mod pool;
+pub mod question;
+pub mod report;
+pub mod serve;
+pub mod strict;
 pub mod tls;

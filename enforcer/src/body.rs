@@ -1,0 +1,177 @@
+//! Bodies on their way through: streamed, never held, counted.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Instant;
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use portreeve_engine::record::Why;
+
+use crate::gate::Running;
+use crate::headers;
+use crate::pool::Lease;
+
+/// A request body on its way to a service. Its trailers are cleaned like headers.
+#[derive(Debug)]
+pub struct RequestBody {
+    inner: Incoming,
+    progress: Option<Arc<Progress>>,
+}
+
+/// When a request body last moved, so that a slow upload is not taken for a silent service.
+#[derive(Debug)]
+pub struct Progress {
+    began: Instant,
+    last_ms: AtomicU64,
+}
+
+impl Progress {
+    /// The last time something moved.
+    #[must_use]
+    pub fn last(&self) -> Instant {
+        self.began + std::time::Duration::from_millis(self.last_ms.load(Ordering::Relaxed))
+    }
+
+    fn touch(&self) {
+        let ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_ms.store(ms, Ordering::Relaxed);
+    }
+}
+
+impl RequestBody {
+    /// Wraps a body, with a way to see it move where there is one.
+    #[must_use]
+    pub fn new(inner: Incoming) -> (Self, Option<Arc<Progress>>) {
+        let progress = (!inner.is_end_stream()).then(|| Arc::new(Progress { began: Instant::now(), last_ms: AtomicU64::new(0) }));
+        (Self { inner, progress: progress.clone() }, progress)
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        if let Some(progress) = &self.progress {
+            progress.touch();
+        }
+        Poll::Ready(frame.map(|frame| frame.map(clean_trailers)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+fn clean_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            headers::sanitise(&mut trailers);
+            Frame::trailers(trailers)
+        }
+        Err(frame) => frame,
+    }
+}
+
+/// A response body on its way to the caller.
+#[derive(Debug)]
+pub enum ResponseBody {
+    /// Ours.
+    Own(Option<Bytes>),
+    /// The service's.
+    Stream(Box<Stream>),
+}
+
+/// A service's response body. When it ends, the connection goes back to its pool and the end of the request is recorded.
+#[derive(Debug)]
+pub struct Stream {
+    inner: Incoming,
+    running: Option<Running>,
+    lease: Option<Lease>,
+}
+
+impl ResponseBody {
+    /// A body of ours.
+    #[must_use]
+    pub fn own(text: String) -> Self {
+        Self::Own(Some(Bytes::from(text)))
+    }
+
+    /// A service's body, with what ends with it.
+    #[must_use]
+    pub fn stream(inner: Incoming, running: Option<Running>, lease: Option<Lease>) -> Self {
+        let mut stream = Stream { inner, running, lease };
+        if stream.inner.is_end_stream() {
+            stream.whole();
+        }
+        Self::Stream(Box::new(stream))
+    }
+}
+
+impl Stream {
+    /// Everything was handed on.
+    fn whole(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            lease.give_back();
+        }
+        if let Some(mut running) = self.running.take() {
+            running.because(Why::Complete);
+        }
+    }
+
+    fn broken(&mut self) {
+        self.lease = None;
+        if let Some(mut running) = self.running.take() {
+            running.because(Why::Upstream);
+        }
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let stream = match &mut *self {
+            Self::Own(text) => return Poll::Ready(text.take().map(|t| Ok(Frame::data(t)))),
+            Self::Stream(stream) => stream,
+        };
+        let frame = ready!(Pin::new(&mut stream.inner).poll_frame(cx));
+        match &frame {
+            Some(Ok(frame)) => {
+                if let (Some(running), Some(data)) = (&mut stream.running, frame.data_ref()) {
+                    running.sent(data.len());
+                }
+                // With a known length nobody asks again after the last frame.
+                if stream.inner.is_end_stream() {
+                    stream.whole();
+                }
+            }
+            Some(Err(_)) => stream.broken(),
+            None => stream.whole(),
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Own(text) => text.is_none(),
+            Self::Stream(stream) => stream.inner.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Own(text) => SizeHint::with_exact(text.as_ref().map_or(0, |t| u64::try_from(t.len()).unwrap_or(0))),
+            Self::Stream(stream) => stream.inner.size_hint(),
+        }
+    }
+}

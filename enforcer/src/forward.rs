@@ -1,0 +1,88 @@
+//! Forwards a permitted request to the service, and its answer to the caller.
+//!
+//! INV-8: [`forward`] takes the [`Permit`] by value; there is no other way to the service.
+
+use std::sync::Arc;
+
+use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header};
+use hyper::body::Incoming;
+use portreeve_engine::record::Why;
+
+use crate::body::{RequestBody, ResponseBody};
+use crate::gate::{Permit, Permitted};
+use crate::headers;
+use crate::pool::{Pool, SendError};
+
+/// Sends the request as judged and gives back the answer, or 502 or 504.
+pub async fn forward(permit: Permit, pool: &Arc<Pool>, body: Incoming) -> Response<ResponseBody> {
+    let Permitted { mut running, method, target, host, mut headers, request_id } = permit.redeem();
+    let (body, progress) = RequestBody::new(body);
+    let Ok(uri) = Uri::try_from(target) else {
+        running.unavailable(StatusCode::BAD_GATEWAY);
+        return answer(StatusCode::BAD_GATEWAY, &request_id, false);
+    };
+    // An HTTP/1.0 request may name no host; the service still gets one.
+    match HeaderValue::try_from(host.as_deref().unwrap_or("localhost")) {
+        Ok(host) => headers.insert(header::HOST, host),
+        Err(_) => None,
+    };
+    headers.remove(header::EXPECT);
+    let mut request = Request::new(body);
+    *request.method_mut() = method;
+    *request.uri_mut() = uri;
+    *request.version_mut() = Version::HTTP_11;
+    *request.headers_mut() = headers;
+    match pool.send(request, progress).await {
+        Ok((response, _)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            running.unavailable(StatusCode::BAD_GATEWAY);
+            answer(StatusCode::BAD_GATEWAY, &request_id, false)
+        }
+        Ok((response, lease)) => {
+            running.answered(response.status());
+            let (mut parts, body) = response.into_parts();
+            headers::strip_hop_by_hop(&mut parts.headers);
+            headers::strip_identity(&mut parts.headers);
+            parts.version = Version::default();
+            set_request_id(&mut parts.headers, &request_id);
+            Response::from_parts(parts, ResponseBody::stream(body, Some(running), lease))
+        }
+        // The body that the caller sent broke off or was broken: that is not the service's failure.
+        Err(SendError::Http(error)) if error.is_user() => {
+            running.answered(StatusCode::BAD_REQUEST);
+            running.because(Why::Client);
+            answer(StatusCode::BAD_REQUEST, &request_id, false)
+        }
+        Err(error) => {
+            let status = status_of(&error);
+            running.unavailable(status);
+            answer(status, &request_id, false)
+        }
+    }
+}
+
+/// The status that tells of a failure to reach someone.
+#[must_use]
+pub fn status_of(error: &SendError) -> StatusCode {
+    if error.is_timeout() { StatusCode::GATEWAY_TIMEOUT } else { StatusCode::BAD_GATEWAY }
+}
+
+/// An answer of the gate's own: a status and the request id, nothing else (two faces for a refusal).
+#[must_use]
+pub fn answer(status: StatusCode, request_id: &str, close: bool) -> Response<ResponseBody> {
+    // Ids are made by us of letters, digits and dashes, so they need no escaping.
+    let mut response = Response::new(ResponseBody::own(format!("{{\"request_id\":\"{request_id}\"}}\n")));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    set_request_id(headers, request_id);
+    if close {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+fn set_request_id(headers: &mut http::HeaderMap, request_id: &str) {
+    if let Ok(value) = HeaderValue::from_str(request_id) {
+        headers.insert(headers::X_REQUEST_ID, value);
+    }
+}

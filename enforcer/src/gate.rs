@@ -1,0 +1,373 @@
+//! The gate: puts a question to the policy in force, records the answer, and gives a [`Permit`] where one is due.
+//!
+//! INV-8: a [`Permit`] has no other maker than [`Gate::judge`], which makes one only from an allow (or, in a dry run, a denial by
+//! policy) whose record was accepted. INV-9: what cannot be recorded is refused.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use http::request::Parts;
+use http::{HeaderMap, Method, StatusCode, Version};
+use portreeve_engine::record::{Answer, ContextFacts, Decided, Destination, Mode, Outcome, RequestFacts, Source, Why};
+use portreeve_engine::request::Target;
+use portreeve_engine::{Authorizer, Decision, Reason, Timestamp};
+
+use crate::clock::{Clock, RequestIds};
+use crate::headers;
+use crate::jwt::Verifier;
+use crate::limits;
+use crate::log::{DecisionLog, End, NotAccepted, Ticket};
+use crate::metrics::Metrics;
+use crate::question::{self, Asked, Asker, NoQuestion, Question};
+use crate::strict::Fault;
+use crate::tls::{Identity, VerifiedPeer};
+
+/// What decides and records. One per enforcer.
+#[derive(Debug)]
+pub struct Gate {
+    /// The service behind this enforcer.
+    pub service: Arc<str>,
+    /// Enforce or dry-run.
+    pub mode: Mode,
+    /// The policy in force.
+    pub policy: ArcSwap<Authorizer>,
+    /// Our own identity.
+    pub identity: ArcSwap<Identity>,
+    /// Which tokens are believed.
+    pub tokens: ArcSwap<Verifier>,
+    /// The decision log.
+    pub log: DecisionLog,
+    /// The clock.
+    pub clock: Arc<Clock>,
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+    /// Ids of requests.
+    pub ids: RequestIds,
+    /// Counts what makes older outbound connections unfit: a new identity of ours, a new inventory.
+    pub epoch: AtomicU64,
+}
+
+/// The other end of one inbound connection.
+#[derive(Debug)]
+pub struct Caller {
+    peer: VerifiedPeer,
+    certificate: String,
+    /// Its address.
+    pub ip: IpAddr,
+    /// The server name of its handshake.
+    pub server_name: Option<String>,
+    /// Requests so far.
+    pub requests: AtomicU64,
+    cut: AtomicU8,
+}
+
+impl Caller {
+    /// A caller whose handshake is complete.
+    #[must_use]
+    pub fn new(peer: VerifiedPeer, ip: IpAddr, server_name: Option<String>) -> Self {
+        let certificate = peer.svid().sha256.hex();
+        Self { peer, certificate, ip, server_name, requests: AtomicU64::new(0), cut: AtomicU8::new(0) }
+    }
+
+    /// Who it is.
+    #[must_use]
+    pub fn peer(&self) -> &VerifiedPeer {
+        &self.peer
+    }
+
+    /// Says why the connection is being cut, for the records of what runs on it.
+    pub fn cut(&self, why: Why) {
+        let code = match why {
+            Why::Shutdown => 1,
+            Why::Expired => 2,
+            Why::Revoked => 3,
+            Why::Policy => 4,
+            Why::Complete | Why::Client | Why::Upstream => 0,
+        };
+        self.cut.store(code, Ordering::Release);
+    }
+
+    fn gone(&self) -> Why {
+        match self.cut.load(Ordering::Acquire) {
+            1 => Why::Shutdown,
+            2 => Why::Expired,
+            3 => Why::Revoked,
+            4 => Why::Policy,
+            _ => Why::Client,
+        }
+    }
+}
+
+/// Leave to forward one request. It holds the head as judged.
+#[derive(Debug)]
+pub struct Permit {
+    running: Running,
+    method: Method,
+    target: String,
+    host: Option<String>,
+    headers: HeaderMap,
+    request_id: String,
+}
+
+/// A permit that is being used.
+#[derive(Debug)]
+pub struct Permitted {
+    /// The record of the request's end, kept as long as the request runs.
+    pub running: Running,
+    /// The method.
+    pub method: Method,
+    /// Canonical path and raw query.
+    pub target: String,
+    /// The host, in one form.
+    pub host: Option<String>,
+    /// The cleaned headers with our own.
+    pub headers: HeaderMap,
+    /// The id of the request.
+    pub request_id: String,
+}
+
+impl Permit {
+    /// Uses the permit up.
+    #[must_use]
+    pub fn redeem(self) -> Permitted {
+        let Self { running, method, target, host, headers, request_id } = self;
+        Permitted { running, method, target, host, headers, request_id }
+    }
+}
+
+/// A request that was let through and has not ended. Its end is recorded when this is dropped, whatever happens.
+#[derive(Debug)]
+pub struct Running {
+    gate: Arc<Gate>,
+    caller: Arc<Caller>,
+    ticket: Option<Ticket>,
+    began: Instant,
+    status: Option<u16>,
+    bytes: u64,
+    outcome: Outcome,
+    why: Option<Why>,
+}
+
+impl Running {
+    /// The service answered.
+    pub fn answered(&mut self, status: StatusCode) {
+        self.status = Some(status.as_u16());
+        self.gate.metrics.latency.observe(self.began.elapsed().as_secs_f64());
+    }
+
+    /// The service did not answer; the caller gets `status`.
+    pub fn unavailable(&mut self, status: StatusCode) {
+        self.status = Some(status.as_u16());
+        self.outcome = Outcome::Unavailable;
+        self.why = Some(Why::Upstream);
+        self.gate.metrics.unavailable.inc();
+    }
+
+    /// Bytes of the answer went out.
+    pub fn sent(&mut self, bytes: usize) {
+        self.bytes += u64::try_from(bytes).unwrap_or(0);
+    }
+
+    /// The end is known.
+    pub fn because(&mut self, why: Why) {
+        self.why = Some(why);
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            let duration_us = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+            let why = self.why.unwrap_or_else(|| self.caller.gone());
+            self.gate.log.ended(ticket, End { outcome: self.outcome, status: self.status, duration_us, bytes: self.bytes, why });
+        }
+    }
+}
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub enum Verdict {
+    /// It may be forwarded.
+    Forward(Box<Permit>),
+    /// It is answered by the gate.
+    Answer {
+        /// The status.
+        status: StatusCode,
+        /// The id, the only thing the caller learns.
+        request_id: String,
+        /// Whether the connection cannot be used further.
+        close: bool,
+    },
+}
+
+impl Gate {
+    /// Judges one request. `fault` is what the strict reader found wrong with its head.
+    #[must_use]
+    pub fn judge(self: &Arc<Self>, caller: &Arc<Caller>, mut parts: Parts, fault: Option<Fault>) -> Verdict {
+        let request_id = self.ids.next();
+        let policy = self.policy.load();
+        let close = fault.is_some();
+        let protocol = protocol(parts.version);
+        let asked = match fault {
+            Some(fault) => Err(Box::new(NoQuestion::from(fault))),
+            None => self.ask(caller, &mut parts, &policy),
+        };
+        match asked {
+            Ok(question) => self.answer(caller, &policy, question, parts.headers, protocol, request_id),
+            Err(refused) => {
+                let status = self.refuse(caller, &policy, &refused, protocol, &request_id);
+                Verdict::Answer { status, request_id, close }
+            }
+        }
+    }
+
+    fn ask(&self, caller: &Caller, parts: &mut Parts, policy: &Authorizer) -> Result<Question, Box<NoQuestion>> {
+        let none = portreeve_engine::model::Visible::default();
+        let asker = Asker { id: &caller.peer.svid().id, ip: caller.ip, server_name: caller.server_name.as_deref() };
+        let asked = Asked {
+            service: &self.service,
+            visible: policy.visible(&self.service).unwrap_or(&none),
+            tokens: &self.tokens.load(),
+            is_service: &|name| policy.service(name).is_some(),
+        };
+        question::ask(parts, asker, &asked, self.clock.now())
+    }
+
+    fn answer(
+        self: &Arc<Self>,
+        caller: &Arc<Caller>,
+        policy: &Authorizer,
+        mut question: Question,
+        headers: HeaderMap,
+        protocol: &str,
+        request_id: String,
+    ) -> Verdict {
+        for _ in 0..limits::STALE_RETRIES_MAX {
+            let now = question.request.context.time;
+            let decision = policy.decide(&question.request);
+            let (mut facts, context) = policy.facts(&question.request, &decision);
+            facts.id.clone_from(&request_id);
+            facts.correlation.clone_from(&question.correlation);
+            protocol.clone_into(&mut facts.protocol);
+            let event = self.event(caller, policy, facts, context, &decision);
+            let forward = decision.is_allow() || (self.mode == Mode::DryRun && decision.reason.is_policy_denial());
+            let accepted = if forward {
+                self.log.allowed(now, event).map(Some)
+            } else {
+                self.log.denied(now, event).map(|()| None)
+            };
+            match accepted {
+                Err(NotAccepted::Stale) => question.request.context.time = self.clock.now(),
+                Err(NotAccepted::Full | NotAccepted::Down) => return unrecorded(request_id),
+                Ok(ticket) => {
+                    self.metrics.decided(decision.effect, decision.reason);
+                    return match ticket {
+                        Some(ticket) => self.permit(caller, ticket, question, headers, request_id),
+                        None => Verdict::Answer { status: denial(decision.reason), request_id, close: false },
+                    };
+                }
+            }
+        }
+        self.log.count_unrecorded();
+        unrecorded(request_id)
+    }
+
+    fn permit(
+        self: &Arc<Self>,
+        caller: &Arc<Caller>,
+        ticket: Ticket,
+        question: Question,
+        mut headers: HeaderMap,
+        request_id: String,
+    ) -> Verdict {
+        let running = Running {
+            gate: Arc::clone(self),
+            caller: Arc::clone(caller),
+            ticket: Some(ticket),
+            began: Instant::now(),
+            status: None,
+            bytes: 0,
+            outcome: Outcome::Forwarded,
+            why: None,
+        };
+        headers::set_identity(&mut headers, self.identity.load().id(), &caller.peer.svid().id, &caller.certificate, &request_id);
+        let target = match &question.request.target {
+            Target::Http { path, .. } => question::target_of(path, question.query.as_deref()),
+            // Questions of this gate are about HTTP; were one not, nothing would be asked of the service but its root.
+            Target::Connect { .. } => "/".to_owned(),
+        };
+        let host = question.request.host.map(String::from);
+        Verdict::Forward(Box::new(Permit { running, method: question.method, target, host, headers, request_id }))
+    }
+
+    /// Records what is no question, and says how it is answered.
+    fn refuse(&self, caller: &Caller, policy: &Authorizer, refused: &NoQuestion, protocol: &str, request_id: &str) -> StatusCode {
+        let decision = policy.decide_malformed(&refused.malformed);
+        for _ in 0..limits::STALE_RETRIES_MAX {
+            let now: Timestamp = self.clock.now();
+            let facts = RequestFacts {
+                id: request_id.to_owned(),
+                correlation: refused.correlation.clone(),
+                protocol: protocol.to_owned(),
+                host: refused.host.clone(),
+                raw: Some(refused.raw.clone()),
+                ..RequestFacts::default()
+            };
+            let event = self.event(caller, policy, facts, ContextFacts::default(), &decision);
+            match self.log.denied(now, event) {
+                Err(NotAccepted::Stale) => {}
+                Err(NotAccepted::Full | NotAccepted::Down) => return StatusCode::SERVICE_UNAVAILABLE,
+                Ok(()) => {
+                    self.metrics.decided(decision.effect, decision.reason);
+                    return refused.status;
+                }
+            }
+        }
+        self.log.count_unrecorded();
+        StatusCode::SERVICE_UNAVAILABLE
+    }
+
+    fn event(
+        &self,
+        caller: &Caller,
+        policy: &Authorizer,
+        request: RequestFacts,
+        context: ContextFacts,
+        decision: &Decision<'_>,
+    ) -> Box<Decided> {
+        let id = &caller.peer.svid().id;
+        Box::new(Decided {
+            mode: self.mode,
+            revision: *decision.revision,
+            side: None,
+            source: Source { id: id.clone(), service: policy.identify(id).map(|s| s.name.to_string()), ip: Some(caller.ip) },
+            destination: Destination { id: Some(self.identity.load().id().clone()), service: self.service.to_string() },
+            request,
+            context,
+            tls: Some(caller.peer.tls().clone()),
+            decision: Answer::from(decision),
+        })
+    }
+}
+
+fn denial(reason: Reason) -> StatusCode {
+    match reason {
+        Reason::MalformedRequest => StatusCode::BAD_REQUEST,
+        _ => StatusCode::FORBIDDEN,
+    }
+}
+
+fn unrecorded(request_id: String) -> Verdict {
+    Verdict::Answer { status: StatusCode::SERVICE_UNAVAILABLE, request_id, close: false }
+}
+
+fn protocol(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2",
+        _ => "HTTP/1.1",
+    }
+}

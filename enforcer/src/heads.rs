@@ -1,0 +1,91 @@
+//! Signed heads: statements that the chain had a given end, appended to a file that leaves the machine.
+//!
+//! A head that is kept elsewhere is what makes a rewritten log visible (INV-10). Heads are appended, never changed.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use portreeve_engine::chain::{HeadError, HeadSigner};
+use portreeve_engine::{Digest, Timestamp};
+
+use crate::config;
+
+/// Signs heads and appends them.
+#[derive(Debug)]
+pub struct HeadWriter {
+    signer: HeadSigner,
+    file: File,
+    every: Duration,
+    last_seq: Option<u64>,
+}
+
+/// Why heads cannot be signed or kept.
+#[derive(Debug, thiserror::Error)]
+pub enum HeadsError {
+    /// The key file cannot be read.
+    #[error("cannot read the key of the signed heads `{}`: {why}", path.display())]
+    ReadKey {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        why: std::io::Error,
+    },
+    /// The key is not a key.
+    #[error("the key of the signed heads `{}` is not usable: {why}", path.display())]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        why: HeadError,
+    },
+    /// The heads file cannot be opened.
+    #[error("cannot open the heads file `{}`: {why}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        why: std::io::Error,
+    },
+    /// A head cannot be written.
+    #[error("cannot write a signed head: {0}")]
+    Write(std::io::Error),
+}
+
+impl HeadWriter {
+    /// Reads the key and opens the file.
+    ///
+    /// # Errors
+    /// See [`HeadsError`].
+    pub fn open(config: &config::Heads) -> Result<Self, HeadsError> {
+        let pem = std::fs::read_to_string(&config.key).map_err(|why| HeadsError::ReadKey { path: config.key.clone(), why })?;
+        let signer = HeadSigner::from_pem(&pem).map_err(|why| HeadsError::Key { path: config.key.clone(), why })?;
+        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&config.to);
+        let file = file.map_err(|why| HeadsError::Open { path: config.to.clone(), why })?;
+        Ok(Self { signer, file, every: config.every, last_seq: None })
+    }
+
+    /// The interval between heads.
+    #[must_use]
+    pub fn every(&self) -> Duration {
+        self.every
+    }
+
+    /// Signs the head of `instance` after line `seq`, unless that line was signed already.
+    ///
+    /// # Errors
+    /// [`HeadsError::Write`].
+    pub fn append(&mut self, instance: &str, seq: u64, head: Digest, at: Timestamp) -> Result<(), HeadsError> {
+        if self.last_seq == Some(seq) {
+            return Ok(());
+        }
+        let head = self.signer.sign(instance, seq, head, at);
+        let mut line = serde_json::to_vec(&head).map_err(|e| HeadsError::Write(e.into()))?;
+        line.push(b'\n');
+        self.file.write_all(&line).and_then(|()| self.file.sync_data()).map_err(HeadsError::Write)?;
+        self.last_seq = Some(seq);
+        Ok(())
+    }
+}

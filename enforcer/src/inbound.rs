@@ -1,0 +1,165 @@
+//! The inbound side: mutual TLS, then one judged request after another.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use portreeve_engine::record::Why;
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{sleep, timeout};
+
+use crate::forward::{answer, forward};
+use crate::gate::{Caller, Gate, Verdict};
+use crate::limits;
+use crate::pool::Pool;
+use crate::serve::{self, Phase};
+use crate::strict::{Faults, Strict};
+use crate::tls::{self, Refusal, VerifiedPeer};
+
+/// One inbound listener's connections.
+#[derive(Debug)]
+pub struct Inbound {
+    /// What judges.
+    pub gate: Arc<Gate>,
+    /// The way to the service.
+    pub upstream: Arc<Pool>,
+    /// Open connections, for the admin page.
+    pub connections: Arc<Connections>,
+    /// Handshakes in flight.
+    pub handshakes: Semaphore,
+    /// The phase of the enforcer.
+    pub phase: watch::Receiver<Phase>,
+    /// Changes when our identity, roots or revocation lists do.
+    pub identity: watch::Receiver<u64>,
+}
+
+impl Inbound {
+    /// Serves one connection to its end.
+    pub async fn serve(self: Arc<Self>, stream: TcpStream, address: SocketAddr) {
+        let metrics = &self.gate.metrics;
+        let ip = address.ip().to_canonical();
+        let (stream, peer) = match self.handshake(stream).await {
+            Ok(done) => done,
+            Err(refusal) => {
+                metrics.handshake_refused(refusal);
+                self.gate.log.refused(ip, refusal.as_str());
+                return;
+            }
+        };
+        metrics.handshakes_completed.inc();
+        let (_, tls) = stream.get_ref();
+        let http2 = tls.alpn_protocol() == Some(b"h2");
+        let caller = Arc::new(Caller::new(peer, ip, tls.server_name().map(str::to_ascii_lowercase)));
+        let _open = self.connections.open(&caller, metrics.connections.clone());
+        let faults = (!http2).then(|| Arc::new(Faults::default()));
+        let service = {
+            let (inbound, caller, faults) = (Arc::clone(&self), Arc::clone(&caller), faults.clone());
+            service_fn(move |request: Request<Incoming>| {
+                let n = caller.requests.fetch_add(1, Ordering::Relaxed);
+                let fault = faults.as_deref().and_then(|f| f.of(n));
+                let (parts, body) = request.into_parts();
+                let verdict = inbound.gate.judge(&caller, parts, fault);
+                let upstream = Arc::clone(&inbound.upstream);
+                async move {
+                    Ok::<_, Infallible>(match verdict {
+                        Verdict::Forward(permit) => forward(*permit, &upstream, body).await,
+                        Verdict::Answer { status, request_id, close } => answer(status, &request_id, close),
+                    })
+                }
+            })
+        };
+        let (phase, cut) = (self.phase.clone(), self.cut(&caller));
+        let on_cut = || caller.cut(Why::Shutdown);
+        match faults {
+            Some(faults) => {
+                let io = TokioIo::new(Strict::new(stream, faults));
+                serve::drive(serve::http1().serve_connection(io, service), phase, cut, on_cut).await;
+            }
+            None => serve::drive(serve::http2(TokioIo::new(stream), service), phase, cut, on_cut).await,
+        }
+    }
+
+    async fn handshake(&self, stream: TcpStream) -> Result<(tokio_rustls::server::TlsStream<TcpStream>, VerifiedPeer), Refusal> {
+        let _place = match timeout(limits::HANDSHAKE_TIMEOUT, self.handshakes.acquire()).await {
+            Ok(Ok(place)) => place,
+            _ => return Err(Refusal::HandshakeTimeout),
+        };
+        // Without it small answers wait for acknowledgements; a connection that cannot have it is broken.
+        stream.set_nodelay(true).map_err(|_| Refusal::ConnectionClosed)?;
+        let identity = self.gate.identity.load_full();
+        tls::accept(&identity, stream, limits::HANDSHAKE_TIMEOUT).await
+    }
+
+    /// Completes when the connection may not go on: the peer's certificate ended, or is no longer accepted (A65).
+    fn cut(&self, caller: &Arc<Caller>) -> impl Future<Output = ()> + use<> {
+        let (gate, caller, mut identity) = (Arc::clone(&self.gate), Arc::clone(caller), self.identity.clone());
+        async move {
+            loop {
+                let left = caller.peer().svid().not_after.unix_ms().saturating_sub(gate.clock.now().unix_ms());
+                let left = Duration::from_millis(u64::try_from(left).unwrap_or(0)).min(LOOK_AGAIN);
+                tokio::select! {
+                    () = sleep(left) => {}
+                    changed = identity.changed() => if changed.is_err() {
+                        return std::future::pending().await;
+                    },
+                }
+                let now = gate.clock.now();
+                let over = caller.peer().svid().not_after <= now;
+                match gate.identity.load().judge_again(caller.peer(), now) {
+                    Err(Refusal::CertificateExpired) => caller.cut(Why::Expired),
+                    Err(_) => caller.cut(Why::Revoked),
+                    Ok(()) if over => caller.cut(Why::Expired),
+                    Ok(()) => continue,
+                }
+                return;
+            }
+        }
+    }
+}
+
+/// The open inbound connections.
+#[derive(Debug, Default)]
+pub struct Connections {
+    open: Mutex<BTreeMap<u64, Weak<Caller>>>,
+    next: AtomicU64,
+}
+
+impl Connections {
+    fn open(self: &Arc<Self>, caller: &Arc<Caller>, gauge: prometheus_client::metrics::gauge::Gauge) -> Open {
+        let n = self.next.fetch_add(1, Ordering::Relaxed);
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).insert(n, Arc::downgrade(caller));
+        gauge.inc();
+        Open { connections: Arc::clone(self), n, gauge }
+    }
+
+    /// The open connections, oldest first, at most [`limits::CONNECTIONS_LISTED_MAX`].
+    #[must_use]
+    pub fn list(&self) -> Vec<Arc<Caller>> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.values().filter_map(Weak::upgrade).take(limits::CONNECTIONS_LISTED_MAX).collect()
+    }
+}
+
+struct Open {
+    connections: Arc<Connections>,
+    n: u64,
+    gauge: prometheus_client::metrics::gauge::Gauge,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.connections.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.n);
+        self.gauge.dec();
+    }
+}
+
+/// Timers far ahead are set again after this time.
+const LOOK_AGAIN: Duration = Duration::from_secs(24 * 3600);

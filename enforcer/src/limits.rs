@@ -1,0 +1,88 @@
+//! Every bound of the enforcer, named, with its reason. What has no bound is a denial of service.
+
+use std::time::Duration;
+
+/// Connections served at once per listener. Each costs some 70 kB, so this bounds memory at a few hundred megabytes.
+pub const CONNECTIONS_MAX: usize = 4096;
+/// Handshakes in flight per listener: they are the costly part of a connection, and strangers can ask for them.
+pub const HANDSHAKES_MAX: usize = 256;
+/// A handshake that takes longer is cut; a healthy one takes two round trips.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The wait after a failed accept (out of descriptors), so that the loop does not spin.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// An HTTP/1 head must be whole within this time of its first byte.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// An idle connection is closed after this time. Longer than the minute that common clients keep theirs.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+/// HTTP/2 asks an idle peer for a sign of life this often, and so finds the dead ones.
+pub const H2_PING_INTERVAL: Duration = Duration::from_secs(30);
+/// An HTTP/2 peer that does not answer a ping within this time is gone.
+pub const H2_PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest HTTP/1 head, and the longest HTTP/2 header list: what common servers take.
+pub const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Header lines per request: what hyper takes by default.
+pub const HEADERS_MAX: usize = 100;
+/// Streams one HTTP/2 connection may have open.
+pub const H2_STREAMS_MAX: u32 = 128;
+/// Streams a peer may open and reset before they were served (rapid reset, A26).
+pub const H2_PENDING_RESETS_MAX: usize = 20;
+/// Streams that the peer may provoke us to reset (A26).
+pub const H2_LOCAL_RESETS_MAX: usize = 64;
+/// HTTP/2 flow-control window of a stream: one slow reader holds at most this much.
+pub const H2_STREAM_WINDOW: u32 = 256 * 1024;
+/// HTTP/2 flow-control window of a connection.
+pub const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// A chunk-size line with its extensions; ours need eight digits.
+pub const CHUNK_LINE_BYTES_MAX: usize = 256;
+/// Read and write buffer of an HTTP/1 connection; hyper's own default is four times as large.
+pub const H1_BUFFER_BYTES_MAX: usize = 64 * 1024;
+
+/// Connecting to the service behind the enforcer.
+pub const UPSTREAM_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// The service must begin to answer within this time of the last byte it took.
+pub const UPSTREAM_RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Idle connections kept per destination.
+pub const POOL_IDLE_MAX: usize = 128;
+/// An idle upstream connection is used no longer than this; most servers close theirs later.
+pub const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Entries in the queue of the decision log, those promised to `ended` included. At about 1 kB an entry: 64 MB.
+pub const LOG_QUEUE_MAX: usize = 65_536;
+/// Entries of one caller, queued or promised: half, so that one caller never takes the place of all others.
+pub const LOG_QUEUE_CALLER_MAX: usize = LOG_QUEUE_MAX / 2;
+/// The writer gathers records for this long before it writes them in one call. A lost process loses at most this much.
+pub const LOG_GATHER: Duration = Duration::from_millis(2);
+/// A failed write is tried again after this time.
+pub const LOG_RETRY: Duration = Duration::from_secs(1);
+/// How often a decision is taken again because another one with a later time entered the log first.
+pub const STALE_RETRIES_MAX: usize = 16;
+/// Distinct (address, reason) pairs of refused strangers held between two heartbeats; further ones are counted together.
+pub const REFUSALS_MAX: usize = 1024;
+/// Heartbeat of the decision log.
+pub const HEARTBEAT: Duration = Duration::from_secs(60);
+/// The least heartbeat and head interval a configuration may ask for.
+pub const INTERVAL_MIN: Duration = Duration::from_millis(10);
+/// The least size at which a log may be rotated: below, files would be mostly opening lines.
+pub const ROTATE_BYTES_MIN: u64 = 4096;
+/// The longest line looked at when the end of an earlier log is read.
+pub const LOG_LINE_BYTES_MAX: u64 = 4 * 1024 * 1024;
+
+/// Escaped bytes of a malformed request kept in its record.
+pub const RAW_BYTES_MAX: usize = 256;
+/// The caller's own request id, as far as it is kept.
+pub const CORRELATION_BYTES_MAX: usize = 128;
+
+/// How often files (certificates, bundle path) are looked at for replacement.
+pub const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the bundle on disk is read to compare its revision (drift).
+pub const DRIFT_INTERVAL: Duration = Duration::from_secs(10);
+/// Running requests may take this long to end at shutdown, unless configured otherwise.
+pub const DRAIN: Duration = Duration::from_secs(20);
+/// The longest drain a configuration may ask for.
+pub const DRAIN_MAX: Duration = Duration::from_secs(3600);
+/// Connections of the admin and health listeners.
+pub const ADMIN_CONNECTIONS_MAX: usize = 64;
+/// Connections listed by `/connections`.
+pub const CONNECTIONS_LISTED_MAX: usize = 1000;
+/// The largest configuration file.
+pub const CONFIG_BYTES_MAX: u64 = 1024 * 1024;

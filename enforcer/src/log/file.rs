@@ -1,0 +1,172 @@
+//! The file of a decision log: opened, locked, rotated, and never a byte of it deleted.
+//!
+//! INVARIANT: what ends in a newline is whole. A write that failed in the middle is cut off before the next one, and a torn tail
+//! that another process left is put aside under its own name.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use portreeve_engine::record::After;
+use portreeve_engine::{Digest, Event, Record};
+
+use super::LogError;
+use crate::limits;
+
+/// Where lines go.
+#[derive(Debug)]
+pub(super) enum Out {
+    File(LogFile),
+    Stdout,
+}
+
+/// A log file held by this process alone.
+#[derive(Debug)]
+pub(super) struct LogFile {
+    path: PathBuf,
+    file: File,
+    /// Bytes known to be whole lines.
+    len: u64,
+    /// Held as long as the process lives; the file itself is renamed at rotation and so cannot carry the lock.
+    _lock: File,
+}
+
+/// What was found of an earlier process.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    pub(super) after: Option<After>,
+    pub(super) recovered: Option<String>,
+}
+
+impl LogFile {
+    /// Locks the log, puts what is there aside under its own name, and creates a new file.
+    pub(super) fn open(path: &Path, instance: &str) -> Result<(Self, Found), LogError> {
+        let fail = |why| LogError::File { path: path.display().to_string(), why };
+        let lock = OpenOptions::new().create(true).append(true).mode(0o600).open(beside(path, "lock")).map_err(fail)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(LogError::Locked(path.display().to_string())),
+            Err(TryLockError::Error(why)) => return Err(fail(why)),
+        }
+        let found = if path.exists() { put_aside(path, instance).map_err(fail)? } else { Found::default() };
+        let file = create(path).map_err(fail)?;
+        Ok((Self { path: path.to_owned(), file, len: 0, _lock: lock }, found))
+    }
+
+    pub(super) fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Appends whole lines in one write. After a failure the file is as before, or the next call makes it so.
+    pub(super) fn append(&mut self, lines: &[u8]) -> std::io::Result<()> {
+        if self.file.metadata()?.len() > self.len {
+            self.file.set_len(self.len)?;
+        }
+        self.file.write_all(lines)?;
+        self.len += u64::try_from(lines.len()).unwrap_or(u64::MAX);
+        Ok(())
+    }
+
+    pub(super) fn sync(&self) -> std::io::Result<()> {
+        self.file.sync_data()
+    }
+
+    /// Gives the file the name of the lines in it, and begins a new one.
+    pub(super) fn rotate(&mut self, instance: &str, first: u64, last: u64) -> std::io::Result<()> {
+        self.file.sync_all()?;
+        let old = archive_name(&self.path, &format!("{instance}.{first:012}-{last:012}"));
+        std::fs::rename(&self.path, &old)?;
+        match create(&self.path) {
+            Ok(file) => {
+                self.file = file;
+                self.len = 0;
+                Ok(())
+            }
+            Err(why) => {
+                // Go on in the old file under its old name.
+                std::fs::rename(&old, &self.path)?;
+                Err(why)
+            }
+        }
+    }
+}
+
+fn create(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().create_new(true).append(true).mode(0o600).open(path)
+}
+
+/// Reads how the log of an earlier process ends, puts a torn tail aside, and renames the file so that nothing is overwritten.
+fn put_aside(path: &Path, instance: &str) -> std::io::Result<Found> {
+    let mut file = OpenOptions::new().read(true).write(true).open(path)?;
+    let len = file.metadata()?.len();
+    if len == 0 {
+        std::fs::remove_file(path)?;
+        return Ok(Found::default());
+    }
+    let mut found = Found::default();
+    let (torn, last_line) = tail(&mut file, len)?;
+    if !torn.is_empty() {
+        let name = archive_name(path, &format!("torn-{instance}"));
+        let mut aside = create(&name)?;
+        aside.write_all(&torn)?;
+        aside.sync_all()?;
+        file.set_len(len - u64::try_from(torn.len()).unwrap_or(0))?;
+        found.recovered = Some(name.file_name().unwrap_or_default().to_string_lossy().into_owned());
+    }
+    file.seek(SeekFrom::Start(0))?;
+    let mut first_line = Vec::new();
+    BufReader::new((&file).take(limits::LOG_LINE_BYTES_MAX)).read_until(b'\n', &mut first_line)?;
+    let first = Record::from_line(first_line.trim_ascii_end()).ok();
+    let last = last_line.as_deref().and_then(|line| Some((Record::from_line(line).ok()?, Digest::of(line))));
+    let name = match (first, last) {
+        (Some(first), Some((last, head))) => {
+            let their = match &first.event {
+                Event::Started(started) => started.instance.clone(),
+                Event::Continued(continued) => continued.instance.clone(),
+                _ => "unknown".to_owned(),
+            };
+            found.after = Some(After { instance: their.clone(), seq: last.seq, head });
+            format!("{}.{:012}-{:012}", safe(&their), first.seq, last.seq)
+        }
+        _ => format!("unreadable-before-{instance}"),
+    };
+    let mut target = archive_name(path, &name);
+    if target.exists() {
+        target = archive_name(path, &format!("{name}-before-{instance}"));
+    }
+    std::fs::rename(path, target)?;
+    Ok(found)
+}
+
+/// What follows the last newline, and the last whole line.
+fn tail(file: &mut File, len: u64) -> std::io::Result<(Vec<u8>, Option<Vec<u8>>)> {
+    let from = len.saturating_sub(2 * limits::LOG_LINE_BYTES_MAX);
+    file.seek(SeekFrom::Start(from))?;
+    let mut end = Vec::new();
+    file.take(2 * limits::LOG_LINE_BYTES_MAX).read_to_end(&mut end)?;
+    let Some(newline) = end.iter().rposition(|b| *b == b'\n') else { return Ok((end, None)) };
+    let torn = end.split_off(newline + 1);
+    end.truncate(newline);
+    let begin = end.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
+    Ok((torn, Some(end.split_off(begin))))
+}
+
+/// `decisions.ndjson` and `x` become `decisions.x.ndjson`.
+fn archive_name(path: &Path, part: &str) -> PathBuf {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let extension = path.extension().map(|e| format!(".{}", e.to_string_lossy())).unwrap_or_default();
+    path.with_file_name(format!("{stem}.{part}{extension}"))
+}
+
+fn beside(path: &Path, extension: &str) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".");
+    name.push(extension);
+    path.with_file_name(name)
+}
+
+/// An instance name read from a file must not lead out of the folder.
+fn safe(name: &str) -> String {
+    name.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(64).collect()
+}

@@ -1,0 +1,268 @@
+//! The log against its own reader.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use portreeve_engine::chain::{ChainReader, Head, HeadSigner};
+use portreeve_engine::record::{Answer, ContextFacts, Destination, RequestFacts, Source};
+use portreeve_engine::{Effect, Event, Reason, Record};
+
+use super::*;
+use crate::config::{Heads, LogTo};
+
+const CALLER: &str = "spiffe://market.example/ns/shop/sa/invoices";
+const BOUNDS: Bounds = Bounds { queue: 64, caller: 32, refusals: 4 };
+
+fn opening(path: &Path, instance: &str) -> Opening {
+    Opening {
+        config: config::Log {
+            to: LogTo::File(path.to_owned()),
+            rotate_bytes: None,
+            heartbeat: Duration::from_secs(60),
+            heads: None,
+        },
+        enforcer: "spiffe://market.example/ns/shop/sa/items".parse().unwrap(),
+        instance: instance.to_owned(),
+        revision: Digest::of(b"one"),
+        mode: Mode::Enforce,
+        digest: Digest::of(b"config"),
+    }
+}
+
+fn open(opening: Opening) -> (DecisionLog, Arc<Clock>) {
+    let clock = Arc::new(Clock::new());
+    let log = DecisionLog::open_bounded(opening, Arc::clone(&clock), Arc::new(Metrics::new()), Report::silent(), BOUNDS).unwrap();
+    (log, clock)
+}
+
+fn decided(caller: &str) -> Box<Decided> {
+    Box::new(Decided {
+        mode: Mode::Enforce,
+        revision: Digest::of(b"one"),
+        side: None,
+        source: Source { id: caller.parse().unwrap(), service: None, ip: None },
+        destination: Destination { id: None, service: "items".to_owned() },
+        request: RequestFacts { id: "r".to_owned(), protocol: "HTTP/1.1".to_owned(), ..RequestFacts::default() },
+        context: ContextFacts::default(),
+        tls: None,
+        decision: Answer { effect: Effect::Allow, reason: Reason::Permitted, policies: vec![], errors: vec![], shadow: vec![] },
+    })
+}
+
+const END: End = End { outcome: Outcome::Forwarded, status: Some(200), duration_us: 1, bytes: 2, why: Why::Complete };
+
+fn read_chain(path: &Path, chain: &mut ChainReader) -> Vec<Record> {
+    let text = std::fs::read_to_string(path).unwrap();
+    let mut out = Vec::new();
+    for line in text.lines() {
+        let record = Record::from_line(line.as_bytes()).unwrap();
+        chain.accept(record.seq, record.prev, line.as_bytes()).unwrap();
+        out.push(record);
+    }
+    out
+}
+
+fn names(records: &[Record]) -> Vec<&'static str> {
+    let name = |record: &Record| match record.event {
+        Event::Started(_) => "started",
+        Event::Continued(_) => "continued",
+        Event::Decided(_) => "decided",
+        Event::Ended(_) => "ended",
+        Event::Refused(_) => "refused",
+        Event::Reloaded(_) => "reloaded",
+        Event::Heartbeat(_) => "heartbeat",
+        Event::Stopped(_) => "stopped",
+    };
+    records.iter().map(name).collect()
+}
+
+#[test]
+fn a_chain_is_whole_and_ends_name_their_decisions() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("d.ndjson");
+    let (log, clock) = open(opening(&path, "A"));
+    let first = log.allowed(clock.now(), decided(CALLER)).unwrap();
+    let second = log.allowed(clock.now(), decided(CALLER)).unwrap();
+    log.ended(second, END);
+    log.reloaded(Digest::of(b"two"));
+    log.ended(first, END);
+    log.stop();
+    let records = read_chain(&path, &mut ChainReader::new());
+    assert_eq!(names(&records), ["started", "decided", "decided", "ended", "reloaded", "ended", "stopped"]);
+    let of = |record: &Record| if let Event::Ended(ended) = &record.event { Some(ended.of) } else { None };
+    assert_eq!((of(&records[3]), of(&records[5])), (Some(2), Some(1)));
+    assert!(records.windows(2).all(|w| w[0].at <= w[1].at));
+    let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&path).unwrap());
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn a_decision_that_comes_late_is_taken_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, clock) = open(opening(&dir.path().join("d.ndjson"), "A"));
+    let early = clock.now();
+    log.denied(early.plus_ms(5), decided(CALLER)).unwrap();
+    assert_eq!(log.denied(early, decided(CALLER)), Err(NotAccepted::Stale));
+}
+
+#[test]
+fn a_full_queue_refuses_is_counted_and_keeps_the_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("d.ndjson");
+    let mut opening = opening(&path, "A");
+    opening.config.heartbeat = Duration::from_millis(50);
+    let (log, clock) = open(opening);
+    // Promised places are what is held: the writer empties the queue, but no request ends.
+    let other = "spiffe://market.example/ns/shop/sa/users";
+    let third = "spiffe://market.example/ns/shop/sa/third";
+    let mut tickets = Vec::new();
+    let mut refused = 0;
+    let deadline = Instant::now() + Duration::from_secs(5);
+    for caller in [CALLER, other, third] {
+        for _ in 0..100 {
+            match log.allowed(clock.now(), decided(caller)) {
+                Ok(ticket) => tickets.push(ticket),
+                Err(NotAccepted::Full) => refused += 1,
+                Err(NotAccepted::Stale) => {}
+                Err(NotAccepted::Down) => panic!("the disk is fine"),
+            }
+            assert!(Instant::now() < deadline);
+        }
+    }
+    assert!(refused > 0);
+    assert!(tickets.len() <= BOUNDS.queue);
+    for ticket in tickets {
+        log.ended(ticket, END);
+    }
+    std::thread::sleep(Duration::from_millis(200));
+    log.stop();
+    let records = read_chain(&path, &mut ChainReader::new());
+    let told: u64 = records
+        .iter()
+        .map(|r| match &r.event {
+            Event::Heartbeat(beat) => beat.unrecorded,
+            Event::Stopped(stopped) => stopped.unrecorded,
+            _ => 0,
+        })
+        .sum();
+    assert_eq!(told, refused);
+    let count = |name| names(&records).iter().filter(|n| **n == name).count();
+    assert_eq!(count("decided"), count("ended"));
+    assert!(count("heartbeat") >= 1);
+}
+
+#[test]
+fn one_caller_never_takes_the_place_of_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let (log, clock) = open(opening(&dir.path().join("d.ndjson"), "A"));
+    let mut held = Vec::new();
+    loop {
+        match log.allowed(clock.now(), decided(CALLER)) {
+            Ok(ticket) => held.push(ticket),
+            Err(NotAccepted::Full) if held.len() >= BOUNDS.caller - 1 => break,
+            // While records are still queued each request holds two places.
+            Err(_) => std::thread::sleep(Duration::from_millis(1)),
+        }
+    }
+    assert!(held.len() <= BOUNDS.caller);
+    log.allowed(clock.now(), decided("spiffe://market.example/ns/shop/sa/users")).unwrap();
+}
+
+#[test]
+fn strangers_are_coalesced_and_bounded() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("d.ndjson");
+    let (log, _) = open(opening(&path, "A"));
+    for last in 1..=6 {
+        for _ in 0..3 {
+            log.refused(IpAddr::from([10, 0, 0, last]), "no-certificate");
+        }
+    }
+    log.stop();
+    let records = read_chain(&path, &mut ChainReader::new());
+    assert_eq!(names(&records), ["started", "refused", "refused", "refused", "refused", "heartbeat", "stopped"]);
+    let Event::Refused(refused) = &records[1].event else { panic!() };
+    assert_eq!((refused.ip, refused.reason.as_str(), refused.count), (IpAddr::from([10, 0, 0, 1]), "no-certificate", 3));
+    let Event::Heartbeat(beat) = &records[5].event else { panic!() };
+    assert_eq!(beat.refusals_dropped, 6);
+}
+
+#[test]
+fn rotated_files_are_one_chain() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("d.ndjson");
+    let mut opening = opening(&path, "A");
+    opening.config.rotate_bytes = Some(4096);
+    let (log, clock) = open(opening);
+    for _ in 0..60 {
+        while log.denied(clock.now(), decided(CALLER)).is_err() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    log.stop();
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(dir.path()).unwrap().map(|f| f.unwrap().path()).filter(|p| p.to_string_lossy().contains("d.A.")).collect();
+    files.sort();
+    assert!(!files.is_empty());
+    files.push(path);
+    let mut chain = ChainReader::new();
+    for (i, file) in files.iter().enumerate() {
+        let records = read_chain(file, &mut chain);
+        assert_eq!(names(&records)[0], if i == 0 { "started" } else { "continued" });
+    }
+    assert_eq!(files[0].file_name().unwrap().to_str().unwrap().get(..17), Some("d.A.000000000000-"));
+}
+
+#[test]
+fn the_next_process_names_the_chain_before_it_and_the_torn_tail() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("d.ndjson");
+    let (log, clock) = open(opening(&path, "A"));
+    log.denied(clock.now(), decided(CALLER)).unwrap();
+    assert!(matches!(
+        DecisionLog::open(opening(&path, "X"), Arc::new(Clock::new()), Arc::new(Metrics::new()), Report::silent()),
+        Err(LogError::Locked(_))
+    ));
+    log.stop();
+    drop(log);
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::write(&path, [whole.as_slice(), b"{\"v\":1,\"seq\":3,\"pr"].concat()).unwrap();
+    let (log, _) = open(opening(&path, "B"));
+    log.stop();
+    let records = read_chain(&path, &mut ChainReader::new());
+    let Event::Started(started) = &records[0].event else { panic!() };
+    let after = started.after.as_ref().unwrap();
+    let last = whole.trim_ascii_end().rsplit(|b| *b == b'\n').next().unwrap();
+    assert_eq!((after.instance.as_str(), after.seq, after.head), ("A", 2, Digest::of(last)));
+    let torn = dir.path().join(started.recovered.as_deref().unwrap());
+    assert_eq!(std::fs::read(torn).unwrap(), b"{\"v\":1,\"seq\":3,\"pr");
+    let old = dir.path().join("d.A.000000000000-000000000002.ndjson");
+    assert_eq!(std::fs::read(old).unwrap(), whole);
+}
+
+#[test]
+fn heads_are_signed_while_running_and_at_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("d.ndjson");
+    let key = dir.path().join("head.key");
+    // The PKCS#8 wrapping of an Ed25519 seed of 32 times `*`.
+    std::fs::write(&key, "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEICoqKioqKioqKioqKioqKioqKioqKioqKioqKioqKioq\n-----END PRIVATE KEY-----\n").unwrap();
+    let to = dir.path().join("heads.ndjson");
+    let mut opening = opening(&path, "A");
+    opening.config.heads = Some(Heads { every: Duration::from_millis(20), to: to.clone(), key });
+    let (log, clock) = open(opening);
+    log.denied(clock.now(), decided(CALLER)).unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    log.stop();
+    let verifier = HeadSigner::from_seed(&[42; 32]).verifier();
+    let text = std::fs::read_to_string(&path).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    let heads: Vec<_> = std::fs::read_to_string(to).unwrap().lines().map(|l| Head::from_line(l.as_bytes()).unwrap()).collect();
+    assert!(heads.len() >= 2);
+    for head in &heads {
+        verifier.verify(head).unwrap();
+        assert_eq!(head.head, Digest::of(lines[usize::try_from(head.seq).unwrap()].as_bytes()));
+    }
+    assert_eq!(heads.last().unwrap().seq as usize, lines.len() - 1);
+}

@@ -1,0 +1,247 @@
+//! The writer thread: takes batches, chains the lines, writes each batch with one call, rotates, beats, signs.
+
+use std::collections::HashMap;
+use std::io::Write as _;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use portreeve_engine::chain::ChainWriter;
+use portreeve_engine::record::{Continued, Heartbeat, Refused, Reloaded, Started, Stopped};
+use portreeve_engine::{Event, Timestamp};
+
+use super::file::{Found, LogFile, Out};
+use super::{Batch, Entry, LogError, Opening, Shared, What};
+use crate::config::LogTo;
+use crate::heads::HeadWriter;
+use crate::limits;
+use crate::report::Report;
+
+#[derive(Debug)]
+pub(super) struct Writer {
+    opening: Opening,
+    out: Out,
+    found: Found,
+    chain: ChainWriter,
+    /// `seq` of the first line of the present file.
+    first_seq: u64,
+    /// Lines that are chained and not yet written.
+    pending: Vec<u8>,
+    pending_lines: u64,
+    /// `seq` of the `decided` line of each request that has not ended.
+    running: HashMap<u64, u64>,
+    heads: Option<HeadWriter>,
+    report: Report,
+    next_beat: Instant,
+    next_head: Instant,
+    failing: bool,
+}
+
+impl Writer {
+    pub(super) fn open(opening: Opening, report: Report) -> Result<Self, LogError> {
+        let heads = opening.config.heads.as_ref().map(HeadWriter::open).transpose()?;
+        let (out, found) = match &opening.config.to {
+            LogTo::Stdout => (Out::Stdout, Found::default()),
+            LogTo::File(path) => {
+                let (file, found) = LogFile::open(path, &opening.instance)?;
+                (Out::File(file), found)
+            }
+        };
+        let now = Instant::now();
+        Ok(Self {
+            next_beat: now + opening.config.heartbeat,
+            next_head: now + heads.as_ref().map_or(opening.config.heartbeat, HeadWriter::every),
+            opening,
+            out,
+            found,
+            chain: ChainWriter::new(),
+            first_seq: 0,
+            pending: Vec::new(),
+            pending_lines: 0,
+            running: HashMap::new(),
+            heads,
+            report,
+            failing: false,
+        })
+    }
+
+    /// Writes `started`, durably.
+    pub(super) fn begin(&mut self, at: Timestamp) -> Result<(), LogError> {
+        let started = Event::Started(Started {
+            enforcer: self.opening.enforcer.clone(),
+            instance: self.opening.instance.clone(),
+            revision: self.opening.revision,
+            mode: self.opening.mode,
+            config: self.opening.digest,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            after: self.found.after.take(),
+            recovered: self.found.recovered.take(),
+        });
+        self.line(at, &started);
+        self.write().and_then(|()| self.sync()).map_err(|why| LogError::File { path: self.name(), why })
+    }
+
+    /// Until stopped. Owns the file for all that time.
+    pub(super) fn run(mut self, shared: &Shared) {
+        loop {
+            let until = if self.heads.is_some() { self.next_beat.min(self.next_head) } else { self.next_beat };
+            let batch = shared.take(until, Instant::now() >= self.next_beat);
+            let stopping = batch.stopping;
+            let at = batch.at;
+            self.batch(shared, batch);
+            self.flush(shared);
+            if !self.failing && (stopping || Instant::now() >= self.next_head) {
+                self.sign(at);
+            }
+            if stopping {
+                return;
+            }
+            if self.failing {
+                std::thread::sleep(limits::LOG_RETRY.min(self.opening.config.heartbeat));
+            }
+        }
+    }
+
+    fn batch(&mut self, shared: &Shared, batch: Batch) {
+        let Batch { entries, refusals, refusals_dropped, at, stopping } = batch;
+        // A failing disk must not lose its place in the order: no new file before the pending lines are out.
+        if !self.failing {
+            self.rotate_if_full(entries.front().map_or(at, |entry| entry.at));
+        }
+        let count = entries.len();
+        for entry in entries {
+            self.entry(entry);
+        }
+        let mut told: Vec<_> = refusals.into_iter().collect();
+        told.sort_unstable();
+        for ((ip, reason), count) in told {
+            self.line(at, &Event::Refused(Refused { ip, reason: reason.to_owned(), count }));
+        }
+        let beat = Instant::now() >= self.next_beat;
+        if beat || refusals_dropped > 0 {
+            let unrecorded = shared.unrecorded.swap(0, Ordering::Relaxed);
+            let (revision, mode) = (self.opening.revision, self.opening.mode);
+            self.line(at, &Event::Heartbeat(Heartbeat { revision, mode, unrecorded, refusals_dropped }));
+            self.next_beat = Instant::now() + self.opening.config.heartbeat;
+        }
+        if stopping {
+            let unrecorded = shared.unrecorded.swap(0, Ordering::Relaxed);
+            self.line(at, &Event::Stopped(Stopped { unrecorded }));
+        }
+        shared.metrics.log_records.inc_by(u64::try_from(count).unwrap_or(u64::MAX));
+        if (beat || stopping) && !self.failing {
+            // Lines first, then the promise that they are on the disk.
+            self.flush(shared);
+            if let Err(why) = self.sync() {
+                self.fail(shared, &why);
+            }
+        }
+    }
+
+    fn entry(&mut self, entry: Entry) {
+        match entry.what {
+            What::Decided { event, ticket } => {
+                let seq = self.line(entry.at, &Event::Decided(event));
+                if let Some(ticket) = ticket {
+                    self.running.insert(ticket, seq);
+                }
+            }
+            What::Ended { ticket, end } => {
+                // The queue keeps order, so the decision of every ticket was seen before its end.
+                if let Some(of) = self.running.remove(&ticket) {
+                    self.line(entry.at, &Event::Ended(end.event(of)));
+                }
+            }
+            What::Reloaded(revision) => {
+                self.opening.revision = revision;
+                self.line(entry.at, &Event::Reloaded(Reloaded { revision }));
+            }
+        }
+    }
+
+    fn line(&mut self, at: Timestamp, event: &Event) -> u64 {
+        self.pending_lines += 1;
+        self.chain.append(at, event, &mut self.pending)
+    }
+
+    fn rotate_if_full(&mut self, at: Timestamp) {
+        let (Out::File(file), Some(size)) = (&mut self.out, self.opening.config.rotate_bytes) else { return };
+        if file.len() < size || !self.pending.is_empty() {
+            return;
+        }
+        let last = self.chain.next_seq().saturating_sub(1);
+        if let Err(why) = file.rotate(&self.opening.instance, self.first_seq, last) {
+            self.report.tell(&format!("cannot rotate the decision log `{}`, it goes on in the same file: {why}", self.name()));
+            return;
+        }
+        let continued = Event::Continued(Continued {
+            enforcer: self.opening.enforcer.clone(),
+            instance: self.opening.instance.clone(),
+            revision: self.opening.revision,
+            mode: self.opening.mode,
+        });
+        self.first_seq = self.line(at, &continued);
+    }
+
+    fn flush(&mut self, shared: &Shared) {
+        match self.write() {
+            Err(why) => self.fail(shared, &why),
+            Ok(()) if self.failing => {
+                self.failing = false;
+                shared.up.store(true, Ordering::Release);
+                shared.metrics.log_alarm.set(0);
+                self.report.tell(&format!("the decision log `{}` is written again", self.name()));
+            }
+            Ok(()) => {}
+        }
+    }
+
+    /// From now on nothing is accepted, until a later attempt succeeds (A79).
+    fn fail(&mut self, shared: &Shared, why: &std::io::Error) {
+        shared.up.store(false, Ordering::Release);
+        shared.metrics.log_alarm.set(1);
+        if !self.failing {
+            self.report.tell(&format!("cannot write the decision log `{}`, requests are refused until it can: {why}", self.name()));
+        }
+        self.failing = true;
+    }
+
+    fn write(&mut self) -> std::io::Result<()> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        match &mut self.out {
+            Out::File(file) => file.append(&self.pending)?,
+            Out::Stdout => {
+                let mut stdout = std::io::stdout().lock();
+                stdout.write_all(&self.pending)?;
+                stdout.flush()?;
+            }
+        }
+        self.pending.clear();
+        self.pending_lines = 0;
+        Ok(())
+    }
+
+    fn sync(&self) -> std::io::Result<()> {
+        match &self.out {
+            Out::File(file) => file.sync(),
+            Out::Stdout => Ok(()),
+        }
+    }
+
+    fn sign(&mut self, at: Timestamp) {
+        let Some(heads) = &mut self.heads else { return };
+        self.next_head = Instant::now() + heads.every();
+        let Some(seq) = self.chain.next_seq().checked_sub(1) else { return };
+        if let Err(why) = heads.append(&self.opening.instance, seq, self.chain.head(), at) {
+            self.report.tell(&why.to_string());
+        }
+    }
+
+    fn name(&self) -> String {
+        match &self.opening.config.to {
+            LogTo::File(path) => path.display().to_string(),
+            LogTo::Stdout => "-".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! What the enforcer counts, as Prometheus reads it.
+//!
+//! INVARIANT: every label has a fixed set of values (A31): no path, no id, no host ever becomes a label. Handles are resolved
+//! once, so that counting a request takes no lock.
+
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use portreeve_engine::{Effect, Reason};
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+use crate::tls::Refusal;
+
+type Labels = [(&'static str, &'static str); 1];
+type Labels2 = [(&'static str, &'static str); 2];
+
+/// All metrics of one enforcer.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    decisions: [(Counter, Counter); REASONS.len()],
+    /// From the decision to the first byte of the answer, in seconds.
+    pub latency: Histogram,
+    /// Allowed requests that the service did not answer.
+    pub unavailable: Counter,
+    handshakes: Family<Labels, Counter>,
+    /// Completed handshakes.
+    pub handshakes_completed: Counter,
+    /// Open inbound connections.
+    pub connections: Gauge,
+    /// Connections turned away because the listener was full.
+    pub connections_refused: Counter,
+    reloads: Family<Labels2, Counter>,
+    /// 1 while the last attempt to take up a bundle failed.
+    pub bundle_alarm: Gauge,
+    /// 1 while the bundle on disk is another one than the one in force.
+    pub bundle_drift: Gauge,
+    /// 1 while the last attempt to take up an identity failed.
+    pub identity_alarm: Gauge,
+    /// Seconds until the own certificate ends.
+    pub certificate_expiry: Gauge<i64, AtomicI64>,
+    /// Entries in the queue of the decision log.
+    pub log_queue: Gauge,
+    /// 1 while the decision log cannot be written.
+    pub log_alarm: Gauge,
+    /// Requests answered 503 because their record had no place.
+    pub unrecorded: Counter<u64, AtomicU64>,
+    /// Records written.
+    pub log_records: Counter,
+    /// Readings of a clock that had gone back.
+    pub clock_steps: Gauge,
+    /// Failures to reach another service's enforcer.
+    outbound_failures: Family<Labels, Counter>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// All metrics at zero.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("portreeve");
+        let requests = Family::<Labels2, Counter>::default();
+        registry.register("requests", "Decided requests by effect and reason", requests.clone());
+        let decisions = REASONS.map(|reason| {
+            let handle = |effect: Effect| requests.get_or_create_owned(&[("effect", effect.as_str()), ("reason", reason.as_str())]);
+            // An allow has one reason and a deny all the others; the pair that cannot be is not exported.
+            match reason {
+                Reason::Permitted => (handle(Effect::Allow), Counter::default()),
+                _ => (Counter::default(), handle(Effect::Deny)),
+            }
+        });
+        let metrics = Self {
+            decisions,
+            latency: Histogram::new(BUCKETS),
+            unavailable: Counter::default(),
+            handshakes: Family::default(),
+            handshakes_completed: Counter::default(),
+            connections: Gauge::default(),
+            connections_refused: Counter::default(),
+            reloads: Family::default(),
+            bundle_alarm: Gauge::default(),
+            bundle_drift: Gauge::default(),
+            identity_alarm: Gauge::default(),
+            certificate_expiry: Gauge::default(),
+            log_queue: Gauge::default(),
+            log_alarm: Gauge::default(),
+            unrecorded: Counter::default(),
+            log_records: Counter::default(),
+            clock_steps: Gauge::default(),
+            outbound_failures: Family::default(),
+            registry: Registry::default(),
+        };
+        metrics.register(registry)
+    }
+
+    fn register(mut self, mut r: Registry) -> Self {
+        r.register("request_latency_seconds", "From the decision to the first byte of the answer", self.latency.clone());
+        r.register("upstream_unavailable", "Allowed requests that the service did not answer", self.unavailable.clone());
+        r.register("handshake_failures", "Handshakes refused, by reason", self.handshakes.clone());
+        r.register("handshakes", "Completed handshakes", self.handshakes_completed.clone());
+        r.register("connections", "Open inbound connections", self.connections.clone());
+        r.register("connections_refused", "Connections turned away because the listener was full", self.connections_refused.clone());
+        r.register("reloads", "Attempts to take up a new bundle or identity, by result", self.reloads.clone());
+        r.register("bundle_alarm", "1 while the last attempt to take up a bundle failed", self.bundle_alarm.clone());
+        r.register("bundle_drift", "1 while the bundle on disk is not the one in force", self.bundle_drift.clone());
+        r.register("identity_alarm", "1 while the last attempt to take up an identity failed", self.identity_alarm.clone());
+        r.register("certificate_expiry_seconds", "Seconds until the own certificate ends", self.certificate_expiry.clone());
+        r.register("log_queue", "Entries in the queue of the decision log", self.log_queue.clone());
+        r.register("log_alarm", "1 while the decision log cannot be written", self.log_alarm.clone());
+        r.register("unrecorded", "Requests refused because their record had no place", self.unrecorded.clone());
+        r.register("log_records", "Records written to the decision log", self.log_records.clone());
+        r.register("clock_steps_back", "Readings of a clock that had gone back", self.clock_steps.clone());
+        r.register("outbound_failures", "Failures to reach another service, by reason", self.outbound_failures.clone());
+        self.registry = r;
+        self
+    }
+
+    /// Counts a decision.
+    pub fn decided(&self, effect: Effect, reason: Reason) {
+        if let Some((allow, deny)) = REASONS.iter().position(|r| *r == reason).and_then(|at| self.decisions.get(at)) {
+            let counter = if effect == Effect::Allow { allow } else { deny };
+            counter.inc();
+        }
+    }
+
+    /// How many decisions of this kind were counted.
+    #[must_use]
+    pub fn decisions(&self, effect: Effect, reason: Reason) -> u64 {
+        let found = REASONS.iter().position(|r| *r == reason).and_then(|at| self.decisions.get(at));
+        found.map_or(0, |(allow, deny)| if effect == Effect::Allow { allow.get() } else { deny.get() })
+    }
+
+    /// Counts a refused handshake.
+    pub fn handshake_refused(&self, why: Refusal) {
+        self.handshakes.get_or_create(&[("reason", why.as_str())]).inc();
+    }
+
+    /// Counts an attempt to take up a new `what` (`bundle`, `identity`, `jwks`).
+    pub fn reloaded(&self, what: &'static str, result: &'static str) {
+        self.reloads.get_or_create(&[("what", what), ("result", result)]).inc();
+    }
+
+    /// Counts a failure to reach another service.
+    pub fn outbound_failed(&self, why: &'static str) {
+        self.outbound_failures.get_or_create(&[("reason", why)]).inc();
+    }
+
+    /// The text that Prometheus reads.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut out = String::new();
+        if encode(&mut out, &self.registry).is_err() {
+            // Formatting into memory does not fail; were it to, a scraper must see it.
+            out.clear();
+            let _ = writeln!(out, "# the metrics could not be written");
+        }
+        out
+    }
+
+    /// Sets the gauges that are read rather than counted.
+    pub fn refresh(&self, steps_back: u64, certificate_seconds: i64) {
+        self.clock_steps.set(i64::try_from(steps_back).unwrap_or(i64::MAX));
+        self.certificate_expiry.inner().store(certificate_seconds, Ordering::Relaxed);
+    }
+}
+
+const REASONS: [Reason; 10] = [
+    Reason::MalformedRequest,
+    Reason::UnknownService,
+    Reason::InvalidToken,
+    Reason::Prohibited,
+    Reason::EvaluationError,
+    Reason::Permitted,
+    Reason::UnknownPrincipal,
+    Reason::UndeclaredOperation,
+    Reason::ConditionUnmet,
+    Reason::NoPermission,
+];
+
+const BUCKETS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_rendered_with_bounded_labels() {
+        let metrics = Metrics::new();
+        metrics.decided(Effect::Allow, Reason::Permitted);
+        metrics.decided(Effect::Deny, Reason::NoPermission);
+        metrics.decided(Effect::Deny, Reason::NoPermission);
+        metrics.handshake_refused(Refusal::NoCertificate);
+        metrics.refresh(3, 77);
+        let text = metrics.render();
+        for line in [
+            "portreeve_requests_total{effect=\"allow\",reason=\"permitted\"} 1",
+            "portreeve_requests_total{effect=\"deny\",reason=\"no-permission\"} 2",
+            "portreeve_handshake_failures_total{reason=\"no-certificate\"} 1",
+            "portreeve_certificate_expiry_seconds 77",
+            "portreeve_clock_steps_back 3",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line}\n{text}");
+        }
+        assert!(!text.contains("effect=\"allow\",reason=\"no-permission\""));
+    }
+}

@@ -1,0 +1,319 @@
+//! Connections to one destination, kept and used again.
+//!
+//! INVARIANT: a pool has one destination and one expected peer, and a connection of an earlier epoch (another identity of ours,
+//! another inventory) is never used again (A68).
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderValue, Request, Response, Uri, Version, header};
+use hyper::body::Incoming;
+use hyper::client::conn::{http1, http2};
+use hyper::rt::{Read, Write};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::body::{Progress, RequestBody};
+use crate::gate::Gate;
+use crate::limits;
+use crate::tls::{self, ExpectedPeer, Refusal};
+
+/// Where a pool's connections lead.
+#[derive(Debug)]
+pub enum Dial {
+    /// To the service behind us, in the clear.
+    Service {
+        /// Its address.
+        address: SocketAddr,
+        /// Whether it speaks HTTP/2 with prior knowledge.
+        http2: bool,
+    },
+    /// To the enforcer of another service, over mutual TLS.
+    Peer {
+        /// Its address.
+        address: SocketAddr,
+        /// The service, whose identities are expected there.
+        service: Arc<str>,
+    },
+}
+
+/// Connections to one destination.
+#[derive(Debug)]
+pub struct Pool {
+    dial: Dial,
+    gate: Arc<Gate>,
+    idle: Mutex<Vec<Idle>>,
+    shared: Mutex<Option<(http2::SendRequest<RequestBody>, u64)>>,
+    tasks: Tasks,
+}
+
+#[derive(Debug)]
+struct Idle {
+    sender: http1::SendRequest<RequestBody>,
+    since: Instant,
+    epoch: u64,
+}
+
+/// An HTTP/1 connection lent to one request.
+#[derive(Debug)]
+pub struct Lease {
+    pool: Arc<Pool>,
+    sender: http1::SendRequest<RequestBody>,
+    epoch: u64,
+}
+
+/// Why a request got no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// No connection.
+    #[error("cannot connect: {0}")]
+    Connect(std::io::Error),
+    /// No connection in time.
+    #[error("no connection in time")]
+    ConnectTimeout,
+    /// The peer is not who was expected, or refused us.
+    #[error("the peer was refused: {0}")]
+    Peer(Refusal),
+    /// The inventory does not have the service.
+    #[error("the inventory does not have this service")]
+    UnknownService,
+    /// HTTP failed.
+    #[error("no answer: {0}")]
+    Http(hyper::Error),
+    /// The request cannot be put in the form that the connection needs.
+    #[error("the request has no form for this connection")]
+    Form,
+    /// No answer in time.
+    #[error("no answer in time")]
+    Timeout,
+}
+
+impl SendError {
+    /// A word for metrics.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Connect(_) => "connect",
+            Self::ConnectTimeout => "connect-timeout",
+            Self::Peer(refusal) => refusal.as_str(),
+            Self::UnknownService => "unknown-service",
+            Self::Http(_) => "http",
+            Self::Form => "form",
+            Self::Timeout => "timeout",
+        }
+    }
+
+    /// Whether time ran out (504 rather than 502).
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::Timeout | Self::ConnectTimeout)
+    }
+}
+
+enum Sender {
+    H1(http1::SendRequest<RequestBody>),
+    H2(http2::SendRequest<RequestBody>),
+}
+
+impl Lease {
+    /// The answer was read to its end: the connection can serve another request.
+    pub fn give_back(self) {
+        let Self { pool, sender, epoch } = self;
+        if sender.is_closed() {
+            return;
+        }
+        let mut idle = pool.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() < limits::POOL_IDLE_MAX {
+            idle.push(Idle { sender, since: Instant::now(), epoch });
+        }
+    }
+}
+
+impl Pool {
+    /// A pool without connections.
+    #[must_use]
+    pub fn new(dial: Dial, gate: Arc<Gate>) -> Arc<Self> {
+        Arc::new(Self { dial, gate, idle: Mutex::new(Vec::new()), shared: Mutex::new(None), tasks: Tasks::default() })
+    }
+
+    /// Sends a request (with an origin-form target and a `Host`) and waits for the head of the answer.
+    ///
+    /// # Errors
+    /// See [`SendError`].
+    pub async fn send(
+        self: &Arc<Self>,
+        mut request: Request<RequestBody>,
+        progress: Option<Arc<Progress>>,
+    ) -> Result<(Response<Incoming>, Option<Lease>), SendError> {
+        let epoch = self.gate.epoch.load(Ordering::Acquire);
+        loop {
+            let (sender, fresh) = match self.reuse(epoch).await {
+                Some(sender) => (sender, false),
+                None => (self.connect(epoch).await?, true),
+            };
+            let sent = match sender {
+                Sender::H1(mut sender) => {
+                    origin_form(&mut request);
+                    let answer = sender.try_send_request(request);
+                    let answer = patience(answer, progress.as_deref()).await?;
+                    answer.map(|a| (a, Some(Lease { pool: Arc::clone(self), sender, epoch })))
+                }
+                Sender::H2(mut sender) => {
+                    absolute_form(&mut request, matches!(self.dial, Dial::Peer { .. })).ok_or(SendError::Form)?;
+                    let answer = sender.try_send_request(request);
+                    patience(answer, progress.as_deref()).await?.map(|a| (a, None))
+                }
+            };
+            match sent {
+                Ok(answer) => return Ok(answer),
+                // A connection that ended while it was idle gives back what it did not begin to send.
+                Err(mut error) => match error.take_message() {
+                    Some(unsent) if !fresh => request = unsent,
+                    _ => return Err(SendError::Http(error.into_error())),
+                },
+            }
+        }
+    }
+
+    async fn reuse(&self, epoch: u64) -> Option<Sender> {
+        {
+            let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+            match &*shared {
+                Some((sender, of)) if *of == epoch && !sender.is_closed() => return Some(Sender::H2(sender.clone())),
+                _ => *shared = None,
+            }
+        }
+        loop {
+            let Idle { mut sender, since, epoch: of } = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
+            if of != epoch || sender.is_closed() || since.elapsed() > limits::POOL_IDLE_TIMEOUT {
+                continue;
+            }
+            // The last answer was read to its end, so the connection's task needs at most a moment to see that.
+            if sender.is_ready() || matches!(timeout(READY_WAIT, sender.ready()).await, Ok(Ok(()))) {
+                return Some(Sender::H1(sender));
+            }
+        }
+    }
+
+    async fn connect(&self, epoch: u64) -> Result<Sender, SendError> {
+        let (Dial::Service { address, .. } | Dial::Peer { address, .. }) = &self.dial;
+        let stream = timeout(limits::UPSTREAM_CONNECT_TIMEOUT, TcpStream::connect(address)).await;
+        let stream = stream.map_err(|_| SendError::ConnectTimeout)?.map_err(SendError::Connect)?;
+        stream.set_nodelay(true).map_err(SendError::Connect)?;
+        match &self.dial {
+            Dial::Service { http2: false, .. } => self.http1(TokioIo::new(stream)).await,
+            Dial::Service { http2: true, .. } => self.http2(TokioIo::new(stream), epoch).await,
+            Dial::Peer { service, .. } => {
+                let expected = self.expected(service).ok_or(SendError::UnknownService)?;
+                let identity = self.gate.identity.load_full();
+                let (stream, _) =
+                    tls::connect(&identity, expected, stream, limits::HANDSHAKE_TIMEOUT).await.map_err(SendError::Peer)?;
+                if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+                    self.http2(TokioIo::new(stream), epoch).await
+                } else {
+                    self.http1(TokioIo::new(stream)).await
+                }
+            }
+        }
+    }
+
+    /// Who may answer for a service: its identities of the inventory in force.
+    fn expected(&self, service: &str) -> Option<ExpectedPeer> {
+        let policy = self.gate.policy.load();
+        let service = policy.service(service)?;
+        Some(ExpectedPeer { ids: service.identities.clone(), patterns: service.patterns.clone() })
+    }
+
+    async fn http1<T: Read + Write + Unpin + Send + 'static>(&self, io: T) -> Result<Sender, SendError> {
+        let mut builder = http1::Builder::new();
+        builder.max_buf_size(limits::H1_BUFFER_BYTES_MAX).max_headers(limits::HEADERS_MAX);
+        let (sender, connection) = builder.handshake(io).await.map_err(SendError::Http)?;
+        self.tasks.spawn(async move {
+            // Its end is seen by whoever holds the sender.
+            let _ = connection.await;
+        });
+        Ok(Sender::H1(sender))
+    }
+
+    async fn http2<T: Read + Write + Unpin + Send + 'static>(&self, io: T, epoch: u64) -> Result<Sender, SendError> {
+        let mut builder = http2::Builder::new(self.tasks.clone());
+        builder
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(limits::H2_STREAM_WINDOW)
+            .initial_connection_window_size(limits::H2_CONNECTION_WINDOW)
+            .keep_alive_interval(limits::H2_PING_INTERVAL)
+            .keep_alive_timeout(limits::H2_PING_TIMEOUT)
+            .max_header_list_size(u32::try_from(limits::HEAD_BYTES_MAX).unwrap_or(u32::MAX));
+        let (sender, connection) = builder.handshake(io).await.map_err(SendError::Http)?;
+        self.tasks.spawn(async move {
+            let _ = connection.await;
+        });
+        *self.shared.lock().unwrap_or_else(PoisonError::into_inner) = Some((sender.clone(), epoch));
+        Ok(Sender::H2(sender))
+    }
+}
+
+/// Waits for an answer as long as the service may take, counted from the last moment at which the request moved.
+async fn patience<T>(answer: impl Future<Output = T>, progress: Option<&Progress>) -> Result<T, SendError> {
+    let mut answer = std::pin::pin!(answer);
+    let began = Instant::now();
+    loop {
+        let last = progress.map_or(began, Progress::last);
+        let left = limits::UPSTREAM_RESPONSE_TIMEOUT.saturating_sub(last.elapsed());
+        if left.is_zero() {
+            return Err(SendError::Timeout);
+        }
+        if let Ok(answer) = timeout(left, answer.as_mut()).await {
+            return Ok(answer);
+        }
+    }
+}
+
+fn origin_form<B>(request: &mut Request<B>) {
+    *request.version_mut() = Version::HTTP_11;
+    let Some(authority) = request.uri().authority().cloned() else { return };
+    if let Ok(host) = HeaderValue::from_str(authority.as_str()) {
+        request.headers_mut().insert(header::HOST, host);
+    }
+    let target = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+    *request.uri_mut() = Uri::from(target);
+}
+
+fn absolute_form<B>(request: &mut Request<B>, tls: bool) -> Option<()> {
+    *request.version_mut() = Version::HTTP_2;
+    if request.uri().authority().is_some() {
+        return Some(());
+    }
+    let host = request.headers_mut().remove(header::HOST)?;
+    let mut parts = std::mem::take(request.uri_mut()).into_parts();
+    parts.scheme = Some(if tls { Scheme::HTTPS } else { Scheme::HTTP });
+    parts.authority = Some(Authority::try_from(host.as_bytes()).ok()?);
+    *request.uri_mut() = Uri::from_parts(parts).ok()?;
+    Some(())
+}
+
+/// Tasks that drive connections, owned by their pool and ended with it.
+#[derive(Clone, Debug, Default)]
+struct Tasks(Arc<Mutex<JoinSet<()>>>);
+
+impl Tasks {
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(task);
+    }
+}
+
+impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Tasks {
+    fn execute(&self, task: F) {
+        self.spawn(task);
+    }
+}
+
+const READY_WAIT: std::time::Duration = std::time::Duration::from_millis(20);

@@ -1,0 +1,205 @@
+//! Listening and serving: the accept loop, and one task per connection that ends when it is told to.
+//!
+//! INVARIANT: every task is owned: connections by their accept loop, streams by their connection. Nothing is spawned per request.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use hyper::body::{Body, Incoming};
+use hyper::rt::{Read, Write};
+use hyper::server::conn::{http1, http2};
+use hyper::service::HttpService;
+use hyper_util::rt::TokioTimer;
+use prometheus_client::metrics::counter::Counter;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::limits;
+
+/// How far the enforcer is on its way to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Serving.
+    Running,
+    /// No new connections; what runs may end.
+    Draining,
+    /// What still runs is cut.
+    Cut,
+}
+
+/// Accepts until told to drain, then waits for every connection to end.
+pub async fn accept_loop<F, C>(listener: TcpListener, max: usize, mut phase: watch::Receiver<Phase>, refused: Counter, serve: F)
+where
+    F: Fn(TcpStream, SocketAddr) -> C,
+    C: Future<Output = ()> + Send + 'static,
+{
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            _ = phase.wait_for(|p| *p != Phase::Running) => break,
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            accepted = listener.accept() => match accepted {
+                Ok(_) if connections.len() >= max => {
+                    refused.inc();
+                }
+                Ok((stream, peer)) => {
+                    connections.spawn(serve(stream, peer));
+                }
+                // Out of descriptors, most likely: to try again at once would only spin (A63).
+                Err(_) => tokio::time::sleep(limits::ACCEPT_PAUSE).await,
+            },
+        }
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+/// A connection that can be asked to end after what runs on it.
+pub trait Connection: Future {
+    /// Takes no further request.
+    fn wind_down(self: Pin<&mut Self>);
+}
+
+impl<I, B, S> Connection for http1::Connection<I, S>
+where
+    S: HttpService<Incoming, ResBody = B>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    I: Read + Write + Unpin,
+    B: Body + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    fn wind_down(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+/// Serves a connection until it ends, is cut by the phase, or `cut` completes.
+pub async fn drive<C: Connection>(connection: C, mut phase: watch::Receiver<Phase>, cut: impl Future<Output = ()>, on_cut: impl Fn()) {
+    let mut connection = std::pin::pin!(connection);
+    let mut cut = std::pin::pin!(cut);
+    let mut draining = false;
+    loop {
+        tokio::select! {
+            _ = connection.as_mut() => return,
+            () = cut.as_mut() => return,
+            found = phase.wait_for(|p| *p == Phase::Cut || (*p == Phase::Draining && !draining)) => {
+                match found.map(|p| *p) {
+                    Ok(Phase::Draining) => {
+                        draining = true;
+                        connection.as_mut().wind_down();
+                    }
+                    // The sender is gone only when the enforcer is.
+                    _ => {
+                        on_cut();
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The settings of every HTTP/1 listener.
+#[must_use]
+pub fn http1() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        // This timer also runs while a connection is idle, so it is the idle limit; the strict reader bounds the head itself.
+        .header_read_timeout(limits::IDLE_TIMEOUT)
+        .max_headers(limits::HEADERS_MAX)
+        .max_buf_size(limits::H1_BUFFER_BYTES_MAX)
+        .pipeline_flush(true);
+    builder
+}
+
+/// Serves HTTP/2, with its streams polled by the same task.
+pub fn http2<I, S, B>(io: I, service: S) -> impl Connection
+where
+    I: Read + Write + Unpin,
+    S: HttpService<Incoming, ResBody = B>,
+    S::Future: Send + 'static,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let (streams, received) = mpsc::unbounded_channel();
+    let mut builder = http2::Builder::new(Streams(streams));
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits::H2_STREAMS_MAX)
+        .max_pending_accept_reset_streams(limits::H2_PENDING_RESETS_MAX)
+        .max_local_error_reset_streams(limits::H2_LOCAL_RESETS_MAX)
+        .max_header_list_size(u32::try_from(limits::HEAD_BYTES_MAX).unwrap_or(u32::MAX))
+        .initial_stream_window_size(limits::H2_STREAM_WINDOW)
+        .initial_connection_window_size(limits::H2_CONNECTION_WINDOW)
+        .keep_alive_interval(limits::H2_PING_INTERVAL)
+        .keep_alive_timeout(limits::H2_PING_TIMEOUT);
+    Http2 { connection: builder.serve_connection(io, service), received, running: FuturesUnordered::new() }
+}
+
+type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Hands a connection's streams to the task that serves the connection. At most [`limits::H2_STREAMS_MAX`] are open.
+#[derive(Clone, Debug)]
+struct Streams(mpsc::UnboundedSender<Task>);
+
+impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Streams {
+    fn execute(&self, task: F) {
+        // The receiver lives as long as the connection; without it nobody would want the answer.
+        let _ = self.0.send(Box::pin(task));
+    }
+}
+
+/// An HTTP/2 connection with its streams.
+struct Http2<C> {
+    connection: C,
+    received: mpsc::UnboundedReceiver<Task>,
+    running: FuturesUnordered<Task>,
+}
+
+impl<C: Future + Unpin> Future for Http2<C> {
+    type Output = C::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        loop {
+            if let Poll::Ready(done) = Pin::new(&mut this.connection).poll(cx) {
+                return Poll::Ready(done);
+            }
+            let mut moved = false;
+            while let Poll::Ready(Some(task)) = this.received.poll_recv(cx) {
+                this.running.push(task);
+                moved = true;
+            }
+            while let Poll::Ready(Some(())) = this.running.poll_next_unpin(cx) {
+                moved = true;
+            }
+            // A stream that moved may have written something that only the connection can send.
+            if !moved {
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+impl<I, B, S> Connection for Http2<http2::Connection<I, S, Streams>>
+where
+    S: HttpService<Incoming, ResBody = B>,
+    S::Future: Send + 'static,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    I: Read + Write + Unpin,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    http2::Connection<I, S, Streams>: Future + Unpin,
+{
+    fn wind_down(mut self: Pin<&mut Self>) {
+        Pin::new(&mut self.connection).graceful_shutdown();
+    }
+}
