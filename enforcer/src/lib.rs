@@ -2,10 +2,12 @@
 //!
 //! It never prints, never decides by itself, and never depends on the auditor (INV-2).
 
+pub mod admin;
 pub mod body;
 pub mod ca;
 pub mod clock;
 pub mod config;
+mod enforcer;
 mod files;
 pub mod forward;
 pub mod gate;
@@ -17,9 +19,13 @@ pub mod limits;
 pub mod log;
 pub mod metrics;
 pub mod outbound;
+pub mod policy;
 pub mod pool;
 pub mod question;
+pub mod reload;
 pub mod report;
 pub mod serve;
 pub mod strict;
 pub mod tls;
+
+pub use enforcer::{Enforcer, EnforcerError, check, enforce, run};

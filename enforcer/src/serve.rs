@@ -40,7 +40,7 @@ where
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
-            _ = phase.wait_for(|p| *p != Phase::Running) => break,
+            () = leaving(&mut phase) => break,
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             accepted = listener.accept() => match accepted {
                 Ok(_) if connections.len() >= max => {
@@ -56,6 +56,12 @@ where
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
+}
+
+/// Completes when the phase is no longer [`Phase::Running`].
+pub async fn leaving(phase: &mut watch::Receiver<Phase>) {
+    // The sender is gone only when the enforcer is, and then too there is nothing left to run for.
+    let _ = phase.wait_for(|p| *p != Phase::Running).await;
 }
 
 /// A connection that can be asked to end after what runs on it.

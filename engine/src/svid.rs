@@ -181,7 +181,7 @@ fn extension<'a>(
     let Some(found) = found else { return Ok(None) };
     // The parser ignores bytes after an extension's value; another reader might not.
     match Any::from_der(found.value) {
-        Ok((rest, _)) if rest.is_empty() => Ok(Some(found.parsed_extension())),
+        Ok(([], _)) => Ok(Some(found.parsed_extension())),
         _ => Err(SvidError::Extension(name)),
     }
 }

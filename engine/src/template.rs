@@ -100,11 +100,11 @@ impl PathTemplate {
     pub fn mark_sensitive(&mut self, parameter: &str) -> bool {
         let mut found = false;
         for segment in &mut self.segments {
-            if let Segment::Parameter { name, sensitive } | Segment::Rest { name, sensitive } = segment {
-                if **name == *parameter {
-                    *sensitive = true;
-                    found = true;
-                }
+            if let Segment::Parameter { name, sensitive } | Segment::Rest { name, sensitive } = segment
+                && **name == *parameter
+            {
+                *sensitive = true;
+                found = true;
             }
         }
         found

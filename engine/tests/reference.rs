@@ -3,6 +3,8 @@
 //! Seeds are fixed, so a run repeats; `PORTREEVE_CASES` bundles and `PORTREEVE_SEED` change them. A disagreement prints its
 //! seed, bundle and request.
 
+#![cfg(test)]
+
 use std::fmt::Write as _;
 
 use portreeve_engine::reference::Reference;

@@ -1,5 +1,7 @@
 //! Runs the cases of `tests/corpus/spiffe-id`: what is a SPIFFE ID, and which ids a matcher covers.
 
+#![cfg(test)]
+
 use portreeve_engine::id::{IdPattern, SpiffeId, SpiffeIdError, TrustDomain};
 use serde_json::Value;
 

@@ -2,6 +2,8 @@
 //!
 //! Cases about private keys are the enforcer's (`enforcer/tests/identity.rs`); their certificates are still read here.
 
+#![cfg(test)]
+
 use portreeve_engine::Svid;
 use portreeve_engine::svid::{SvidError, check_signing_certificate};
 use serde_json::Value;

@@ -1,5 +1,7 @@
 //! Certificates made for the purpose: what is an SVID leaf, and what must never be taken for one (A12, A51, A55, A56).
 
+#![cfg(test)]
+
 use portreeve_engine::Svid;
 use portreeve_engine::id::SpiffeIdError;
 use portreeve_engine::svid::SvidError;

@@ -208,7 +208,18 @@ impl<'a> Names<'a> {
         let operations = operations_of(operations, &targets, problems);
         let when = Typed { targets: &targets, effect, problems }.condition(when);
         let whole = problems.len() == before && !callers.is_empty() && !to.is_empty();
-        whole.then(|| Permission { name: name.text, effect, from: callers, to, operations, methods, when, limit, governance, at: name.at })
+        whole.then_some(Permission {
+            name: name.text,
+            effect,
+            from: callers,
+            to,
+            operations,
+            methods,
+            when,
+            limit,
+            governance,
+            at: name.at,
+        })
     }
 
     fn invariant(&self, declared: DeclaredInvariant, problems: &mut Vec<Diagnostic>) -> Option<Invariant> {
@@ -230,7 +241,12 @@ impl<'a> Names<'a> {
                 Claim::NeverReaches { from: self.selector(from, problems), to: self.selector(to, problems), except_through }
             }
         };
-        (problems.len() == before).then(|| Invariant { name: declared.name.text, claim, controls: declared.controls, at: declared.name.at })
+        (problems.len() == before).then_some(Invariant {
+            name: declared.name.text,
+            claim,
+            controls: declared.controls,
+            at: declared.name.at,
+        })
     }
 
     fn selector(&self, declared: DeclaredSelector, problems: &mut Vec<Diagnostic>) -> Selector {

@@ -34,6 +34,10 @@ pub(super) struct Rule {
     /// How many arguments it takes, if it is a function.
     pub(super) arguments: Option<usize>,
     pub(super) span: Span,
+    /// How many times the evaluator calls itself for it, the rules it reads not counted.
+    pub(super) levels: usize,
+    /// The body with the most statements: how many, and where.
+    pub(super) longest: Option<(usize, Span)>,
     pub(super) uses: Vec<Use>,
 }
 
@@ -94,13 +98,23 @@ impl Import {
 fn rule(tree: &Value) -> Option<Rule> {
     let (kind, body) = variant(tree)?;
     let mut uses = Vec::new();
+    let levels = loops(tree) + depth(tree);
+    let longest = longest(tree);
     match kind {
         "Default" => {
             visit(body.get("args")?, &mut uses);
             visit(body.get("value")?, &mut uses);
             let arguments = body.get("args")?.as_array()?.len();
             let (name, computed) = head_name(body.get("refr")?, &mut uses)?;
-            Some(Rule { name, computed, arguments: Some(arguments).filter(|n| *n > 0), span: span_of(body.get("refr")?)?, uses })
+            Some(Rule {
+                name,
+                computed,
+                arguments: Some(arguments).filter(|n| *n > 0),
+                span: span_of(body.get("refr")?)?,
+                levels,
+                longest,
+                uses,
+            })
         }
         "Spec" => {
             let (_, head) = variant(body.get("head")?)?;
@@ -113,9 +127,38 @@ fn rule(tree: &Value) -> Option<Rule> {
             }
             visit(body.get("bodies")?, &mut uses);
             let arguments = head.get("args").and_then(Value::as_array).map(Vec::len);
-            Some(Rule { name, computed, arguments, span: span_of(refr)?, uses })
+            Some(Rule { name, computed, arguments, span: span_of(refr)?, levels, longest, uses })
         }
         _ => None,
+    }
+}
+
+/// How many nodes make the evaluator begin a loop, in which it evaluates what follows.
+fn loops(tree: &Value) -> usize {
+    let own = match variant(tree) {
+        Some(("SomeIn" | "Every" | "ArrayCompr" | "SetCompr" | "ObjectCompr", _)) => 1,
+        Some(("RefBrack", body)) => usize::from(body.get("index").and_then(text).is_none()),
+        _ => 0,
+    };
+    own + children(tree).map(loops).sum::<usize>()
+}
+
+/// How deep nodes stand in each other.
+fn depth(tree: &Value) -> usize {
+    usize::from(variant(tree).is_some()) + children(tree).map(depth).max().unwrap_or(0)
+}
+
+/// The longest list of statements.
+fn longest(tree: &Value) -> Option<(usize, Span)> {
+    let own = tree.get("stmts").and_then(Value::as_array).and_then(|s| Some((s.len(), span_of(s.last()?)?)));
+    children(tree).filter_map(longest).chain(own).max()
+}
+
+fn children(tree: &Value) -> Box<dyn Iterator<Item = &Value> + '_> {
+    match tree {
+        Value::Array(items) => Box::new(items.iter()),
+        Value::Object(fields) => Box::new(fields.values()),
+        _ => Box::new(std::iter::empty()),
     }
 }
 

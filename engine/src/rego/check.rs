@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::ast::{Module, Rule, Span, Use};
 use super::builtins;
-use super::limits::{ARGUMENTS_MAX, CALLS_MAX};
+use super::limits::{ARGUMENTS_MAX, CALLS_MAX, LEVELS_MAX, STATEMENTS_MAX};
 use super::metadata::{Metadata, top};
 use super::place;
 use crate::diagnostic::{Diagnostic, Location};
@@ -38,12 +38,15 @@ type Path = Vec<String>;
 #[derive(Debug, Default)]
 pub(super) struct Graph {
     nodes: BTreeMap<Path, Node>,
+    levels: usize,
 }
 
 #[derive(Debug, Default)]
 struct Node {
     /// Where the first definition stands, with its unit's index.
     first: Option<Location>,
+    /// How many times the evaluator calls itself for one definition.
+    levels: usize,
     reads: BTreeSet<Path>,
     reads_time: bool,
 }
@@ -56,6 +59,7 @@ pub(super) fn check(units: &[Unit<'_>], out: &mut Vec<Diagnostic>) -> Graph {
         for rule in &unit.module.rules {
             let node = graph.nodes.entry(full_path(unit, rule)).or_default();
             node.first.get_or_insert_with(|| unit.at(rule.span));
+            node.levels = node.levels.max(rule.levels);
         }
     }
     let packages: BTreeSet<&[String]> = units.iter().map(|u| u.module.package.as_slice()).collect();
@@ -124,6 +128,12 @@ fn check_head(unit: &Unit<'_>, rule: &Rule, out: &mut Vec<Diagnostic>) {
                     .help(format!("write `{name} contains reason if {{ … }}`")),
             );
         }
+    }
+    if let Some((_, span)) = rule.longest.filter(|(n, _)| *n > STATEMENTS_MAX) {
+        out.push(
+            unit.fault("rego-too-large", format!("this body has more than {STATEMENTS_MAX} statements"), span)
+                .help("give parts of it names of their own"),
+        );
     }
     if rule.arguments.is_some_and(|n| n > ARGUMENTS_MAX) {
         out.push(
@@ -288,12 +298,17 @@ impl Graph {
             || packages.iter().any(|p| p.len() >= path.len() && p.iter().zip(path).all(|(a, b)| b.as_ref().is_none_or(|b| b == a)))
     }
 
-    /// Refuses cycles, and calls nested deeper than the evaluator may go.
-    fn check_depth(&self, out: &mut Vec<Diagnostic>) {
+    /// Refuses cycles, and calls nested deeper than the evaluator may go; finds the levels of the deepest.
+    fn check_depth(&mut self, out: &mut Vec<Diagnostic>) {
         let mut known = BTreeMap::new();
         let mut trail = Vec::new();
+        let mut levels = 0;
         for path in self.nodes.keys() {
-            if let Err(Deep { at, message }) = self.depth(path, &mut trail, &mut known) {
+            let cost = self.depth(path, &mut trail, &mut known);
+            if let Ok(cost) = cost {
+                levels = levels.max(cost.levels);
+            }
+            if let Err(Deep { at, message }) = cost {
                 let fault = Diagnostic::error("rego-recursion", message).help("call less deeply; a rule may not depend on itself");
                 out.push(match self.first(&at) {
                     Some(place) => fault.at(place.clone()),
@@ -302,31 +317,60 @@ impl Graph {
                 return;
             }
         }
+        self.levels = levels;
     }
 
-    /// The longest chain of calls from here. Calls itself at most [`CALLS_MAX`] times, because a longer trail is a fault.
-    fn depth<'g>(&'g self, path: &'g Path, trail: &mut Vec<&'g Path>, known: &mut BTreeMap<&'g Path, usize>) -> Result<usize, Deep> {
-        if let Some(depth) = known.get(path) {
-            if depth + trail.len() > CALLS_MAX {
-                return Err(Deep { at: path.clone(), message: format!("rules call each other more than {CALLS_MAX} deep") });
-            }
-            return Ok(*depth);
-        }
+    /// How many times the evaluator may call itself, whatever rule it is asked for.
+    pub(super) fn levels(&self) -> usize {
+        self.levels
+    }
+
+    /// The levels and calls from here to the deepest. Calls itself at most [`CALLS_MAX`] times, because a longer trail is a
+    /// fault.
+    fn depth<'g>(&'g self, path: &'g Path, trail: &mut Vec<&'g Path>, known: &mut BTreeMap<&'g Path, Cost>) -> Result<Cost, Deep> {
         if let Some(begin) = trail.iter().position(|p| *p == path) {
             let names: Vec<String> = trail.iter().skip(begin).chain(std::iter::once(&path)).map(|p| format!("`{}`", p.join("."))).collect();
             return Err(Deep { at: path.clone(), message: format!("a rule depends on itself: {}", names.join(", then ")) });
         }
-        if trail.len() >= CALLS_MAX {
+        let cost = match known.get(path) {
+            Some(cost) => *cost,
+            None if trail.len() >= CALLS_MAX => Cost { calls: 1, levels: 0 },
+            None => {
+                trail.push(path);
+                let node = self.nodes.get(path);
+                let mut below = Cost::default();
+                for next in node.into_iter().flat_map(|n| &n.reads) {
+                    below = below.max(self.depth(next, trail, known)?);
+                }
+                trail.pop();
+                Cost { calls: below.calls + 1, levels: below.levels + 1 + node.map_or(0, |n| n.levels) }
+            }
+        };
+        if trail.len() + cost.calls > CALLS_MAX {
             return Err(Deep { at: path.clone(), message: format!("rules call each other more than {CALLS_MAX} deep") });
         }
-        trail.push(path);
-        let mut deepest = 0;
-        for next in self.nodes.get(path).into_iter().flat_map(|n| &n.reads) {
-            deepest = deepest.max(self.depth(next, trail, known)?);
+        if cost.levels > LEVELS_MAX {
+            return Err(Deep {
+                at: path.clone(),
+                message: format!("this rule and what it calls nest more than {LEVELS_MAX} loops and levels"),
+            });
         }
-        trail.pop();
-        known.insert(path, deepest + 1);
-        Ok(deepest + 1)
+        known.insert(path, cost);
+        Ok(cost)
+    }
+}
+
+/// What evaluating a rule can cost in stack.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cost {
+    calls: usize,
+    levels: usize,
+}
+
+impl Cost {
+    /// The larger of both in each respect.
+    fn max(self, other: Self) -> Self {
+        Self { calls: self.calls.max(other.calls), levels: self.levels.max(other.levels) }
     }
 }
 

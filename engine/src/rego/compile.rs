@@ -8,7 +8,7 @@ use regorus::Engine;
 use super::ast::Module;
 use super::check::{Graph, Unit, check, services};
 use super::evaluate::Evaluators;
-use super::limits::FILES_MAX;
+use super::limits::{COMPILE_STACK_BYTES, FILES_MAX};
 use super::{RegoModules, RegoRule, document, metadata, place, scan};
 use crate::decision::Effect;
 use crate::diagnostic::{Diagnostic, Location};
@@ -22,10 +22,15 @@ pub(super) fn compile(files: &[(&str, &str)]) -> Result<RegoModules, Vec<Diagnos
         return Err(out);
     }
     // A panic of the parser or compiler is a fault of theirs, but it must not end the process that reads a bundle.
-    let compiled = catch_unwind(AssertUnwindSafe(|| attempt(&files, &mut out))).unwrap_or_else(|_| {
-        out.push(Diagnostic::error("rego-internal", "the Rego compiler failed on these modules").help("please report it, with the files"));
-        None
-    });
+    let compiled =
+        stacker::maybe_grow(COMPILE_STACK_BYTES, COMPILE_STACK_BYTES, || catch_unwind(AssertUnwindSafe(|| attempt(&files, &mut out))))
+            .unwrap_or_else(|_| {
+                out.push(
+                    Diagnostic::error("rego-internal", "the Rego compiler failed on these modules")
+                        .help("please report it, with the files"),
+                );
+                None
+            });
     match compiled {
         Some(modules) if out.is_empty() => Ok(modules),
         _ => {
@@ -55,7 +60,7 @@ fn attempt(files: &[(&str, &str)], out: &mut Vec<Diagnostic>) -> Option<RegoModu
         out.push(explain(&error.to_string(), files, None));
         return None;
     }
-    Some(RegoModules { rules, evaluators: Evaluators::new(engine) })
+    Some(RegoModules { rules, evaluators: Evaluators::new(engine, graph.levels()) })
 }
 
 /// Parses every file; the units stand in the order of the engine's modules.
@@ -115,8 +120,9 @@ fn explain(message: &str, files: &[(&str, &str)], current: Option<(&str, &str)>)
         let file = parts.next()?;
         files.iter().find(|(name, _)| *name == file).map(|(name, text)| (*name, *text, line, column))
     });
-    let what = match message.rsplit_once("error: ") {
-        Some((_, what)) => what,
+    // A message may have a second part with an excerpt of its own; the first says what and where.
+    let what = match message.split_once("error: ") {
+        Some((_, what)) => what.split("\n--> ").next().unwrap_or(what),
         None => message,
     };
     let what = lower_first(what.split_whitespace().collect::<Vec<_>>().join(" ").trim_end_matches('.'));

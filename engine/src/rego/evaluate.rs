@@ -15,20 +15,22 @@ use regorus::utils::limits::ExecutionTimerConfig;
 use regorus::{Engine, LimitError, Value};
 
 use super::RegoError;
-use super::limits::{POOL_MAX, REASON_CHARS_MAX, STEPS_MAX};
+use super::limits::{LEVEL_BYTES, POOL_MAX, REASON_CHARS_MAX, SPARE_LEVELS, STEPS_MAX};
 
 /// The compiled modules and idle copies of them. The lock is held to take or return one, never while one works.
 pub(super) struct Evaluators {
     prepared: Engine,
+    /// Stack that any of the rules can need.
+    stack_bytes: usize,
     idle: Mutex<Vec<Engine>>,
 }
 
 impl Evaluators {
     /// Takes an engine that has been prepared, so that its copies need not be.
-    pub(super) fn new(mut prepared: Engine) -> Self {
+    pub(super) fn new(mut prepared: Engine, levels: usize) -> Self {
         prepared.set_strict_builtin_errors(true);
         prepared.set_execution_timer_config(ExecutionTimerConfig { limit: Duration::ZERO, check_interval: STEPS_MAX });
-        Self { prepared, idle: Mutex::default() }
+        Self { prepared, stack_bytes: (levels + SPARE_LEVELS) * LEVEL_BYTES, idle: Mutex::default() }
     }
 
     /// The value of a document (`data.portreeve.items.allow`) for this input.
@@ -38,7 +40,10 @@ impl Evaluators {
         engine.set_input(input.clone());
         // Some built-ins panic on arguments they did not foresee. That is an error of this evaluation like any other; the
         // evaluator may be in any state then, so it is dropped.
-        match catch_unwind(AssertUnwindSafe(|| engine.eval_rule(document.to_owned()))) {
+        let outcome = stacker::maybe_grow(self.stack_bytes, self.stack_bytes, || {
+            catch_unwind(AssertUnwindSafe(|| engine.eval_rule(document.to_owned())))
+        });
+        match outcome {
             Ok(Ok(value)) => {
                 self.give_back(engine);
                 Ok(value)
@@ -49,6 +54,17 @@ impl Evaluators {
             }),
             Err(_) => Err(RegoError::Failed { rule: rule.into(), why: "a built-in function failed".into() }),
         }
+    }
+
+    /// The bindings of a query, as JSON: how conformance cases ask.
+    #[cfg(test)]
+    pub(super) fn query(&self, query: &str, input: Value) -> Result<String, String> {
+        let mut engine = self.prepared.clone();
+        engine.set_input(input);
+        let run = || engine.eval_query(query.to_owned(), false);
+        let results = stacker::maybe_grow(self.stack_bytes, self.stack_bytes, run).map_err(|e| e.to_string())?;
+        let bindings: Vec<Value> = results.result.into_iter().map(|r| r.bindings).collect();
+        Value::from(bindings).to_json_str().map_err(|e| e.to_string())
     }
 
     fn give_back(&self, mut engine: Engine) {

@@ -24,8 +24,24 @@ pub(super) const DEPTH_MAX: usize = 96;
 /// because the parser tries a comprehension before it reads a literal.
 pub(super) const PARSE_WORK_MAX: u64 = 4_000_000;
 
-/// How deep rules and functions may call each other. The evaluator calls itself for each call.
+/// How deep rules and functions may call each other: what is deeper, nobody can follow.
 pub(super) const CALLS_MAX: usize = 32;
+
+/// How many times the evaluator may call itself for a rule and all it reads: once for each call, loop and level of an
+/// expression. With [`LEVEL_BYTES`] it is the largest stack an evaluation can ask for.
+pub(super) const LEVELS_MAX: usize = 1024;
+
+/// Stack for one of these levels, measured with room to spare: a level takes up to 16 KiB unoptimised.
+pub(super) const LEVEL_BYTES: usize = if cfg!(debug_assertions) { 32 << 10 } else { 8 << 10 };
+
+/// Levels for what every evaluation does besides.
+pub(super) const SPARE_LEVELS: usize = 8;
+
+/// Stack for parsing and compiling, where only the depth of one file counts.
+pub(super) const COMPILE_STACK_BYTES: usize = 32 << 20;
+
+/// Statements of one body. The order in which they are evaluated is worked out in a time that grows with their square.
+pub(super) const STATEMENTS_MAX: usize = 256;
 
 /// Arguments of a function: the evaluator passes eight and would drop the rest.
 pub(super) const ARGUMENTS_MAX: usize = 8;

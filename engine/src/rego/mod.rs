@@ -11,6 +11,8 @@ mod ast;
 mod builtins;
 mod check;
 mod compile;
+#[cfg(test)]
+mod conformance;
 mod evaluate;
 mod input;
 mod limits;

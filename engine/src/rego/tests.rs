@@ -198,8 +198,8 @@ const REFUSALS: &[(&str, u32, u32, &str)] = &[
     ("allow if time.weekday([1, input.zone]) == \"Monday\"", 2, 10, "time zone"),
     ("allow if nonsense(1)", 2, 10, "no function `nonsense`"),
     ("allow if startwith(\"a\", \"b\")", 2, 10, "did you mean `startswith`?"),
-    ("allow if f(1) with input as {}\nf(1)", 2, 15, "`with`"),
-    ("allow if f(1) with data.x as {}\nf(1)", 2, 15, "`with`"),
+    ("allow if f(1) with input as {}\nf(x) := x", 2, 15, "`with`"),
+    ("allow if f(1) with data.x as {}\nf(x) := x", 2, 15, "`with`"),
     // Not reached by any `allow`, and refused all the same.
     ("allow := true\nother if time.now_ns() > 0", 3, 10, "reads a clock"),
     ("allow := true\nother := [x | x := rand.intn(\"a\", 2)]", 3, 20, "every time"),
@@ -219,10 +219,10 @@ const REFUSALS: &[(&str, u32, u32, &str)] = &[
     ("allow if f(1)\nf(x) if g(x)\ng(x) if f(x)", 3, 1, "depends on itself"),
     ("allow if b\nb if allow", 2, 1, "depends on itself"),
     ("allow if {\n  input.x ==\n}", 4, 1, "expecting"),
-    ("allow if {\n  x := \"abc\n}", 3, 8, "invalid character in string"),
-    ("allow { true }", 2, 1, "if"),
+    ("allow if {\n  x := \"abc\n}", 3, 12, "invalid character in string"),
+    ("allow { true }", 2, 7, "`if`"),
     ("allow if undefined_name == 1", 2, 10, "undefined_name"),
-    ("allow if {\n  x := 1\n  x := 2\n}", 4, 3, "x"),
+    ("allow if {\n  x := 1\n  x := 2\n}", 3, 3, "`x` used before"),
     ("f(x) := 1\nf(x, y) := 2\nallow if f(1) == 1", 3, 1, "f"),
 ];
 
@@ -342,13 +342,21 @@ fn the_deepest_policies_that_pass_fit_on_a_small_stack() {
     let chain = |n: usize| (0..n).map(|i| format!("r{i}(x) if r{}(x)\n", i + 1)).collect::<String>() + &format!("r{n}(x) if x == x\n");
     let deepest: Vec<(&str, String)> = vec![
         ("calls", format!("allow if r0(1)\n{}", chain(28))),
-        ("brackets", format!("allow if x == 1\nx := {}1{}", "[".repeat(13), "]".repeat(13))),
+        ("brackets", format!("allow if x != 1\nx := {}1{}", "[".repeat(13), "]".repeat(13))),
         ("parens", format!("allow if {}true{}", "(".repeat(23), ")".repeat(23))),
         ("calls in calls", format!("allow if {}1{} == 1", "abs(".repeat(22), ")".repeat(22))),
+        (
+            "loops in calls",
+            (0..28).map(|i| format!("r{i}(x) if {{\n{}r{}(x)\n}}\n", " some _ in [1]\n".repeat(15), i + 1)).collect::<String>()
+                + "r28(x) if x == x\nallow if r0(1)\n",
+        ),
         ("sum", format!("allow if 1{} == 80", " + 1".repeat(79))),
-        ("fields", format!("allow if input{}", ".a".repeat(80))),
-        ("loops", format!("allow if {{\n{}true\n}}", (0..200).map(|i| format!(" some x{i} in [1]\n")).collect::<String>())),
-        ("comprehensions", format!("allow if {}1{} == [1]", "[x | x := ".repeat(11), "]".repeat(11))),
+        ("fields", format!("allow if not input{}", ".a".repeat(80))),
+        ("loops", format!("allow if {{\n{}true\n}}", (0..255).map(|i| format!(" some x{i} in [1]\n")).collect::<String>())),
+        (
+            "comprehensions",
+            format!("allow if {}[1]{} == [1]", (0..11).map(|i| format!("[x{i} | some x{i} in ")).collect::<String>(), "]".repeat(11)),
+        ),
         ("everys", format!("allow if {{\n{}true{}\n}}", "every x in [1] { ".repeat(11), " }".repeat(11))),
     ];
     for (name, body) in deepest {
@@ -357,6 +365,14 @@ fn the_deepest_policies_that_pass_fit_on_a_small_stack() {
             .stack_size(2 << 20)
             .spawn(move || RegoModules::compile(&[("a.rego", &text)]).map(|m| m.evaluate(0, &Value::from_json_str(INPUT).unwrap())));
         let done = worker.unwrap().join().unwrap();
-        assert!(done.is_ok(), "{name}: {done:?}");
+        assert_eq!(done.unwrap_or_else(|d| panic!("{name}: {d:?}")), Ok(true), "{name}");
+    }
+    let statements = format!("allow if {{\n{}true\n}}", " input.x\n".repeat(300));
+    let calls = format!("allow if r0(1)\n{}", chain(40));
+    let loops = (0..28).map(|i| format!("r{i}(x) if {{\n{}r{}(x)\n}}\n", " some _ in [1]\n".repeat(60), i + 1)).collect::<String>()
+        + "r28(x) if x == x\n";
+    for (text, word) in [(statements, "more than 256 statements"), (calls, "more than 32 deep"), (loops, "more than 1024 loops")] {
+        let found = RegoModules::compile(&[("a.rego", &module(&text))]).unwrap_err();
+        assert!(found[0].message.contains(word), "{found:?}");
     }
 }

@@ -1,0 +1,247 @@
+//! Takes up new bundles, identities and key sets while serving.
+//!
+//! INVARIANT: what is in force is replaced whole or not at all (INV-9). A bundle is taken up when its directory or symlink is
+//! replaced, or on demand, never from edits in place; identities and key sets, when their files change.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use tokio::sync::{Mutex, watch};
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+
+use crate::config::Config;
+use crate::gate::Gate;
+use crate::jwt::{JwtError, JwtIssuer, Verifier};
+use crate::limits;
+use crate::policy::{self, PolicyError};
+use crate::report::Report;
+use crate::serve::{Phase, leaving};
+use crate::tls::{Identity, IdentityError, IdentityFiles};
+
+/// Why something new was not taken up; the last good one stays.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// The bundle.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// The identity.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The key sets.
+    #[error(transparent)]
+    Tokens(#[from] JwtError),
+}
+
+/// Takes up what is new.
+#[derive(Debug)]
+pub struct Reloader {
+    config: Arc<Config>,
+    gate: Arc<Gate>,
+    report: Report,
+    /// Told after every change of identity.
+    identity: watch::Sender<u64>,
+    /// One at a time.
+    turn: Mutex<()>,
+}
+
+impl Reloader {
+    /// Takes up changes of what `config` names, for `gate`.
+    #[must_use]
+    pub fn new(config: Arc<Config>, gate: Arc<Gate>, report: Report, identity: watch::Sender<u64>) -> Self {
+        Self { config, gate, report, identity, turn: Mutex::new(()) }
+    }
+
+    /// Takes up bundle, identity and key sets as they are now.
+    ///
+    /// # Errors
+    /// The first that could not be taken up; the others were, if they could.
+    pub async fn all(&self) -> Result<(), ReloadError> {
+        // The identity first: a new bundle may know only the new one.
+        let identity = self.identity().await.map_err(ReloadError::from);
+        let bundle = self.bundle().await.map_err(ReloadError::from);
+        let tokens = self.tokens().await.map_err(ReloadError::from);
+        identity.and(bundle).and(tokens)
+    }
+
+    /// Takes up the bundle.
+    ///
+    /// # Errors
+    /// See [`PolicyError`]; the one in force stays.
+    pub async fn bundle(&self) -> Result<(), PolicyError> {
+        let _turn = self.turn.lock().await;
+        let (path, service, own) =
+            (self.config.bundle.clone(), Arc::clone(&self.config.service), self.gate.identity.load().id().clone());
+        let loaded = spawn_blocking(move || policy::load(&path, &service, &own)).await;
+        let loaded = loaded.unwrap_or_else(|_| Err(PolicyError::BrokeOff(self.config.bundle.clone())));
+        let metrics = &self.gate.metrics;
+        match loaded {
+            Ok(authorizer) => {
+                metrics.bundle_alarm.set(0);
+                metrics.bundle_drift.set(0);
+                metrics.reloaded("bundle", "ok");
+                let revision = *authorizer.revision();
+                if revision != *self.gate.policy.load().revision() {
+                    self.gate.log.reloaded(revision);
+                    self.gate.policy.store(Arc::new(authorizer));
+                    self.gate.epoch.fetch_add(1, Ordering::AcqRel);
+                    self.report.tell(&format!("the bundle {revision} is in force"));
+                }
+                Ok(())
+            }
+            Err(error) => {
+                metrics.bundle_alarm.set(1);
+                metrics.reloaded("bundle", "failed");
+                self.report.tell(&format!("the new bundle is not taken up, the last good one stays in force: {error}"));
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes up the identity.
+    ///
+    /// # Errors
+    /// See [`IdentityError`]; the one in force stays.
+    pub async fn identity(&self) -> Result<(), ReloadError> {
+        let _turn = self.turn.lock().await;
+        let loaded = Identity::load(&identity_files(&self.config)).map_err(ReloadError::from).and_then(|identity| {
+            policy::belongs(&self.gate.policy.load(), &self.config.bundle, &self.config.service, identity.id())?;
+            Ok(identity)
+        });
+        let metrics = &self.gate.metrics;
+        match loaded {
+            Ok(identity) => {
+                metrics.identity_alarm.set(0);
+                metrics.reloaded("identity", "ok");
+                if identity.generation() != self.gate.identity.load().generation() {
+                    let until = identity.not_after();
+                    self.gate.identity.store(Arc::new(identity));
+                    let epoch = self.gate.epoch.fetch_add(1, Ordering::AcqRel);
+                    // Nobody listens while no connection is open.
+                    let _ = self.identity.send(epoch);
+                    self.report.tell(&format!("a new identity is in use, valid until {until}"));
+                }
+                Ok(())
+            }
+            Err(error) => {
+                metrics.identity_alarm.set(1);
+                metrics.reloaded("identity", "failed");
+                self.report.tell(&format!("the new identity is not taken up, the last good one stays in use: {error}"));
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes up the key sets of the token issuers.
+    ///
+    /// # Errors
+    /// See [`JwtError`]; those in force stay.
+    pub async fn tokens(&self) -> Result<(), JwtError> {
+        let _turn = self.turn.lock().await;
+        let loaded = Verifier::load(&issuers(&self.config));
+        self.gate.metrics.reloaded("jwks", if loaded.is_ok() { "ok" } else { "failed" });
+        match loaded {
+            Ok(tokens) => {
+                self.gate.tokens.store(Arc::new(tokens));
+                Ok(())
+            }
+            Err(error) => {
+                self.report.tell(&format!("the new key sets are not taken up, the last good ones stay in use: {error}"));
+                Err(error)
+            }
+        }
+    }
+
+    /// Looks for changes until the enforcer ends. `seen` is what the files were like before they were read for the first time.
+    pub async fn watch(self: Arc<Self>, mut seen: Stamps, mut phase: watch::Receiver<Phase>) {
+        let mut drift_at = Instant::now();
+        loop {
+            tokio::select! {
+                () = leaving(&mut phase) => return,
+                () = sleep(limits::WATCH_INTERVAL) => {}
+            }
+            let now = Stamps::of(&self.config);
+            // What is wrong is told where it is found; here there is nobody to tell.
+            if now.identity != seen.identity {
+                let _ = self.identity().await;
+            }
+            if now.tokens != seen.tokens {
+                let _ = self.tokens().await;
+            }
+            if now.bundle.is_some() && now.bundle != seen.bundle {
+                let _ = self.bundle().await;
+            }
+            // A path that is missing for a moment, while it is replaced, is not forgotten.
+            let bundle = now.bundle.clone().or(seen.bundle);
+            seen = Stamps { bundle, ..now };
+            if drift_at.elapsed() >= limits::DRIFT_INTERVAL {
+                drift_at = Instant::now();
+                self.drift().await;
+            }
+        }
+    }
+
+    /// Compares what lies on the disk with what is in force.
+    async fn drift(&self) {
+        let path = self.config.bundle.clone();
+        let on_disk = spawn_blocking(move || policy::revision_on_disk(&path)).await.ok().flatten();
+        let drift = i64::from(on_disk != Some(*self.gate.policy.load().revision()));
+        if self.gate.metrics.bundle_drift.set(drift) == 0 && drift == 1 {
+            let path = self.config.bundle.display();
+            self.report.tell(&format!("the bundle `{path}` was edited in place; it is not taken up until it is replaced or asked for"));
+        }
+    }
+}
+
+/// The identity's files as the TLS part wants them.
+#[must_use]
+pub fn identity_files(config: &Config) -> IdentityFiles {
+    let identity = &config.identity;
+    IdentityFiles { cert: identity.cert.clone(), key: identity.key.clone(), trust: identity.trust.clone(), crl: identity.crl.clone() }
+}
+
+/// The issuers as the token part wants them.
+#[must_use]
+pub fn issuers(config: &Config) -> Vec<JwtIssuer> {
+    let issuer = |i: &crate::config::Issuer| JwtIssuer { issuer: i.issuer.clone(), jwks: i.jwks.clone(), audiences: i.audiences.clone() };
+    config.jwt.iter().map(issuer).collect()
+}
+
+/// What the files looked like, to see that they changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stamps {
+    bundle: Option<(PathBuf, u64, u64)>,
+    identity: Vec<Option<FileStamp>>,
+    tokens: Vec<Option<FileStamp>>,
+}
+
+type FileStamp = (u64, u64, i64, i64, u64);
+
+impl Stamps {
+    /// The files of `config` now.
+    #[must_use]
+    pub fn of(config: &Config) -> Self {
+        let identity = &config.identity;
+        let files = [&identity.cert, &identity.key].into_iter().chain(identity.trust.values()).chain(&identity.crl);
+        Self {
+            bundle: directory(&config.bundle),
+            identity: files.map(|path| file(path)).collect(),
+            tokens: config.jwt.iter().map(|issuer| file(&issuer.jwks)).collect(),
+        }
+    }
+}
+
+/// Where the path leads, through whatever symlinks, and which directory that is.
+fn directory(path: &Path) -> Option<(PathBuf, u64, u64)> {
+    let real = path.canonicalize().ok()?;
+    let metadata = std::fs::metadata(&real).ok()?;
+    Some((real, metadata.dev(), metadata.ino()))
+}
+
+fn file(path: &Path) -> Option<FileStamp> {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.dev(), metadata.ino(), metadata.mtime(), metadata.mtime_nsec(), metadata.len()))
+}
