@@ -17,7 +17,7 @@ pub const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// A request body sent by a player.
 pub const UPLOAD_BYTES_MAX: u64 = 256 * 1024;
 /// A piece of such a body.
-pub const UPLOAD_PIECE_BYTES: u64 = 8 * 1024;
+pub const UPLOAD_PIECE_BYTES: usize = 8 * 1024;
 /// Deviations kept word for word; all are counted.
 pub const DEVIATIONS_KEPT_MAX: usize = 20;
 /// Messages of sidecars kept.

@@ -61,8 +61,8 @@ const BETWEEN: &str = "\n---\n";
 
 const FILES: [(&str, &str); 9] = [
     ("README.md", include_str!("../../policies/marketplace/README.md")),
-    ("inventory.yaml", include_str!("../../policies/marketplace/inventory.yaml")),
     ("invariants.yaml", include_str!("../../policies/marketplace/invariants.yaml")),
+    ("inventory.yaml", include_str!("../../policies/marketplace/inventory.yaml")),
     ("pages.rego", include_str!("../../policies/marketplace/pages.rego")),
     ("permissions.yaml", include_str!("../../policies/marketplace/permissions.yaml")),
     ("tenants.cedar", include_str!("../../policies/marketplace/tenants.cedar")),
