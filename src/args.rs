@@ -29,6 +29,23 @@ pub(crate) enum Verb {
     /// Answer requests: one JSON object a line in, one decision a line out
     #[command(after_help = DECIDE)]
     Decide(DecideArgs),
+    /// From the request id on a refusal to its reason, source lines and nearest grants
+    #[command(after_help = WHY)]
+    Why(WhyArgs),
+    /// Put recorded requests again: was every answer lawful, and what would another bundle answer?
+    #[command(after_help = REPLAY)]
+    Replay(ReplayArgs),
+    /// Examine decision logs against a bundle and control catalogues, and write the report
+    #[command(after_help = AUDIT)]
+    Audit(AuditArgs),
+    /// Check the chain of decision logs: changes, gaps, rotation links, signed heads
+    #[command(after_help = VERIFY)]
+    Verify(VerifyArgs),
+    /// Run the sidecar: mutual TLS in and out, decide, record, forward or refuse
+    #[command(after_help = ENFORCE)]
+    Enforce(EnforceArgs),
+    /// The built-in certificate authority, for development and small fleets
+    Ca(crate::ca::CaArgs),
 }
 
 /// Arguments of `init`.
@@ -99,6 +116,130 @@ pub(crate) struct DecideArgs {
     pub(crate) file: PathBuf,
 }
 
+/// Arguments of `enforce`.
+#[derive(Debug, Args)]
+pub(crate) struct EnforceArgs {
+    /// The configuration file (YAML)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// Only say whether it could run: configuration, bundle, identity, key sets
+    #[arg(long)]
+    pub(crate) check: bool,
+}
+
+/// Arguments of `why`.
+#[derive(Debug, Args)]
+pub(crate) struct WhyArgs {
+    /// The `x-request-id` of the answer, or the caller's own id of the request
+    pub(crate) request_id: String,
+    /// Decision logs: files, patterns, or `-`; gzip and zstd are recognised
+    #[arg(required = true, value_name = "LOG")]
+    pub(crate) logs: Vec<String>,
+    /// A bundle to explain with; may be repeated, the one of the record's revision is used
+    #[arg(long)]
+    pub(crate) bundle: Vec<String>,
+    /// How to print the explanation
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: DocumentFormat,
+}
+
+/// Arguments of `replay`.
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    /// A bundle that was in force; may be repeated
+    #[arg(long, required = true)]
+    pub(crate) bundle: Vec<String>,
+    /// Decision logs: files, patterns, or `-`; gzip and zstd are recognised
+    #[arg(required = true, value_name = "LOG")]
+    pub(crate) logs: Vec<String>,
+    /// A candidate: every record that it would answer with another effect is told
+    #[arg(long, value_name = "BUNDLE")]
+    pub(crate) against: Option<String>,
+    /// How to print what differs
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: DocumentFormat,
+}
+
+/// Arguments of `audit`.
+#[derive(Debug, Args)]
+pub(crate) struct AuditArgs {
+    /// A bundle that was in force; may be repeated
+    #[arg(long, required = true)]
+    pub(crate) bundle: Vec<String>,
+    /// Decision logs: files, patterns, or `-`; gzip and zstd are recognised
+    #[arg(required = true, value_name = "LOG")]
+    pub(crate) logs: Vec<String>,
+    /// A control catalogue: the id of a built-in one, or a file; may be repeated [default: pci-dss-4.0.1]
+    #[arg(long, value_name = "ID|FILE")]
+    pub(crate) catalog: Vec<String>,
+    /// Signed heads kept elsewhere, one a line
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub(crate) heads: Option<PathBuf>,
+    /// The public key of the heads (Ed25519, PEM)
+    #[arg(long, value_name = "FILE", requires = "heads")]
+    pub(crate) key: Option<PathBuf>,
+    /// A folder for index.html, assessment.json and summary.md
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// What is printed on stdout besides
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: AuditFormat,
+    /// Which verdict on any control fails the gate
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) fail_on: FailOn,
+}
+
+/// What `audit` prints on stdout.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AuditFormat {
+    /// Nothing; a summary goes to stderr in any case
+    #[default]
+    Human,
+    /// The assessment as JSON
+    Json,
+    /// A summary for a pull request
+    Markdown,
+}
+
+/// When the gate of `audit` fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FailOn {
+    /// A control is refuted
+    #[default]
+    NotMet,
+    /// A control is refuted or in doubt
+    Suspect,
+    /// Never
+    Never,
+}
+
+/// Arguments of `verify`.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// Decision logs: files, patterns, or `-`; gzip and zstd are recognised
+    #[arg(required = true, value_name = "LOG")]
+    pub(crate) logs: Vec<String>,
+    /// Signed heads kept elsewhere, one a line
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub(crate) heads: Option<PathBuf>,
+    /// The public key of the heads (Ed25519, PEM)
+    #[arg(long, value_name = "FILE", requires = "heads")]
+    pub(crate) key: Option<PathBuf>,
+    /// How to print what was found
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: DocumentFormat,
+}
+
+/// For people or as one document.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DocumentFormat {
+    /// In words, on stderr
+    #[default]
+    Human,
+    /// One JSON document
+    Json,
+}
+
 const ABOUT: &str = "Portreeve keeps the law of a mesh of services: policies in a repo, tested like code; a sidecar that asks for \
 certificates on both sides, decides every request and writes down every decision; and an auditor that reads what was written, \
 decides again, and says what the evidence shows.";
@@ -150,3 +291,45 @@ A request to a TCP port has \"port\" instead of \"method\" and \"path\". A line 
 malformed-request; it does not end the stream. Each line in gives one line out, in the same order.
 
 Exit codes: 0 every answer is allow, 1 some answer is deny, 2 the bundle is invalid or the input cannot be read";
+
+const VERIFY: &str = "\
+Examples:
+  portreeve verify decisions.ndjson
+  portreeve verify 'logs/*.ndjson.zst' --heads heads.ndjson --key head.pub
+
+Without heads from elsewhere a whole log is `self-consistent`: someone who can rewrite all of it leaves no trace.
+
+Exit codes: 0 nothing is wrong, 1 something is, 2 a log, the heads or the key cannot be read";
+
+const WHY: &str = "\
+Examples:
+  portreeve why 01JD8Z5V7M decisions.ndjson --bundle policies
+  portreeve why 01JD8Z5V7M 'logs/*.ndjson' --bundle policies --bundle HEAD~1:policies
+
+Exit codes: 0 found, 1 no such request in these logs, 2 a log or bundle cannot be read";
+
+const REPLAY: &str = "\
+Examples:
+  portreeve replay --bundle policies decisions.ndjson
+  portreeve replay --bundle HEAD~1:policies --against policies 'logs/*.ndjson'
+
+Exit codes: 0 no difference, 1 a difference, or a record that cannot be put again, 2 a log or bundle cannot be read";
+
+const AUDIT: &str = "\
+Examples:
+  portreeve audit --bundle policies 'logs/*.ndjson' --out report
+  portreeve audit --bundle policies --bundle HEAD~1:policies logs/a.ndjson --fail-on suspect
+  portreeve audit --bundle policies decisions.ndjson --format json > assessment.json
+
+Verdicts speak of the technical evidence alone; the assessor decides.
+
+Exit codes: 0 the gate is passed, 1 it is not, 2 a log, bundle or catalogue cannot be read";
+
+const ENFORCE: &str = "\
+Examples:
+  portreeve enforce --config enforcer.yaml --check
+  portreeve enforce --config enforcer.yaml
+
+SIGHUP takes up a new bundle and new certificates; SIGTERM drains and ends.
+
+Exit codes: 0 ended in order (with --check: could run), 2 cannot run";

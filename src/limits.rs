@@ -12,3 +12,6 @@ pub(crate) const BUNDLE_ENTRIES_MAX: usize = 100_000;
 
 /// The most grants named as nearest to a denial for people; `decide --explain` gives all that the engine offers.
 pub(crate) const NEAREST_SHOWN_MAX: usize = 3;
+
+/// The most distinct differences or changes that `replay` tells apart; the rest is counted.
+pub(crate) const GROUPS_MAX: usize = 1_000;

@@ -4,18 +4,25 @@
 //! what comes back. Machine output goes to stdout, everything else to stderr (see `output`). The exit codes are promises.
 
 mod args;
+mod audit;
 mod bundle;
+mod ca;
 mod check;
 mod decide;
 mod diagnostics;
+mod enforce;
 mod escape;
 mod init;
 mod junit;
 mod limits;
+mod logs;
 mod outcome;
 mod output;
+mod replay;
 mod sarif;
 mod test;
+mod verify;
+mod why;
 
 use std::process::ExitCode;
 
@@ -34,5 +41,11 @@ fn run(verb: Verb) -> Outcome {
         Verb::Check(args) => check::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Decide(args) => decide::run(&args),
+        Verb::Why(args) => why::run(&args),
+        Verb::Replay(args) => replay::run(&args),
+        Verb::Audit(args) => audit::run(&args),
+        Verb::Verify(args) => verify::run(&args),
+        Verb::Enforce(args) => enforce::run(&args),
+        Verb::Ca(args) => ca::run(&args),
     }
 }

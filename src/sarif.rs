@@ -10,7 +10,7 @@ use crate::escape::uri;
 /// One run with one result for each diagnostic. `prefix` leads from the repository's root to the bundle.
 pub(crate) fn document(diagnostics: &[Diagnostic], prefix: &str) -> Value {
     let codes: BTreeSet<&str> = diagnostics.iter().map(|d| d.code).collect();
-    let rules: Vec<Value> = codes.iter().map(|code| json!({"id": code, "helpUri": format!("{BOOK}#{code}")})).collect();
+    let rules: Vec<Value> = codes.iter().map(|code| json!({"id": code, "help": {"text": format!("see {BOOK}#{code}")}})).collect();
     let results: Vec<Value> = diagnostics.iter().map(|d| result(d, prefix)).collect();
     json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",

@@ -106,8 +106,9 @@ fn every_mistake_is_told_as_expected() {
             wrong.push(format!("--- {name}\n{said}"));
         }
         let code = if name == "empty" { 2 } else { 1 };
-        assert_eq!(run.code, code, "{name}\n{}", run.err);
-        assert!(run.err.contains("error["), "{name}: no diagnostic\n{}", run.err);
+        if run.code != code || !run.err.contains("error[") {
+            wrong.push(format!("--- {name} is not refused\n{said}"));
+        }
     }
     assert!(wrong.is_empty(), "these differ from expected.txt (UPDATE_EXPECT=1 rewrites):\n{}", wrong.join("\n"));
 }

@@ -186,7 +186,9 @@ fn refused_words_are_not_used() {
             let at = format!("{}:{}: {line}", path.display(), number + 1);
             for word in line.split(|c: char| !c.is_alphanumeric() && c != '_') {
                 let noun = ["Manager", "Handler", "Helper"].iter().any(|noun| word.ends_with(noun));
-                assert!(!noun && word != "utils", "{at}");
+                // The path of another crate is not ours to name.
+                let utils = word == "utils" && !line.contains("regorus::utils");
+                assert!(!noun && !utils, "{at}");
             }
             // Rego and SARIF have the word in their own vocabulary; no type, function or module of ours is called so.
             let foreign = ["rego", "sarif"].iter().any(|w| path.to_string_lossy().contains(w));

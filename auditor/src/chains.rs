@@ -107,11 +107,6 @@ impl Chain {
         (!closed).then_some(last)
     }
 
-    /// The process's name, or a stand-in.
-    pub(crate) fn name(&self) -> &str {
-        self.instance.as_deref().unwrap_or("(unnamed)")
-    }
-
     fn last_segment_end(&self) -> Option<(usize, u64)> {
         self.segments.iter().max_by_key(|s| s.last_seq).map(|s| (s.input, s.last_line))
     }
@@ -125,10 +120,8 @@ impl Chain {
 
     fn hold(&mut self, seq: u64, digest: Digest) {
         self.held.insert(seq, digest);
-        if let Some(old) = seq.checked_sub(RECENT_LINES) {
-            if old % HELD_EVERY != 0 {
-                self.held.remove(&old);
-            }
+        if let Some(old) = seq.checked_sub(RECENT_LINES).filter(|old| !old.is_multiple_of(HELD_EVERY)) {
+            self.held.remove(&old);
         }
     }
 
@@ -272,7 +265,7 @@ fn place(
 ) -> Standing {
     let seq = record.seq;
     let seen = chain.covered.contains(seq);
-    let same = chain.digest_at(seq).is_none_or(|known| known == digest);
+    let same = !seen || chain.digest_at(seq).is_none_or(|known| known == digest);
     let within =
         chain.segments.get(segment).is_some_and(|s| s.last_digest != Digest::ZERO) && reader.last().is_some_and(|(last, _)| seq <= last);
     if seen && within {
@@ -288,12 +281,10 @@ fn place(
             format!("another line with `seq` {seq} of this process was read elsewhere: there are two versions of this log"),
         );
     }
-    if let Some(segment) = chain.segments.get_mut(segment) {
-        if !(seen && within) {
-            segment.last_line = line;
-            segment.last_seq = seq;
-            segment.last_digest = digest;
-        }
+    if let Some(segment) = chain.segments.get_mut(segment).filter(|_| !(seen && within)) {
+        segment.last_line = line;
+        segment.last_seq = seq;
+        segment.last_digest = digest;
     }
     match (seen, same) {
         (false, _) => {
@@ -365,10 +356,8 @@ fn link_segments(chain: &mut Chain) {
 fn check_cut(chain: &mut Chain) {
     let (Some(last), Some((latest, _))) = (chain.last_seq(), chain.heads.last_key_value()) else { return };
     let latest = *latest;
-    if latest > last {
-        if let Some((input, line)) = chain.last_segment_end() {
-            chain.fault(input, line, format!("a signed head names `seq` {latest}, but the log ends at `seq` {last}: its end was cut off"));
-        }
+    if let Some((input, line)) = chain.last_segment_end().filter(|_| latest > last) {
+        chain.fault(input, line, format!("a signed head names `seq` {latest}, but the log ends at `seq` {last}: its end was cut off"));
     }
 }
 

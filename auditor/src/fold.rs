@@ -72,6 +72,9 @@ pub(crate) struct Fold<'a> {
     /// Records by revision.
     pub(crate) revisions: BTreeMap<Digest, Tally>,
     pub(crate) seen: Option<(Timestamp, Timestamp)>,
+    in_force: BTreeMap<Digest, Timestamp>,
+    /// Records that differ or cannot be replayed, each once.
+    disagreeing: u64,
     replayer: Replayer<'a>,
 }
 
@@ -84,6 +87,8 @@ impl<'a> Fold<'a> {
             mismatches: BTreeMap::new(),
             revisions: BTreeMap::new(),
             seen: None,
+            in_force: BTreeMap::new(),
+            disagreeing: 0,
             replayer,
         }
     }
@@ -93,9 +98,19 @@ impl<'a> Fold<'a> {
         self.replayer.asked
     }
 
+    /// Records that do not agree with their replay: different, or not replayable.
+    pub(crate) const fn disagreeing(&self) -> u64 {
+        self.disagreeing
+    }
+
     /// Whether the bundle of this revision was given.
     pub(crate) fn knows(&self, revision: &Digest) -> bool {
         self.replayer.knows(revision)
+    }
+
+    /// When this revision was last seen in force.
+    pub(crate) fn last_in_force(&self, revision: &Digest) -> Option<Timestamp> {
+        self.in_force.get(revision).copied()
     }
 
     /// Closes the books: silences between files.
@@ -117,8 +132,12 @@ impl<'a> Fold<'a> {
         let in_force = process.in_force(at);
         match self.replayer.replay(at, decided, &in_force) {
             Replayed::Agrees => {}
-            Replayed::NotReplayable => self.totals.not_replayable += 1,
+            Replayed::NotReplayable => {
+                self.totals.not_replayable += 1;
+                self.disagreeing += 1;
+            }
             Replayed::Differs(differences) => {
+                self.disagreeing += 1;
                 self.totals.mismatches += 1;
                 self.totals.not_replayable += u64::from(!self.replayer.knows(&decided.revision));
                 self.mismatch(at, decided, differences, evidence);
@@ -151,6 +170,9 @@ impl Sink for Fold<'_> {
         let (first, last) = self.seen.unwrap_or((at, at));
         self.seen = Some((first.min(at), last.max(at)));
         self.processes.entry(line.chain).or_default().line(&record, &evidence);
+        if let Some(revision) = named(&record.event) {
+            self.in_force.entry(*revision).and_modify(|last| *last = (*last).max(at)).or_insert(at);
+        }
         match &record.event {
             Event::Decided(decided) => self.decided(record.seq, at, decided, &evidence, line.chain),
             Event::Refused(refused) => {
@@ -267,6 +289,18 @@ impl Process {
         let Some(force) = &self.in_force else { return Vec::new() };
         let before = force.before.filter(|(_, reloaded)| at <= reloaded.plus_ms(RELOAD_GRACE_MS)).map(|(revision, _)| revision);
         std::iter::once(force.now).chain(before).collect()
+    }
+}
+
+/// The revision in force that a line names.
+fn named(event: &Event) -> Option<&Digest> {
+    match event {
+        Event::Started(started) => Some(&started.revision),
+        Event::Continued(continued) => Some(&continued.revision),
+        Event::Reloaded(reloaded) => Some(&reloaded.revision),
+        Event::Heartbeat(beat) => Some(&beat.revision),
+        Event::Decided(decided) => Some(&decided.revision),
+        Event::Ended(_) | Event::Refused(_) | Event::Stopped(_) => None,
     }
 }
 

@@ -18,13 +18,12 @@ impl Intervals {
             return;
         }
         let end = n.checked_add(1).and_then(|next| self.0.remove(&next)).unwrap_or(n);
-        if let Some((_, to)) = self.0.range_mut(..n).next_back() {
-            if to.checked_add(1) == Some(n) {
-                *to = end;
-                return;
+        match self.0.range_mut(..n).next_back().filter(|(_, to)| to.checked_add(1) == Some(n)) {
+            Some((_, to)) => *to = end,
+            None => {
+                self.0.insert(n, end);
             }
         }
-        self.0.insert(n, end);
     }
 
     /// The smallest and the largest number.

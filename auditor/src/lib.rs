@@ -1,10 +1,18 @@
 //! The examiner: log → replay → ledger → checks → findings → controls → [`assessment::Assessment`].
+//!
+//! It reads what enforcers wrote and asks the same law again. It never talks to an enforcer, reads no clock, and prints nothing.
+//!
+//! INVARIANT (INV-11): one proved counterexample refutes; the absence of counterexamples in absent evidence proves nothing.
 
+mod assemble;
 pub mod assessment;
+pub mod audit;
 mod chains;
 pub mod checks;
+pub mod controls;
 mod ends;
 mod examined;
+pub mod find;
 mod fold;
 mod granted;
 pub mod heads;
@@ -12,11 +20,27 @@ pub mod intake;
 mod intervals;
 pub mod ledger;
 pub mod limits;
+pub mod measure;
+mod method;
 pub mod reader;
 pub mod replay;
+pub mod replay_logs;
 pub mod source;
+pub mod verdict;
 pub mod verify;
 
+pub use assessment::Assessment;
+pub use audit::{Audit, AuditError};
+pub use controls::Catalog;
+pub use find::{FoundRequest, find_request};
+pub use heads::VerifiedHeads;
+pub use intake::ReadError;
+pub use replay_logs::{ReplayReport, replay_logs};
+pub use source::LogSource;
+pub use verify::{Verification, verify};
+
+#[cfg(test)]
+mod auditing;
 #[cfg(test)]
 mod tampering;
 #[cfg(test)]

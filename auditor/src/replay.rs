@@ -40,9 +40,9 @@ pub struct Difference {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Answered {
     pub(crate) effect: Effect,
-    reason: Reason,
+    pub(crate) reason: Reason,
     operation: Option<String>,
-    policies: Vec<String>,
+    pub(crate) policies: Vec<String>,
     caller: Option<String>,
 }
 
@@ -65,8 +65,7 @@ impl<'a> Replayer<'a> {
     /// A replayer under some bundles.
     #[must_use]
     pub fn new(authorizers: impl IntoIterator<Item = &'a Authorizer>) -> Self {
-        // Time is a condition like any other, and only conditional policies can read it.
-        let law = |authorizer: &'a Authorizer| Law { authorizer, timed: authorizer.policies().iter().any(|p| p.conditional) };
+        let law = |authorizer: &'a Authorizer| Law { authorizer, timed: authorizer.reads_time() };
         let laws = authorizers.into_iter().map(|a| (*a.revision(), law(a))).collect();
         Self { laws, answers: BTreeMap::new(), question: Vec::new(), asked: 0 }
     }

@@ -164,3 +164,94 @@ pub(crate) fn rechain(lines: &[Vec<u8>]) -> Vec<u8> {
     }
     out
 }
+
+/// A small market: a gateway at the edge, invoices and users inside, items with card data.
+pub(crate) const POLICY: &str = r#"
+kind: Service
+name: gateway
+identities: [spiffe://market.example/ns/shop/sa/gateway]
+owner: team-edge
+zone: edge
+operations:
+  - {id: browse, method: GET, path: "/"}
+---
+kind: Service
+name: invoices
+identities: [spiffe://market.example/ns/shop/sa/invoices]
+owner: team-billing
+zone: inner
+operations:
+  - {id: list, method: GET, path: "/v1/invoices"}
+---
+kind: Service
+name: users
+identities: [spiffe://market.example/ns/shop/sa/users]
+zone: inner
+operations:
+  - {id: read-user, method: GET, path: "/v1/users/{id}"}
+---
+kind: Service
+name: items
+identities: [spiffe://market.example/ns/shop/sa/items]
+owner: team-catalogue
+zone: cde
+data: [pan]
+operations:
+  - {id: read-item, method: GET, path: "/v1/items/{id}"}
+  - {id: write-item, method: [POST, PUT], path: "/v1/items"}
+---
+kind: Permission
+name: invoices-read-items
+allow: {from: [invoices], to: items, operations: [read-item]}
+justification: An invoice line names the item sold.
+owner: team-billing
+approved_by: [security]
+review_by: 2027-05-01
+---
+kind: Permission
+name: gateway-lists-invoices
+allow: {from: [gateway], to: invoices, operations: [list]}
+justification: Customers see their invoices.
+owner: team-edge
+approved_by: [security]
+review_by: 2027-05-01
+"#;
+
+pub(crate) fn authorizer(text: &str) -> portreeve_engine::Authorizer {
+    let file = portreeve_engine::SourceFile { path: "policy.yaml".to_owned(), bytes: text.as_bytes().to_vec() };
+    let compiled = portreeve_engine::Authorizer::compile(&portreeve_engine::Bundle::from_files("market", vec![file]).unwrap());
+    let text: String = compiled.diagnostics.iter().map(portreeve_engine::Diagnostic::render).collect();
+    compiled.authorizer.unwrap_or_else(|| panic!("{text}"))
+}
+
+impl Log {
+    /// A request decided by the real authorizer, with its end if it was allowed. Gives the `seq` of `decided`.
+    pub(crate) fn ask(&mut self, authorizer: &portreeve_engine::Authorizer, from: &SpiffeId, method: &str, path: &str) -> u64 {
+        let at = self.at.plus_ms(1000);
+        let question = serde_json::json!({
+            "principal": from, "service": self.service, "method": method, "path": path,
+            "context": {"time": at, "source_ip": "10.0.0.7"}
+        });
+        let request = portreeve_engine::Request::from_json(question.to_string().as_bytes()).unwrap();
+        let decision = authorizer.decide(&request);
+        let (mut facts, context) = authorizer.facts(&request, &decision);
+        facts.id = format!("{}-{}", self.instance, self.chain.next_seq());
+        "HTTP/2".clone_into(&mut facts.protocol);
+        let mut decided = self.question("x", path, None, decision.effect, decision.reason, &[]);
+        decided.source = Source {
+            id: from.clone(),
+            service: authorizer.identify(from).map(|s| s.name.to_string()),
+            ip: Some("10.0.0.7".parse().unwrap()),
+        };
+        (decided.request, decided.context, decided.decision) = (facts, context, Answer::from(&decision));
+        if let Some(tls) = &mut decided.tls {
+            tls.sha256 = Digest::of(from.as_str().as_bytes());
+        }
+        let is_allow = decision.is_allow();
+        let of = self.decide(decided);
+        if is_allow {
+            self.end(of);
+        }
+        of
+    }
+}

@@ -46,7 +46,8 @@ impl Pages {
             async move { Ok::<_, Infallible>(response) }
         });
         let connection = serve::http1().serve_connection(TokioIo::new(stream), service);
-        serve::drive(connection, self.end.clone(), std::future::pending(), || ()).await;
+        // How a connection of a probe ended concerns nobody.
+        let _ = serve::drive(connection, self.end.clone(), std::future::pending(), || ()).await;
     }
 
     fn answer(&self, request: &Request<Incoming>, all: bool) -> Response<ResponseBody> {

@@ -183,7 +183,7 @@ impl Config {
         let out: Vec<_> = reader.out.into_iter().map(|d| d.with_source(text)).collect();
         match config {
             Some(config) if out.is_empty() => Ok(config),
-            _ if out.is_empty() => Err(vec![Diagnostic::error("config", "the configuration is not complete")]),
+            _ if out.is_empty() => Err(vec![Diagnostic::error("config-incomplete", "the configuration is not complete")]),
             _ => Err(out),
         }
     }
@@ -326,7 +326,12 @@ impl<'a> Reader<'a> {
         let jwks = f.require("jwks", &mut self.out).and_then(|n| self.jwks(n));
         let audiences: Vec<_> = f.texts("audiences", &mut self.out).into_iter().map(|t| t.text.to_owned()).collect();
         if audiences.is_empty() {
-            self.fault(node, "missing-field", "`audiences` is missing or empty", "a token made for anyone is accepted by no one; name yours");
+            self.fault(
+                node,
+                "missing-field",
+                "`audiences` is missing or empty",
+                "a token made for anyone is accepted by no one; name yours",
+            );
         }
         f.finish(&mut self.out);
         Some(Issuer { issuer: issuer?, jwks: jwks?, audiences })
@@ -354,7 +359,12 @@ impl<'a> Reader<'a> {
         let heads = f.take("heads").map(|n| self.heads(n));
         f.finish(&mut self.out);
         if to == Some(LogTo::Stdout) && rotate_bytes.is_some() {
-            self.fault(node.get("rotate").unwrap_or(node), "config", "standard output cannot be rotated", "remove `rotate`, or log to a file");
+            self.fault(
+                node.get("rotate").unwrap_or(node),
+                "config",
+                "standard output cannot be rotated",
+                "remove `rotate`, or log to a file",
+            );
         }
         queued?;
         Some(Log { to: to?, rotate_bytes, heartbeat: heartbeat?, heads: heads.map_or(Some(None), |h| h.map(Some))? })
@@ -401,7 +411,12 @@ impl<'a> Reader<'a> {
             None => Vec::new(),
             Some((_, Value::Sequence(items))) => items.iter().filter_map(|item| read(self, item)).collect(),
             Some((node, _)) => {
-                self.fault(node, "wrong-type", &format!("expected a list, found {}", node.kind()), "put `- ` before it, or write it in `[…]`");
+                self.fault(
+                    node,
+                    "wrong-type",
+                    &format!("expected a list, found {}", node.kind()),
+                    "put `- ` before it, or write it in `[…]`",
+                );
                 Vec::new()
             }
         }

@@ -254,11 +254,7 @@ impl Gate {
             protocol.clone_into(&mut facts.protocol);
             let event = self.event(caller, policy, facts, context, &decision);
             let forward = decision.is_allow() || (self.mode == Mode::DryRun && decision.reason.is_policy_denial());
-            let accepted = if forward {
-                self.log.allowed(now, event).map(Some)
-            } else {
-                self.log.denied(now, event).map(|()| None)
-            };
+            let accepted = if forward { self.log.allowed(now, event).map(Some) } else { self.log.denied(now, event).map(|()| None) };
             match accepted {
                 Err(NotAccepted::Stale) => question.request.context.time = self.clock.now(),
                 Err(NotAccepted::Full | NotAccepted::Down) => return unrecorded(request_id),

@@ -141,8 +141,12 @@ mod tests {
 
     #[test]
     fn a19_connection_cannot_remove_our_own_headers() {
-        let mut headers =
-            map(&[("connection", "X-Forwarded-Client-Cert, x-tenant, close"), ("x-tenant", "eu"), ("keep-alive", "5"), ("te", "gzip, trailers")]);
+        let mut headers = map(&[
+            ("connection", "X-Forwarded-Client-Cert, x-tenant, close"),
+            ("x-tenant", "eu"),
+            ("keep-alive", "5"),
+            ("te", "gzip, trailers"),
+        ]);
         sanitise(&mut headers);
         assert_eq!(names(&headers), ["te"]);
         let id = |text: &str| text.parse::<SpiffeId>().unwrap();

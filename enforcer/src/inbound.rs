@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use http::Request;
+use http::{Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -21,7 +21,7 @@ use crate::gate::{Caller, Gate, Verdict};
 use crate::limits;
 use crate::pool::Pool;
 use crate::serve::{self, Phase};
-use crate::strict::{Faults, Strict};
+use crate::strict::{Fault, Faults, Strict};
 use crate::tls::{self, Refusal, VerifiedPeer};
 
 /// One inbound listener's connections.
@@ -78,19 +78,23 @@ impl Inbound {
         };
         let (phase, cut) = (self.phase.clone(), self.cut(&caller));
         let on_cut = || caller.cut(Why::Shutdown);
-        match faults {
+        let ended = match faults {
             Some(faults) => {
                 let io = TokioIo::new(Strict::new(stream, faults));
-                serve::drive(serve::http1().serve_connection(io, service), phase, cut, on_cut).await;
+                serve::drive(serve::http1().serve_connection(io, service), phase, cut, on_cut).await
             }
             None => serve::drive(serve::http2(TokioIo::new(stream), service), phase, cut, on_cut).await,
+        };
+        // The strict reader leaves the library nothing to refuse. Were it to, the answer was the library's; the record is ours.
+        if ended.is_err_and(|e| e.is_parse()) {
+            let fault = Fault { why: "the HTTP library refused the head", status: StatusCode::BAD_REQUEST, raw: Vec::new() };
+            drop(self.gate.judge(&caller, Request::new(()).into_parts().0, Some(fault)));
         }
     }
 
     async fn handshake(&self, stream: TcpStream) -> Result<(tokio_rustls::server::TlsStream<TcpStream>, VerifiedPeer), Refusal> {
-        let _place = match timeout(limits::HANDSHAKE_TIMEOUT, self.handshakes.acquire()).await {
-            Ok(Ok(place)) => place,
-            _ => return Err(Refusal::HandshakeTimeout),
+        let Ok(Ok(_place)) = timeout(limits::HANDSHAKE_TIMEOUT, self.handshakes.acquire()).await else {
+            return Err(Refusal::HandshakeTimeout);
         };
         // Without it small answers wait for acknowledgements; a connection that cannot have it is broken.
         stream.set_nodelay(true).map_err(|_| Refusal::ConnectionClosed)?;

@@ -59,7 +59,8 @@ impl Outbound {
             }
         });
         let never = std::future::pending();
-        serve::drive(serve::http1().serve_connection(io, service), self.phase.clone(), never, || ()).await;
+        // How a local connection ended concerns nobody but the local service.
+        let _ = serve::drive(serve::http1().serve_connection(io, service), self.phase.clone(), never, || ()).await;
     }
 
     async fn send(&self, request: Request<Incoming>, id: &str) -> Response<ResponseBody> {

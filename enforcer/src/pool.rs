@@ -212,8 +212,7 @@ impl Pool {
             Dial::Peer { service, .. } => {
                 let expected = self.expected(service).ok_or(SendError::UnknownService)?;
                 let identity = self.gate.identity.load_full();
-                let (stream, _) =
-                    tls::connect(&identity, expected, stream, limits::HANDSHAKE_TIMEOUT).await.map_err(SendError::Peer)?;
+                let (stream, _) = tls::connect(&identity, expected, stream, limits::HANDSHAKE_TIMEOUT).await.map_err(SendError::Peer)?;
                 if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
                     self.http2(TokioIo::new(stream), epoch).await
                 } else {

@@ -83,7 +83,7 @@ impl From<Fault> for NoQuestion {
 pub fn ask(parts: &mut Parts, asker: Asker<'_>, asked: &Asked<'_>, now: Timestamp) -> Result<Question, Box<NoQuestion>> {
     let upgrade = parts.headers.contains_key(header::UPGRADE);
     let correlation = headers::sanitise(&mut parts.headers);
-    let mut refused = |(malformed, status): (Malformed, StatusCode), host: Option<String>| {
+    let refused = |(malformed, status): (Malformed, StatusCode), host: Option<String>| {
         let line = format!("{} {}", parts.method, parts.uri.path());
         let raw = escape(line.as_bytes());
         Box::new(NoQuestion { malformed, status, raw, host, correlation: correlation.clone() })
@@ -113,19 +113,13 @@ pub fn ask(parts: &mut Parts, asker: Asker<'_>, asked: &Asked<'_>, now: Timestam
     body().map_err(|e| refused(e, host.clone()))
 }
 
-fn context(
-    headers: &HeaderMap,
-    query: Option<&str>,
-    ip: IpAddr,
-    asked: &Asked<'_>,
-    now: Timestamp,
-) -> Result<Context, Malformed> {
+fn context(headers: &HeaderMap, query: Option<&str>, ip: IpAddr, asked: &Asked<'_>, now: Timestamp) -> Result<Context, Malformed> {
     let mut seen = Attributes::new();
     for name in asked.visible.headers.keys() {
         // Every line of a header counts (A05, A06); whether it may have several is for its type to say.
         for value in headers.get_all(&**name) {
-            let text = std::str::from_utf8(value.as_bytes())
-                .map_err(|_| Malformed::Attribute { name: name.to_string(), why: "is not text" })?;
+            let text =
+                std::str::from_utf8(value.as_bytes()).map_err(|_| Malformed::Attribute { name: name.to_string(), why: "is not text" })?;
             request::push_attribute(&mut seen, name.clone(), text.trim_matches([' ', '\t']).into());
         }
     }
@@ -270,12 +264,15 @@ mod tests {
 
     #[test]
     fn a01_a04_paths_are_canonical_or_refused() {
-        for (line, path) in [("GET /v1/%69tems/42?full=1", "/v1/items/42"), ("GET /v1/items?x=1", "/v1/items"), ("GET /a%c3%a9", "/a%C3%A9")] {
+        for (line, path) in
+            [("GET /v1/%69tems/42?full=1", "/v1/items/42"), ("GET /v1/items?x=1", "/v1/items"), ("GET /a%c3%a9", "/a%C3%A9")]
+        {
             let question = get(line, &[]).unwrap();
             let Target::Http { path: found, .. } = &question.request.target else { panic!() };
             assert_eq!(found.as_str(), path);
         }
-        for target in ["//admin", "/%2Fadmin", "/x/..%2Fadmin", "/%5Cadmin", "/x%5C..%5Cadmin", "/a/../b", "/a;b", "/%00", "/a//b", "/%zz"] {
+        for target in ["//admin", "/%2Fadmin", "/x/..%2Fadmin", "/%5Cadmin", "/x%5C..%5Cadmin", "/a/../b", "/a;b", "/%00", "/a//b", "/%zz"]
+        {
             let refused = get(&format!("GET {target}?q=secret"), &[]).unwrap_err();
             assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{target}");
             assert!(refused.raw.starts_with("GET /") && !refused.raw.contains("secret"), "{}", refused.raw);

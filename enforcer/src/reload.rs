@@ -61,7 +61,7 @@ impl Reloader {
     /// The first that could not be taken up; the others were, if they could.
     pub async fn all(&self) -> Result<(), ReloadError> {
         // The identity first: a new bundle may know only the new one.
-        let identity = self.identity().await.map_err(ReloadError::from);
+        let identity = self.identity().await;
         let bundle = self.bundle().await.map_err(ReloadError::from);
         let tokens = self.tokens().await.map_err(ReloadError::from);
         identity.and(bundle).and(tokens)
@@ -73,8 +73,7 @@ impl Reloader {
     /// See [`PolicyError`]; the one in force stays.
     pub async fn bundle(&self) -> Result<(), PolicyError> {
         let _turn = self.turn.lock().await;
-        let (path, service, own) =
-            (self.config.bundle.clone(), Arc::clone(&self.config.service), self.gate.identity.load().id().clone());
+        let (path, service, own) = (self.config.bundle.clone(), Arc::clone(&self.config.service), self.gate.identity.load().id().clone());
         let loaded = spawn_blocking(move || policy::load(&path, &service, &own)).await;
         let loaded = loaded.unwrap_or_else(|_| Err(PolicyError::BrokeOff(self.config.bundle.clone())));
         let metrics = &self.gate.metrics;

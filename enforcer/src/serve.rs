@@ -65,7 +65,7 @@ pub async fn leaving(phase: &mut watch::Receiver<Phase>) {
 }
 
 /// A connection that can be asked to end after what runs on it.
-pub trait Connection: Future {
+pub trait Connection: Future<Output = hyper::Result<()>> {
     /// Takes no further request.
     fn wind_down(self: Pin<&mut Self>);
 }
@@ -84,14 +84,22 @@ where
 }
 
 /// Serves a connection until it ends, is cut by the phase, or `cut` completes.
-pub async fn drive<C: Connection>(connection: C, mut phase: watch::Receiver<Phase>, cut: impl Future<Output = ()>, on_cut: impl Fn()) {
+///
+/// # Errors
+/// What the HTTP library ended it for.
+pub async fn drive<C: Connection>(
+    connection: C,
+    mut phase: watch::Receiver<Phase>,
+    cut: impl Future<Output = ()>,
+    on_cut: impl Fn(),
+) -> hyper::Result<()> {
     let mut connection = std::pin::pin!(connection);
     let mut cut = std::pin::pin!(cut);
     let mut draining = false;
     loop {
         tokio::select! {
-            _ = connection.as_mut() => return,
-            () = cut.as_mut() => return,
+            ended = connection.as_mut() => return ended,
+            () = cut.as_mut() => return Ok(()),
             found = phase.wait_for(|p| *p == Phase::Cut || (*p == Phase::Draining && !draining)) => {
                 match found.map(|p| *p) {
                     Ok(Phase::Draining) => {
@@ -101,7 +109,7 @@ pub async fn drive<C: Connection>(connection: C, mut phase: watch::Receiver<Phas
                     // The sender is gone only when the enforcer is.
                     _ => {
                         on_cut();
-                        return;
+                        return Ok(());
                     }
                 }
             }
@@ -169,8 +177,8 @@ struct Http2<C> {
     running: FuturesUnordered<Task>,
 }
 
-impl<C: Future + Unpin> Future for Http2<C> {
-    type Output = C::Output;
+impl<C: Future<Output = hyper::Result<()>> + Unpin> Future for Http2<C> {
+    type Output = hyper::Result<()>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
@@ -203,7 +211,7 @@ where
     B: Body + Send + 'static,
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    http2::Connection<I, S, Streams>: Future + Unpin,
+    http2::Connection<I, S, Streams>: Future<Output = hyper::Result<()>> + Unpin,
 {
     fn wind_down(mut self: Pin<&mut Self>) {
         Pin::new(&mut self.connection).graceful_shutdown();

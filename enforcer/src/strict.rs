@@ -370,6 +370,10 @@ fn request_line(line: &[u8]) -> Result<bool, (&'static str, StatusCode)> {
     if target.contains(&b'#') {
         return Err(bad("the target has a fragment"));
     }
+    // What the HTTP library would refuse by itself must be refused here, or it would not be recorded.
+    if !target.iter().all(|b| is_plain(*b)) || !target.starts_with(b"/") {
+        http::Uri::try_from(target).map_err(|_| bad("the target is not a URI"))?;
+    }
     match version {
         b"HTTP/1.1" => Ok(true),
         b"HTTP/1.0" => Ok(false),
@@ -390,6 +394,11 @@ fn header_line(line: &[u8]) -> Option<(&[u8], &[u8])> {
 
 const fn is_token(b: u8) -> bool {
     b.is_ascii_alphanumeric() || matches!(b, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~')
+}
+
+/// Whether a byte may stand in a target without doubt.
+const fn is_plain(b: u8) -> bool {
+    b.is_ascii_alphanumeric() || matches!(b, b'/' | b'?' | b'&' | b'=' | b'-' | b'_' | b'.' | b'~' | b'%' | b'+' | b',' | b':' | b'@')
 }
 
 /// Chunk extensions are refused: nobody needs them, and servers disagree about them.
@@ -465,6 +474,7 @@ mod tests {
             ("GET  / HTTP/1.1\r\nHost: x\r\n\r\n", "three parts"),
             ("GET /a b HTTP/1.1\r\nHost: x\r\n\r\n", "three parts"),
             ("GET /\u{e9} HTTP/1.1\r\nHost: x\r\n\r\n", "percent-encoded"),
+            ("GET http:// HTTP/1.1\r\nHost: x\r\n\r\n", "not a URI"),
             ("CONNECT x:443 HTTP/1.1\r\nHost: x\r\n\r\n", "not served"),
             ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "version"),
             ("\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n", "three parts"),
@@ -484,7 +494,9 @@ mod tests {
     #[tokio::test]
     async fn broken_chunks_end_the_connection() {
         let head = "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
-        for body in ["3;ext=1\r\nabc\r\n0\r\n\r\n", "0x3\r\nabc\r\n", "3\r\nabcd\r\n", "3\nabc\r\n", "ffffffffffffffff\r\n", "0\r\n bad\r\n\r\n"] {
+        for body in
+            ["3;ext=1\r\nabc\r\n0\r\n\r\n", "0x3\r\nabc\r\n", "3\r\nabcd\r\n", "3\nabc\r\n", "ffffffffffffffff\r\n", "0\r\n bad\r\n\r\n"]
+        {
             for piece in [1, 4096] {
                 let (out, _) = through(format!("{head}{body}").as_bytes(), piece).await;
                 assert_eq!(out.unwrap_err().kind(), io::ErrorKind::InvalidData, "{body}");

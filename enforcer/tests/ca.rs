@@ -1,5 +1,8 @@
 //! The built-in authority: what it writes, what it refuses, and what an outside judge (openssl) makes of it.
 
+#![cfg(test)]
+
+#[expect(dead_code, reason = "it uses a part of what the tests share")]
 mod common;
 
 use std::os::unix::fs::PermissionsExt;

@@ -1,5 +1,8 @@
 //! Handshakes, good and bad: who is let in, and the exact word for who is not.
 
+#![cfg(test)]
+#![expect(clippy::string_slice, reason = "PEM is ASCII")]
+
 mod common;
 
 use std::sync::Arc;

@@ -1,5 +1,9 @@
 //! Reading our own identity: only what is whole is taken up (A71, A52, A70).
 
+#![cfg(test)]
+#![expect(clippy::string_slice, reason = "PEM is ASCII")]
+
+#[expect(dead_code, reason = "it uses a part of what the tests share")]
 mod common;
 
 use std::os::unix::fs::PermissionsExt;

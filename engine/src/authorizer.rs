@@ -15,7 +15,7 @@ use crate::inventory::Inventory;
 use crate::model::{AttributeType, Condition, Governance, Invariant, Operation, Permission, Service, TestSuite, Visible};
 use crate::record::{Answer, ContextFacts, RequestFacts};
 use crate::rego::{self, InputFacts, RegoModules};
-use crate::request::{Attributes, Claims, Context, Malformed, Request, Target, Token};
+use crate::request::{AttributeValue, Attributes, Claims, Context, Malformed, Request, Target, Token};
 use crate::table::{Atoms, Methods, Table};
 
 /// A compiled bundle: an immutable snapshot with one pure, total, deterministic function, [`Authorizer::decide`].
@@ -283,14 +283,14 @@ fn visible_context<'c>(visible: &Visible, context: &'c Context) -> Result<Cow<'c
     if plain && source_ip == context.source_ip {
         return Ok(Cow::Borrowed(context));
     }
-    let headers = typed(&visible.headers, &context.headers).map_err(Rejected::Malformed)?;
-    let query = typed(&visible.query, &context.query).map_err(Rejected::Malformed)?;
+    let headers = typed(&visible.headers, &context.headers, AttributeType::coerce).map_err(Rejected::Malformed)?;
+    let query = typed(&visible.query, &context.query, AttributeType::coerce).map_err(Rejected::Malformed)?;
     let jwt = match &context.jwt {
         None => None,
         Some(Token::Invalid(_)) => return Err(Rejected::Token),
         Some(Token::Valid(claims)) => {
             // A claim of another type than declared is a fault of the token (A34).
-            let other = typed(&visible.claims, &claims.other).map_err(|_| Rejected::Token)?;
+            let other = typed(&visible.claims, &claims.other, AttributeType::coerce_claim).map_err(|_| Rejected::Token)?;
             Some(Token::Valid(Claims { other, ..claims.clone() }))
         }
     };
@@ -305,11 +305,18 @@ pub(crate) fn seen<'c>(visible: &Visible, context: &'c Context) -> Result<Cow<'c
     })
 }
 
-fn typed(visible: &std::collections::BTreeMap<Box<str>, AttributeType>, sent: &Attributes) -> Result<Attributes, Malformed> {
+/// How a value becomes one of the type that the inventory gives it.
+type Coercion = fn(AttributeType, &AttributeValue) -> Result<AttributeValue, &'static str>;
+
+fn typed(
+    visible: &std::collections::BTreeMap<Box<str>, AttributeType>,
+    sent: &Attributes,
+    coerce: Coercion,
+) -> Result<Attributes, Malformed> {
     let mut out = Attributes::new();
     for (name, kind) in visible {
         if let Some(value) = sent.get(name) {
-            let value = kind.coerce(value).map_err(|why| Malformed::Attribute { name: name.to_string(), why })?;
+            let value = coerce(*kind, value).map_err(|why| Malformed::Attribute { name: name.to_string(), why })?;
             out.insert(name.clone(), value);
         }
     }

@@ -10,7 +10,8 @@ use crate::id::{IdPattern, SpiffeId};
 use crate::model::{AttributeType, Endpoint, Group, Operation, Service};
 use crate::path::CanonicalPath;
 use crate::request::{Method, Target};
-use crate::template::{PathTemplate, Segment};
+use crate::router::Router;
+use crate::template::PathTemplate;
 
 type FixedState = foldhash::fast::FixedState;
 
@@ -27,7 +28,7 @@ pub(crate) struct Inventory {
 /// The operations of one service, by what reaches them.
 #[derive(Default)]
 struct Routes {
-    http: Vec<(Method, matchit::Router<usize>)>,
+    http: Vec<(Method, Router)>,
     ports: BTreeMap<u16, usize>,
 }
 
@@ -82,7 +83,7 @@ impl Inventory {
             Target::Connect { port } => routes.ports.get(port).copied(),
             Target::Http { method, path } => {
                 let (_, router) = routes.http.iter().find(|(m, _)| m == method)?;
-                router.at(path.as_str()).ok().map(|found| *found.value)
+                router.find(path)
             }
         }
     }
@@ -135,13 +136,11 @@ impl Routes {
         problems: &mut Vec<Diagnostic>,
     ) {
         if !self.http.iter().any(|(m, _)| m == method) {
-            self.http.push((method.clone(), matchit::Router::new()));
+            self.http.push((method.clone(), Router::new()));
         }
         let Some((_, router)) = self.http.iter_mut().find(|(m, _)| m == method) else { return };
-        let shape = shape(path);
-        if router.insert(shape.as_str(), index).is_err() {
-            // Of two operations of equal rank neither comes first. The earlier one is found by asking for a path of this one.
-            let first = router.at(&path.example()).map(|found| *found.value).unwrap_or(index);
+        // Of two operations of equal rank neither comes first.
+        if let Err(first) = router.insert(path, index) {
             problems.push(overlap(service, operation, first, &format!("{method} {path}")));
         }
     }
@@ -152,19 +151,6 @@ fn overlap(service: &Service, operation: &Operation, first: usize, what: &str) -
     Diagnostic::error("overlapping-operations", format!("`{what}` already belongs to operation `{}` of `{}`", first.id, service.name))
         .at(operation.at.clone())
         .help(format!("the other one is at {}; a request must reach exactly one operation", first.at.short()))
-}
-
-/// The template in the router's own form, with parameter names erased: templates that differ only in them are the same route.
-fn shape(template: &PathTemplate) -> String {
-    template.segments().iter().enumerate().fold(String::new(), |mut out, (n, segment)| {
-        out.push('/');
-        match segment {
-            Segment::Literal(text) => out.push_str(text),
-            Segment::Parameter { .. } => out.push_str(&format!("{{p{n}}}")),
-            Segment::Rest { .. } => out.push_str(&format!("{{*p{n}}}")),
-        }
-        out
-    })
 }
 
 type Identities = (HashMap<SpiffeId, usize, FixedState>, Vec<(IdPattern, usize)>);

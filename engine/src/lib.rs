@@ -21,6 +21,7 @@ pub mod record;
 pub mod reference;
 mod rego;
 pub mod request;
+mod router;
 pub mod svid;
 mod table;
 pub mod template;

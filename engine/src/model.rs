@@ -94,6 +94,19 @@ impl AttributeType {
             _ => Err("is not of the type that the inventory gives it"),
         }
     }
+
+    /// The same for a claim of a token, which has types of its own: only headers are split at their commas. A group named
+    /// `x,admin` must not make its members `admin`.
+    ///
+    /// # Errors
+    /// As [`AttributeType::coerce`].
+    pub fn coerce_claim(self, value: &AttributeValue) -> Result<AttributeValue, &'static str> {
+        match (self, value) {
+            (Self::List, AttributeValue::List(_)) => Ok(value.clone()),
+            (Self::List, AttributeValue::Text(text)) => Ok(AttributeValue::List(vec![text.clone()])),
+            _ => self.coerce(value),
+        }
+    }
 }
 
 fn split_list(text: &str) -> impl Iterator<Item = Box<str>> {

@@ -12,7 +12,7 @@ use askama::{Result, Values};
 use portreeve_auditor::assessment::{ChainVerdict, Mark, Verdict, Weight};
 use portreeve_engine::Timestamp;
 
-use crate::limits::{NAME_SHOWN_CHARS, TEXT_SHOWN_CHARS};
+use crate::limits::{AXIS_SHOWN_CHARS, NAME_SHOWN_CHARS, TEXT_SHOWN_CHARS, WORD_WHOLE_BYTES};
 use crate::text;
 
 /// A figure with separators.
@@ -52,7 +52,7 @@ pub(crate) fn line(value: impl AsRef<str>, _: &dyn Values) -> Result<Safe<String
 #[askama::filter_fn]
 pub(crate) fn code(value: impl Display, _: &dyn Values) -> Result<Safe<String>> {
     let value = value.to_string();
-    let inner = format!("<code>{}</code>", escape(&value));
+    let inner = format!("<code>{}</code>", escape(&value).replace('/', "/<wbr>"));
     Ok(Safe(boxed(&value, inner)))
 }
 
@@ -62,12 +62,18 @@ pub(crate) fn short(value: impl Display, _: &dyn Values) -> Result<String> {
     Ok(text::short(&value.to_string(), NAME_SHOWN_CHARS).into_owned())
 }
 
+/// A name where there is room for a few letters only.
+#[askama::filter_fn]
+pub(crate) fn name(value: impl Display, _: &dyn Values) -> Result<String> {
+    Ok(text::short(&value.to_string(), AXIS_SHOWN_CHARS).into_owned())
+}
+
 /// A digest cut for the eye; the whole one is in the tooltip and further down the page.
 #[askama::filter_fn]
 pub(crate) fn brief(value: impl Display, _: &dyn Values) -> Result<Safe<String>> {
     let whole = value.to_string();
     let (head, tail): (String, String) = (whole.chars().take(19).collect(), whole.chars().skip(67).collect());
-    Ok(Safe(format!("<code title=\"{}\">{}…{}</code>", escape(&whole), escape(&head), escape(&tail))))
+    Ok(Safe(format!("<code class=\"brief\" title=\"{}\">{}…{}</code>", escape(&whole), escape(&head), escape(&tail))))
 }
 
 /// A point in time.
@@ -184,7 +190,8 @@ fn escape(value: &str) -> String {
 
 fn boxed(value: &str, inner: String) -> String {
     if value.chars().nth(TEXT_SHOWN_CHARS).is_none() {
-        return inner;
+        let breaks = value.split_whitespace().all(|word| word.len() <= WORD_WHOLE_BYTES);
+        return if breaks { inner } else { format!("<span class=\"w\">{inner}</span>") };
     }
     let length = text::thousands(value.chars().count() as u64);
     format!("<span class=\"long\" tabindex=\"0\" role=\"group\" aria-label=\"long text, {length} characters\">{inner}</span>")

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use portreeve_auditor::assessment::Assessment;
 
-use crate::text::acts;
+use crate::text::{acts, is_combining};
 
 /// The file: indented, one trailing newline.
 pub(crate) fn file(assessment: &Assessment) -> Result<String, serde_json::Error> {
@@ -16,9 +16,9 @@ pub(crate) fn file(assessment: &Assessment) -> Result<String, serde_json::Error>
     Ok(text)
 }
 
-/// The data block: compact, inert inside `<script type="application/json">`.
+/// The data block: compact, inert inside `<script type="application/json">`, and untouched by [`crate::text::tame`].
 pub(crate) fn block(assessment: &Assessment) -> Result<String, serde_json::Error> {
-    Ok(escape(&serde_json::to_string(assessment)?, |c| acts_in_file(c) || matches!(c, '<' | '>' | '&')))
+    Ok(escape(&serde_json::to_string(assessment)?, |c| acts_in_file(c) || is_combining(c) || matches!(c, '<' | '>' | '&')))
 }
 
 // Outside strings JSON is printable ASCII and newlines, so a replacement can only fall inside a string, where `\u` is legal.

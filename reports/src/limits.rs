@@ -27,6 +27,9 @@ pub(crate) const REACH_NAMED_MAX: usize = 6;
 /// The drawing has one column for each service; beyond this it says nothing to an eye, and the table speaks alone.
 pub(crate) const MATRIX_SERVICES_MAX: usize = 200;
 
+/// Up to this many services the drawing has cells as large as a finger.
+pub(crate) const MATRIX_AIRY_MAX: usize = 10;
+
 /// Up to this many services the drawing has roomy cells and a tooltip on empty ones too.
 pub(crate) const MATRIX_ROOMY_MAX: usize = 24;
 
@@ -38,3 +41,6 @@ pub(crate) const SUMMARY_FINDINGS_MAX: usize = 10;
 
 /// Length of one text in `summary.md`; code forges cut long comments.
 pub(crate) const SUMMARY_TEXT_CHARS: usize = 300;
+
+/// Longer words may be broken anywhere, or one of them would push a table off the page; shorter ones never are.
+pub(crate) const WORD_WHOLE_BYTES: usize = 26;

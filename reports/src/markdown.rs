@@ -26,14 +26,22 @@ fn opening(out: &mut String, a: &Assessment) {
     let period = a.period.map_or_else(|| "no record".to_owned(), text::period);
     let titles: Vec<_> = a.catalog_titles.iter().map(|title| prose(title)).collect();
     put(out, format_args!("{period}{}{}", if titles.is_empty() { "" } else { " · " }, titles.join(" · ")));
-    if let Some(newest) = a.bundles.last() {
-        put(out, format_args!(" · policy revision {}", span(&newest.revision.to_string())));
+    match &*a.bundles {
+        [] => {}
+        [only] => put(out, format_args!(" · policy revision {}", span(&only.revision.to_string()))),
+        several => put(out, format_args!(" · {} policy revisions", several.len())),
     }
     out.push_str("\n\n");
     let summary = &a.summary;
     if !summary.sensitive_data.is_empty() {
         let (reach, all) = (summary.sensitive_reach.len(), a.services.len());
-        put(out, format_args!("Data of class {} can be reached from {reach} of {all} services", span(&summary.sensitive_data)));
+        put(
+            out,
+            format_args!(
+                "Data of class {} can be reached from {reach} of {all} services, beside those that hold it",
+                span(&summary.sensitive_data)
+            ),
+        );
         for (at, name) in summary.sensitive_reach.iter().take(REACH_NAMED_MAX).enumerate() {
             put(out, format_args!("{}{}", if at == 0 { ": " } else { ", " }, span(name)));
         }
@@ -58,8 +66,10 @@ fn findings(out: &mut String, a: &Assessment) {
         return;
     }
     out.push_str("### Fix first\n\n");
+    // Where there is one catalogue its name need not stand before every id.
+    let prefix = if let [only] = &*a.catalogs { format!("{only} ") } else { String::new() };
     for finding in a.findings.iter().take(SUMMARY_FINDINGS_MAX) {
-        line(out, finding);
+        line(out, finding, &prefix);
     }
     let left = a.findings.len().saturating_sub(SUMMARY_FINDINGS_MAX) as u64;
     if left > 0 {
@@ -68,12 +78,12 @@ fn findings(out: &mut String, a: &Assessment) {
     out.push('\n');
 }
 
-fn line(out: &mut String, finding: &Finding) {
+fn line(out: &mut String, finding: &Finding, prefix: &str) {
     put(out, format_args!("- **{}** {}", weight_word(finding.severity), prose(&finding.summary)));
     if !finding.remedy.is_empty() {
         put(out, format_args!(" — {}", prose(&finding.remedy)));
     }
-    let mut facts: Vec<String> = finding.controls.iter().map(|control| span(control)).collect();
+    let mut facts: Vec<String> = finding.controls.iter().map(|control| span(control.strip_prefix(prefix).unwrap_or(control))).collect();
     facts.extend(finding.at.as_deref().map(span));
     if finding.count > 0 {
         facts.push(format!("{} {}", text::thousands(finding.count), if finding.count == 1 { "record" } else { "records" }));
@@ -126,7 +136,7 @@ fn inputs(out: &mut String, a: &Assessment) {
 
 /// A name in a code span that nothing inside can close.
 fn span(value: &str) -> String {
-    let value: String = flat(value, NAME_SHOWN_CHARS).replace('|', "\u{2502}");
+    let value: String = flat(value, NAME_SHOWN_CHARS);
     let longest = value.split(|c| c != '`').map(str::len).max().unwrap_or_default();
     let fence = "`".repeat(longest + 1);
     let pad = if value.is_empty() || value.contains('`') { " " } else { "" };
@@ -141,7 +151,13 @@ fn prose(value: &str) -> String {
     while let Some((before, after)) = rest.split_once('`') {
         let Some((inside, further)) = after.split_once('`') else { break };
         escape(&mut out, before);
-        out.push_str(&span(inside));
+        if inside.trim().is_empty() {
+            escape(&mut out, "``");
+        } else {
+            // Two spans side by side would read as one longer fence.
+            out.push_str(if out.ends_with('`') { " " } else { "" });
+            out.push_str(&span(inside));
+        }
         rest = further;
     }
     escape(&mut out, rest);
@@ -174,4 +190,31 @@ fn flat(value: &str, max: usize) -> String {
 
 fn put(out: &mut String, args: std::fmt::Arguments<'_>) {
     let _infallible = out.write_fmt(args);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sentences_keep_their_code_and_lose_their_markup() {
+        for (given, expected) in [
+            ("`a` and *b*", "`a` and \\*b\\*"),
+            ("`a``b`", "`a` `b`"),
+            ("```x", "\\`\\`\\`x"),
+            ("one ` alone", "one \\` alone"),
+            ("[x](y) <b>", "\\[x\\](y) &lt;b&gt;"),
+            ("@all #1 http://e www.e GH-1", "@<!-- -->all #<!-- -->1 http:<!-- -->//e w<!-- -->ww.e G<!-- -->H-1"),
+            ("a\nb\r\u{202e}", "a b⟦U+000D⟧⟦U+202E⟧"),
+        ] {
+            assert_eq!(prose(given), expected);
+        }
+    }
+
+    #[test]
+    fn a_name_cannot_close_its_code_span() {
+        for (given, expected) in [("a", "`a`"), ("a`b", "`` a`b ``"), ("``", "``` `` ```"), ("", "`  `")] {
+            assert_eq!(span(given), expected);
+        }
+    }
 }

@@ -9,15 +9,18 @@ use std::fmt::Write as _;
 use portreeve_auditor::assessment::{Assessment, Mark, MatrixCell};
 
 use crate::filters::{mark_class, mark_word};
-use crate::limits::{AXIS_SHOWN_CHARS, MATRIX_MIDDLING_MAX, MATRIX_ROOMY_MAX, MATRIX_SERVICES_MAX, NAME_SHOWN_CHARS};
+use crate::limits::{AXIS_SHOWN_CHARS, MATRIX_AIRY_MAX, MATRIX_MIDDLING_MAX, MATRIX_ROOMY_MAX, MATRIX_SERVICES_MAX, NAME_SHOWN_CHARS};
 use crate::text;
 
 /// The drawing.
 pub(crate) struct Matrix {
     pub(crate) class: &'static str,
+    pub(crate) lean: i32,
     pub(crate) width: usize,
     pub(crate) height: usize,
     pub(crate) cell: usize,
+    /// Side of the sign in a corner.
+    pub(crate) badge: usize,
     pub(crate) rows: Vec<Axis>,
     pub(crate) columns: Vec<Axis>,
     pub(crate) zones: Vec<ZoneSpan>,
@@ -71,9 +74,11 @@ pub(crate) fn lay_out(assessment: &Assessment) -> Option<Matrix> {
     let far = place.edge(count);
     Some(Matrix {
         class: place.class,
+        lean: if count <= MATRIX_ROOMY_MAX { -58 } else { -90 },
         width: far.0 + place.overhang,
         height: far.1 + 4,
         cell: place.cell,
+        badge: if count <= MATRIX_ROOMY_MAX { place.cell * 2 / 5 } else { place.cell / 2 },
         rows: axis(&services, |i| (place.left - 8, place.edge(i).1 + place.cell / 2 + place.baseline)),
         columns: axis(&services, |i| (place.edge(i).0 + place.cell / 2 + place.baseline, place.top - 7)),
         zones: zones(&services, &place),
@@ -99,14 +104,16 @@ impl Place {
     fn of(services: &[(&str, &str)]) -> Self {
         let longest = services.iter().map(|(_, name)| name.chars().count().min(AXIS_SHOWN_CHARS)).max().unwrap_or_default();
         let (class, cell, letter) = match services.len() {
-            0..=MATRIX_ROOMY_MAX => ("roomy", 28, 8),
+            0..=MATRIX_AIRY_MAX => ("airy", 40, 8),
+            n if n <= MATRIX_ROOMY_MAX => ("roomy", 28, 8),
             n if n <= MATRIX_MIDDLING_MAX => ("middling", 18, 7),
             _ => ("compact", 12, 6),
         };
-        // Roomy labels lean (58 degrees) and reach over the right edge; the others stand upright.
+        let leaning = services.len() <= MATRIX_ROOMY_MAX;
+        // Leaning labels stand at 58 degrees and reach over the right edge; the others stand upright.
         let along = longest * letter;
-        let (up, overhang) = if cell == 28 { (along * 85 / 100, along * 53 / 100) } else { (along, 4) };
-        Self { class, cell, left: along + 16, top: 30 + up + 10, overhang, baseline: if cell == 28 { 4 } else { 3 } }
+        let (up, overhang) = if leaning { (along * 85 / 100, along * 53 / 100) } else { (along, 4) };
+        Self { class, cell, left: along + 16, top: 30 + up + 10, overhang, baseline: if leaning { 4 } else { 3 } }
     }
 
     /// The upper left corner of the cell `(i, i)`.
@@ -154,7 +161,7 @@ fn zones(services: &[(&str, &str)], place: &Place) -> Vec<ZoneSpan> {
     let span = |(start, end): (&usize, usize)| {
         let (from, to) = (place.edge(*start).0 + 2, place.edge(end).0 - 2);
         let zone = services.get(*start).map_or("", |(zone, _)| *zone);
-        let room = (to - from + 6) / 7;
+        let room = (to - from + 6) / 8;
         let label = if room < 2 { String::new() } else { text::short(zone, room).into_owned() };
         ZoneSpan { from, to, middle: usize::midpoint(from, to), label, whole: text::short(zone, NAME_SHOWN_CHARS).into_owned() }
     };

@@ -10,7 +10,7 @@ use askama::Template;
 use portreeve_auditor::assessment::{Assessment, BundleSummary, ChainVerdict, ControlResult, Evidence, Finding, Mark, MatrixCell, Verdict};
 use portreeve_engine::Digest;
 
-use crate::limits::{EVIDENCE_UNDER_CONTROL_MAX, FIX_FIRST_MAX, REACH_NAMED_MAX, ROWS_MAX};
+use crate::limits::{EVIDENCE_UNDER_CONTROL_MAX, FIX_FIRST_MAX, REACH_NAMED_MAX, ROWS_MAX, TEXT_SHOWN_CHARS};
 use crate::matrix::{self, Matrix, NO_ZONE};
 use crate::{ReportError, filters, json, text};
 
@@ -112,7 +112,7 @@ impl<'a> Page<'a> {
             style_digest: base64(Digest::of(STYLE.as_bytes()).as_bytes()),
             data,
             period: a.period.map(text::period).unwrap_or_default(),
-            days: a.period.map(|p| text::span(p.to.unix_ms().saturating_sub(p.from.unix_ms()))).unwrap_or_default(),
+            days: a.period.map(|p| text::about(p.to.unix_ms().saturating_sub(p.from.unix_ms()))).unwrap_or_default(),
             bar: bar(a),
             findings: a.findings.iter().take(ROWS_MAX).map(|f| FindingView::of(f, a, &anchors)).collect(),
             families: families(a, &anchors),
@@ -139,8 +139,9 @@ impl<'a> Page<'a> {
         all.saturating_sub(ROWS_MAX) as u64
     }
 
-    fn newest(&self) -> Option<&'a BundleSummary> {
-        self.a.bundles.last()
+    /// The bundle, where there was one: of several the assessment does not say which is the newest.
+    fn only_bundle(&self) -> Option<&'a BundleSummary> {
+        if let [only] = &*self.a.bundles { Some(only) } else { None }
     }
 
     fn first(&self) -> &[FindingView<'a>] {
@@ -243,20 +244,22 @@ struct Anchors<'a> {
     findings: BTreeMap<&'a str, String>,
     by_id: BTreeMap<&'a str, &'a Finding>,
     controls: BTreeMap<String, String>,
+    only_catalog: Option<&'a str>,
 }
 
 impl<'a> Anchors<'a> {
     fn of(a: &'a Assessment) -> Self {
         let mut taken = BTreeSet::new();
-        let mut out = Self { findings: BTreeMap::new(), by_id: BTreeMap::new(), controls: BTreeMap::new() };
+        let only_catalog = if let [only] = &*a.catalogs { Some(&**only) } else { None };
+        let mut out = Self { findings: BTreeMap::new(), by_id: BTreeMap::new(), controls: BTreeMap::new(), only_catalog };
         for finding in a.findings.iter().take(ROWS_MAX) {
-            let anchor = fresh(format!("f-{}", text::slug(&finding.id)), &mut taken);
+            let anchor = fresh(&format!("f-{}", text::slug(&finding.id)), &mut taken);
             out.findings.entry(&finding.id).or_insert(anchor);
             out.by_id.entry(&finding.id).or_insert(finding);
         }
         for control in &a.controls {
             let name = format!("{} {}", control.catalog, control.id);
-            let anchor = fresh(format!("c-{}", text::slug(&name)), &mut taken);
+            let anchor = fresh(&format!("c-{}", text::slug(&name)), &mut taken);
             out.controls.entry(name).or_insert(anchor);
         }
         out
@@ -271,12 +274,15 @@ impl<'a> Anchors<'a> {
     }
 
     fn link(&self, label: &'a str) -> Link<'a> {
-        Link { label, anchor: self.controls.get(label).cloned() }
+        let anchor = self.controls.get(label).cloned();
+        // Where there is one catalogue its name need not stand before every id.
+        let id = self.only_catalog.and_then(|catalog| label.strip_prefix(catalog)).and_then(|rest| rest.strip_prefix(' '));
+        Link { label: id.filter(|_| anchor.is_some()).unwrap_or(label), anchor }
     }
 }
 
-fn fresh(wanted: String, taken: &mut BTreeSet<String>) -> String {
-    let mut anchor = wanted.clone();
+fn fresh(wanted: &str, taken: &mut BTreeSet<String>) -> String {
+    let mut anchor = wanted.to_owned();
     let mut again = 2;
     while !taken.insert(anchor.clone()) {
         anchor = format!("{wanted}-{again}");
@@ -348,6 +354,11 @@ fn chains(a: &Assessment) -> Vec<(ChainVerdict, usize)> {
         .collect()
 }
 
+/// The line above an item had to cut this text.
+fn is_long(text: &str) -> bool {
+    text.chars().nth(TEXT_SHOWN_CHARS).is_some()
+}
+
 /// What a reason of our own decisions means, for readers who never saw one.
 fn reason_gloss(reason: &str) -> &'static str {
     match reason {
@@ -408,7 +419,7 @@ mod tests {
     #[test]
     fn anchors_never_meet() {
         let mut taken = BTreeSet::new();
-        let made: Vec<_> = ["a", "a", "a-2", "a"].map(|a| fresh(a.to_owned(), &mut taken)).into();
+        let made: Vec<_> = ["a", "a", "a-2", "a"].map(|a| fresh(a, &mut taken)).into();
         assert_eq!(made, ["a", "a-2", "a-2-2", "a-3"]);
     }
 }

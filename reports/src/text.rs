@@ -42,6 +42,15 @@ pub(crate) fn span(ms: i64) -> String {
     out
 }
 
+/// A length of time for a headline: whole days from two days on, [`span`] below.
+pub(crate) fn about(ms: i64) -> String {
+    const DAY_MS: i64 = 86_400_000;
+    if ms < 2 * DAY_MS {
+        return span(ms);
+    }
+    format!("{} days", ms.saturating_add(DAY_MS / 2) / DAY_MS)
+}
+
 /// `15 October – 14 November 2026`, or the hours where it is one day.
 pub(crate) fn period(period: Period) -> String {
     let (from, to) = (Day::of(period.from), Day::of(period.to));
@@ -62,10 +71,11 @@ pub(crate) fn moment(at: Timestamp) -> String {
     format!("{date} {clock} UTC")
 }
 
-/// At most `max` characters, the last an ellipsis where something was cut.
+/// At most `max` characters, the last an ellipsis where something was cut; tamed first, since that lengthens.
 pub(crate) fn short(text: &str, max: usize) -> Cow<'_, str> {
+    let text = tame(text);
     if text.chars().nth(max).is_none() {
-        return Cow::Borrowed(text);
+        return text;
     }
     Cow::Owned(text.chars().take(max.saturating_sub(1)).chain(['…']).collect())
 }
@@ -106,7 +116,8 @@ pub(crate) fn acts(c: char) -> bool {
             | 0xE0000..=0xE0FFF)
 }
 
-fn is_combining(c: char) -> bool {
+/// Marks drawn over the letter before them.
+pub(crate) fn is_combining(c: char) -> bool {
     matches!(u32::from(c), 0x300..=0x36F | 0x483..=0x489 | 0x1AB0..=0x1AFF | 0x1DC0..=0x1DFF | 0x20D0..=0x20FF | 0xFE20..=0xFE2F)
 }
 
@@ -166,6 +177,9 @@ mod tests {
             (86_400_000 + 60_000, "1 d"),
         ] {
             assert_eq!(span(ms), expected, "{ms}");
+        }
+        for (ms, expected) in [(8_040_000, "2 h 14 min"), (172_800_000, "2 days"), (2_678_394_884, "31 days")] {
+            assert_eq!(about(ms), expected, "{ms}");
         }
     }
 

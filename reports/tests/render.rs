@@ -1,21 +1,336 @@
-//! What every rendering promises, on a plain assessment, a hostile one and a large one.
+//! What every rendering promises, on a plain assessment, a hostile one, an empty one and large ones.
+//!
+//! The page is read back by a small tokenizer of its own, so that markup which slipped through would be seen as markup.
 
 #[expect(unreachable_pub, reason = "shared with the browser test of the whole workspace")]
 mod sample;
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::PathBuf;
 
-use portreeve_reports::{html, json, markdown, write_all};
+use portreeve_auditor::assessment::{Assessment, Summary, Totals};
+use portreeve_reports::{ReportError, html, json, markdown, write_all};
+use serde_json::Value;
 
 #[test]
-fn renders() {
-    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-    for (name, a) in
-        [("market", sample::market()), ("hostile", sample::hostile()), ("crowd200", sample::crowd(200)), ("crowd40", sample::crowd(40))]
-    {
-        println!("{:?}", write_all(&a, &dir.join(name)).unwrap());
-        assert_eq!(html(&a).unwrap(), html(&a.clone()).unwrap());
-        assert!(json(&a).unwrap().ends_with("}\n"));
-        assert!(!markdown(&a).contains("<script"));
+fn the_same_assessment_gives_the_same_bytes() {
+    for a in all() {
+        assert!(html(&a).unwrap() == html(&a.clone()).unwrap());
+        assert!(json(&a).unwrap() == json(&a.clone()).unwrap());
+        assert!(markdown(&a) == markdown(&a.clone()));
     }
 }
+
+#[test]
+fn json_reads_back_whole_and_in_order() {
+    for a in all() {
+        let text = json(&a).unwrap();
+        assert!(text.starts_with("{\n  \"tool\": ") && text.ends_with("\n}\n"));
+        assert!(serde_json::from_str::<Value>(&text).unwrap() == serde_json::to_value(&a).unwrap(), "the file reads back as another value");
+        assert!(!text.chars().any(acts), "an acting character stands in the file");
+    }
+}
+
+#[test]
+fn the_page_carries_the_whole_assessment() {
+    for a in all() {
+        let page = html(&a).unwrap();
+        let (_, data) = page.split_once("<script type=\"application/json\" id=\"assessment\">").unwrap();
+        let (data, _) = data.split_once("</script>").unwrap();
+        assert!(!data.contains(['<', '>', '&', '\u{2028}', '\u{2029}']));
+        assert!(serde_json::from_str::<Value>(data).unwrap() == serde_json::to_value(&a).unwrap(), "the block reads back as another value");
+    }
+}
+
+#[test]
+fn the_page_is_well_formed_and_nothing_in_it_can_act() {
+    for a in all() {
+        let page = html(&a).unwrap();
+        assert!(!page.chars().any(acts), "an acting character stands in the page");
+        let tags = tags(&page);
+        let mut open: Vec<&str> = Vec::new();
+        for tag in &tags {
+            assert!(ELEMENTS.contains(&&*tag.name), "`{}` is no element of ours", tag.name);
+            for (name, value) in &tag.attributes {
+                assert!(ATTRIBUTES.contains(&&**name) || name.starts_with("data-") || name.starts_with("aria-"), "attribute `{name}`");
+                let inward = value.starts_with('#') || *value == "data:,";
+                assert!(!matches!(&**name, "href" | "src") || inward, "`{value}` leads out of the page");
+            }
+            match (tag.closes, VOID.contains(&&*tag.name) || tag.empty) {
+                (false, false) => open.push(&tag.name),
+                (true, _) => assert_eq!(open.pop(), Some(&*tag.name)),
+                (false, true) => {}
+            }
+        }
+        assert!(open.is_empty(), "{open:?} is left open");
+        assert_eq!(tags.iter().filter(|t| t.name == "script" && !t.closes).count(), 1);
+        assert_eq!(tags.iter().filter(|t| t.name == "style" && !t.closes).count(), 1);
+    }
+}
+
+#[test]
+fn every_anchor_is_unique_and_every_link_arrives() {
+    for a in all() {
+        let page = html(&a).unwrap();
+        let tags = tags(&page);
+        let mut ids = BTreeSet::new();
+        for id in values(&tags, "id") {
+            assert!(ids.insert(id), "`{id}` stands twice");
+        }
+        for link in values(&tags, "href").filter_map(|href| href.strip_prefix('#')) {
+            assert!(ids.contains(link), "nothing stands at `#{link}`");
+        }
+    }
+}
+
+#[test]
+fn findings_and_controls_lead_to_each_other() {
+    let page = html(&sample::market()).unwrap();
+    for link in ["#f-wildcard-permission-9c1e", "#c-pci-dss-4.0.1-7.2.5", "#in-2"] {
+        assert!(page.contains(&format!("href=\"{link}\"")), "{link}");
+        assert!(page.contains(&format!("id=\"{}\"", &link[1..])), "{link}");
+    }
+}
+
+#[test]
+fn figures_on_the_page_are_those_of_the_assessment() {
+    let a = sample::market();
+    let (page, value) = (html(&a).unwrap(), serde_json::to_value(&a).unwrap());
+    let mut seen = BTreeMap::new();
+    for part in page.split("<data data-field=\"").skip(1) {
+        let (field, rest) = part.split_once("\" value=\"").unwrap();
+        let (raw, rest) = rest.split_once("\">").unwrap();
+        let (shown, _) = rest.split_once("</data>").unwrap();
+        assert_eq!(shown.replace(',', ""), raw);
+        assert_eq!(raw, sample::figure(&value, field).unwrap().to_string(), "{field}");
+        seen.insert(field, raw);
+    }
+    for total in value["totals"].as_object().unwrap().keys() {
+        assert!(seen.contains_key(&*format!("totals.{total}")), "totals.{total} is not on the page");
+    }
+    assert_eq!(seen.keys().filter(|f| f.starts_with("summary.verdicts.")).count(), 7);
+}
+
+#[test]
+fn long_texts_are_whole_on_the_page() {
+    let page = html(&sample::hostile()).unwrap();
+    assert!(page.contains(sample::ATTACKS[7]));
+}
+
+#[test]
+fn the_assessors_words_are_never_printed() {
+    let a = sample::market();
+    for text in [html(&a).unwrap(), markdown(&a), html(&empty()).unwrap(), markdown(&empty())] {
+        let text = text.to_lowercase();
+        for word in ["compliant", "compliance", "in place"] {
+            assert!(!text.contains(word), "`{word}` is printed");
+        }
+    }
+}
+
+#[test]
+fn nothing_examined_reads_as_nothing_examined() {
+    let (page, summary) = (html(&empty()).unwrap(), markdown(&empty()));
+    for sentence in ["No catalogue", "Nothing was found. That is a statement about the evidence", "No log was given"] {
+        assert!(page.contains(sentence), "{sentence}");
+    }
+    assert!(summary.contains("No findings in the evidence given") && !summary.contains("| Verdict |"), "{summary}");
+}
+
+#[test]
+fn what_the_page_leaves_out_it_says() {
+    let mut a = sample::market();
+    let finding = a.findings[0].clone();
+    a.findings = (0..2_500).map(|n| portreeve_auditor::assessment::Finding { id: format!("x-{n}"), ..finding.clone() }).collect();
+    let page = html(&a).unwrap();
+    assert_eq!(page.matches("<details class=\"item finding\"").count(), 2_000);
+    assert!(page.contains("500 more in <code>assessment.json</code>"));
+    assert!(html(&sample::crowd(201)).unwrap().contains("too many services for a drawing"));
+    assert!(!html(&sample::crowd(200)).unwrap().contains("too many services for a drawing"));
+}
+
+#[test]
+fn every_mark_of_the_matrix_is_drawn_once_and_stands_in_the_table() {
+    for a in [sample::market(), sample::crowd(30), sample::crowd(200)] {
+        let page = html(&a).unwrap();
+        let (_, drawing) = page.split_once("<svg class=\"matrix").unwrap();
+        let (drawing, table) = drawing.split_once("</svg>").unwrap();
+        assert_eq!(drawing.matches("<g><title>").count(), a.matrix.len());
+        let (table, _) = table.split_once("Every operation").unwrap();
+        assert_eq!(table.matches("<tr><th scope=\"row\">").count(), a.matrix.len());
+    }
+}
+
+#[test]
+fn the_summary_holds_no_markup_of_strangers() {
+    let (plain, hostile) = (markdown(&sample::market()), markdown(&sample::hostile()));
+    assert_eq!(plain.lines().count(), hostile.lines().count(), "a text broke out of its line");
+    let outside = without_code(&hostile).replace("<!-- -->", "\u{1}");
+    for refused in ["<", "@everyone", "#1", "https://", "www.", "[x]", "```", "~~", "*b*"] {
+        assert!(!outside.contains(refused), "`{refused}` stands outside a code span");
+    }
+    assert!(!hostile.chars().any(acts));
+}
+
+#[test]
+fn files_are_written_whole_and_in_place_of_old_ones() {
+    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("reports-files").join("deep");
+    fs::create_dir_all(&dir).unwrap();
+    fs::write(dir.join("index.html"), "old").unwrap();
+    let a = sample::market();
+    let written = write_all(&a, &dir).unwrap();
+    let names: Vec<_> = written.iter().map(|p| p.file_name().unwrap().to_str().unwrap()).collect();
+    assert_eq!(names, ["assessment.json", "summary.md", "index.html"]);
+    assert_eq!(fs::read_to_string(&written[0]).unwrap(), json(&a).unwrap());
+    assert_eq!(fs::read_to_string(&written[1]).unwrap(), markdown(&a));
+    assert_eq!(fs::read_to_string(&written[2]).unwrap(), html(&a).unwrap());
+    assert_eq!(fs::read_dir(&dir).unwrap().count(), 3, "something else was left behind");
+    let blocked = write_all(&a, &written[0]).unwrap_err();
+    assert!(matches!(blocked, ReportError::Folder { .. }), "{blocked}");
+}
+
+fn all() -> Vec<Assessment> {
+    vec![sample::market(), sample::hostile(), empty(), sample::crowd(30), sample::crowd(200)]
+}
+
+fn empty() -> Assessment {
+    let mut a = sample::market();
+    (a.period, a.totals, a.summary) = (None, Totals::default(), Summary::default());
+    (a.catalogs, a.catalog_titles, a.controls, a.findings) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    (a.inputs, a.bundles, a.services, a.edges, a.matrix) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    (a.enforcers, a.certificates, a.tls, a.refusals) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    (a.denials, a.invariants, a.method) = (Vec::new(), Vec::new(), Vec::new());
+    a
+}
+
+/// Controls and characters that reorder or hide others.
+fn acts(c: char) -> bool {
+    let control = c.is_control() && c != '\n' && c != '\t';
+    control || ('\u{200b}'..='\u{200f}').contains(&c) || ('\u{2028}'..='\u{202e}').contains(&c) || ('\u{2066}'..='\u{2069}').contains(&c)
+}
+
+/// A text without its code spans, as CommonMark reads them.
+fn without_code(text: &str) -> String {
+    let mut out = String::new();
+    for line in text.lines() {
+        let mut rest = line;
+        while let Some(at) = rest.find('`') {
+            if rest[..at].ends_with('\\') {
+                out.push_str(&rest[..=at]);
+                rest = &rest[at + 1..];
+                continue;
+            }
+            let fence = rest[at..].len() - rest[at..].trim_start_matches('`').len();
+            let inside = &rest[at + fence..];
+            let end = (0..inside.len()).find(|&i| {
+                inside.is_char_boundary(i)
+                    && inside[i..].starts_with('`')
+                    && !inside[..i].ends_with('`')
+                    && inside[i..].len() - inside[i..].trim_start_matches('`').len() == fence
+            });
+            out.push_str(&rest[..at]);
+            let end = end.expect("a fence without its end");
+            rest = &inside[end + fence..];
+        }
+        out.push_str(rest);
+        out.push('\n');
+    }
+    out
+}
+
+struct Tag {
+    name: String,
+    closes: bool,
+    empty: bool,
+    attributes: Vec<(String, String)>,
+}
+
+fn values<'a>(tags: &'a [Tag], name: &'a str) -> impl Iterator<Item = &'a str> {
+    tags.iter().flat_map(|t| &t.attributes).filter(move |(n, _)| n == name).map(|(_, value)| &**value)
+}
+
+/// Every tag of a page: attributes must be quoted, and script and style are read up to their end.
+fn tags(page: &str) -> Vec<Tag> {
+    let mut out = Vec::new();
+    let mut rest = page.strip_prefix("<!doctype html>").unwrap();
+    while let Some(at) = rest.find('<') {
+        rest = &rest[at + 1..];
+        let closes = rest.starts_with('/');
+        rest = rest.trim_start_matches('/');
+        let name: String = rest.chars().take_while(|c| c.is_ascii_alphanumeric()).collect();
+        rest = &rest[name.len()..];
+        let mut attributes = Vec::new();
+        let empty = loop {
+            rest = rest.trim_start();
+            if let Some(after) = rest.strip_prefix("/>") {
+                rest = after;
+                break true;
+            }
+            if let Some(after) = rest.strip_prefix('>') {
+                rest = after;
+                break false;
+            }
+            let end = rest.find(['=', ' ', '>']).unwrap();
+            let attribute = rest[..end].to_owned();
+            rest = &rest[end..];
+            let mut value = "";
+            if let Some(quoted) = rest.strip_prefix("=\"") {
+                (value, rest) = quoted.split_once('"').unwrap();
+            }
+            attributes.push((attribute, value.to_owned()));
+        };
+        if !closes && matches!(&*name, "script" | "style") {
+            rest = &rest[rest.find(&format!("</{name}>")).unwrap()..];
+        }
+        out.push(Tag { name, closes, empty, attributes });
+    }
+    out
+}
+
+const VOID: [&str; 4] = ["meta", "link", "br", "wbr"];
+
+const ELEMENTS: [&str; 53] = [
+    "html", "head", "meta", "link", "title", "style", "body", "script", "svg", "symbol", "path", "circle", "rect", "use", "g", "text", "a",
+    "nav", "div", "header", "main", "section", "footer", "p", "h1", "h2", "h3", "b", "em", "br", "wbr", "small", "span", "code", "data",
+    "time", "dl", "dt", "dd", "ul", "ol", "li", "table", "thead", "tbody", "tr", "th", "td", "details", "summary", "i", "bdi", "hr",
+];
+
+const ATTRIBUTES: [&str; 36] = [
+    "lang",
+    "charset",
+    "http-equiv",
+    "content",
+    "name",
+    "rel",
+    "href",
+    "class",
+    "id",
+    "type",
+    "viewBox",
+    "width",
+    "height",
+    "x",
+    "y",
+    "d",
+    "cx",
+    "cy",
+    "r",
+    "role",
+    "tabindex",
+    "scope",
+    "title",
+    "value",
+    "datetime",
+    "transform",
+    "text-anchor",
+    "preserveAspectRatio",
+    "fill",
+    "focusable",
+    "open",
+    "colspan",
+    "start",
+    "dir",
+    "for",
+    "alt",
+];

@@ -24,6 +24,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
                 remedy: "check whether `ended` lines were removed or the process was killed after `stopped`".to_owned(),
                 evidence: few(process.ends.unended().map(|(_, e)| e.clone())),
                 count,
+                suspect: process.ends.dropped > 0,
                 ..Draft::default()
             })
         })

@@ -42,7 +42,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
         let is_sensitive = touches(to, operation);
         let name = key.operation.as_deref().unwrap_or("undeclared paths");
         let label = if key.from.is_some() { caller(key) } else { "identities outside the inventory".to_owned() };
-        (key.effect == Effect::Allow && is_outside && is_sensitive).then(|| (label, key.to.as_str(), name))
+        (key.effect == Effect::Allow && is_outside && is_sensitive).then_some((label, key.to.as_str(), name))
     });
     for ((from, to, operation), tally) in observed {
         let subject = format!("{from} → {to} {operation}");

@@ -7,7 +7,7 @@ use crate::examined::{Draft, Examined, few, many};
 
 /// See the file's own text.
 pub(super) const CHECK: Check =
-    Check { id: "stray_end", title: "ends of requests that were not let through", severity: Weight::High, about_evidence: true, find };
+    Check { id: "stray_end", title: "ends of requests that were not let through", severity: Weight::High, about_evidence: false, find };
 
 fn find(examined: &Examined<'_>) -> Vec<Draft> {
     let processes = examined.fold.processes.iter();
@@ -25,6 +25,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
                 remedy: "check the chain; if it holds, the enforcer forwarded what it denied: take it out of service".to_owned(),
                 evidence: few(process.ends.strays().map(|(_, e)| e.clone())),
                 count,
+                suspect: process.ends.dropped > 0,
                 ..Draft::default()
             })
         })

@@ -329,5 +329,5 @@ const INTERMEDIATE_CERT: &str = "intermediate.pem";
 const INTERMEDIATE_KEY: &str = "intermediate.key";
 pub(super) const RETIRED: &str = "retired";
 const DIR_MODE: u32 = 0o700;
-const KEY_MODE: u32 = 0o600;
+pub(super) const KEY_MODE: u32 = 0o600;
 pub(super) const CERT_MODE: u32 = 0o644;

@@ -20,7 +20,7 @@ pub enum CaError {
         source: std::io::Error,
     },
     /// There is something already.
-    #[error("`{}` exists; an authority never overwrites", path.display())]
+    #[error("`{}` exists, and nothing is overwritten", path.display())]
     Exists {
         /// What is there.
         path: PathBuf,

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use portreeve_engine::Timestamp;
-use portreeve_engine::model::{AttributeType, Visible};
+use portreeve_engine::model::Visible;
 use portreeve_engine::request::{AttributeValue, Attributes, Claims, Token};
 use serde_json::{Map, Value};
 
@@ -262,11 +262,7 @@ fn visible_claims(claims: &Map<String, Value>, visible: &Visible) -> Result<Attr
             Value::Array(many) => AttributeValue::List(texts(many).ok_or(CLAIM_TYPE)?),
             Value::Null | Value::Object(_) => return Err(CLAIM_TYPE),
         };
-        let value = match (expected, value) {
-            // An array is a list already: its texts are not headers, to be split at their commas.
-            (AttributeType::List, list @ AttributeValue::List(_)) => list,
-            (expected, value) => expected.coerce(&value).map_err(|_| CLAIM_TYPE)?,
-        };
+        let value = expected.coerce_claim(&value).map_err(|_| CLAIM_TYPE)?;
         out.insert(name.clone(), value);
     }
     Ok(out)

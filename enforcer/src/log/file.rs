@@ -19,6 +19,28 @@ use crate::limits;
 pub(super) enum Out {
     File(LogFile),
     Stdout,
+    /// A disk that fails on demand.
+    #[cfg(test)]
+    Faulty(std::sync::Arc<FaultyDisk>),
+}
+
+/// What was written to a disk that fails on demand.
+#[cfg(test)]
+#[derive(Debug, Default)]
+pub(super) struct FaultyDisk {
+    pub(super) failing: std::sync::atomic::AtomicBool,
+    pub(super) written: std::sync::Mutex<Vec<u8>>,
+}
+
+#[cfg(test)]
+impl FaultyDisk {
+    pub(super) fn append(&self, lines: &[u8]) -> std::io::Result<()> {
+        if self.failing.load(std::sync::atomic::Ordering::Acquire) {
+            return Err(std::io::ErrorKind::StorageFull.into());
+        }
+        self.written.lock().unwrap().extend_from_slice(lines);
+        Ok(())
+    }
 }
 
 /// A log file held by this process alone.

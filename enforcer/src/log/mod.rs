@@ -158,20 +158,16 @@ impl DecisionLog {
     /// # Errors
     /// See [`LogError`].
     pub fn open(opening: Opening, clock: Arc<Clock>, metrics: Arc<Metrics>, report: Report) -> Result<Self, LogError> {
-        let bounds =
-            Bounds { queue: limits::LOG_QUEUE_MAX, caller: limits::LOG_QUEUE_CALLER_MAX, refusals: limits::REFUSALS_MAX };
+        let bounds = Bounds { queue: limits::LOG_QUEUE_MAX, caller: limits::LOG_QUEUE_CALLER_MAX, refusals: limits::REFUSALS_MAX };
         Self::open_bounded(opening, clock, metrics, report, bounds)
     }
 
-    fn open_bounded(
-        opening: Opening,
-        clock: Arc<Clock>,
-        metrics: Arc<Metrics>,
-        report: Report,
-        bounds: Bounds,
-    ) -> Result<Self, LogError> {
+    fn open_bounded(opening: Opening, clock: Arc<Clock>, metrics: Arc<Metrics>, report: Report, bounds: Bounds) -> Result<Self, LogError> {
+        Self::with_writer(writer::Writer::open(opening, report)?, clock, metrics, bounds)
+    }
+
+    fn with_writer(mut writer: writer::Writer, clock: Arc<Clock>, metrics: Arc<Metrics>, bounds: Bounds) -> Result<Self, LogError> {
         let floor = clock.now();
-        let mut writer = writer::Writer::open(opening, report)?;
         writer.begin(floor)?;
         let queue = Queue {
             entries: VecDeque::new(),
@@ -234,11 +230,13 @@ impl DecisionLog {
 
     /// Takes the record of the end of an allowed request. There is always a place for it.
     pub fn ended(&self, ticket: Ticket, end: End) {
+        // Taking the ticket apart uses it up.
+        let Ticket { id, caller } = ticket;
         let mut queue = self.shared.lock();
         queue.promised = queue.promised.saturating_sub(1);
-        queue.release(&ticket.caller);
+        queue.release(&caller);
         let at = queue.raise(self.shared.clock.now());
-        queue.entries.push_back(Entry { at, what: What::Ended { ticket: ticket.id, end } });
+        queue.entries.push_back(Entry { at, what: What::Ended { ticket: id, end } });
         self.shared.rouse(queue);
     }
 
@@ -286,6 +284,7 @@ impl DecisionLog {
             // A writer that panicked has nothing left to tell; its log is open-ended, which every reader reports.
             let _ = handle.join();
         }
+        self.shared.up.store(false, Ordering::Release);
     }
 }
 

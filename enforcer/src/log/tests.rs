@@ -15,12 +15,7 @@ const BOUNDS: Bounds = Bounds { queue: 64, caller: 32, refusals: 4 };
 
 fn opening(path: &Path, instance: &str) -> Opening {
     Opening {
-        config: config::Log {
-            to: LogTo::File(path.to_owned()),
-            rotate_bytes: None,
-            heartbeat: Duration::from_secs(60),
-            heads: None,
-        },
+        config: config::Log { to: LogTo::File(path.to_owned()), rotate_bytes: None, heartbeat: Duration::from_secs(60), heads: None },
         enforcer: "spiffe://market.example/ns/shop/sa/items".parse().unwrap(),
         instance: instance.to_owned(),
         revision: Digest::of(b"one"),
@@ -247,7 +242,11 @@ fn heads_are_signed_while_running_and_at_the_end() {
     let path = dir.path().join("d.ndjson");
     let key = dir.path().join("head.key");
     // The PKCS#8 wrapping of an Ed25519 seed of 32 times `*`.
-    std::fs::write(&key, "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEICoqKioqKioqKioqKioqKioqKioqKioqKioqKioqKioq\n-----END PRIVATE KEY-----\n").unwrap();
+    std::fs::write(
+        &key,
+        "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEICoqKioqKioqKioqKioqKioqKioqKioqKioqKioqKioq\n-----END PRIVATE KEY-----\n",
+    )
+    .unwrap();
     let to = dir.path().join("heads.ndjson");
     let mut opening = opening(&path, "A");
     opening.config.heads = Some(Heads { every: Duration::from_millis(20), to: to.clone(), key });
@@ -265,4 +264,42 @@ fn heads_are_signed_while_running_and_at_the_end() {
         assert_eq!(head.head, Digest::of(lines[usize::try_from(head.seq).unwrap()].as_bytes()));
     }
     assert_eq!(heads.last().unwrap().seq as usize, lines.len() - 1);
+}
+
+#[test]
+fn a79_a_disk_that_fails_refuses_everything_until_it_works_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut opening = opening(&dir.path().join("d.ndjson"), "A");
+    opening.config.heartbeat = Duration::from_millis(20);
+    let disk = Arc::new(file::FaultyDisk::default());
+    let mut writer = writer::Writer::open(opening, Report::silent()).unwrap();
+    writer.put_on(Arc::clone(&disk));
+    let (clock, metrics) = (Arc::new(Clock::new()), Arc::new(Metrics::new()));
+    let log = DecisionLog::with_writer(writer, Arc::clone(&clock), Arc::clone(&metrics), BOUNDS).unwrap();
+    let wait = |up: bool| {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while log.is_up() != up {
+            assert!(Instant::now() < deadline);
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    };
+    let ticket = log.allowed(clock.now(), decided(CALLER)).unwrap();
+    disk.failing.store(true, Ordering::Release);
+    // The end of what was let through is kept until it can be written.
+    log.ended(ticket, END);
+    wait(false);
+    assert_eq!(log.denied(clock.now(), decided(CALLER)), Err(NotAccepted::Down));
+    assert!(metrics.render().contains("portreeve_log_alarm 1"));
+    disk.failing.store(false, Ordering::Release);
+    wait(true);
+    while log.denied(clock.now(), decided(CALLER)) == Err(NotAccepted::Stale) {}
+    log.stop();
+    let written = disk.written.lock().unwrap().clone();
+    let path = dir.path().join("copy.ndjson");
+    std::fs::write(&path, written).unwrap();
+    let records = read_chain(&path, &mut ChainReader::new());
+    let seen: Vec<_> = names(&records).into_iter().filter(|n| *n != "heartbeat").collect();
+    assert_eq!(seen, ["started", "decided", "ended", "decided", "stopped"]);
+    let unrecorded: u64 = records.iter().map(|r| if let Event::Heartbeat(beat) = &r.event { beat.unrecorded } else { 0 }).sum();
+    assert_eq!(unrecorded, 1);
 }

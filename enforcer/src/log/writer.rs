@@ -216,6 +216,8 @@ impl Writer {
                 stdout.write_all(&self.pending)?;
                 stdout.flush()?;
             }
+            #[cfg(test)]
+            Out::Faulty(disk) => disk.append(&self.pending)?,
         }
         self.pending.clear();
         self.pending_lines = 0;
@@ -226,7 +228,15 @@ impl Writer {
         match &self.out {
             Out::File(file) => file.sync(),
             Out::Stdout => Ok(()),
+            #[cfg(test)]
+            Out::Faulty(_) => Ok(()),
         }
+    }
+
+    /// Writes to a disk that fails on demand from now on.
+    #[cfg(test)]
+    pub(super) fn put_on(&mut self, disk: std::sync::Arc<super::file::FaultyDisk>) {
+        self.out = Out::Faulty(disk);
     }
 
     fn sign(&mut self, at: Timestamp) {

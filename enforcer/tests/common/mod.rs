@@ -10,50 +10,50 @@ use portreeve_engine::Timestamp;
 use portreeve_engine::id::{SpiffeId, TrustDomain};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-pub const MARKET: &str = "market.example";
-pub const ITEMS: &str = "spiffe://market.example/ns/shop/sa/items";
-pub const USERS: &str = "spiffe://market.example/ns/shop/sa/users";
-pub const DAY: i64 = 86_400_000;
+pub(crate) const MARKET: &str = "market.example";
+pub(crate) const ITEMS: &str = "spiffe://market.example/ns/shop/sa/items";
+pub(crate) const USERS: &str = "spiffe://market.example/ns/shop/sa/users";
+pub(crate) const DAY: i64 = 86_400_000;
 
-pub fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     let ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
     Timestamp::from_unix_ms(i64::try_from(ms).unwrap())
 }
 
-pub fn id(text: &str) -> SpiffeId {
+pub(crate) fn id(text: &str) -> SpiffeId {
     text.parse().unwrap()
 }
 
-pub fn domain(text: &str) -> TrustDomain {
+pub(crate) fn domain(text: &str) -> TrustDomain {
     text.parse().unwrap()
 }
 
-pub fn authority(dir: &Path, trust_domain: &str) -> Ca {
+pub(crate) fn authority(dir: &Path, trust_domain: &str) -> Ca {
     Ca::init(dir, &domain(trust_domain), CaOptions::default()).unwrap()
 }
 
 /// A good leaf's request, valid now.
-pub fn request(uri: &str) -> IssueRequest {
+pub(crate) fn request(uri: &str) -> IssueRequest {
     IssueRequest::leaf(&[uri], now().plus_ms(-60_000), now().plus_ms(DAY))
 }
 
 /// The files of an identity under `dir`, named by the last segment of its id.
-pub fn files(dir: &Path, name: &str, issued: &Issued, trust: &[(&str, &Ca)]) -> IdentityFiles {
+pub(crate) fn files(dir: &Path, name: &str, issued: &Issued, trust: &[(&str, &Ca)]) -> IdentityFiles {
     let (cert, key) = (dir.join(format!("{name}.pem")), dir.join(format!("{name}.key")));
     issued.write(&cert, &key).unwrap();
     let trust: BTreeMap<TrustDomain, PathBuf> = trust.iter().map(|(name, ca)| (domain(name), ca.root_path())).collect();
     IdentityFiles { cert, key, trust, crl: Vec::new() }
 }
 
-pub fn identity(dir: &Path, name: &str, ca: &Ca, uri: &str, trust: &[(&str, &Ca)]) -> Identity {
+pub(crate) fn identity(dir: &Path, name: &str, ca: &Ca, uri: &str, trust: &[(&str, &Ca)]) -> Identity {
     let issued = ca.issue(&id(uri), Duration::from_secs(3600), &[]).unwrap();
     Identity::load(&files(dir, name, &issued, trust)).unwrap()
 }
 
-pub const LIMIT: Duration = Duration::from_secs(5);
+pub(crate) const LIMIT: Duration = Duration::from_secs(5);
 
 /// A handshake in memory between two identities: what each side makes of the other.
-pub async fn handshake(
+pub(crate) async fn handshake(
     server: &Identity,
     client: &Identity,
     expected: ExpectedPeer,

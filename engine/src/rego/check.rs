@@ -62,6 +62,7 @@ pub(super) fn check(units: &[Unit<'_>], out: &mut Vec<Diagnostic>) -> Graph {
             node.levels = node.levels.max(rule.levels);
         }
     }
+    check_overlaps(units, &graph, out);
     let packages: BTreeSet<&[String]> = units.iter().map(|u| u.module.package.as_slice()).collect();
     for unit in units {
         check_imports(unit, &graph, &packages, out);
@@ -145,6 +146,22 @@ fn check_head(unit: &Unit<'_>, rule: &Rule, out: &mut Vec<Diagnostic>) {
             unit.fault("rego-shadow", format!("`{name}` would hide the built-in functions of that name"), rule.span)
                 .help("give it another name"),
         );
+    }
+}
+
+/// Refuses a rule with a computed name that another rule names a part of: the evaluator may lose one of the two.
+fn check_overlaps(units: &[Unit<'_>], graph: &Graph, out: &mut Vec<Diagnostic>) {
+    for unit in units {
+        for rule in unit.module.rules.iter().filter(|r| r.computed) {
+            let path = full_path(unit, rule);
+            if graph.nodes.keys().any(|other| other.len() > path.len() && other.starts_with(&path)) {
+                let name = rule.name.join(".");
+                out.push(
+                    unit.fault("rego-head", format!("a part of `{name}` is computed here and named by another rule"), rule.span)
+                        .help("give one of them another name"),
+                );
+            }
+        }
     }
 }
 

@@ -110,11 +110,12 @@ fn document(id: &str) -> String {
 
 /// The place of these bytes of a text.
 fn place(file: &str, text: &str, start: usize, end: usize) -> Location {
-    let start = text.floor_char_boundary(start);
+    let boundary = |at: usize| (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    let start = boundary(start);
     let before = text.get(..start).unwrap_or_default();
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    let marked = text.get(start..text.floor_char_boundary(end)).unwrap_or_default();
+    let marked = text.get(start..boundary(end)).unwrap_or_default();
     let length = marked.split(['\n', '\r']).next().unwrap_or_default().chars().count().max(1);
     let clamp = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     Location { file: file.to_owned(), line: clamp(line), column: clamp(column), length: clamp(length) }

@@ -215,6 +215,7 @@ const REFUSALS: &[(&str, u32, u32, &str)] = &[
     ("allow(x) if x", 2, 1, "takes arguments"),
     ("sub.allow if input.x", 2, 1, "package portreeve.t.sub"),
     ("allow[x] := 1 if some x in [1]", 2, 1, "contains reason"),
+    ("p[q].r contains s if {\n some q, s in [1]\n}\np.b.r contains 1\nallow if p.b.r[1]", 2, 1, "computed here"),
     ("f(a, b, c, d, e, g, h, i, j) := 1\nallow if true", 2, 1, "more than 8 arguments"),
     ("allow if f(1)\nf(x) if g(x)\ng(x) if f(x)", 3, 1, "depends on itself"),
     ("allow if b\nb if allow", 2, 1, "depends on itself"),

@@ -141,6 +141,15 @@ pub fn crowd(count: usize) -> Assessment {
     a
 }
 
+/// The figure a `data-field` names, in the assessment's own JSON.
+pub fn figure(assessment: &serde_json::Value, field: &str) -> Option<u64> {
+    if let Some(verdict) = field.strip_prefix("summary.verdicts.") {
+        let counts = assessment["summary"]["verdicts"].as_array()?;
+        return counts.iter().find(|c| c["verdict"] == verdict)?["count"].as_u64();
+    }
+    field.split('.').try_fold(assessment, |value, key| value.get(key))?.as_u64()
+}
+
 /// What attackers write into names, paths and reasons.
 pub const ATTACKS: [&str; 8] = [
     "</script><script>document.title='owned'</script>",
@@ -206,7 +215,7 @@ fn summary() -> Summary {
         verdicts: Verdict::ALL.into_iter().zip(counts).map(|(verdict, count)| VerdictCount { verdict, count }).collect(),
         examined: 10,
         controls: 16,
-        sensitive_reach: vec!["gateway".into(), "invoices".into(), "payments".into(), "tokenizer".into()],
+        sensitive_reach: vec!["gateway".into(), "invoices".into()],
         sensitive_data: "pan".into(),
         grants_unused: 6,
         grants: 61,

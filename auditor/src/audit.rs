@@ -1,0 +1,113 @@
+//! The whole examination: logs and bundles in, an [`Assessment`] out.
+//!
+//! INVARIANT: the same inputs give the same bytes. No clock is read: the time of the last record stands for now.
+
+use portreeve_engine::{Authorizer, Diagnostic};
+
+use crate::assemble::assemble;
+use crate::assessment::Assessment;
+use crate::checks;
+use crate::controls::{BUILT_IN, Catalog};
+use crate::examined::Examined;
+use crate::fold::Fold;
+use crate::granted::Granted;
+use crate::heads::VerifiedHeads;
+use crate::intake::{self, ReadError};
+use crate::replay::Replayer;
+use crate::source::LogSource;
+use crate::verify::Verification;
+
+/// An examination about to be made.
+#[derive(Debug)]
+pub struct Audit {
+    bundles: Vec<(String, Authorizer)>,
+    logs: Vec<LogSource>,
+    heads: VerifiedHeads,
+    catalogs: Vec<Catalog>,
+}
+
+/// Why an examination could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum AuditError {
+    /// A log cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// No bundle was given.
+    #[error("no bundle was given: there is no law to compare with")]
+    NoBundle,
+    /// No log was given.
+    #[error("no log was given")]
+    NoLog,
+    /// The built-in catalogue cannot be read.
+    #[error("the built-in catalogue is wrong: {}", .0.iter().map(|d| d.message.as_str()).collect::<Vec<_>>().join("; "))]
+    Catalog(Vec<Diagnostic>),
+}
+
+impl Audit {
+    /// An examination under these bundles, each with the name it was given by. Which of them is the newest is read from the
+    /// logs: the one last in force, or the last one given where none was.
+    #[must_use]
+    pub fn new(bundles: Vec<(String, Authorizer)>) -> Self {
+        Self { bundles, logs: Vec::new(), heads: VerifiedHeads::default(), catalogs: Vec::new() }
+    }
+
+    /// Adds logs.
+    #[must_use]
+    pub fn logs(mut self, logs: impl IntoIterator<Item = LogSource>) -> Self {
+        self.logs.extend(logs);
+        self
+    }
+
+    /// Adds signed heads that vouch for the logs.
+    #[must_use]
+    pub fn heads(mut self, heads: VerifiedHeads) -> Self {
+        self.heads.extend(heads);
+        self
+    }
+
+    /// Adds a catalogue. Where none is added, the built-in one of PCI DSS applies.
+    #[must_use]
+    pub fn catalog(mut self, catalog: Catalog) -> Self {
+        self.catalogs.push(catalog);
+        self
+    }
+
+    /// Makes the examination. `progress` is told the stored bytes read so far.
+    ///
+    /// # Errors
+    /// See [`AuditError`].
+    pub fn run(&self, progress: &mut dyn FnMut(u64)) -> Result<Assessment, AuditError> {
+        if self.logs.is_empty() {
+            return Err(AuditError::NoLog);
+        }
+        let built_in;
+        let catalogs = if self.catalogs.is_empty() {
+            let read: Result<Vec<_>, _> = BUILT_IN.iter().map(|id| Catalog::built_in(id)).collect();
+            built_in = read.map_err(AuditError::Catalog)?;
+            &built_in
+        } else {
+            &self.catalogs
+        };
+        let mut fold = Fold::new(Replayer::new(self.bundles.iter().map(|(_, authorizer)| authorizer)));
+        let intake = intake::read(&self.logs, &self.heads, &mut fold, progress)?;
+        fold.finish();
+        let verification = Verification::of(&intake);
+        let (name, newest) = self.newest(&fold).ok_or(AuditError::NoBundle)?;
+        let examined = Examined {
+            newest,
+            granted: Granted::of(newest),
+            fold: &fold,
+            chains: &intake.chains,
+            verification: &verification,
+            now: fold.seen.map(|(_, last)| last),
+        };
+        let found = checks::run(&examined);
+        Ok(assemble(&examined, &intake.inputs, &self.bundles, name, catalogs, found))
+    }
+
+    fn newest(&self, fold: &Fold<'_>) -> Option<(&str, &Authorizer)> {
+        let in_force = |authorizer: &Authorizer| fold.last_in_force(authorizer.revision());
+        // Of equals the last given wins, and a bundle never in force comes before every one that was.
+        self.bundles.iter().max_by_key(|(_, authorizer)| in_force(authorizer)).map(|(name, authorizer)| (name.as_str(), authorizer))
+    }
+}

@@ -1,0 +1,292 @@
+//! Control catalogues: which checks bear on which control, and which verdicts are honest. Data in YAML, read with places.
+//!
+//! A catalogue never says how a check works; it only names it. The catalogue of PCI DSS v4.0.1 is built in.
+
+use std::collections::BTreeSet;
+
+use portreeve_engine::yaml::{Fields, Text, parse};
+use portreeve_engine::{Diagnostic, Location};
+
+use crate::assessment::{ControlResult, Verdict};
+use crate::checks::{CHECKS, Found, check};
+use crate::examined::{Examined, many};
+use crate::measure::Measure;
+use crate::verdict::{Measured, Otherwise, Weighed, verdict};
+
+/// A catalogue of controls.
+#[derive(Clone, Debug)]
+pub struct Catalog {
+    /// Its id, such as `pci-dss-4.0.1`.
+    pub id: String,
+    /// Its title.
+    pub title: String,
+    /// Its controls, in its order.
+    pub controls: Vec<Control>,
+}
+
+/// One control, and what bears on it.
+#[derive(Clone, Debug)]
+pub struct Control {
+    /// Its id in the catalogue.
+    pub id: String,
+    /// The heading it stands under.
+    pub family: String,
+    /// In our own words.
+    pub title: String,
+    /// A proved finding of these checks refutes it.
+    pub refuted_by: Vec<String>,
+    /// A finding of these speaks against it; a person must confirm it.
+    pub doubted_by: Vec<String>,
+    /// Findings of these are shown beside it.
+    pub informed_by: Vec<String>,
+    /// Populations that must be known whole.
+    pub measured: Vec<Measure>,
+    /// What may be said where nothing was found.
+    pub otherwise: Otherwise,
+    /// What a person must add.
+    pub needs: Vec<String>,
+    /// What this evidence cannot show.
+    pub cannot_show: String,
+    /// Where it is declared.
+    pub at: Location,
+}
+
+/// The built-in catalogue of PCI DSS v4.0.1.
+pub const PCI_DSS: (&str, &str) = ("pci-dss-4.0.1.yaml", include_str!("../../policies/controls/pci-dss-4.0.1.yaml"));
+
+/// Ids of the built-in catalogues.
+pub const BUILT_IN: [&str; 1] = ["pci-dss-4.0.1"];
+
+impl Catalog {
+    /// The built-in catalogue of this id.
+    ///
+    /// # Errors
+    /// There is none, or (never in a tested build) its text is wrong.
+    pub fn built_in(id: &str) -> Result<Self, Vec<Diagnostic>> {
+        if id == BUILT_IN[0] {
+            return Self::parse(PCI_DSS.0, PCI_DSS.1);
+        }
+        Err(vec![Diagnostic::error("unknown-catalog", format!("there is no built-in catalogue `{id}`")).suggest(id, BUILT_IN)])
+    }
+
+    /// Reads a catalogue.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, by line.
+    pub fn parse(file: &str, text: &str) -> Result<Self, Vec<Diagnostic>> {
+        let documents = parse(file, text).map_err(|e| vec![e])?;
+        let mut out = Vec::new();
+        let catalog = match documents.as_slice() {
+            [document] => Fields::of(file, document, &mut out).and_then(|fields| catalog(fields, &mut out)),
+            _ => {
+                out.push(Diagnostic::error("catalog-shape", format!("`{file}` has {} documents; a catalogue is one", documents.len())));
+                None
+            }
+        };
+        match catalog {
+            Some(catalog) if out.is_empty() => Ok(catalog),
+            _ => Err(out.into_iter().map(|d| d.with_source(text)).collect()),
+        }
+    }
+}
+
+fn catalog(mut fields: Fields<'_>, out: &mut Vec<Diagnostic>) -> Option<Catalog> {
+    let file = fields.file();
+    let id = fields.require_text("catalog", out);
+    let title = fields.require_text("title", out);
+    let list = fields.require("controls", out);
+    fields.finish(out);
+    let (id, title, list) = (id?, title?, list?);
+    let portreeve_engine::yaml::Value::Sequence(items) = &list.value else {
+        out.push(Diagnostic::error("wrong-type", format!("expected a list, found {}", list.kind())).at(list.location(file)));
+        return None;
+    };
+    let mut controls: Vec<Control> = Vec::new();
+    let mut seen = BTreeSet::new();
+    for item in items {
+        let Some(control) = Fields::of(file, item, out).and_then(|fields| control(fields, out)) else { continue };
+        if !seen.insert(control.id.clone()) {
+            out.push(Diagnostic::error("duplicate-control", format!("control `{}` is given twice", control.id)).at(control.at.clone()));
+        }
+        controls.push(control);
+    }
+    if controls.is_empty() && out.is_empty() {
+        out.push(Diagnostic::error("catalog-shape", "a catalogue has at least one control").at(list.location(file)));
+    }
+    Some(Catalog { id: id.text.to_owned(), title: title.text.to_owned(), controls })
+}
+
+fn control(mut fields: Fields<'_>, out: &mut Vec<Diagnostic>) -> Option<Control> {
+    let (file, at) = (fields.file(), fields.location());
+    let id = fields.require_text("id", out);
+    let family = fields.require_text("family", out);
+    let title = fields.require_text("title", out);
+    let mut checks = |name, out: &mut Vec<Diagnostic>| known_checks(file, fields.texts(name, out), out);
+    let refuted_by = checks("refuted_by", out);
+    let doubted_by = checks("doubted_by", out);
+    let informed_by = checks("informed_by", out);
+    let measured = fields.texts("measured", out).into_iter().filter_map(|text| measure(file, text, out)).collect::<Vec<_>>();
+    let otherwise = fields.require_text("otherwise", out).and_then(|text| otherwise(file, text, out));
+    let needs = fields.texts("needs", out).into_iter().map(|t| t.text.to_owned()).collect();
+    let cannot_show = fields.require_text("cannot_show", out);
+    fields.finish(out);
+    let otherwise = otherwise?;
+    if otherwise == Otherwise::MetTechnical && (measured.is_empty() || refuted_by.is_empty()) {
+        let message = "`met-technical` needs a measured population and a check that can refute it";
+        out.push(
+            Diagnostic::error("unfounded-verdict", message).at(at.clone()).help("add `measured` and `refuted_by`, or say `needs-human`"),
+        );
+    }
+    Some(Control {
+        id: id?.text.to_owned(),
+        family: family?.text.to_owned(),
+        title: title?.text.to_owned(),
+        refuted_by,
+        doubted_by,
+        informed_by,
+        measured,
+        otherwise,
+        needs,
+        cannot_show: cannot_show?.text.to_owned(),
+        at,
+    })
+}
+
+fn known_checks(file: &str, names: Vec<Text<'_>>, out: &mut Vec<Diagnostic>) -> Vec<String> {
+    for name in names.iter().filter(|name| check(name.text).is_none()) {
+        let message = format!("there is no check `{}`", name.text);
+        out.push(Diagnostic::error("unknown-check", message).at(name.location(file)).suggest(name.text, CHECKS.iter().map(|c| c.id)));
+    }
+    names.into_iter().map(|name| name.text.to_owned()).collect()
+}
+
+fn measure(file: &str, text: Text<'_>, out: &mut Vec<Diagnostic>) -> Option<Measure> {
+    let found = Measure::ALL.iter().find(|(word, _)| *word == text.text).map(|(_, measure)| *measure);
+    if found.is_none() {
+        let message = format!("there is no population `{}`", text.text);
+        let known = Measure::ALL.iter().map(|(word, _)| *word);
+        out.push(Diagnostic::error("unknown-population", message).at(text.location(file)).suggest(text.text, known));
+    }
+    found
+}
+
+fn otherwise(file: &str, text: Text<'_>, out: &mut Vec<Diagnostic>) -> Option<Otherwise> {
+    match text.text {
+        "met-technical" => Some(Otherwise::MetTechnical),
+        "needs-human" => Some(Otherwise::NeedsHuman),
+        "not-assessed" => Some(Otherwise::NotAssessed),
+        other => {
+            let message = format!("`{other}` is not a verdict that a catalogue may give");
+            let help = "one of `met-technical`, `needs-human`, `not-assessed`";
+            out.push(Diagnostic::error("invalid-value", message).at(text.location(file)).help(help));
+            None
+        }
+    }
+}
+
+impl Control {
+    /// Whether findings of this check are shown with the control.
+    pub(crate) fn concerns(&self, check: &str) -> bool {
+        [&self.refuted_by, &self.doubted_by, &self.informed_by].into_iter().flatten().any(|name| name == check)
+    }
+
+    pub(crate) fn judge(&self, catalog: &str, found: &[Found], examined: &Examined<'_>) -> ControlResult {
+        let of = |names: &[String], f: &Found| names.contains(&f.finding.check);
+        let refuting: Vec<&Found> = found.iter().filter(|f| of(&self.refuted_by, f) && !f.suspect).collect();
+        let doubting: Vec<&Found> = found.iter().filter(|f| of(&self.doubted_by, f) || (of(&self.refuted_by, f) && f.suspect)).collect();
+        let measured: Vec<(Measure, Measured)> = self.measured.iter().map(|m| (*m, m.of(examined))).collect();
+        let populations: Vec<Measured> = measured.iter().map(|(_, m)| *m).collect();
+        let weighed =
+            Weighed { refuting: refuting.len() as u64, doubting: doubting.len() as u64, measured: &populations, otherwise: self.otherwise };
+        let verdict = verdict(&weighed);
+        let mut why = self.why(verdict, &refuting, &doubting, &measured);
+        why.push_str(&proofs(catalog, &self.id, examined));
+        let mut checks: Vec<String> = Vec::new();
+        for name in self.refuted_by.iter().chain(&self.doubted_by).chain(&self.informed_by) {
+            if !checks.contains(name) {
+                checks.push(name.clone());
+            }
+        }
+        ControlResult {
+            catalog: catalog.to_owned(),
+            id: self.id.clone(),
+            family: self.family.clone(),
+            title: self.title.clone(),
+            verdict,
+            why,
+            checks,
+            findings: found.iter().filter(|f| self.concerns(&f.finding.check)).map(|f| f.finding.id.clone()).collect(),
+            needs: self.needs.clone(),
+            cannot_show: self.cannot_show.clone(),
+        }
+    }
+
+    fn why(&self, verdict: Verdict, refuting: &[&Found], doubting: &[&Found], measured: &[(Measure, Measured)]) -> String {
+        let first = |found: &[&Found]| found.first().map(|f| f.finding.summary.clone()).unwrap_or_default();
+        let numbers = || measured.iter().map(|(m, n)| format!("{} of {} {}", n.have, n.of, m.words())).collect::<Vec<_>>().join(", ");
+        let lacking: Vec<String> =
+            measured.iter().filter(|(_, n)| !n.is_whole()).map(|(m, n)| format!("{} of {} {}", n.have, n.of, m.words())).collect();
+        match verdict {
+            Verdict::NotMet => format!("{} against it; the first: {}", many(refuting.len() as u64, "proved finding"), first(refuting)),
+            Verdict::Suspect => {
+                format!("{} against it, none proved; the first: {}", many(doubting.len() as u64, "finding"), first(doubting))
+            }
+            Verdict::NotAssessed if self.otherwise == Otherwise::NotAssessed => "this evidence says nothing about it".to_owned(),
+            Verdict::NotAssessed => format!("no counterexample, but the evidence is not whole: {}", lacking.join(", ")),
+            _ if measured.is_empty() => "no counterexample".to_owned(),
+            _ => format!("no counterexample among {}", numbers()),
+        }
+    }
+}
+
+/// The proved invariants that name this control: `pci-1.4.4` names 1.4.4 of every catalogue whose id begins with `pci-`.
+fn proofs(catalog: &str, id: &str, examined: &Examined<'_>) -> String {
+    let names_it = |name: &String| name.split_once('-').is_some_and(|(family, rest)| rest == id && catalog.starts_with(family));
+    let proved: Vec<&str> = examined.newest.invariants().iter().filter(|i| i.controls.iter().any(names_it)).map(|i| &*i.name).collect();
+    if proved.is_empty() { String::new() } else { format!("; proved for every request: {}", proved.join(", ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_built_in_catalogue_is_sound() {
+        let catalog = Catalog::built_in("pci-dss-4.0.1").unwrap();
+        assert!(catalog.controls.len() >= 30);
+        let ids: BTreeSet<&str> = catalog.controls.iter().map(|c| c.id.as_str()).collect();
+        let wanted = "1.2.5 1.2.7 1.3.1 1.3.3 1.4.4 2.2.6 3.6.1 3.7.1 4.2.1 4.2.1.1 6.5.3 7.2.1 7.2.3 7.2.5 7.3.1 7.3.2 7.3.3 8.2.1 8.4.2 8.6.3 \
+                      10.2.1 10.2.1.1 10.2.1.4 10.2.1.6 10.2.2 10.3.2 10.3.4 10.4.1 10.5.1 10.6.1 10.7.2 11.4.5 11.5.2 12.3.3 12.5.1 12.5.2";
+        for id in wanted.split_whitespace() {
+            assert!(ids.contains(id), "{id}");
+        }
+        for control in &catalog.controls {
+            let text = format!("{} {} {:?}", control.title, control.cannot_show, control.needs).to_lowercase();
+            assert!(!text.contains("compliant") && !text.contains("in place"), "{}", control.id);
+            assert!(!control.needs.is_empty(), "{}", control.id);
+        }
+        assert!(Catalog::built_in("pci").unwrap_err()[0].render().contains("no built-in catalogue"));
+    }
+
+    #[test]
+    fn wrong_catalogues_are_refused_with_their_place() {
+        let control =
+            |more: &str| format!("catalog: x\ntitle: X\ncontrols:\n  - id: a\n    family: F\n    title: T\n    cannot_show: all\n{more}");
+        let cases = [
+            (control("    otherwise: met-technical\n"), "unfounded-verdict"),
+            (control("    otherwise: compliant\n"), "invalid-value"),
+            (control("    otherwise: needs-human\n    refuted_by: [broken_chian]\n"), "did you mean `broken_chain`"),
+            (control("    otherwise: needs-human\n    measured: [grant]\n"), "did you mean `grants`"),
+            (control("    otherwise: needs-human\n    need: [x]\n"), "did you mean `needs`"),
+            (control("    title2: x\n"), "`otherwise` is missing"),
+            ("catalog: x\ntitle: X\ncontrols: []\n".to_owned(), "at least one control"),
+            ("catalog: x\n".to_owned(), "`title` is missing"),
+            ("a: [".to_owned(), "yaml-syntax"),
+            (String::new(), "0 documents"),
+        ];
+        for (text, want) in cases {
+            let rendered: String = Catalog::parse("c.yaml", &text).unwrap_err().iter().map(Diagnostic::render).collect();
+            assert!(rendered.contains(want), "{text}\n{rendered}");
+        }
+    }
+}

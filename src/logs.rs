@@ -1,0 +1,91 @@
+//! LOG arguments: files, patterns, standard input; and the progress shown while they are read.
+
+use std::io::IsTerminal as _;
+use std::path::Path;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use portreeve_auditor::{LogSource, VerifiedHeads};
+use portreeve_engine::chain::HeadVerifier;
+
+use crate::outcome::Failure;
+
+/// The logs of some arguments, each once, files of a pattern sorted by name.
+///
+/// # Errors
+/// A pattern that is broken or matches nothing: reading less than was asked for would prove less than it seems.
+pub(crate) fn sources(arguments: &[String]) -> Result<Vec<LogSource>, Failure> {
+    let mut out: Vec<LogSource> = Vec::new();
+    for argument in arguments {
+        for source in expand(argument)? {
+            if !out.contains(&source) {
+                out.push(source);
+            }
+        }
+    }
+    Ok(out)
+}
+
+fn expand(argument: &str) -> Result<Vec<LogSource>, Failure> {
+    // A file whose name has a star or a bracket is that file.
+    if argument == "-" || !argument.contains(['*', '?', '[']) || Path::new(argument).exists() {
+        return Ok(vec![LogSource::named(argument)]);
+    }
+    let paths = glob::glob(argument).map_err(|e| Failure::new(format_args!("`{argument}` is not a pattern: {}", e.msg)))?;
+    let mut found = Vec::new();
+    for path in paths {
+        let path = path.map_err(|e| Failure::new(format_args!("cannot read `{}`: {}", e.path().display(), e.error())))?;
+        if path.is_file() {
+            found.push(LogSource::File(path));
+        }
+    }
+    if found.is_empty() {
+        return Err(Failure::new(format_args!("no file matches `{argument}`")));
+    }
+    Ok(found)
+}
+
+/// The heads that vouch for logs, each signature checked; none where no file is named.
+///
+/// # Errors
+/// The file or the key cannot be read, or a signature is not of this key.
+pub(crate) fn heads(heads: Option<&Path>, key: Option<&Path>) -> Result<VerifiedHeads, Failure> {
+    let (Some(heads), Some(key)) = (heads, key) else { return Ok(VerifiedHeads::default()) };
+    let unreadable = |path: &Path, e: std::io::Error| Failure::new(format_args!("cannot read `{}`: {e}", path.display()));
+    let pem = std::fs::read_to_string(key).map_err(|e| unreadable(key, e))?;
+    let verifier = HeadVerifier::from_pem(&pem).map_err(|e| Failure::new(format_args!("`{}`: {e}", key.display())))?;
+    let bytes = std::fs::read(heads).map_err(|e| unreadable(heads, e))?;
+    VerifiedHeads::read(&bytes, &verifier).map_err(|e| Failure::new(format_args!("`{}`: {e}", heads.display())))
+}
+
+/// A bar over the bytes of the logs; nothing where stderr is no terminal.
+pub(crate) struct Progress(ProgressBar);
+
+impl Progress {
+    /// Begins to show progress over these logs.
+    pub(crate) fn over(logs: &[LogSource]) -> Self {
+        if !std::io::stderr().is_terminal() {
+            return Self(ProgressBar::hidden());
+        }
+        let size = |log: &LogSource| match log {
+            LogSource::File(path) => std::fs::metadata(path).map_or(0, |m| m.len()),
+            _ => 0,
+        };
+        let bar = ProgressBar::new(logs.iter().map(size).sum());
+        // The template is ours and fixed; were it not to parse, the default bar would do.
+        if let Ok(style) = ProgressStyle::with_template("{bytes:>10} of {total_bytes} [{bar:40}] {eta}") {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        Self(bar)
+    }
+
+    /// So many bytes were read in all.
+    pub(crate) fn at(&self, bytes: u64) {
+        self.0.set_position(bytes);
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}

@@ -1,0 +1,122 @@
+//! `portreeve why`: from the request id on a refusal to the record, the reason, the policies and the nearest grants.
+
+use portreeve_auditor::{FoundRequest, find_request};
+use portreeve_engine::explain::{self, Nearest};
+use portreeve_engine::record::Decided;
+use portreeve_engine::{Authorizer, Timestamp};
+use serde::Serialize;
+
+use crate::args::{DocumentFormat, WhyArgs};
+use crate::bundle;
+use crate::limits::NEAREST_SHOWN_MAX;
+use crate::logs;
+use crate::outcome::{Outcome, Verdict};
+use crate::output::{self, Out};
+
+/// Finds the record and explains it.
+pub(crate) fn run(args: &WhyArgs) -> Outcome {
+    let bundles = args.bundle.iter().map(|name| bundle::authorizer(name)).collect::<Result<Vec<_>, _>>()?;
+    let logs = logs::sources(&args.logs)?;
+    let found = find_request(&logs, &args.request_id).map_err(crate::outcome::Failure::new)?;
+    let Some(found) = found else {
+        output::tell(&format!("no record of request `{}` is in these logs\n", args.request_id));
+        return Ok(Verdict::No);
+    };
+    let log = logs.get(found.evidence.input).map(portreeve_auditor::LogSource::name).unwrap_or_default();
+    let explanation = Explanation::of(&found, &log, &bundles);
+    match args.format {
+        DocumentFormat::Human => output::tell(&explanation.human()),
+        DocumentFormat::Json => {
+            let mut out = Out::new();
+            out.json_document(&explanation)?;
+            out.flush()?;
+        }
+    }
+    Ok(Verdict::Yes)
+}
+
+/// The record and what the bundles add to it; also the `--format json` document.
+#[derive(Serialize)]
+struct Explanation<'a> {
+    log: &'a str,
+    line: u64,
+    at: Timestamp,
+    record: &'a Decided,
+    /// Where the deciding policies stand, from the bundle that decided; `null` where that bundle was not given.
+    policies: Option<Vec<PolicyAt>>,
+    /// The grants that came nearest, from the same bundle.
+    nearest: Vec<Nearest>,
+    /// What the other bundles given would answer.
+    elsewhere: Vec<Elsewhere>,
+}
+
+#[derive(Serialize)]
+struct PolicyAt {
+    id: String,
+    at: String,
+}
+
+#[derive(Serialize)]
+struct Elsewhere {
+    revision: String,
+    effect: &'static str,
+    reason: &'static str,
+}
+
+impl<'a> Explanation<'a> {
+    fn of(found: &'a FoundRequest, log: &'a str, bundles: &[Authorizer]) -> Self {
+        let decided = &found.decided;
+        let own = bundles.iter().find(|b| *b.revision() == decided.revision);
+        let request = decided.request(found.at).ok();
+        let policies = own.map(|authorizer| {
+            let is_named = |id: &str| decided.decision.policies.iter().any(|p| p == id);
+            let all = authorizer.policies().iter().map(|p| &p.reference).filter(|p| is_named(&p.id));
+            all.map(|p| PolicyAt { id: p.id.to_string(), at: p.at.short() }).collect()
+        });
+        let nearest = match (own, &request) {
+            (Some(authorizer), Some(request)) => explain::nearest(authorizer, request, &authorizer.decide(request)),
+            _ => Vec::new(),
+        };
+        let others = bundles.iter().filter(|b| *b.revision() != decided.revision);
+        let elsewhere = others.zip(std::iter::repeat(&request)).filter_map(|(authorizer, request)| {
+            let decision = authorizer.decide(request.as_ref()?);
+            let (effect, reason) = (decision.effect.as_str(), decision.reason.as_str());
+            Some(Elsewhere { revision: authorizer.revision().to_string(), effect, reason })
+        });
+        Self { log, line: found.evidence.line, at: found.at, record: decided, policies, nearest, elsewhere: elsewhere.collect() }
+    }
+
+    fn human(&self) -> String {
+        let record = self.record;
+        let facts = &record.request;
+        let what = match (&facts.method, &facts.path, facts.port) {
+            (Some(method), Some(path), _) => format!("{method} {}{path}", record.destination.service),
+            (_, _, Some(port)) => format!("connect {}:{port}", record.destination.service),
+            _ => format!("{}: {}", record.destination.service, facts.raw.as_deref().unwrap_or("nothing that could be read")),
+        };
+        let caller = record.source.service.as_deref().map_or_else(|| "a stranger".to_owned(), |name| format!("`{name}`"));
+        let mut out = format!("{} at {}\n  record    {}:{}\n", facts.id, self.at, self.log, self.line);
+        out.push_str(&format!("  asked     {what}\n  by        {caller}, {}\n", record.source.id));
+        out.push_str(&format!("  answer    {}, {}\n", record.decision.effect, record.decision.reason));
+        for error in &record.decision.errors {
+            out.push_str(&format!("  error     {error}\n"));
+        }
+        match &self.policies {
+            Some(policies) => policies.iter().for_each(|p| out.push_str(&format!("  policy    `{}` at {}\n", p.id, p.at))),
+            None => {
+                record.decision.policies.iter().for_each(|id| out.push_str(&format!("  policy    `{id}`\n")));
+                out.push_str(&format!(
+                    "  note      give the bundle of revision {} for source lines and the nearest grants\n",
+                    record.revision
+                ));
+            }
+        }
+        for near in self.nearest.iter().take(NEAREST_SHOWN_MAX) {
+            out.push_str(&format!("  nearest   `{}` at {}, which lacks: {}\n", near.id, near.at, near.lacks.join("; ")));
+        }
+        for other in &self.elsewhere {
+            out.push_str(&format!("  under {}: {}, {}\n", other.revision, other.effect, other.reason));
+        }
+        out
+    }
+}

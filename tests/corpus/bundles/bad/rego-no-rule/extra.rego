@@ -1,3 +1,0 @@
-package portreeve.extra
-
-alow if input.service == "orders"
