@@ -125,7 +125,7 @@ fn an_honest_log_agrees_with_its_bundle() {
         ("10.2.1.1", Verdict::Suspect),
         ("7.2.5", Verdict::NeedsHuman),
         ("1.3.3", Verdict::NotAssessed),
-        ("12.5.1", Verdict::Suspect),
+        ("12.5.1", Verdict::NeedsHuman),
     ] {
         assert_eq!(verdict(&a, id), want, "{id}: {:?}", a.controls.iter().find(|c| c.id == id));
     }
@@ -338,9 +338,6 @@ fn the_marketplace_replays_without_a_difference() {
     let a = audit_with(logs, vec![("policies/marketplace".to_owned(), compile())], VerifiedHeads::default());
     assert_eq!((a.totals.decided, a.totals.mismatches, a.totals.not_replayable), (cases.len() as u64, 0, 0), "{:#?}", a.findings.first());
     assert!(!a.invariants.is_empty() && !a.summary.sensitive_reach.is_empty());
-    if std::env::var_os("AUDIT_SHOW").is_some() {
-        eprintln!("{}", serde_json::to_string_pretty(&a).unwrap());
-    }
 }
 
 #[test]

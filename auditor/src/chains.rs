@@ -160,11 +160,10 @@ impl Chains {
     /// Takes the next record of an input.
     pub(crate) fn accept(&mut self, cursor: &mut Cursor, input: usize, line: u64, bytes: &[u8], record: &Record) -> Placed {
         self.open_segment(cursor, input, line, record);
-        let digest = Digest::of(bytes);
-        let nowhere = Placed { chain: 0, digest, standing: Standing::Contradicts };
+        let nowhere = Placed { chain: 0, digest: Digest::ZERO, standing: Standing::Contradicts };
         let Some((index, segment, reader)) = cursor.at.as_mut() else { return nowhere };
         let Some(chain) = self.all.get_mut(*index) else { return nowhere };
-        let standing = place(chain, *segment, reader, input, line, digest, bytes, record);
+        let (standing, digest) = place(chain, *segment, reader, (input, line), bytes, record);
         if standing == Standing::Fresh {
             chain.lines += 1;
             check_time(chain, &mut cursor.asked, input, line, record);
@@ -252,26 +251,30 @@ impl Chains {
     }
 }
 
-#[expect(clippy::too_many_arguments, reason = "one call site; a struct for it would only repeat the names")]
+/// Follows the chain with one line, says how the line stands, and gives its digest.
 fn place(
     chain: &mut Chain,
     segment: usize,
     reader: &mut ChainReader,
-    input: usize,
-    line: u64,
-    digest: Digest,
+    (input, line): (usize, u64),
     bytes: &[u8],
     record: &Record,
-) -> Standing {
+) -> (Standing, Digest) {
     let seq = record.seq;
     let seen = chain.covered.contains(seq);
+    let is_first = chain.segments.get(segment).is_some_and(|s| s.last_digest == Digest::ZERO);
+    let within = !is_first && reader.last().is_some_and(|(last, _)| seq <= last);
+    let follows = if seen && within { None } else { Some(reader.accept(seq, record.prev, bytes)) };
+    // The reader has just hashed the line it took; only a line it did not take is hashed here.
+    let digest = match (&follows, reader.last()) {
+        (Some(_), Some((_, digest))) => digest,
+        _ => Digest::of(bytes),
+    };
     let same = !seen || chain.digest_at(seq).is_none_or(|known| known == digest);
-    let within =
-        chain.segments.get(segment).is_some_and(|s| s.last_digest != Digest::ZERO) && reader.last().is_some_and(|(last, _)| seq <= last);
-    if seen && within {
+    if follows.is_none() {
         let what = if same { "the line with" } else { "another line with" };
         chain.fault(input, line, format!("{what} `seq` {seq} was read before in this log: lines are doubled or out of order"));
-    } else if let Err(fault) = reader.accept(seq, record.prev, bytes) {
+    } else if let Some(Err(fault)) = follows {
         chain.fault(input, line, fault.to_string());
     }
     if seen && !within && !same {
@@ -286,7 +289,7 @@ fn place(
         segment.last_seq = seq;
         segment.last_digest = digest;
     }
-    match (seen, same) {
+    let standing = match (seen, same) {
         (false, _) => {
             chain.covered.insert(seq);
             chain.hold(seq, digest);
@@ -294,7 +297,8 @@ fn place(
         }
         (true, true) => Standing::Duplicate,
         (true, false) => Standing::Contradicts,
-    }
+    };
+    (standing, digest)
 }
 
 /// Questions of one process are asked in time (`at` of `decided` never goes back).

@@ -35,6 +35,8 @@ pub(crate) struct Draft {
     pub(crate) count: u64,
     /// Where it weighs other than the check does.
     pub(crate) severity: Option<Weight>,
+    /// The policy alone shows it, so that broken logs do not weaken it.
+    pub(crate) by_policy: bool,
     /// Seen, but not proved.
     pub(crate) suspect: bool,
 }

@@ -27,6 +27,7 @@ mod shadow_edge;
 mod silent_enforcer;
 mod stray_end;
 mod undeclared_operation_attempts;
+mod unknown_identity_allowed;
 mod unknown_identity_seen;
 mod unknown_revision;
 mod unrecorded_requests;
@@ -87,6 +88,7 @@ pub const CHECKS: &[Check] = &[
     long_lived_certificate::CHECK,
     certificate_near_expiry::CHECK,
     identity_shared_by_sources::CHECK,
+    unknown_identity_allowed::CHECK,
     unknown_identity_seen::CHECK,
     access_without_user::CHECK,
 ];
@@ -125,13 +127,14 @@ fn findings(check: &Check, examined: &Examined<'_>) -> Vec<Found> {
             severity: rest.iter().filter_map(|d| d.severity).min(),
             evidence: few(rest.into_iter().flat_map(|d| d.evidence)),
             at: None,
+            by_policy: false,
         });
     }
     drafts.into_iter().map(|draft| found(check, draft, examined)).collect()
 }
 
 fn found(check: &Check, draft: Draft, examined: &Examined<'_>) -> Found {
-    let suspect = draft.suspect || (!check.about_evidence && examined.is_weak(&draft.evidence));
+    let suspect = draft.suspect || (!check.about_evidence && !draft.by_policy && examined.is_weak(&draft.evidence));
     let digest = Digest::of(draft.subject.as_bytes()).hex();
     let finding = Finding {
         id: format!("{}-{}", check.id, digest.get(..ID_DIGITS).unwrap_or_default()),

@@ -1,8 +1,10 @@
-//! Grants and requests that lead from the untrusted zone, or from strangers, straight to an operation on sensitive data.
+//! Grants and requests that lead from the untrusted zone, or from strangers, straight to an operation on sensitive data. Where a
+//! permission names the stranger, it is a partner whose zone the inventory does not tell, and the finding is in doubt.
 
 use std::collections::BTreeMap;
 
 use portreeve_engine::decision::Effect;
+use portreeve_engine::{AllowedEdge, Language};
 
 use crate::assessment::Weight;
 use crate::checks::Check;
@@ -19,6 +21,8 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn find(examined: &Examined<'_>) -> Vec<Draft> {
+    let is_yaml = |id: &str| examined.newest.policies().iter().any(|p| *p.reference.id == *id && p.language == Language::Yaml);
+    let is_partner = |edge: &AllowedEdge<'_>| edge.from.is_none() && edge.policies.iter().all(|p| is_yaml(&p.id));
     let mut out: BTreeMap<String, Draft> = BTreeMap::new();
     for edge in examined.granted.exposed() {
         let from = edge.from.map_or("identities outside the inventory", |s| &*s.name);
@@ -30,6 +34,9 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
             subject: subject.clone(),
             remedy: "let a service between them do it, and keep that path in an invariant".to_owned(),
             at: edge.policies.first().map(|p| p.at.short()),
+            by_policy: true,
+            severity: is_partner(edge).then_some(Weight::Medium),
+            suspect: is_partner(edge),
             ..Draft::default()
         };
         out.insert(subject, draft);

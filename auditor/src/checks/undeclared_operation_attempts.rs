@@ -36,9 +36,9 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
             Draft {
                 subject: format!("{from} → {to}"),
                 summary: format!(
-                    "{from} asked {to} {} for {}: {}",
+                    "{from} asked {to} {} for what it does not declare{}{}",
                     many(tally.count, "time"),
-                    many(seen.len() as u64, "undeclared path"),
+                    if seen.is_empty() { "" } else { ": " },
                     list(seen)
                 ),
                 remedy: "declare the operation if it exists; otherwise ask the caller's owner".to_owned(),
