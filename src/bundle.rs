@@ -206,17 +206,14 @@ fn read_git(name: &str, rev: &str, folder: &str) -> Result<Vec<SourceFile>, Load
         let Some((facts, path)) = line.split_once('\t') else { continue };
         let mut facts = facts.split_ascii_whitespace();
         let (mode, _kind, object, size) = (facts.next(), facts.next(), facts.next(), facts.next());
-        if let (Some(mode), Some(object)) = (mode, object) {
-            if is_policy_file(path) {
-                if !mode.starts_with("100") {
-                    return Err(LoadError::Link { name: name.to_owned(), entry: path.to_owned() });
-                }
-                budget.take(size.and_then(|s| s.parse().ok()).unwrap_or(u64::MAX))?;
-                wanted.push_str(object);
-                wanted.push('\n');
-                paths.push(path.to_owned());
-            }
+        let (Some(mode), Some(object), true) = (mode, object, is_policy_file(path)) else { continue };
+        if !mode.starts_with("100") {
+            return Err(LoadError::Link { name: name.to_owned(), entry: path.to_owned() });
         }
+        budget.take(size.and_then(|s| s.parse().ok()).unwrap_or(u64::MAX))?;
+        wanted.push_str(object);
+        wanted.push('\n');
+        paths.push(path.to_owned());
     }
     let batch = git(name, &["cat-file", "--batch"], wanted.as_bytes())?;
     split_batch(name, paths, &batch)

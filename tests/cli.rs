@@ -3,6 +3,8 @@
 //! `tests/corpus/bundles/bad/*` are mistakes people make; beside each stands `expected.txt`, what `check` says about it. With
 //! `UPDATE_EXPECT=1` the snapshots are written anew: read them as a reader of the message would.
 
+#![cfg(test)]
+
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -329,7 +331,7 @@ fn usage_errors_are_2_and_help_is_0() {
     for args in [&["chekc", MARKET][..], &["check"], &["check", MARKET, "--format", "yaml"], &["decide"], &[]] {
         assert_eq!(run(args).code, 2, "{args:?}");
     }
-    for verb in ["init", "check", "test", "decide"] {
+    for verb in ["init", "check", "test", "decide", "why", "replay", "audit", "verify", "enforce"] {
         let help = run(&[verb, "--help"]);
         assert_eq!(help.code, 0);
         assert!(help.out.contains("Exit codes:"), "{verb}");

@@ -1,5 +1,7 @@
 //! The verbs that read decision logs, on logs written with the engine's own chain: verify, replay, why, audit.
 
+#![cfg(test)]
+
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

@@ -5,6 +5,8 @@
 //! page tries to reach stays on this machine. Two control pages show that the tests would see a script, a request and a refusal
 //! of the page's own style.
 
+#![cfg(test)]
+
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -1,6 +1,8 @@
 //! What must stay true of the source tree, read from the tree itself: dependency edges (INV-1, INV-2, INV-3), headers, sizes,
 //! words, and the pages that every diagnostic and dependency must have. What is not checked, drifts.
 
+#![cfg(test)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
