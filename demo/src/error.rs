@@ -82,6 +82,14 @@ pub enum TownError {
         /// The cause.
         why: String,
     },
+    /// A log has a line that is no record.
+    #[error("`{}`: {why}", path.display())]
+    Log {
+        /// The log.
+        path: PathBuf,
+        /// What is wrong.
+        why: String,
+    },
     /// The bundle that was just written cannot be read.
     #[error("cannot read the bundle: {0}")]
     Bundle(String),

@@ -8,6 +8,7 @@
 //! Never: an address other than loopback, a mock of any part, an expectation that was asked of the engine.
 
 mod apps;
+pub mod books;
 pub mod calls;
 mod client;
 mod day;

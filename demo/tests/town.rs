@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
+use portreeve_demo::books::{self, Ending};
 use portreeve_demo::calls::Kind;
 use portreeve_demo::{Plan, Town, TownOptions, day, limits};
 
@@ -28,5 +29,7 @@ async fn a_day_passes_as_it_should() {
     for (service, (old, new)) in &day.rotated.serials {
         assert_ne!(old, new, "{service}");
     }
+    let books = books::balance(dir.path(), &day.tally, &pages, Ending::Idle).unwrap();
+    assert!(books.faults.is_empty(), "{} faults: {:#?}", books.faults.len(), &books.faults[..books.faults.len().min(10)]);
     eprintln!("{} seen, {} handshakes", pages.seen.len(), day.tally.handshakes);
 }
