@@ -361,3 +361,32 @@ fn a_closed_pipe_is_no_panic_and_no_yes() {
     assert_eq!(output.status.code(), Some(2));
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
 }
+
+#[test]
+fn enforce_check_says_whether_a_sidecar_could_run() {
+    let dir = TempDir::new().unwrap();
+    let ca = |args: &[&str]| {
+        let run = run_in(dir.path(), &[&["ca"], args].concat(), b"");
+        assert_eq!(run.code, 0, "{args:?}: {}", run.err);
+    };
+    ca(&["init", "--trust-domain", "market.example"]);
+    ca(&["issue", "--id", "spiffe://market.example/ns/shop/sa/items", "--out", "items"]);
+    ca(&["jwks", "--out", "jwks.json"]);
+    // The configuration of README.md, with the bundle where it is.
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let config = readme.split("# enforcer.yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    let config = config.replace("./policies/marketplace", root().join(MARKET).to_str().unwrap());
+    fs::write(dir.path().join("enforcer.yaml"), &config).unwrap();
+    let run = run_in(dir.path(), &["enforce", "--config", "enforcer.yaml", "--check"], b"");
+    assert_eq!(run.code, 0, "{}", run.err);
+    assert!(!dir.path().join("decisions.ndjson").exists(), "a check opens no log");
+
+    fs::write(dir.path().join("enforcer.yaml"), config.replace("service: items", "service: users")).unwrap();
+    let run = run_in(dir.path(), &["enforce", "--config", "enforcer.yaml", "--check"], b"");
+    assert_eq!(run.code, 2, "the certificate is of another service\n{}", run.err);
+    fs::write(dir.path().join("enforcer.yaml"), config.replace("health:", "heatlh:")).unwrap();
+    let run = run_in(dir.path(), &["enforce", "--config", "enforcer.yaml", "--check"], b"");
+    assert_eq!(run.code, 2);
+    assert!(run.err.contains("unknown-field") && run.err.contains("did you mean `health`?"), "{}", run.err);
+    assert_eq!(run_in(dir.path(), &["enforce", "--config", "none.yaml"], b"").code, 2);
+}

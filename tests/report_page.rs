@@ -5,7 +5,13 @@
 //! page tries to reach stays on this machine. Two control pages show that the tests would see a script, a request and a refusal
 //! of the page's own style.
 
-#![cfg(test)]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test that cannot read what it tests has failed"
+)]
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -17,6 +23,7 @@ use serde_json::Value;
 
 #[path = "../reports/tests/sample/mod.rs"]
 #[expect(unreachable_pub, reason = "shared with the tests of the renderers")]
+#[cfg(test)]
 mod sample;
 
 #[test]

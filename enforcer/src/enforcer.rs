@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use prometheus_client::metrics::counter::Counter;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::timeout;
 
@@ -19,7 +19,7 @@ use crate::admin::Pages;
 use crate::clock::{Clock, NoRandom, RequestIds, instance_id};
 use crate::config::{Config, ConfigError, UpstreamProtocol};
 use crate::gate::Gate;
-use crate::inbound::{Connections, Inbound};
+use crate::inbound::{Connections, Handshakes, Inbound};
 use crate::jwt::{JwtError, Verifier};
 use crate::limits;
 use crate::log::{DecisionLog, LogError, Opening};
@@ -253,7 +253,7 @@ impl Listeners<'_> {
                 gate: Arc::clone(self.gate),
                 upstream: Pool::new(Dial::Service { address: config.upstream, http2 }, Arc::clone(self.gate)),
                 connections: Arc::clone(&connections),
-                handshakes: Semaphore::new(limits::HANDSHAKES_MAX),
+                handshakes: Handshakes::default(),
                 phase: side.phase.subscribe(),
                 identity: self.changed.subscribe(),
             });

@@ -1,8 +1,8 @@
 //! The inbound side: mutual TLS, then one judged request after another.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use portreeve_engine::record::Why;
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, SemaphorePermit, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::forward::{answer, forward};
@@ -34,7 +34,7 @@ pub struct Inbound {
     /// Open connections, for the admin page.
     pub connections: Arc<Connections>,
     /// Handshakes in flight.
-    pub handshakes: Semaphore,
+    pub handshakes: Handshakes,
     /// The phase of the enforcer.
     pub phase: watch::Receiver<Phase>,
     /// Changes when our identity, roots or revocation lists do.
@@ -46,7 +46,7 @@ impl Inbound {
     pub async fn serve(self: Arc<Self>, stream: TcpStream, address: SocketAddr) {
         let metrics = &self.gate.metrics;
         let ip = address.ip().to_canonical();
-        let (stream, peer) = match self.handshake(stream).await {
+        let (stream, peer) = match self.handshake(stream, ip).await {
             Ok(done) => done,
             Err(refusal) => {
                 metrics.handshake_refused(refusal);
@@ -92,8 +92,12 @@ impl Inbound {
         }
     }
 
-    async fn handshake(&self, stream: TcpStream) -> Result<(tokio_rustls::server::TlsStream<TcpStream>, VerifiedPeer), Refusal> {
-        let Ok(Ok(_place)) = timeout(limits::HANDSHAKE_TIMEOUT, self.handshakes.acquire()).await else {
+    async fn handshake(
+        &self,
+        stream: TcpStream,
+        ip: IpAddr,
+    ) -> Result<(tokio_rustls::server::TlsStream<TcpStream>, VerifiedPeer), Refusal> {
+        let Ok(Ok(_place)) = timeout(limits::HANDSHAKE_TIMEOUT, self.handshakes.place(ip)).await else {
             return Err(Refusal::HandshakeTimeout);
         };
         // Without it small answers wait for acknowledgements; a connection that cannot have it is broken.
@@ -126,6 +130,44 @@ impl Inbound {
                 return;
             }
         }
+    }
+}
+
+/// Places for handshakes in flight, shared fairly between addresses.
+#[derive(Debug)]
+pub struct Handshakes {
+    all: Semaphore,
+    by_address: Mutex<HashMap<IpAddr, Weak<Semaphore>>>,
+}
+
+impl Default for Handshakes {
+    fn default() -> Self {
+        Self { all: Semaphore::new(limits::HANDSHAKES_MAX), by_address: Mutex::default() }
+    }
+}
+
+impl Handshakes {
+    /// A place for `ip`, when there is one. An address waits for its own places first, so it never holds up others.
+    ///
+    /// # Errors
+    /// Never: the semaphores are not closed.
+    pub async fn place(&self, ip: IpAddr) -> Result<(OwnedSemaphorePermit, SemaphorePermit<'_>), AcquireError> {
+        let own = self.of(ip).acquire_owned().await?;
+        Ok((own, self.all.acquire().await?))
+    }
+
+    fn of(&self, ip: IpAddr) -> Arc<Semaphore> {
+        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = by_address.get(&ip).and_then(Weak::upgrade) {
+            return found;
+        }
+        // Only addresses with a connection are alive, so the table stays as small as the number of connections.
+        if by_address.len() >= limits::CONNECTIONS_MAX {
+            by_address.retain(|_, places| places.strong_count() > 0);
+        }
+        let new = Arc::new(Semaphore::new(limits::HANDSHAKES_PER_ADDRESS_MAX));
+        by_address.insert(ip, Arc::downgrade(&new));
+        new
     }
 }
 
@@ -167,3 +209,22 @@ impl Drop for Open {
 
 /// Timers far ahead are set again after this time.
 const LOOK_AGAIN: Duration = Duration::from_secs(24 * 3600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a62_one_address_cannot_hold_every_handshake() {
+        let handshakes = Handshakes::default();
+        let (stranger, other) = (IpAddr::from([10, 0, 0, 9]), IpAddr::from([10, 0, 0, 7]));
+        let mut held = Vec::new();
+        while let Ok(place) = timeout(Duration::from_millis(10), handshakes.place(stranger)).await {
+            held.push(place.unwrap());
+        }
+        assert_eq!(held.len(), limits::HANDSHAKES_PER_ADDRESS_MAX);
+        assert!(timeout(Duration::from_millis(10), handshakes.place(other)).await.is_ok());
+        held.clear();
+        assert!(timeout(Duration::from_millis(10), handshakes.place(stranger)).await.is_ok());
+    }
+}

@@ -6,6 +6,8 @@ use std::time::Duration;
 pub const CONNECTIONS_MAX: usize = 4096;
 /// Handshakes in flight per listener: they are the costly part of a connection, and strangers can ask for them.
 pub const HANDSHAKES_MAX: usize = 256;
+/// Handshakes in flight per address, so that one stranger cannot hold every place (A62, A64).
+pub const HANDSHAKES_PER_ADDRESS_MAX: usize = HANDSHAKES_MAX / 2;
 /// A handshake that takes longer is cut; a healthy one takes two round trips.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The wait after a failed accept (out of descriptors), so that the loop does not spin.

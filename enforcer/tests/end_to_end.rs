@@ -174,7 +174,8 @@ async fn service(seen: Seen) -> SocketAddr {
                     let seen = Arc::clone(&seen);
                     async move {
                         let (parts, body) = request.into_parts();
-                        let body = body.collect().await.unwrap().to_bytes().to_vec();
+                        let Ok(body) = body.collect().await else { return Err("broken off") };
+                        let body = body.to_bytes().to_vec();
                         let target = parts.uri.to_string();
                         seen.lock().unwrap().push((parts.method.to_string(), target.clone(), parts.headers, body));
                         if target.ends_with("gone") {
@@ -642,4 +643,18 @@ async fn http2_services_get_trailers_and_give_them() {
     drop(sender);
     enforcer.shutdown().await;
     assert_eq!(ended(&world.records())[0].why, Why::Complete);
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_is_the_callers_doing() {
+    let world = World::new().await;
+    let enforcer = world.start("").await;
+    let head = "POST /v1/items HTTP/1.1\r\nHost: items\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let answer = world.raw(enforcer.inbound()[0], "invoices", format!("{head}3\r\nabc\r\n3;x=1\r\nabc\r\n0\r\n\r\n").as_bytes()).await;
+    assert!(matches!(status(&answer), 0 | 400), "{answer}");
+    enforcer.shutdown().await;
+    let records = world.records();
+    let ends: Vec<_> = ended(&records).iter().map(|e| (e.outcome, e.why)).collect();
+    assert_eq!(ends, [(Outcome::Forwarded, Why::Client)]);
+    assert!(world.seen.lock().unwrap().is_empty());
 }

@@ -1,5 +1,7 @@
 //! Replays the fuzz seeds, and everything that fuzzing ever found, through the same checks that the fuzz targets run.
 
+#![cfg(test)]
+
 use std::fs;
 use std::path::Path;
 

@@ -303,3 +303,42 @@ fn a79_a_disk_that_fails_refuses_everything_until_it_works_again() {
     let unrecorded: u64 = records.iter().map(|r| if let Event::Heartbeat(beat) = &r.event { beat.unrecorded } else { 0 }).sum();
     assert_eq!(unrecorded, 1);
 }
+
+#[test]
+fn many_callers_at_once_leave_one_chain_in_which_time_never_goes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("d.ndjson");
+    let (log, clock) = open(opening(&path, "A"));
+    std::thread::scope(|scope| {
+        for n in 0..8 {
+            let (log, clock) = (&log, &clock);
+            scope.spawn(move || {
+                let caller = format!("spiffe://market.example/ns/shop/sa/c{n}");
+                for _ in 0..100 {
+                    let ticket = loop {
+                        match log.allowed(clock.now(), decided(&caller)) {
+                            Ok(ticket) => break ticket,
+                            Err(NotAccepted::Down) => panic!("the disk is fine"),
+                            Err(NotAccepted::Full) => std::thread::sleep(Duration::from_millis(1)),
+                            Err(NotAccepted::Stale) => {}
+                        }
+                    };
+                    log.ended(ticket, END);
+                }
+            });
+        }
+    });
+    log.stop();
+    let records = read_chain(&path, &mut ChainReader::new());
+    assert!(records.windows(2).all(|w| w[0].at <= w[1].at));
+    let mut open = std::collections::BTreeSet::new();
+    for record in &records {
+        match &record.event {
+            Event::Decided(_) => assert!(open.insert(record.seq)),
+            Event::Ended(ended) => assert!(open.remove(&ended.of)),
+            _ => {}
+        }
+    }
+    assert!(open.is_empty());
+    assert_eq!(names(&records).iter().filter(|n| **n == "decided").count(), 800);
+}

@@ -11,6 +11,7 @@ use super::limits::{ARGUMENTS_MAX, CALLS_MAX, LEVELS_MAX, STATEMENTS_MAX};
 use super::metadata::{Metadata, top};
 use super::place;
 use crate::diagnostic::{Diagnostic, Location};
+use crate::limits::DIAGNOSTICS_MAX;
 
 /// A module with its file.
 #[derive(Debug)]
@@ -43,8 +44,8 @@ pub(super) struct Graph {
 
 #[derive(Debug, Default)]
 struct Node {
-    /// Where the first definition stands, with its unit's index.
-    first: Option<Location>,
+    /// The first definition: the number of its unit, and where it stands there.
+    first: Option<(usize, Span)>,
     /// How many times the evaluator calls itself for one definition.
     levels: usize,
     reads: BTreeSet<Path>,
@@ -54,11 +55,11 @@ struct Node {
 /// Checks all modules together.
 pub(super) fn check(units: &[Unit<'_>], out: &mut Vec<Diagnostic>) -> Graph {
     let mut graph = Graph::default();
-    for unit in units {
+    for (number, unit) in units.iter().enumerate() {
         check_names(unit, out);
         for rule in &unit.module.rules {
             let node = graph.nodes.entry(full_path(unit, rule)).or_default();
-            node.first.get_or_insert_with(|| unit.at(rule.span));
+            node.first.get_or_insert((number, rule.span));
             node.levels = node.levels.max(rule.levels);
         }
     }
@@ -67,13 +68,16 @@ pub(super) fn check(units: &[Unit<'_>], out: &mut Vec<Diagnostic>) -> Graph {
     for unit in units {
         check_imports(unit, &graph, &packages, out);
         for rule in &unit.module.rules {
+            if out.len() >= DIAGNOSTICS_MAX {
+                break;
+            }
             let found = uses(unit, rule, &graph, &packages, out);
             let node = graph.nodes.entry(full_path(unit, rule)).or_default();
             node.reads.extend(found.reads);
             node.reads_time |= found.reads_time;
         }
     }
-    graph.check_depth(out);
+    graph.check_depth(units, out);
     graph
 }
 
@@ -281,8 +285,9 @@ const TIMES: [&[&str]; 2] = [&["context", "time"], &["attributes", "request", "t
 
 impl Graph {
     /// Where the first definition of a rule stands.
-    pub(super) fn first(&self, path: &[String]) -> Option<&Location> {
-        self.nodes.get(path)?.first.as_ref()
+    pub(super) fn first(&self, path: &[String], units: &[Unit<'_>]) -> Option<Location> {
+        let (number, span) = self.nodes.get(path)?.first?;
+        Some(units.get(number)?.at(span))
     }
 
     /// Whether a rule, or one it reads, may read the time.
@@ -316,7 +321,7 @@ impl Graph {
     }
 
     /// Refuses cycles, and calls nested deeper than the evaluator may go; finds the levels of the deepest.
-    fn check_depth(&mut self, out: &mut Vec<Diagnostic>) {
+    fn check_depth(&mut self, units: &[Unit<'_>], out: &mut Vec<Diagnostic>) {
         let mut known = BTreeMap::new();
         let mut trail = Vec::new();
         let mut levels = 0;
@@ -327,8 +332,8 @@ impl Graph {
             }
             if let Err(Deep { at, message }) = cost {
                 let fault = Diagnostic::error("rego-recursion", message).help("call less deeply; a rule may not depend on itself");
-                out.push(match self.first(&at) {
-                    Some(place) => fault.at(place.clone()),
+                out.push(match self.first(&at, units) {
+                    Some(place) => fault.at(place),
                     None => fault,
                 });
                 return;

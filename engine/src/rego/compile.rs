@@ -101,9 +101,9 @@ fn rules(units: &[Unit<'_>], graph: &Graph, out: &mut Vec<Diagnostic>) -> Vec<Re
         let services = services(units, package, out);
         for effect in [Effect::Allow, Effect::Deny] {
             let path: Vec<String> = package.iter().cloned().chain(std::iter::once(effect.as_str().to_owned())).collect();
-            if let Some(at) = graph.first(&path) {
+            if let Some(at) = graph.first(&path, units) {
                 let id = path.join(".").into_boxed_str();
-                rules.push(RegoRule { id, effect, at: at.clone(), services: services.clone(), reads_time: graph.reads_time(&path) });
+                rules.push(RegoRule { id, effect, at, services: services.clone(), reads_time: graph.reads_time(&path) });
             }
         }
     }

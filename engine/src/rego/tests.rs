@@ -377,3 +377,15 @@ fn the_deepest_policies_that_pass_fit_on_a_small_stack() {
         assert!(found[0].message.contains(word), "{found:?}");
     }
 }
+
+/// Compiling must not take a time that grows with the square of the bundle. The bound is wide; the square would be minutes.
+#[test]
+fn a_large_bundle_compiles_in_bounded_time() {
+    let rules: String = (0..4000).map(|i| format!("r{i} if input.segments[0] == \"s{i}\"\n")).collect();
+    let refused: String = (0..4000).map(|i| format!("r{i} if time.now_ns() > {i}\n")).collect();
+    #[expect(clippy::disallowed_methods, reason = "the test measures; what it measures does not")]
+    let begun = std::time::Instant::now();
+    assert!(RegoModules::compile(&[("a.rego", &module(&format!("{rules}allow if r3999")))]).is_ok());
+    assert!(RegoModules::compile(&[("a.rego", &module(&format!("{refused}allow if r3999")))]).unwrap_err().len() <= 4000);
+    assert!(begun.elapsed().as_secs() < 60, "{:?}", begun.elapsed());
+}
