@@ -9,6 +9,7 @@ mod bundle;
 mod ca;
 mod check;
 mod decide;
+mod demo;
 mod diagnostics;
 mod enforce;
 mod escape;
@@ -46,6 +47,7 @@ fn run(verb: Verb) -> Outcome {
         Verb::Audit(args) => audit::run(&args),
         Verb::Verify(args) => verify::run(&args),
         Verb::Enforce(args) => enforce::run(&args),
+        Verb::Demo(args) => demo::run(&args),
         Verb::Ca(args) => ca::run(&args),
     }
 }
