@@ -118,7 +118,7 @@ impl Stage {
 
     /// The request of a call, in the form that its connection needs.
     pub(crate) fn request(&self, call: &Call) -> Result<Asking, String> {
-        let told = call.body % 2 == 0;
+        let told = call.body.is_multiple_of(2);
         let mut request = Request::new(Upload::new(call.body, told));
         *request.method_mut() = call.method.parse().map_err(|e| format!("{e}"))?;
         let target: http::uri::PathAndQuery = call.target.parse().map_err(|e| format!("`{}`: {e}", call.target))?;
