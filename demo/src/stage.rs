@@ -56,6 +56,12 @@ impl Stage {
         self.places.inbound.get(service).copied()
     }
 
+    /// Where the sidecar of a service takes what the service asks of another one, in the clear.
+    #[must_use]
+    pub fn outbound(&self, from: &str, to: &str) -> Option<SocketAddr> {
+        self.places.outbound.iter().find(|((f, t), _)| (*f, *t) == (from, to)).map(|(_, at)| *at)
+    }
+
     /// What is seen from outside the sidecars.
     #[must_use]
     pub fn journal(&self) -> &Journal {
