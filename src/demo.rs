@@ -109,14 +109,7 @@ fn heads(dir: &Path) -> Result<VerifiedHeads, Failure> {
     Ok(all)
 }
 
-fn summary(
-    args: &DemoArgs,
-    day: &Day,
-    books: &Books,
-    examined: &Examined,
-    (played, taken): (Duration, Duration),
-    page: &Path,
-) -> String {
+fn summary(args: &DemoArgs, day: &Day, books: &Books, examined: &Examined, (played, taken): (Duration, Duration), page: &Path) -> String {
     let (tally, totals) = (&day.tally, &examined.assessment.totals);
     let mut out = String::from("\n");
     let list = |items: Vec<(String, u64)>| items.into_iter().map(|(name, n)| format!("{n} {name}")).collect::<Vec<_>>().join(", ");

@@ -164,10 +164,10 @@ impl Logs {
         let mut fitting: Vec<&mut Decided> = Vec::new();
         for (_, records) in &mut logs.0 {
             for record in records {
-                if let Event::Decided(decided) = &mut record.event {
-                    if fits(decided) {
-                        fitting.push(decided);
-                    }
+                if let Event::Decided(decided) = &mut record.event
+                    && fits(decided)
+                {
+                    fitting.push(decided);
                 }
             }
         }
@@ -198,8 +198,20 @@ fn exactly_the_altered_records_are_found() {
     let judged = |d: &Decided| d.request.raw.is_none() && d.decision.reason != Reason::MalformedRequest;
     let refund = |d: &Decided| d.request.operation.as_deref() == Some("refund");
     let changes: Vec<Change<'_>> = vec![
-        ("effect", 17, Box::new(|_| true), Box::new(|d| d.decision.effect = if d.decision.effect == Effect::Allow { Effect::Deny } else { Effect::Allow })),
-        ("reason", 9, Box::new(judged), Box::new(|d| d.decision.reason = if d.decision.reason == Reason::NoPermission { Reason::Permitted } else { Reason::NoPermission })),
+        (
+            "effect",
+            17,
+            Box::new(|_| true),
+            Box::new(|d| d.decision.effect = if d.decision.effect == Effect::Allow { Effect::Deny } else { Effect::Allow }),
+        ),
+        (
+            "reason",
+            9,
+            Box::new(judged),
+            Box::new(|d| {
+                d.decision.reason = if d.decision.reason == Reason::NoPermission { Reason::Permitted } else { Reason::NoPermission }
+            }),
+        ),
         ("policies", 13, Box::new(judged), Box::new(|d| d.decision.policies = vec!["prober-reads-health-2".to_owned()])),
         ("operation", 8, Box::new(judged), Box::new(|d| d.request.operation = Some("drop-tables".to_owned()))),
         ("revision not yet in force", 11, Box::new(move |d| d.revision == first), Box::new(move |d| d.revision = second)),
@@ -222,6 +234,9 @@ fn exactly_the_altered_records_are_found() {
     books_that_are_wrong_do_not_balance(dir.path(), &day.tally, &pages, &logs);
 }
 
+/// What the books say, and the change of a log for which they say it.
+type Tampering<'a> = (&'static str, Box<dyn Fn(&mut Vec<Record>) + 'a>);
+
 /// Each way in which a log could tell less or more than what happened shows in the books.
 fn books_that_are_wrong_do_not_balance(dir: &Path, tally: &Tally, pages: &Pages, logs: &Logs) {
     let users = dir.join("logs/users.ndjson");
@@ -233,17 +248,20 @@ fn books_that_are_wrong_do_not_balance(dir: &Path, tally: &Tally, pages: &Pages,
     let ended = position(|e| matches!(e, Event::Ended(_)));
     let refused = position(|e| matches!(e, Event::Refused(_)));
     let beat = position(|e| matches!(e, Event::Heartbeat(_)));
-    let wrong: [(&str, Box<dyn Fn(&mut Vec<Record>)>); 6] = [
+    let wrong: [Tampering<'_>; 6] = [
         ("was answered 200 by `users` and never decided", Box::new(|r| drop(r.remove(allowed)))),
         ("was answered 40", Box::new(|r| drop(r.remove(denied)))),
         ("its end was never told", Box::new(|r| drop(r.remove(ended)))),
         ("strangers were turned away", Box::new(|r| drop(r.remove(refused)))),
         ("was decided twice", Box::new(|r| r.insert(allowed, r[allowed].clone()))),
-        ("0 requests were answered 503", Box::new(|r| {
-            if let Event::Heartbeat(beat) = &mut r[beat].event {
-                beat.unrecorded = 1;
-            }
-        })),
+        (
+            "0 requests were answered 503",
+            Box::new(|r| {
+                if let Event::Heartbeat(beat) = &mut r[beat].event {
+                    beat.unrecorded = 1;
+                }
+            }),
+        ),
     ];
     for (says, change) in wrong {
         let mut altered = whole.clone();

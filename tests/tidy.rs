@@ -34,7 +34,7 @@ fn metadata() -> &'static Value {
     })
 }
 
-const OURS: [&str; 5] = ["portreeve", "portreeve-engine", "portreeve-enforcer", "portreeve-auditor", "portreeve-reports"];
+const OURS: [&str; 6] = ["portreeve", "portreeve-engine", "portreeve-enforcer", "portreeve-auditor", "portreeve-reports", "portreeve-demo"];
 
 /// Names of all crates that end up in `package` when it is built for use (not for its tests).
 fn transitive(package: &str) -> BTreeSet<String> {
@@ -92,6 +92,19 @@ fn inv2_enforcer_and_auditor_know_only_the_engine() {
     }
     for banned in ["tokio", "hyper", "rustls", "askama"] {
         assert!(!transitive("portreeve-auditor").contains(banned), "the auditor pulls in `{banned}`");
+    }
+}
+
+/// What the town sees from outside is held against the logs; a town that knew the auditor would mark its own homework.
+#[test]
+fn the_town_knows_the_gate_and_not_the_examiner() {
+    let all = transitive("portreeve-demo");
+    assert!(all.contains("portreeve-enforcer") && all.contains("portreeve-engine"));
+    for banned in ["portreeve-auditor", "portreeve-reports", "portreeve"] {
+        assert!(!all.contains(banned), "the town pulls in `{banned}`");
+    }
+    for package in ["portreeve-enforcer", "portreeve-auditor", "portreeve-reports"] {
+        assert!(!transitive(package).contains("portreeve-demo"), "{package} pulls in the town");
     }
 }
 

@@ -181,7 +181,8 @@ impl Accounts {
         }
         if self.ending == Ending::Idle {
             let unheard = self.decided.iter().filter(|(_, told)| !told.answered);
-            let unheard: Vec<_> = unheard.map(|(id, told)| format!("`{id}` was decided by `{}` and nobody got an answer", told.service)).collect();
+            let unheard: Vec<_> =
+                unheard.map(|(id, told)| format!("`{id}` was decided by `{}` and nobody got an answer", told.service)).collect();
             self.books.faults.extend(unheard);
         }
     }
@@ -197,7 +198,8 @@ impl Accounts {
                     // A sensitive segment is recorded as its name.
                     let same = line.contains('{') || seen.line.split('?').next() == Some(&line);
                     let caller = seen.principal == told.decided.source.id.to_string();
-                    (!same || !caller).then(|| format!("`{}` was judged as `{line}` and forwarded as `{}` of `{}`", seen.id, seen.line, seen.principal))
+                    (!same || !caller)
+                        .then(|| format!("`{}` was judged as `{line}` and forwarded as `{}` of `{}`", seen.id, seen.line, seen.principal))
                 }
                 _ => Some(format!("`{}` reached the app of `{}` without an allow of its sidecar", seen.id, seen.service)),
             };
@@ -224,7 +226,11 @@ impl Accounts {
                 Reached::Unknown => self.ending == Ending::Idle,
             };
             if wrong || (self.ending == Ending::Idle && ended.why != Why::Complete) {
-                faults.push(format!("`{id}` of `{}` ended as {ended:?}, and its app {} it", told.service, if told.seen { "saw" } else { "did not see" }));
+                faults.push(format!(
+                    "`{id}` of `{}` ended as {ended:?}, and its app {} it",
+                    told.service,
+                    if told.seen { "saw" } else { "did not see" }
+                ));
             }
         }
         self.books.faults.extend(faults);

@@ -309,9 +309,8 @@ fn refund(random: &mut Random) -> Call {
 }
 
 fn wrong_caller(random: &mut Random) -> Call {
-    let denied = |from, to, method, target: &str| {
-        Call::new(Kind::WrongCaller, Expect::Denied(Reason::NoPermission), from, to, method, target)
-    };
+    let denied =
+        |from, to, method, target: &str| Call::new(Kind::WrongCaller, Expect::Denied(Reason::NoPermission), from, to, method, target);
     match random.below(11) {
         0 => denied("users", "items", "GET", "/v1/items/42"),
         1 => denied("gateway", "items", "GET", "/v1/items/42"),
@@ -325,7 +324,12 @@ fn wrong_caller(random: &mut Random) -> Call {
         9 => denied("gateway", "users", "DELETE", "/v1/users/7").with("users", "users:admin"),
         _ => {
             let call = denied("gateway", "users", "GET", "/v1/users/7");
-            Call { kind: Kind::UnknownIdentity, from: Who::Odd(Kind::UnknownIdentity), expect: Expect::Denied(Reason::UnknownPrincipal), ..call }
+            Call {
+                kind: Kind::UnknownIdentity,
+                from: Who::Odd(Kind::UnknownIdentity),
+                expect: Expect::Denied(Reason::UnknownPrincipal),
+                ..call
+            }
         }
     }
 }
@@ -374,7 +378,8 @@ fn path_trouble(random: &mut Random) -> Call {
 fn stranger(random: &mut Random) -> Call {
     let kind = random.pick(&STRANGERS).unwrap_or(Kind::NoCertificate);
     let to = random.pick(&crate::market::SERVICES).unwrap_or("items");
-    let call = Call::new(kind, Expect::TurnedAway, "gateway", to, "GET", "/healthz").raw(format!("GET /healthz HTTP/1.1\r\nhost: {to}\r\n\r\n"));
+    let call =
+        Call::new(kind, Expect::TurnedAway, "gateway", to, "GET", "/healthz").raw(format!("GET /healthz HTTP/1.1\r\nhost: {to}\r\n\r\n"));
     Call { from: Who::Odd(kind), ..call }
 }
 

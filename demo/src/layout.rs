@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use portreeve_engine::{SpiffeId, Timestamp, TrustDomain};
 use portreeve_enforcer::ca::{Ca, CaOptions, ExtendedUsage, IssueRequest, Issued, head_key};
+use portreeve_engine::{SpiffeId, Timestamp, TrustDomain};
 
 use crate::apps::Slowness;
 use crate::calls::{Kind, Who};

@@ -42,8 +42,8 @@ pub async fn play(stage: Arc<Stage>, plan: Plan, done: Arc<AtomicU64>) -> Tally 
         let mut seeds = Random::new(plan.seed.wrapping_add(n));
         let player = Player {
             stage: Arc::clone(&stage),
-            questions: Random::new(seeds.next()),
-            habits: Random::new(seeds.next()),
+            questions: Random::new(seeds.number()),
+            habits: Random::new(seeds.number()),
             lines: Lines::new(),
             tally: Tally::default(),
         };

@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use http::{HeaderValue, Request, header};
-use portreeve_engine::{Bundle, Reason, Revision};
 use portreeve_enforcer::Enforcer;
 use portreeve_enforcer::ca::Ca;
 use portreeve_enforcer::config::Config;
 use portreeve_enforcer::report::Report;
+use portreeve_engine::{Bundle, Reason, Revision};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};

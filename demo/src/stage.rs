@@ -56,6 +56,12 @@ impl Stage {
         self.places.inbound.get(service).copied()
     }
 
+    /// Where the sidecar of a service takes what the service asks of another one, in the clear.
+    #[must_use]
+    pub fn outbound(&self, from: &str, to: &str) -> Option<SocketAddr> {
+        self.places.outbound.iter().find(|((f, t), _)| (*f, *t) == (from, to)).map(|(_, at)| *at)
+    }
+
     /// What is seen from outside the sidecars.
     #[must_use]
     pub fn journal(&self) -> &Journal {
@@ -118,7 +124,7 @@ impl Stage {
 
     /// The request of a call, in the form that its connection needs.
     pub(crate) fn request(&self, call: &Call) -> Result<Asking, String> {
-        let told = call.body % 2 == 0;
+        let told = call.body.is_multiple_of(2);
         let mut request = Request::new(Upload::new(call.body, told));
         *request.method_mut() = call.method.parse().map_err(|e| format!("{e}"))?;
         let target: http::uri::PathAndQuery = call.target.parse().map_err(|e| format!("`{}`: {e}", call.target))?;
