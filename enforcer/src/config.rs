@@ -183,7 +183,7 @@ impl Config {
         let out: Vec<_> = reader.out.into_iter().map(|d| d.with_source(text)).collect();
         match config {
             Some(config) if out.is_empty() => Ok(config),
-            _ if out.is_empty() => Err(vec![Diagnostic::error("config-incomplete", "the configuration is not complete")]),
+            _ if out.is_empty() => Err(vec![Diagnostic::error("missing-field", "the configuration is not complete")]),
             _ => Err(out),
         }
     }

@@ -71,6 +71,8 @@ pub const LOG_LINE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
 /// Escaped bytes of a malformed request kept in its record.
 pub const RAW_BYTES_MAX: usize = 256;
+/// Digits in a row that are kept in it; card numbers have 13 to 19 (ISO/IEC 7812), dates and most ids fewer.
+pub const RAW_DIGITS_MAX: usize = 12;
 /// The caller's own request id, as far as it is kept.
 pub const CORRELATION_BYTES_MAX: usize = 128;
 

@@ -64,6 +64,16 @@ fn build(bundle: &Bundle, problems: &mut Vec<Diagnostic>) -> Option<Authorizer> 
     gathered.cedar(&cedar);
     gathered.rego(&rego);
     let items = gathered.finish();
+    for case in suites.iter().flat_map(|s| &s.cases) {
+        let known = || items.iter().map(|i| &*i.policy.reference.id);
+        for id in case.policies.iter().flatten().filter(|id| !known().any(|k| *k == ***id)) {
+            problems.push(
+                Diagnostic::error("unknown-policy", format!("the case expects the policy `{id}`, and there is none"))
+                    .at(case.at.clone())
+                    .suggest(id, known()),
+            );
+        }
+    }
     let world = match World::build(&inventory, patterns(&permissions), &schema) {
         Ok(world) => world,
         Err(error) => {

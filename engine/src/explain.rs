@@ -30,14 +30,24 @@ pub fn nearest(authorizer: &Authorizer, request: &Request, decision: &Decision<'
     let grants = authorizer.permissions.iter().filter(|p| p.effect == Effect::Allow);
     let mut found: Vec<(usize, Nearest)> = grants
         .filter_map(|permission| {
-            let (missed, lacks) = Miss { authorizer, request, decision }.lacks(permission);
-            // A grant that shares neither caller nor service with the request explains nothing.
-            (missed < 2).then(|| (missed, Nearest { id: permission.name.to_string(), at: permission.at.short(), lacks }))
+            let Lacks { caller, service, operation, lacks } = Miss { authorizer, request, decision }.lacks(permission);
+            // A grant that shares neither caller nor service with the request explains nothing. Of the others those come
+            // first whose scope is nearest, then those of whose conditions least is missing.
+            let missed = usize::from(caller) + usize::from(service) + usize::from(operation);
+            (!(caller && service)).then(|| (missed, Nearest { id: permission.name.to_string(), at: permission.at.short(), lacks }))
         })
         .collect();
     found.sort_by(|(a_missed, a), (b_missed, b)| (*a_missed, a.lacks.len(), &a.id).cmp(&(*b_missed, b.lacks.len(), &b.id)));
     found.truncate(NEAREST_MAX);
     found.into_iter().map(|(_, nearest)| nearest).collect()
+}
+
+/// What a permission lacks: whether caller, service or operation are among it, and all of it in words.
+struct Lacks {
+    caller: bool,
+    service: bool,
+    operation: bool,
+    lacks: Vec<String>,
 }
 
 struct Miss<'a, 'd> {
@@ -47,8 +57,7 @@ struct Miss<'a, 'd> {
 }
 
 impl Miss<'_, '_> {
-    /// What the permission lacks, and how many of caller and service are among it.
-    fn lacks(&self, permission: &Permission) -> (usize, Vec<String>) {
+    fn lacks(&self, permission: &Permission) -> Lacks {
         let mut out = Vec::new();
         let caller = self.covers_caller(permission);
         if !caller {
@@ -57,8 +66,11 @@ impl Miss<'_, '_> {
         }
         let service = self.authorizer.service(&self.request.service);
         let covered = service.is_some_and(|s| permission.to.iter().any(|to| *to == s.name || s.groups.contains(to)));
+        let mut operation = false;
         if covered {
-            out.extend(self.operation(permission));
+            let missing = self.operation(permission);
+            operation = !missing.is_empty();
+            out.extend(missing);
             let visible = service.map(|s| &s.visible);
             if let Some(context) = visible.and_then(|v| crate::authorizer::seen(v, &self.request.context).ok()) {
                 out.extend(permission.when.lacks(&context));
@@ -66,7 +78,7 @@ impl Miss<'_, '_> {
         } else {
             out.push(format!("service: {}", permission.to.join(" or ")));
         }
-        (usize::from(!caller) + usize::from(!covered), out)
+        Lacks { caller: !caller, service: !covered, operation, lacks: out }
     }
 
     fn covers_caller(&self, permission: &Permission) -> bool {

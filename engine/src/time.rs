@@ -62,7 +62,7 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// Why a text is not a time or a date of ours.
+/// Why a text is not a time of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("expected a UTC time such as `2026-11-22T10:00:00.000Z`")]
 pub struct ParseTimestampError;
@@ -144,8 +144,19 @@ impl fmt::Display for Date {
     }
 }
 
+/// Why a text is not a date of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("expected a day such as `2026-11-22`")]
+pub struct ParseDateError;
+
+impl From<ParseTimestampError> for ParseDateError {
+    fn from(_: ParseTimestampError) -> Self {
+        Self
+    }
+}
+
 impl FromStr for Date {
-    type Err = ParseTimestampError;
+    type Err = ParseDateError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut parts = text.split('-');
@@ -153,11 +164,11 @@ impl FromStr for Date {
         let m = field(parts.next(), 2, 12)?;
         let d = field(parts.next(), 2, 31)?;
         if parts.next().is_some() || y == 0 {
-            return Err(ParseTimestampError);
+            return Err(ParseDateError);
         }
         let days = days_from_civil(y, m, d);
         // A day that does not exist (2026-02-30) comes back as another one.
-        if civil_from_days(days) == (y, m, d) { Ok(Self(days)) } else { Err(ParseTimestampError) }
+        if civil_from_days(days) == (y, m, d) { Ok(Self(days)) } else { Err(ParseDateError) }
     }
 }
 

@@ -122,7 +122,8 @@ fn service(name: Named, fields: &mut Fields<'_>, problems: &mut Vec<Diagnostic>)
             texts.collect()
         }
         Some(_) => {
-            problems.push(Diagnostic::error("wrong-type", "`labels` is a mapping of words to words").at(fields.location()));
+            let at = fields.key("labels").map_or_else(|| fields.location(), |key| key.location(file));
+            problems.push(Diagnostic::error("wrong-type", "`labels` is a mapping of words to words").at(at));
             BTreeMap::new()
         }
     };
@@ -245,12 +246,12 @@ fn operation(file: &str, node: &Node, problems: &mut Vec<Diagnostic>) -> Option<
     let methods = fields.texts("method", problems);
     let path = fields.text("path", problems);
     let grpc = fields.text("grpc", problems);
-    let port = fields.parse::<u16>("port", problems);
+    let port = fields.take("port").map(|node| port(file, node, problems));
     let data = fields.texts("data", problems).into_iter().map(|t| t.text.to_owned()).collect();
     let sensitive = fields.texts("sensitive", problems);
     let at = fields.location();
     fields.finish(problems);
-    let id = id?;
+    let (id, port) = (id?, port.map_or(Some(None), |port| port.map(Some))?);
     if !is_name(id.text) {
         problems.push(Diagnostic::error("invalid-name", format!("`{}` is not an operation id", id.text)).at(id.location(file)));
         return None;
@@ -258,7 +259,7 @@ fn operation(file: &str, node: &Node, problems: &mut Vec<Diagnostic>) -> Option<
     let endpoint = match (methods.is_empty(), path, grpc, port) {
         (false, Some(path), None, None) => http(file, &methods, path, &sensitive, problems)?,
         (true, None, Some(grpc), None) => grpc_endpoint(file, grpc, problems)?,
-        (true, None, None, Some(port)) if port > 0 => Endpoint::Connect { port },
+        (true, None, None, Some(port)) => Endpoint::Connect { port },
         _ => {
             problems.push(
                 Diagnostic::error("operation-shape", format!("operation `{}` is neither HTTP, gRPC nor a port", id.text))
@@ -272,6 +273,14 @@ fn operation(file: &str, node: &Node, problems: &mut Vec<Diagnostic>) -> Option<
         problems.push(Diagnostic::error("unknown-parameter", "only a path has parameters").at(text.location(file)));
     }
     Some(Operation { id: id.text.into(), endpoint, data, at: id.location(file) })
+}
+
+fn port(file: &str, node: &Node, problems: &mut Vec<Diagnostic>) -> Option<u16> {
+    let port = node.as_str().and_then(|text| text.parse().ok()).filter(|port| *port > 0);
+    if port.is_none() {
+        problems.push(Diagnostic::error("invalid-value", "a port is a number from 1 to 65535").at(node.location(file)));
+    }
+    port
 }
 
 fn http(file: &str, methods: &[Text<'_>], path: Text<'_>, sensitive: &[Text<'_>], problems: &mut Vec<Diagnostic>) -> Option<Endpoint> {

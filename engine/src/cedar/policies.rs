@@ -142,7 +142,9 @@ fn validate(path: &str, text: &str, set: &PolicySet, schema: &Schema, problems: 
         set.policies().filter_map(|p| Some((format!("`{}`", p.id()), format!("`{}`", p.annotation("id")?)))).collect();
     let named = |message: String| ids.iter().fold(message, |m, (auto, id)| m.replace(auto.as_str(), id));
     for error in result.validation_errors() {
-        problems.push(labelled("cedar-validation", &named(error.to_string()), error, path, text));
+        let mut problem = labelled("cedar-validation", &named(error.to_string()), error, path, text);
+        problem.help = problem.help.map(named);
+        problems.push(problem);
     }
     for warning in result.validation_warnings() {
         let mut problem = labelled("cedar-warning", &named(warning.to_string()), warning, path, text);

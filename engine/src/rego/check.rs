@@ -115,6 +115,14 @@ fn check_names(unit: &Unit<'_>, out: &mut Vec<Diagnostic>) {
 fn check_head(unit: &Unit<'_>, rule: &Rule, out: &mut Vec<Diagnostic>) {
     let name = rule.name.join(".");
     let last = rule.name.last().map(String::as_str);
+    // A prohibition with a slip in its name would silently not exist.
+    let slip = ["allow", "deny"].into_iter().find(|asked| is_ours(&unit.module.package) && strsim::osa_distance(asked, &name) == 1);
+    if let Some(asked) = slip {
+        out.push(
+            unit.fault("rego-head", format!("`{name}` is not asked; only `allow` and `deny` are"), rule.span)
+                .help(format!("did you mean `{asked}`? if not, give it a name that is less like it")),
+        );
+    }
     if matches!(last, Some("allow" | "deny")) && is_ours(&unit.module.package) {
         if rule.name.len() > 1 {
             let package = unit.module.package.iter().chain(rule.name.iter().rev().skip(1).rev()).cloned().collect::<Vec<_>>().join(".");

@@ -134,6 +134,22 @@ const MEANINGS: &[(&str, &str)] = &[
 ];
 
 #[test]
+fn a_slip_in_the_name_of_a_rule_is_told() {
+    for (name, meant) in [("alow", "allow"), ("deyn", "deny"), ("Allow", "allow"), ("denny", "deny")] {
+        let text = format!("package portreeve.x\n\n{name} if input.method == \"GET\"\n");
+        let found = RegoModules::compile(&[("a.rego", &text)]).unwrap_err();
+        assert!(
+            found.iter().any(|d| d.code == "rego-head" && d.help.as_deref().is_some_and(|h| h.contains(&format!("`{meant}`")))),
+            "{name}: {found:?}"
+        );
+    }
+    for name in ["allowed", "denied", "reasons"] {
+        let text = format!("package portreeve.x\n\n{name} if input.method == \"GET\"\nallow if {name}\n");
+        assert!(RegoModules::compile(&[("a.rego", &text)]).is_ok(), "{name}");
+    }
+}
+
+#[test]
 fn every_construct_has_its_meaning() {
     let mut faults = Vec::new();
     for (body, want) in MEANINGS {
