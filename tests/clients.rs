@@ -5,11 +5,15 @@
 
 #![cfg(test)]
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use portreeve_demo::{Running, Token, Town, TownOptions, books};
+use portreeve_engine::{Event, Record};
 use serde_json::Value;
 
 /// What `curl` got: its exit code, the status (0 without an answer), the version spoken, the body.
@@ -138,4 +142,86 @@ fn curl_is_allowed_denied_and_refused_and_why_explains_it() {
     }
     let none = portreeve(&["why", "01jd-0", &books::logs(dir.path())[0].display().to_string()]);
     assert_eq!(none.status.code(), Some(1));
+}
+
+/// The sidecar of `users` as a process of its own, whose files cannot grow beyond `kib`. It ends with the test.
+struct Sidecar(Child);
+
+impl Sidecar {
+    fn start(dir: &Path, kib: u32) -> Self {
+        // The signal is ignored, so that a write beyond the limit fails as on a full disk.
+        let script = format!("trap '' XFSZ; ulimit -S -f {kib}; exec \"$0\" enforce --config \"$1\"");
+        let config = dir.join("config/users.yaml");
+        let child = Command::new("bash").arg("-c").arg(script).arg(env!("CARGO_BIN_EXE_portreeve")).arg(config).spawn().unwrap();
+        Self(child)
+    }
+
+    fn pid(&self) -> String {
+        self.0.id().to_string()
+    }
+}
+
+impl Drop for Sidecar {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn on_a_full_disk_requests_are_refused_and_counted() {
+    if ["curl", "bash", "prlimit"].iter().any(|tool| Command::new(tool).arg("--version").output().is_err()) {
+        eprintln!("skipped: it needs `curl`, `bash` and `prlimit`");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let stage = Town::build(dir.path(), TownOptions::default()).unwrap().release();
+    let url = format!("https://{}/v1/users/42", stage.inbound("users").unwrap());
+    let mut sidecar = Sidecar::start(dir.path(), 16);
+    let until = Instant::now() + Duration::from_secs(20);
+    while std::net::TcpStream::connect(stage.inbound("users").unwrap()).is_err() {
+        assert!(Instant::now() < until, "the sidecar does not start");
+        sleep(Duration::from_millis(50));
+    }
+    // Denied for want of a token: there is no app behind this sidecar.
+    let (mut denied, mut refused) = (BTreeSet::new(), BTreeSet::new());
+    let mut ask = || {
+        let got = curl(dir.path(), Some("gateway"), &url, &["--http1.1"]);
+        let id = only_an_id(&got);
+        let new = match got.status {
+            403 => denied.insert(id),
+            503 => refused.insert(id),
+            _ => panic!("{got:?}"),
+        };
+        assert!(new, "{got:?}");
+        got.status
+    };
+    assert!((0..200).any(|_| ask() == 503), "the disk is never full");
+    assert!((0..5).all(|_| ask() == 503));
+    let raised = Command::new("prlimit").args(["--pid", &sidecar.pid(), "--fsize=unlimited:unlimited"]).status().unwrap();
+    assert!(raised.success());
+    assert!((0..200).any(|_| ask() == 403), "it never writes again");
+    assert!((0..3).all(|_| ask() == 403));
+    assert!(Command::new("kill").args(["-TERM", &sidecar.pid()]).status().unwrap().success());
+    assert_eq!(sidecar.0.wait().unwrap().code(), Some(0));
+
+    let log = dir.path().join("logs/users.ndjson");
+    let (mut decided, mut unrecorded) = (Vec::new(), 0);
+    for line in std::fs::read_to_string(&log).unwrap().lines() {
+        match Record::from_line(line.as_bytes()).unwrap().event {
+            Event::Decided(d) => decided.push(d.request.id),
+            Event::Heartbeat(beat) => unrecorded += beat.unrecorded,
+            Event::Stopped(stopped) => unrecorded += stopped.unrecorded,
+            _ => {}
+        }
+    }
+    let once: BTreeSet<String> = decided.iter().cloned().collect();
+    assert_eq!(once.len(), decided.len(), "a request was decided twice");
+    assert_eq!(once, denied, "what was answered 403 is what was decided");
+    assert_eq!(unrecorded, u64::try_from(refused.len()).unwrap(), "every 503 is counted");
+    let heads = log.with_extension("heads.ndjson");
+    let files = [&log, &heads, &dir.path().join("heads.pub")].map(|path| path.display().to_string());
+    let verified = portreeve(&["verify", &files[0], "--heads", &files[1], "--key", &files[2]]);
+    assert_eq!(verified.status.code(), Some(0), "{}", String::from_utf8_lossy(&verified.stderr));
 }

@@ -7,6 +7,7 @@
 
 #![cfg(test)]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -96,6 +97,8 @@ fn a_day_leaves_books_that_balance() {
         for path in books::logs(dir.path()) {
             let reloads = records(&path).iter().filter(|r| matches!(&r.event, Event::Reloaded(r) if r.revision == day.revision)).count();
             assert_eq!(reloads, 1, "seed {seed}: {}", path.display());
+            let serials: BTreeSet<String> = records(&path).iter().filter_map(prober_serial).collect();
+            assert_eq!(serials.len(), 2, "seed {seed}: the prober's certificates in {}", path.display());
         }
     }
 }
@@ -131,6 +134,14 @@ fn a_stop_midway_leaves_books_that_balance() {
         assert!(!strict.faults.is_empty(), "seed {seed}");
     }
     assert!(cut > 0, "no request was under way at any stop");
+}
+
+/// The certificate with which the prober asked; it keeps each for as long as the town does.
+fn prober_serial(record: &Record) -> Option<String> {
+    match &record.event {
+        Event::Decided(d) if d.source.id.to_string().ends_with("/prober") => d.tls.as_ref().map(|tls| tls.serial.clone()),
+        _ => None,
+    }
 }
 
 fn records(path: &Path) -> Vec<Record> {

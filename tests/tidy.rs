@@ -159,7 +159,7 @@ fn files(extension: &str) -> Vec<PathBuf> {
         for entry in fs::read_dir(&folder).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            if name.starts_with('.') || name == "target" || path.is_symlink() {
+            if name.starts_with('.') || name == "target" || name == "portreeve-demo" || path.is_symlink() {
                 continue;
             }
             if path.is_dir() {

@@ -103,6 +103,12 @@ impl Town {
     pub fn dir(&self) -> &Path {
         &self.dir
     }
+
+    /// Lets its ports go without starting it, for those who start its sidecars themselves.
+    #[must_use]
+    pub fn release(self) -> Arc<Stage> {
+        self.stage
+    }
 }
 
 /// Where everything listens.

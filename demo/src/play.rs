@@ -11,7 +11,7 @@ use portreeve_engine::Reason;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::apps::request_id;
 use crate::calls::{self, Call, Expect, Kind, Way, Who};
@@ -75,6 +75,9 @@ struct Player {
 impl Player {
     async fn play(mut self, questions: u64, done: Arc<AtomicU64>) -> Tally {
         for _ in 0..questions {
+            while self.stage.holds_at(done.load(Ordering::Relaxed)) {
+                sleep(limits::HOLD_POLL).await;
+            }
             let call = calls::next(&mut self.questions);
             *self.tally.sent.entry(call.kind).or_insert(0) += 1;
             let law = self.stage.law();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use http::{HeaderName, HeaderValue, Request, Uri, header};
@@ -25,6 +25,7 @@ pub struct Stage {
     pub(crate) journal: Arc<Journal>,
     law: AtomicU8,
     stopping: AtomicBool,
+    hold: AtomicU64,
 }
 
 /// Which bundle answers.
@@ -46,8 +47,8 @@ impl Stage {
         tokens: Tokens,
         journal: Arc<Journal>,
     ) -> Self {
-        let (law, stopping) = (AtomicU8::new(0), AtomicBool::new(false));
-        Self { places, identities: RwLock::new(identities), roots, tokens, journal, law, stopping }
+        let (law, stopping, hold) = (AtomicU8::new(0), AtomicBool::new(false), AtomicU64::new(u64::MAX));
+        Self { places, identities: RwLock::new(identities), roots, tokens, journal, law, stopping, hold }
     }
 
     /// Where the sidecar of a service listens for other services.
@@ -82,6 +83,16 @@ impl Stage {
 
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::SeqCst)
+    }
+
+    /// Whether players must wait, so many questions having been asked.
+    pub(crate) fn holds_at(&self, done: u64) -> bool {
+        done >= self.hold.load(Ordering::SeqCst) && !self.is_stopping()
+    }
+
+    /// Lets players go no further than this, until they are let go further.
+    pub(crate) fn set_hold(&self, at: u64) {
+        self.hold.store(at, Ordering::SeqCst);
     }
 
     pub(crate) fn stop(&self) {
