@@ -351,7 +351,7 @@ impl Shared {
         if !queue.entries.is_empty() && !queue.stopping {
             drop(queue);
             // Under load this gathers hundreds of records into one write; the writer is not woken for each.
-            writer::pause(limits::LOG_GATHER);
+            std::thread::sleep(limits::LOG_GATHER);
             queue = self.lock();
         }
         let entries = std::mem::take(&mut queue.entries);

@@ -96,7 +96,7 @@ impl Writer {
                 return;
             }
             if self.failing {
-                pause(limits::LOG_RETRY.min(self.opening.config.heartbeat));
+                std::thread::sleep(limits::LOG_RETRY.min(self.opening.config.heartbeat));
             }
         }
     }
@@ -254,10 +254,4 @@ impl Writer {
             LogTo::Stdout => "-".to_owned(),
         }
     }
-}
-
-/// Waits on the writer's thread.
-#[expect(clippy::disallowed_methods, reason = "the writer has a thread of its own; no request runs on it")]
-pub(super) fn pause(time: std::time::Duration) {
-    std::thread::sleep(time);
 }
