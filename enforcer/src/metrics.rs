@@ -23,7 +23,7 @@ type Labels2 = [(&'static str, &'static str); 2];
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
-    decisions: [(Counter, Counter); REASONS.len()],
+    decisions: [(Counter, Counter); Reason::ALL.len()],
     /// From the decision to the first byte of the answer, in seconds.
     pub latency: Histogram,
     /// Allowed requests that the service did not answer.
@@ -71,7 +71,7 @@ impl Metrics {
         let mut registry = Registry::with_prefix("portreeve");
         let requests = Family::<Labels2, Counter>::default();
         registry.register("requests", "Decided requests by effect and reason", requests.clone());
-        let decisions = REASONS.map(|reason| {
+        let decisions = Reason::ALL.map(|reason| {
             let handle = |effect: Effect| requests.get_or_create_owned(&[("effect", effect.as_str()), ("reason", reason.as_str())]);
             // An allow has one reason and a deny all the others; the pair that cannot be is not exported.
             match reason {
@@ -127,7 +127,7 @@ impl Metrics {
 
     /// Counts a decision.
     pub fn decided(&self, effect: Effect, reason: Reason) {
-        if let Some((allow, deny)) = REASONS.iter().position(|r| *r == reason).and_then(|at| self.decisions.get(at)) {
+        if let Some((allow, deny)) = Reason::ALL.iter().position(|r| *r == reason).and_then(|at| self.decisions.get(at)) {
             let counter = if effect == Effect::Allow { allow } else { deny };
             counter.inc();
         }
@@ -136,7 +136,7 @@ impl Metrics {
     /// How many decisions of this kind were counted.
     #[must_use]
     pub fn decisions(&self, effect: Effect, reason: Reason) -> u64 {
-        let found = REASONS.iter().position(|r| *r == reason).and_then(|at| self.decisions.get(at));
+        let found = Reason::ALL.iter().position(|r| *r == reason).and_then(|at| self.decisions.get(at));
         found.map_or(0, |(allow, deny)| if effect == Effect::Allow { allow.get() } else { deny.get() })
     }
 
@@ -173,19 +173,6 @@ impl Metrics {
         self.certificate_expiry.inner().store(certificate_seconds, Ordering::Relaxed);
     }
 }
-
-const REASONS: [Reason; 10] = [
-    Reason::MalformedRequest,
-    Reason::UnknownService,
-    Reason::InvalidToken,
-    Reason::Prohibited,
-    Reason::EvaluationError,
-    Reason::Permitted,
-    Reason::UnknownPrincipal,
-    Reason::UndeclaredOperation,
-    Reason::ConditionUnmet,
-    Reason::NoPermission,
-];
 
 const BUCKETS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 

@@ -62,6 +62,20 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Every reason, in the order in which they are looked at.
+    pub const ALL: [Self; 10] = [
+        Self::MalformedRequest,
+        Self::UnknownService,
+        Self::InvalidToken,
+        Self::Prohibited,
+        Self::EvaluationError,
+        Self::Permitted,
+        Self::UnknownPrincipal,
+        Self::UndeclaredOperation,
+        Self::ConditionUnmet,
+        Self::NoPermission,
+    ];
+
     /// The kebab-case word used in decisions and records.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

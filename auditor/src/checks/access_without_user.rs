@@ -29,7 +29,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
         .into_iter()
         .map(|((from, to, operation), tally)| Draft {
             subject: format!("{from} → {to} {operation}"),
-            summary: format!("{} from {from} to {to} ({operation}) name no user", many(tally.count, "allowed request")),
+            summary: format!("{} from `{from}` to `{to}` (`{operation}`) name no user", many(tally.count, "allowed request")),
             remedy: "ask for a user token there, or say that the service acts for itself".to_owned(),
             evidence: tally.evidence,
             count: tally.count,

@@ -21,7 +21,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
         .map(|((id, digest), c)| Draft {
             subject: format!("{id} {digest}"),
             summary: format!(
-                "certificate {} of {id} had {} left when last seen, and no successor was seen",
+                "certificate {} of `{id}` had {} left when last seen, and no successor was seen",
                 c.serial,
                 duration(c.not_after.unix_ms() - c.seen.last.unix_ms())
             ),

@@ -30,10 +30,10 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
             let mean_of_others = (total - peak.count) / (spans - 1).max(1);
             (peak.count >= SPIKE_DENIALS_MIN && peak.count > SPIKE_FACTOR * mean_of_others).then(|| Draft {
                 summary: format!(
-                    "{from} was denied {} within the hour from {}; its mean over the other {} is {mean_of_others}",
+                    "`{from}` was denied {} within the hour from {}; {}",
                     many(peak.count, "time"),
                     peak.first,
-                    many(spans - 1, "hour")
+                    history(spans - 1, mean_of_others)
                 ),
                 subject: from,
                 remedy: "ask its owner what it tried; a probe and a forgotten grant look alike here".to_owned(),
@@ -43,4 +43,12 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
             })
         })
         .collect()
+}
+
+/// What the peak is compared with.
+fn history(others: u64, mean: u64) -> String {
+    if others == 0 {
+        return "the logs cover no other hour to compare with".to_owned();
+    }
+    format!("its mean over the other {} is {mean}", many(others, "hour"))
 }

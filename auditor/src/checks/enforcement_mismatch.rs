@@ -25,7 +25,13 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
             let kinds = list(key.differences.iter().map(|d| d.what));
             Draft {
                 subject: format!("{} → {} {operation}: {}", key.from, key.to, what.join("; ")),
-                summary: format!("{} from {} to {} ({operation}) say {}", many(tally.count, "record"), key.from, key.to, what.join("; ")),
+                summary: format!(
+                    "{} from `{}` to `{}` (`{operation}`) say {}",
+                    many(tally.count, "record"),
+                    key.from,
+                    key.to,
+                    what.join("; ")
+                ),
                 remedy: format!("find out which it was: a changed log, a wrong bundle, or an enforcer that errs (differs in: {kinds})"),
                 evidence: tally.evidence.clone(),
                 count: tally.count,

@@ -21,7 +21,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
         .map(|((id, digest), c)| Draft {
             subject: format!("{id} {digest}"),
             summary: format!(
-                "{} of {} by {id} came after the end of certificate {}, at {}",
+                "{} of {} by `{id}` came after the end of certificate {}, at {}",
                 c.expired,
                 many(c.seen.count, "request"),
                 c.serial,

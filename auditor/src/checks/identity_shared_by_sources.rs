@@ -21,7 +21,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
         .map(|((id, digest), c)| Draft {
             subject: format!("{id} {digest}"),
             summary: format!(
-                "certificate {} of {id} came from {}: {}",
+                "certificate {} of `{id}` came from {}: {}",
                 c.serial,
                 many(c.addresses.len() as u64, "address").replace("addresss", "addresses"),
                 list(c.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().iter().map(String::as_str))

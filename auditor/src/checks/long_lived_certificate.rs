@@ -17,7 +17,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
         .map(|((id, digest), c)| Draft {
             subject: format!("{id} {digest}"),
             summary: format!(
-                "certificate {} of {id} had {} left when first seen",
+                "certificate {} of `{id}` had {} left when first seen",
                 c.serial,
                 duration(c.not_after.unix_ms() - c.seen.first.unix_ms())
             ),

@@ -133,6 +133,12 @@ fn findings(check: &Check, examined: &Examined<'_>) -> Vec<Found> {
     drafts.into_iter().map(|draft| found(check, draft, examined)).collect()
 }
 
+/// The text with a capital letter at its beginning.
+fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}
+
 fn found(check: &Check, draft: Draft, examined: &Examined<'_>) -> Found {
     let suspect = draft.suspect || (!check.about_evidence && !draft.by_policy && examined.is_weak(&draft.evidence));
     let digest = Digest::of(draft.subject.as_bytes()).hex();
@@ -141,8 +147,8 @@ fn found(check: &Check, draft: Draft, examined: &Examined<'_>) -> Found {
         check: check.id.to_owned(),
         severity: draft.severity.unwrap_or(check.severity),
         subject: draft.subject,
-        summary: draft.summary,
-        remedy: draft.remedy,
+        summary: sentence(&draft.summary),
+        remedy: sentence(&draft.remedy),
         at: draft.at,
         evidence: draft.evidence,
         count: draft.count,

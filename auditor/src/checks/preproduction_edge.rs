@@ -25,7 +25,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
             let operation = edge.operation.map_or("undeclared paths", |o| &*o.id);
             Draft {
                 subject: format!("{from} → {} {operation}", edge.to.name),
-                summary: format!("{from}, before production, may call {} ({operation})", edge.to.name),
+                summary: format!("`{from}`, before production, may call `{}` (`{operation}`)", edge.to.name),
                 remedy: "remove the grant; give pre-production its own trust domain".to_owned(),
                 at: edge.policies.first().map(|p| p.at.short()),
                 ..Draft::default()

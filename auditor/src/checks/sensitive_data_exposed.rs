@@ -30,7 +30,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
         let policies = list(edge.policies.iter().map(|p| &*p.id));
         let subject = format!("{from} → {} {operation}", edge.to.name);
         let draft = Draft {
-            summary: format!("{from} may call {} ({operation}), which touches sensitive data, directly by {policies}", edge.to.name),
+            summary: format!("`{from}` may call `{}` (`{operation}`), which touches sensitive data, directly by {policies}", edge.to.name),
             subject: subject.clone(),
             remedy: "let a service between them do it, and keep that path in an invariant".to_owned(),
             at: edge.policies.first().map(|p| p.at.short()),
@@ -55,7 +55,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
         let subject = format!("{from} → {to} {operation}");
         let draft = out.entry(subject.clone()).or_insert_with(|| Draft {
             subject,
-            summary: format!("{from} called {to} ({operation}), which touches sensitive data, directly"),
+            summary: format!("`{from}` called `{to}` (`{operation}`), which touches sensitive data, directly"),
             remedy: "let a service between them do it, and keep that path in an invariant".to_owned(),
             ..Draft::default()
         });

@@ -15,7 +15,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
     silent
         .map(|service| Draft {
             subject: service.name.to_string(),
-            summary: format!("no log of an enforcer of {} was given", service.name),
+            summary: format!("no log of an enforcer of `{}` was given", service.name),
             remedy: "run its enforcer and give its log, or take the service out of the inventory".to_owned(),
             at: Some(service.at.short()),
             severity: is_sensitive(service).then_some(Weight::High),

@@ -37,7 +37,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
             Draft {
                 subject: format!("{from} → {to} {operation}"),
                 summary: format!(
-                    "{} from {from} to {to} ({operation}) were allowed; the newest bundle grants none of them",
+                    "{} from `{from}` to `{to}` (`{operation}`) were allowed; the newest bundle grants none of them",
                     many(tally.count, "request")
                 ),
                 remedy: "find out who needs it: grant it with a reason, or see that it is denied now".to_owned(),

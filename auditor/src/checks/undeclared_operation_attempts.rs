@@ -36,7 +36,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
             Draft {
                 subject: format!("{from} → {to}"),
                 summary: format!(
-                    "{from} asked {to} {} for what it does not declare{}{}",
+                    "`{from}` asked `{to}` {} for what it does not declare{}{}",
                     many(tally.count, "time"),
                     if seen.is_empty() { "" } else { ": " },
                     list(seen)

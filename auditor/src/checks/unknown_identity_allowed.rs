@@ -25,7 +25,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
     let_in
         .map(|(id, (tally, allowed))| Draft {
             subject: id.to_string(),
-            summary: format!("{id}, which no service of the inventory has, asked {}; {allowed} were allowed", many(tally.count, "time")),
+            summary: format!("`{id}`, which no service of the inventory has, asked {}; {allowed} were allowed", many(tally.count, "time")),
             remedy: "add it to the inventory; a partner's identity belongs there too, in a zone of its own".to_owned(),
             evidence: tally.evidence,
             count: tally.count,

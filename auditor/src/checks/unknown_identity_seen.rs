@@ -20,7 +20,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
     denied
         .map(|(id, (tally, _))| Draft {
             subject: id.to_string(),
-            summary: format!("{id}, which no service of the inventory has, asked {} and was denied", many(tally.count, "time")),
+            summary: format!("`{id}`, which no service of the inventory has, asked {} and was denied", many(tally.count, "time")),
             remedy: "add it to the inventory, or stop issuing the identity".to_owned(),
             evidence: tally.evidence,
             count: tally.count,

@@ -16,7 +16,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
     weak.into_iter()
         .map(|((from, to, what), tally)| Draft {
             subject: format!("{from} → {to} {what}"),
-            summary: format!("{} from {from} to {to} came with {what}", many(tally.count, "request")),
+            summary: format!("{} from `{from}` to `{to}` came with {what}", many(tally.count, "request")),
             remedy: "require TLS 1.3".to_owned(),
             evidence: tally.evidence,
             count: tally.count,

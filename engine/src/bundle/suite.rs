@@ -82,7 +82,7 @@ impl DeclaredCase {
         let because = fields.text("because", problems).and_then(|text| {
             let read = serde_json::from_value(serde_json::Value::String(text.text.to_owned())).ok();
             if read.is_none() {
-                let known = REASONS.map(Reason::as_str);
+                let known = Reason::ALL.map(Reason::as_str);
                 problems.push(
                     Diagnostic::error("invalid-value", format!("`{}` is not a reason", text.text))
                         .at(text.location(file))
@@ -274,19 +274,6 @@ fn attribute(node: &Node) -> Option<AttributeValue> {
         Value::Mapping(_) => None,
     }
 }
-
-const REASONS: [Reason; 10] = [
-    Reason::MalformedRequest,
-    Reason::UnknownService,
-    Reason::InvalidToken,
-    Reason::Prohibited,
-    Reason::EvaluationError,
-    Reason::Permitted,
-    Reason::UnknownPrincipal,
-    Reason::UndeclaredOperation,
-    Reason::ConditionUnmet,
-    Reason::NoPermission,
-];
 
 /// The time of a case that gives none and whose answer cannot depend on it by any permission: 2026-01-01T12:00:00Z.
 const DEFAULT_TIME: Timestamp = Timestamp::from_unix_ms(1_767_268_800_000);
