@@ -7,6 +7,7 @@ use portreeve_engine::Reason;
 
 use crate::client::Protocol;
 use crate::limits;
+use crate::market::{PROBED, SERVICES, WAYS};
 use crate::random::Random;
 use crate::tokens::Token;
 
@@ -240,7 +241,7 @@ impl Call {
 
     /// Chooses how it travels, where there is a choice.
     fn travelling(mut self, random: &mut Random) -> Self {
-        let own = matches!(self.from, Who::Service(from) if crate::market::WAYS.contains(&(from, self.to)));
+        let own = matches!(self.from, Who::Service(from) if WAYS.contains(&(from, self.to)));
         if matches!(self.way, Way::Direct(_)) {
             self.way = match random.below(3) {
                 0 if own => Way::Outbound,
@@ -288,7 +289,7 @@ fn lawful(random: &mut Random) -> Call {
         12 => limited("invoices", "tokenizer", "POST", "/v1/charges".to_owned()).body(size(random)),
         13 => free("tokenizer", "payments", "GET", format!("/v1/cards/411111111111{:04}/charges", n)),
         _ => {
-            let to = random.pick(&crate::market::SERVICES).unwrap_or("items");
+            let to = random.pick(&PROBED).unwrap_or("items");
             Call { from: Who::Prober, ..free("gateway", to, "GET", "/healthz".to_owned()) }
         }
     }
@@ -311,7 +312,7 @@ fn refund(random: &mut Random) -> Call {
 fn wrong_caller(random: &mut Random) -> Call {
     let denied =
         |from, to, method, target: &str| Call::new(Kind::WrongCaller, Expect::Denied(Reason::NoPermission), from, to, method, target);
-    match random.below(11) {
+    match random.below(12) {
         0 => denied("users", "items", "GET", "/v1/items/42"),
         1 => denied("gateway", "items", "GET", "/v1/items/42"),
         2 => denied("payments", "items", "GET", "/v1/items"),
@@ -321,7 +322,15 @@ fn wrong_caller(random: &mut Random) -> Call {
         6 => denied("invoices", "items", "PUT", "/v1/items/42").body(3000),
         7 => denied("invoices", "payments", "POST", "/v1/charges"),
         8 => denied("invoices", "users", "GET", "/v1/users"),
-        9 => denied("gateway", "users", "DELETE", "/v1/users/7").with("users", "users:admin"),
+        9 => {
+            let call = denied("gateway", "users", "DELETE", "/v1/users/7").with("users", "users:admin");
+            Call { expect: Expect::Denied(Reason::Prohibited), ..call }
+        }
+        10 => {
+            let to = random.pick(&["tokenizer", "payments"]).unwrap_or("payments");
+            let call = denied("gateway", to, "GET", "/healthz");
+            Call { from: Who::Prober, expect: Expect::Denied(Reason::UnknownPrincipal), ..call }
+        }
         _ => {
             let call = denied("gateway", "users", "GET", "/v1/users/7");
             Call {
@@ -377,7 +386,7 @@ fn path_trouble(random: &mut Random) -> Call {
 
 fn stranger(random: &mut Random) -> Call {
     let kind = random.pick(&STRANGERS).unwrap_or(Kind::NoCertificate);
-    let to = random.pick(&crate::market::SERVICES).unwrap_or("items");
+    let to = random.pick(&SERVICES).unwrap_or("items");
     let call =
         Call::new(kind, Expect::TurnedAway, "gateway", to, "GET", "/healthz").raw(format!("GET /healthz HTTP/1.1\r\nhost: {to}\r\n\r\n"));
     Call { from: Who::Odd(kind), ..call }

@@ -23,7 +23,7 @@ use crate::error::TownError;
 use crate::journal::{Answered, Pages};
 use crate::layout::{self, FIRST, SECOND, Town};
 use crate::limits;
-use crate::market::{self, SERVICES};
+use crate::market::{self, PROBED, SERVICES};
 use crate::stage::{Law, Stage};
 
 /// A town that runs.
@@ -169,9 +169,11 @@ impl Running {
     async fn health(&self, service: &'static str, line: &mut Line) -> Result<(), NoAnswer> {
         let answer = line.ask(get("/healthz", service)).await.map_err(|(e, _)| e)?;
         let (id, status) = (request_id(answer.headers()), answer.status().as_u16());
-        let answered = Answered { id, status, to: service, reason: Some(Reason::Permitted) };
+        // Where card data lies the prober is refused; an answer shows all the same that the connection goes on.
+        let (due, reason) = if PROBED.contains(&service) { (200, Reason::Permitted) } else { (403, Reason::UnknownPrincipal) };
+        let answered = Answered { id, status, to: service, reason: Some(reason) };
         self.stage.journal.write(|pages| pages.answered.push(answered));
-        if status == 200 { Ok(()) } else { Err(NoAnswer::Body(format!("the answer is {status}"))) }
+        if status == due { Ok(()) } else { Err(NoAnswer::Body(format!("the answer is {status}"))) }
     }
 
     /// Waits until a page of a sidecar's admin listener contains `text`.
