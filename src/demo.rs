@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressStyle};
 use portreeve_auditor::{Assessment, Audit, LogSource, Verification, VerifiedHeads};
 use portreeve_demo::books::{self, Books, Ending};
+use portreeve_demo::calls::Questions;
 use portreeve_demo::{Day, Pages, Plan, Running, Town, TownOptions, day, limits};
 use portreeve_engine::chain::HeadVerifier;
 
@@ -62,7 +63,7 @@ async fn play(args: &DemoArgs) -> Result<(Day, Pages), Failure> {
     output::tell(&format!("a certificate authority, six services and their policies lie in {}\n", args.out.display()));
     let running = town.start().await.map_err(Failure::new)?;
     output::tell(&format!("six sidecars are ready; {} questions follow from seed {}\n", args.requests, args.seed));
-    let plan = Plan { seed: args.seed, requests: args.requests, players: limits::PLAYERS };
+    let plan = Plan { seed: args.seed, requests: args.requests, players: limits::PLAYERS, ask: Questions::All };
     let done = Arc::new(AtomicU64::new(0));
     let bar = Bar::new(args.requests);
     let passed = tokio::select! {

@@ -17,6 +17,7 @@ use std::time::Duration;
 use portreeve_auditor::assessment::ChainVerdict;
 use portreeve_auditor::{Assessment, Audit, LogSource, VerifiedHeads, verify};
 use portreeve_demo::books::{self, Ending};
+use portreeve_demo::calls::Questions;
 use portreeve_demo::{Day, FIRST, Pages, Plan, Random, Running, SECOND, Slowness, Tally, Town, TownOptions, day, play};
 use portreeve_engine::chain::{ChainWriter, HeadVerifier};
 use portreeve_engine::record::Decided;
@@ -38,7 +39,7 @@ fn whole_day(seed: u64, requests: u64) -> (TempDir, Day, Pages) {
     let town = Town::build(dir.path(), TownOptions { slowness: Some(SLOW), ..TownOptions::default() }).unwrap();
     let (day, pages) = runtime().block_on(async {
         let running = town.start().await.unwrap();
-        let plan = Plan { seed, requests, players: 12 };
+        let plan = Plan { seed, requests, players: 12, ask: Questions::All };
         let day = day(&running, plan, Arc::default(), |_| ()).await;
         let pages = running.stop().await;
         (day.unwrap(), pages)
@@ -113,7 +114,7 @@ fn a_stop_midway_leaves_books_that_balance() {
         let (tally, pages) = runtime().block_on(async {
             let running = town.start().await.unwrap();
             let done = Arc::new(AtomicU64::new(0));
-            let plan = Plan { seed, requests: 100_000, players: 12 };
+            let plan = Plan { seed, requests: 100_000, players: 12, ask: Questions::All };
             let playing = tokio::spawn(play(Arc::clone(running.stage()), plan, Arc::clone(&done)));
             while done.load(Ordering::Relaxed) < 40 {
                 sleep(Duration::from_millis(5)).await;
@@ -134,6 +135,32 @@ fn a_stop_midway_leaves_books_that_balance() {
         assert!(!strict.faults.is_empty(), "seed {seed}");
     }
     assert!(cut > 0, "no request was under way at any stop");
+}
+
+/// The bundle goes back and forth while only such questions are asked as the two answer differently: each answer must be that of
+/// the revision beside it in the record.
+#[test]
+fn every_answer_is_that_of_the_revision_in_its_record() {
+    let seed = 7;
+    let dir = tempfile::tempdir().unwrap();
+    let town = Town::build(dir.path(), TownOptions::default()).unwrap();
+    let (tally, pages) = runtime().block_on(async {
+        let running = town.start().await.unwrap();
+        let plan = Plan { seed, requests: 1_000_000, players: 12, ask: Questions::Refunds };
+        let playing = tokio::spawn(play(Arc::clone(running.stage()), plan, Arc::default()));
+        for _ in 0..3 {
+            running.reload_bundle().await.unwrap();
+            running.restore_bundle().await.unwrap();
+        }
+        let pages = running.stop().await;
+        (playing.await.unwrap(), pages)
+    });
+    assert_eq!(tally.deviations, 0, "seed {seed}: {:#?}", tally.deviations_kept);
+    let found = books::balance(dir.path(), &tally, &pages, Ending::Midway).unwrap();
+    assert!(found.faults.is_empty(), "seed {seed}: {:#?}", found.faults);
+    assert!(tally.allowed > 0 && tally.denied > 0, "seed {seed}: {tally:?}");
+    let totals = audit(dir.path(), sources(dir.path()), heads(dir.path())).totals;
+    assert_eq!((totals.mismatches, totals.not_replayable), (0, 0), "seed {seed}: {totals:?}");
 }
 
 /// The certificate with which the prober asked; it keeps each for as long as the town does.

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::apps::request_id;
-use crate::calls::{self, Call, Expect, Kind, Way, Who};
+use crate::calls::{self, Call, Expect, Kind, Questions, Way, Who};
 use crate::client::{self, NoAnswer, Protocol, Whole};
 use crate::journal::Answered;
 use crate::limits;
@@ -31,6 +31,8 @@ pub struct Plan {
     pub requests: u64,
     /// How many players ask them.
     pub players: usize,
+    /// Which they are.
+    pub ask: Questions,
 }
 
 /// Lets players play. `done` counts the questions asked.
@@ -47,7 +49,7 @@ pub async fn play(stage: Arc<Stage>, plan: Plan, done: Arc<AtomicU64>) -> Tally 
             lines: Lines::new(),
             tally: Tally::default(),
         };
-        playing.spawn(player.play(questions, Arc::clone(&done)));
+        playing.spawn(player.play(plan.ask, questions, Arc::clone(&done)));
     }
     let mut tally = Tally::default();
     while let Some(played) = playing.join_next().await {
@@ -73,12 +75,12 @@ struct Player {
 }
 
 impl Player {
-    async fn play(mut self, questions: u64, done: Arc<AtomicU64>) -> Tally {
+    async fn play(mut self, ask: Questions, questions: u64, done: Arc<AtomicU64>) -> Tally {
         for _ in 0..questions {
             while self.stage.holds_at(done.load(Ordering::Relaxed)) {
                 sleep(limits::HOLD_POLL).await;
             }
-            let call = calls::next(&mut self.questions);
+            let call = calls::next(ask, &mut self.questions);
             *self.tally.sent.entry(call.kind).or_insert(0) += 1;
             let law = self.stage.law();
             let answer = match &call.way {

@@ -98,19 +98,31 @@ impl Running {
     /// # Errors
     /// See [`TownError`].
     pub async fn reload_bundle(&self) -> Result<Revision, TownError> {
-        let dir = self.dir.join(SECOND);
-        layout::write_bundle(&dir, &market::second_bundle())?;
-        let bundle = Bundle::read_dir(&dir).map_err(|d| TownError::Bundle(d.render()))?;
+        layout::write_bundle(&self.dir.join(SECOND), &market::second_bundle())?;
+        self.take_up(Law::Second).await
+    }
+
+    /// Goes back to the first bundle, as after a change that was a mistake.
+    ///
+    /// # Errors
+    /// See [`TownError`].
+    pub async fn restore_bundle(&self) -> Result<Revision, TownError> {
+        self.take_up(Law::First).await
+    }
+
+    async fn take_up(&self, law: Law) -> Result<Revision, TownError> {
+        let name = if law == Law::First { FIRST } else { SECOND };
+        let bundle = Bundle::read_dir(&self.dir.join(name)).map_err(|d| TownError::Bundle(d.render()))?;
         let revision = bundle.revision;
         self.stage.set_law(Law::Changing);
-        layout::point(&self.dir, SECOND)?;
+        layout::point(&self.dir, name)?;
         for (service, sidecar) in &self.sidecars {
             sidecar.reload().await.map_err(|why| TownError::Reload { service, why: Box::new(why) })?;
         }
         for service in SERVICES {
             self.wait(service, "the new bundle", "/revision", &revision.to_string()).await?;
         }
-        self.stage.set_law(Law::Second);
+        self.stage.set_law(law);
         Ok(revision)
     }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use portreeve_demo::books::{self, Ending};
-use portreeve_demo::calls::Kind;
+use portreeve_demo::calls::{Kind, Questions};
 use portreeve_demo::{Plan, Town, TownOptions, day, limits};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -17,7 +17,7 @@ async fn a_day_passes_as_it_should() {
     let town = Town::build(dir.path(), TownOptions::default()).unwrap();
     let running = town.start().await.unwrap();
     eprintln!("started after {:?}", began.elapsed());
-    let plan = Plan { seed: 11, requests: 700, players: limits::PLAYERS };
+    let plan = Plan { seed: 11, requests: 700, players: limits::PLAYERS, ask: Questions::All };
     let passed = day(&running, plan, Arc::new(AtomicU64::new(0)), |what| eprintln!("{what}")).await;
     eprintln!("played after {:?}", began.elapsed());
     let pages = running.stop().await;
