@@ -52,7 +52,7 @@ fn one_command_shows_the_whole_product_and_leaves_nothing_running() {
     }
     assert!(fs::read_to_string(out.join("report/index.html")).unwrap().contains("</html>"));
     // What it left is an installation: its bundles pass their tests, its logs verify by hand.
-    for bundle in ["policy-1", "policy-2"] {
+    for bundle in ["policies/1/marketplace", "policies/2/marketplace"] {
         assert_eq!(portreeve(&["test", &out.join(bundle).display().to_string()]).status.code(), Some(0), "{bundle}");
     }
     let (log, heads, key) = (out.join("logs/items.ndjson"), out.join("logs/items.heads.ndjson"), out.join("heads.pub"));

@@ -289,11 +289,11 @@ fn trust_domain(text: &str) -> Result<TrustDomain, TownError> {
 }
 
 /// The bundle in force at first.
-pub const FIRST: &str = "policy-1";
+pub const FIRST: &str = "policies/1/marketplace";
 /// The bundle taken up later.
-pub const SECOND: &str = "policy-2";
+pub const SECOND: &str = "policies/2/marketplace";
 const MARKER: &str = ".portreeve-demo";
-const OURS: [&str; 12] =
-    ["ca", FIRST, SECOND, "policy", ".policy.new", "svid", "jwks.json", "heads.key", "heads.pub", "config", "logs", "report"];
+const OURS: [&str; 11] =
+    ["ca", "policies", "policy", ".policy.new", "svid", "jwks.json", "heads.key", "heads.pub", "config", "logs", "report"];
 const SECRET: u32 = 0o600;
 const OPEN: u32 = 0o644;
