@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::assessment::{ChainVerdict, Rejected};
 use crate::chains::Chain;
+use crate::examined::many;
 use crate::heads::VerifiedHeads;
 use crate::intake::{self, InputRead, Intake, Line, ReadError, Sink};
 use crate::limits::FAULTS_NAMED_MAX;
@@ -127,7 +128,7 @@ impl Verification {
     pub fn render(&self) -> String {
         let mut out = String::new();
         for input in &self.inputs {
-            let _ = writeln!(out, "{}: {} lines, {}", input.path, input.lines, words(input.verdict));
+            let _ = writeln!(out, "{}: {}, {}", input.path, many(input.lines, "line"), words(input.verdict));
             for fault in &input.faults {
                 let _ = writeln!(out, "  line {}: {}", fault.line, fault.why);
             }

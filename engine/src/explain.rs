@@ -33,7 +33,8 @@ pub fn nearest(authorizer: &Authorizer, request: &Request, decision: &Decision<'
             let Lacks { caller, service, operation, lacks } = Miss { authorizer, request, decision }.lacks(permission);
             // A grant that shares neither caller nor service with the request explains nothing. Of the others those come
             // first whose scope is nearest, then those of whose conditions least is missing.
-            let missed = usize::from(caller) + usize::from(service) + usize::from(operation);
+            // What another service offers is further away than what another caller may do.
+            let missed = usize::from(caller) + 2 * usize::from(service) + usize::from(operation);
             (!(caller && service)).then(|| (missed, Nearest { id: permission.name.to_string(), at: permission.at.short(), lacks }))
         })
         .collect();

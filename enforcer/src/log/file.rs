@@ -129,7 +129,8 @@ fn put_aside(path: &Path, instance: &str) -> std::io::Result<Found> {
     let mut found = Found::default();
     let (torn, last_line) = tail(&mut file, len)?;
     if !torn.is_empty() {
-        let name = archive_name(path, &format!("torn-{instance}"));
+        // It is no log, so a pattern that takes in all logs (`decisions*.ndjson`) must leave it out.
+        let name = path.with_extension(format!("torn-{instance}"));
         let mut aside = create(&name)?;
         aside.write_all(&torn)?;
         aside.sync_all()?;

@@ -231,6 +231,7 @@ fn the_next_process_names_the_chain_before_it_and_the_torn_tail() {
     let last = whole.trim_ascii_end().rsplit(|b| *b == b'\n').next().unwrap();
     assert_eq!((after.instance.as_str(), after.seq, after.head), ("A", 2, Digest::of(last)));
     let torn = dir.path().join(started.recovered.as_deref().unwrap());
+    assert!(torn.extension().is_some_and(|e| e.to_string_lossy().starts_with("torn-")), "{}", torn.display());
     assert_eq!(std::fs::read(torn).unwrap(), b"{\"v\":1,\"seq\":3,\"pr");
     let old = dir.path().join("d.A.000000000000-000000000002.ndjson");
     assert_eq!(std::fs::read(old).unwrap(), whole);
