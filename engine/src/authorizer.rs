@@ -357,6 +357,9 @@ impl<'a> Asked<'a, '_> {
             concerned.grants_if.iter().copied().filter(|p| self.body(*p).is_some_and(Body::can_err)).collect()
         };
         let granted = evaluator.satisfied(&asked, &mut errors);
+        // By policy, like everything a decision lists; prohibitions were asked before grants.
+        errors.sort();
+        let errors: Vec<Box<str>> = errors.into_iter().map(|(_, error)| error).collect();
         let prohibition = !concerned.prohibitions.is_empty() || !prohibited.is_empty();
         let grant = !concerned.grants.is_empty() || !granted.is_empty();
         let (effect, reason, policies) = if prohibition {
@@ -438,7 +441,7 @@ impl<'q, 'a, 'r> Evaluator<'q, 'a, 'r> {
     }
 
     /// Those of the policies that are satisfied; what could not be evaluated goes to `errors`.
-    fn satisfied(&mut self, policies: &Indexes, errors: &mut Vec<Box<str>>) -> Indexes {
+    fn satisfied(&mut self, policies: &Indexes, errors: &mut Vec<(u32, Box<str>)>) -> Indexes {
         let mut out = Indexes::new();
         for policy in policies {
             match self.evaluate(*policy) {
@@ -446,7 +449,7 @@ impl<'q, 'a, 'r> Evaluator<'q, 'a, 'r> {
                 Ok(false) => {}
                 Err(why) => {
                     let id = self.asked.authorizer.policies.get(*policy as usize).map(|p| &*p.reference.id).unwrap_or_default();
-                    errors.push(format!("{id}: {why}").into());
+                    errors.push((*policy, format!("{id}: {why}").into()));
                 }
             }
         }
