@@ -83,10 +83,9 @@ fn an_interrupt_stops_everything_in_order() {
         .spawn()
         .unwrap();
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
-    let mut line = String::new();
-    while !line.contains("are ready") {
-        line.clear();
-        assert!(stderr.read_line(&mut line).unwrap() > 0, "it ended before it was ready");
+    let mut said = String::new();
+    while !said.contains("are ready") {
+        assert!(stderr.read_line(&mut said).unwrap() > 0, "it ended before it was ready: {said}");
     }
     std::thread::sleep(Duration::from_millis(700));
     let began = Instant::now();

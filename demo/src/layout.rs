@@ -75,7 +75,7 @@ impl Town {
         write(&dir.join("heads.pub"), heads.public_pem.as_bytes(), OPEN)?;
         let root = fs::read_to_string(ca.root_path()).map_err(TownError::file(&ca.root_path()))?;
 
-        let mut ports = Ports::new();
+        let mut ports = Ports::new()?;
         let mut places = Places::default();
         let mut apps = BTreeMap::new();
         for service in SERVICES {
@@ -94,8 +94,10 @@ impl Town {
         }
         let mut identities = lawful(&ca, dir)?;
         identities.extend(odd(&ca, dir)?);
+        let Ports { block, held, .. } = ports;
+        places.block = Some(block);
         let stage = Stage::new(places, identities, client::roots(&root)?, tokens, Arc::new(Journal::default()));
-        Ok(Self { dir: dir.clone(), ca, stage: Arc::new(stage), options, apps, reserved: ports.held })
+        Ok(Self { dir: dir.clone(), ca, stage: Arc::new(stage), options, apps, reserved: held })
     }
 
     /// The folder.
@@ -114,6 +116,8 @@ impl Town {
 /// Where everything listens.
 #[derive(Debug, Default)]
 pub(crate) struct Places {
+    /// The socket that keeps other towns out of this one's block of ports.
+    pub(crate) block: Option<TcpListener>,
     pub(crate) inbound: BTreeMap<&'static str, SocketAddr>,
     pub(crate) admin: BTreeMap<&'static str, SocketAddr>,
     pub(crate) apps: BTreeMap<&'static str, SocketAddr>,
@@ -202,29 +206,45 @@ fn svid_files(dir: &Path, name: &str) -> (PathBuf, PathBuf) {
     (at.with_extension("pem"), at.with_extension("key"))
 }
 
-/// Ports below the range from which systems take those of outgoing connections, each held by a socket.
+/// Ports of one block. A socket on the block's first port keeps other towns away from it as long as this town lives: a sidecar
+/// binds its port a moment after the socket that kept it has let go, and nothing else may come between.
 struct Ports {
-    random: Random,
+    block: TcpListener,
+    next: u64,
+    end: u64,
     held: Vec<TcpListener>,
 }
 
 impl Ports {
-    fn new() -> Self {
+    fn new() -> Result<Self, TownError> {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.subsec_nanos());
-        Self { random: Random::new(u64::from(std::process::id()) << 32 | u64::from(since)), held: Vec::new() }
+        let mut random = Random::new(u64::from(std::process::id()) << 32 | u64::from(since));
+        for _ in 0..limits::PORT_TRIES_MAX {
+            let first = limits::PORT_FIRST + random.below(limits::PORT_BLOCKS) * limits::PORT_BLOCK;
+            if let Some((block, _)) = bind(first) {
+                return Ok(Self { block, next: first + 1, end: first + limits::PORT_BLOCK, held: Vec::new() });
+            }
+        }
+        Err(TownError::NoPort)
     }
 
     fn reserve(&mut self) -> Result<SocketAddr, TownError> {
-        for _ in 0..limits::PORT_TRIES_MAX {
-            let port = u16::try_from(limits::PORT_FIRST + self.random.below(limits::PORT_COUNT)).unwrap_or(0);
-            let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, port));
-            if let Some((listener, address)) = bound.ok().and_then(|l| l.local_addr().ok().map(|a| (l, a))) {
+        while self.next < self.end {
+            let bound = bind(self.next);
+            self.next += 1;
+            if let Some((listener, address)) = bound {
                 self.held.push(listener);
                 return Ok(address);
             }
         }
         Err(TownError::NoPort)
     }
+}
+
+fn bind(port: u64) -> Option<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, u16::try_from(port).ok()?)).ok()?;
+    let address = listener.local_addr().ok()?;
+    Some((listener, address))
 }
 
 /// Makes room: an earlier town's files are removed by name, anything else is left and refused.

@@ -26,12 +26,14 @@ pub const DEVIATIONS_KEPT_MAX: usize = 20;
 pub const MESSAGES_KEPT_MAX: usize = 1000;
 /// Certificates of the town: longer than it can run, short enough to be worthless afterwards.
 pub const CERTIFICATE_LIFETIME: Duration = Duration::from_secs(3600);
-/// Ports tried for one listener.
+/// Blocks of ports tried.
 pub const PORT_TRIES_MAX: u64 = 500;
 /// Where sidecars listen: below the range from which systems take the ports of outgoing connections, so that no connection
 /// takes a port between its reservation and its use.
 pub const PORT_FIRST: u64 = 20_000;
-/// How many ports there are to choose from.
-pub const PORT_COUNT: u64 = 12_000;
+/// Ports of one town, the one that keeps others away included; a town needs about twenty.
+pub const PORT_BLOCK: u64 = 64;
+/// How many such blocks there are to choose from: up to 32000, where systems begin to take ports for outgoing connections.
+pub const PORT_BLOCKS: u64 = 187;
 /// Idle connections an app keeps to one other service.
 pub const APP_IDLE_MAX: usize = 16;
