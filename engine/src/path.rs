@@ -150,6 +150,7 @@ const fn begins_segment(after: &[u8]) -> bool {
 }
 
 /// The bytes that may stand in a canonical path as themselves.
+#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, and a byte is below 256")]
 const PLAIN: [bool; 256] = {
     let mut out = [false; 256];
     let mut byte = 0_u8;
