@@ -3,9 +3,9 @@
 use cedar_policy::Schema;
 
 use crate::authorizer::{Authorizer, Body, Compiled, Language, Policy};
+use crate::bundle::Bundle;
 use crate::bundle::declare::{self, Declared};
 use crate::bundle::resolve::{Resolved, resolve};
-use crate::bundle::{Bundle, SourceFile};
 use crate::cedar::entities::World;
 use crate::cedar::policies::{self, CedarPolicy};
 use crate::cedar::schema;
@@ -14,7 +14,6 @@ use crate::diagnostic::{Diagnostic, Location};
 use crate::footprint::Footprint;
 use crate::id::IdPattern;
 use crate::inventory::Inventory;
-use crate::limits::DIAGNOSTICS_MAX;
 use crate::model::{Caller, Governance, Operations, Permission};
 use crate::rego::RegoModules;
 use crate::table::{CallerAtom, MethodMask, Methods, Scope, Table, TargetAtom};
@@ -22,15 +21,7 @@ use crate::table::{CallerAtom, MethodMask, Methods, Scope, Table, TargetAtom};
 pub(crate) fn compile(bundle: &Bundle) -> Compiled {
     let mut problems = Vec::new();
     let authorizer = build(bundle, &mut problems);
-    for problem in &mut problems {
-        let file = problem.location.as_ref().and_then(|at| bundle.files.iter().find(|f| f.path == at.file));
-        if let (None, Some(Ok(text))) = (&problem.source, file.map(SourceFile::text)) {
-            *problem = problem.clone().with_source(text);
-        }
-    }
-    problems.sort_by(|a, b| (&a.location, a.code, &a.message).cmp(&(&b.location, b.code, &b.message)));
-    problems.dedup();
-    problems.truncate(DIAGNOSTICS_MAX);
+    bundle.arrange(&mut problems);
     let invalid = problems.iter().any(Diagnostic::is_error);
     Compiled { authorizer: authorizer.filter(|_| !invalid), diagnostics: problems }
 }
