@@ -161,7 +161,7 @@ fn answer(authorizer: &Authorizer, asked: &Asked) -> Result<bool, String> {
     let services = authorizer.inventory.services();
     let caller = Caller { id: &asked.principal, service: authorizer.inventory.identify(&asked.principal).and_then(|n| services.get(n)) };
     let service = &services[asked.service];
-    let callee = Callee { service, operation: asked.operation.map(|o| &*service.operations[o].id), target: &asked.target };
+    let callee = Callee { service, operation: asked.operation.map(|o| &*service.operations[o].id), target: asked.target.borrowed() };
     authorizer.cedar[0].satisfied(&authorizer.world.question(&caller, &callee, &asked.context).unwrap())
 }
 
