@@ -18,3 +18,7 @@ pub(crate) const METHODS_MAX: usize = 31;
 pub(crate) const GROUP_DEPTH_MAX: usize = 64;
 /// Nearest permissions named in an explanation.
 pub(crate) const NEAREST_MAX: usize = 3;
+/// Sets of four answers in the memo of one thread: with keys of a hundred bytes, less than a megabyte.
+pub(crate) const MEMO_SETS: usize = 1 << 10;
+/// Bytes of a key of the memo. Longer projections are evaluated each time: a caller must not fill the memory with them.
+pub(crate) const MEMO_KEY_BYTES_MAX: usize = 1 << 10;
