@@ -276,12 +276,14 @@ struct Memo {
     sets: Vec<Set>,
 }
 
-/// Four answers. What has been asked again has credit; a newcomer has none and gives way to the next one, so that a scan of
-/// questions that are asked once passes through one place. Credit fades with time, so that nothing stays for ever.
+/// Four answers. What has been asked again has credit; a newcomer has none and gives way to a later one, so that a scan of
+/// questions that are asked once passes by. Credit fades with newcomers, so that nothing stays for ever.
 #[derive(Clone, Default)]
 struct Set {
     slots: [Slot; 4],
     newcomers: u8,
+    /// The place to try first for the next newcomer.
+    next: u8,
 }
 
 #[derive(Clone, Default)]
@@ -317,11 +319,13 @@ impl Memo {
             set.slots.iter_mut().for_each(|slot| slot.credit = slot.credit.saturating_sub(1));
         }
         // Where all four have credit the newcomer is not taken in; their credit fades with those who try.
-        if let Some(slot) = set.slots.iter_mut().find(|slot| slot.credit == 0) {
+        let free = (0..4).map(|n| (set.next + n) % 4).find(|n| set.slots.get(usize::from(*n)).is_some_and(|slot| slot.credit == 0));
+        if let Some((free, slot)) = free.and_then(|free| Some((free, set.slots.get_mut(usize::from(free))?))) {
             slot.hash = key.hash;
             slot.answer = answer;
             slot.key.clear();
             slot.key.extend_from_slice(&key.bytes);
+            set.next = (free + 1) % 4;
         }
     }
 }
