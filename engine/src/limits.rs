@@ -29,3 +29,7 @@ pub(crate) const LIST_MEMBERS_MAX: usize = 6;
 /// Steps of the search for the kinds of path that reach the operations of one service, and of that for kinds of identity: each
 /// counts the patterns still open.
 pub(crate) const WORD_STEPS_MAX: usize = 10_000_000;
+/// Cells (kinds of caller by kinds of target) that one comparison of bundles looks into.
+pub(crate) const CELLS_MAX: usize = 5_000_000;
+/// Witnesses tried for changes whose answer an opaque condition decides.
+pub(crate) const WITNESSES_TRIED: usize = 64;

@@ -96,7 +96,8 @@ impl Place {
         let mut numbers: BTreeSet<i64> =
             named.iter().filter_map(|v| if let AttributeValue::Integer(n) = v { Some(*n) } else { text(v)?.parse().ok() }).collect();
         let fresh_number = (0..).find(|n| !numbers.contains(n)).unwrap_or_default();
-        let fresh_text = (0..).map(|n| if n == 0 { "other".to_owned() } else { format!("other{n}") }).find(|t| !texts.contains(&t.as_str()));
+        let fresh_text =
+            (0..).map(|n| if n == 0 { "other".to_owned() } else { format!("other{n}") }).find(|t| !texts.contains(&t.as_str()));
         out.extend(fresh_text.map(|t| AttributeValue::Text(t.into())));
         numbers.insert(fresh_number);
         for number in numbers {
@@ -179,7 +180,10 @@ mod tests {
         let texts = ["", "a", "b", "a,b", "b, a", "3", "03", "-1", "-01", "+3", "4", "true", "false", "other", "a,3", " 3", "3,b,true"];
         let mut sent: Vec<V> = texts.iter().map(|s| t(s)).collect();
         sent.extend([V::Integer(3), V::Integer(-1), V::Integer(7), V::Boolean(true), V::Boolean(false)]);
-        sent.extend([vec![], vec!["a"], vec!["a", "b"], vec!["3"], vec!["a,b"], vec!["z", "true"]].map(|l| V::List(l.into_iter().map(Into::into).collect())));
+        sent.extend(
+            [vec![], vec!["a"], vec!["a", "b"], vec!["3"], vec!["a,b"], vec!["z", "true"]]
+                .map(|l| V::List(l.into_iter().map(Into::into).collect())),
+        );
         for place in [Place::Header, Place::Claim] {
             for old in kinds {
                 for new in kinds {

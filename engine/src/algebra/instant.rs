@@ -88,7 +88,10 @@ mod tests {
         let cases = [
             vec![Condition::default()],
             vec![condition(Some("2026-06-01T10:00:00Z"), Some("2026-06-01T12:00:00Z"), &[(22, 6)])],
-            vec![condition(None, Some("2026-06-02T00:00:00Z"), &[(8, 18), (17, 24)]), condition(Some("2026-06-01T00:00:00Z"), None, &[(0, 1)])],
+            vec![
+                condition(None, Some("2026-06-02T00:00:00Z"), &[(8, 18), (17, 24)]),
+                condition(Some("2026-06-01T00:00:00Z"), None, &[(0, 1)]),
+            ],
             vec![condition(Some("2026-06-01T23:59:59.999Z"), Some("2026-06-02T00:00:00.001Z"), &[(0, 24)])],
         ];
         for conditions in cases {

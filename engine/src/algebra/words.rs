@@ -122,12 +122,15 @@ mod tests {
     use crate::template::{PathTemplate, Segment};
 
     fn word(template: &PathTemplate) -> Vec<Symbol<'_>> {
-        let symbol = |s| match s {
-            &Segment::Literal(ref text) => Symbol::Literal(text),
-            Segment::Parameter { .. } => Symbol::Any,
-            Segment::Rest { .. } => Symbol::Rest,
-        };
-        template.segments().iter().map(symbol).collect()
+        let mut out = Vec::new();
+        for segment in template.segments() {
+            out.push(match segment {
+                Segment::Literal(text) => Symbol::Literal(text),
+                Segment::Parameter { .. } => Symbol::Any,
+                Segment::Rest { .. } => Symbol::Rest,
+            });
+        }
+        out
     }
 
     fn matching(templates: &[PathTemplate], path: &str) -> Vec<u32> {
