@@ -18,3 +18,7 @@ pub(crate) const METHODS_MAX: usize = 31;
 pub(crate) const GROUP_DEPTH_MAX: usize = 64;
 /// Nearest permissions named in an explanation.
 pub(crate) const NEAREST_MAX: usize = 3;
+/// Bytes of all files in a built bundle: a small archive must not be able to fill the memory.
+pub(crate) const ARCHIVE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Entries of a built bundle, whatever they are.
+pub(crate) const ARCHIVE_ENTRIES_MAX: usize = 25_000;
