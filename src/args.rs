@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use portreeve_engine::time::Date;
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -70,6 +71,9 @@ pub(crate) struct CheckArgs {
     /// How to print what was found
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: CheckFormat,
+    /// The day on which reviews and exceptions are looked at [default: today, UTC]
+    #[arg(long, value_name = "DATE")]
+    pub(crate) today: Option<Date>,
 }
 
 /// How `check` prints.
@@ -306,6 +310,7 @@ Examples:
   portreeve check policies
   portreeve check HEAD~1:policies
   portreeve check policies --format sarif > check.sarif
+  portreeve check policies --today 2027-01-01
 
 Exit codes: 0 valid (there may be warnings), 1 invalid, 2 the bundle cannot be read";
 

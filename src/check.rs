@@ -1,6 +1,9 @@
 //! `portreeve check`: is this bundle valid?
 
-use portreeve_engine::Authorizer;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use portreeve_engine::time::Date;
+use portreeve_engine::{Authorizer, Timestamp, lint};
 
 use crate::args::{CheckArgs, CheckFormat};
 use crate::bundle;
@@ -13,7 +16,12 @@ use crate::sarif;
 pub(crate) fn run(args: &CheckArgs) -> Outcome {
     let loaded = bundle::load(&args.bundle)?;
     let compiled = Authorizer::compile(&loaded.bundle);
-    let found = &compiled.diagnostics;
+    let mut found = compiled.diagnostics;
+    if let Some(authorizer) = &compiled.authorizer {
+        found.extend(lint::lint(authorizer, Some(args.today.unwrap_or_else(today))));
+        loaded.bundle.arrange(&mut found);
+    }
+    let found = &found;
     let errors = found.iter().filter(|d| d.is_error()).count();
     let valid = compiled.authorizer.is_some();
     let mut out = Out::new();
@@ -33,6 +41,12 @@ pub(crate) fn run(args: &CheckArgs) -> Outcome {
     out.flush()?;
     output::tell(&summary(args, &compiled.authorizer, found, &loaded.bundle));
     Ok(Verdict::of(valid))
+}
+
+/// The day it is, by the clock of this machine; the engine has none.
+fn today() -> Date {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_unix_ms(i64::try_from(since.as_millis()).unwrap_or(i64::MAX)).date()
 }
 
 fn summary(

@@ -62,7 +62,7 @@ const MARKET: &str = "policies/marketplace";
 fn init_check_test_in_an_empty_folder() {
     let dir = TempDir::new().unwrap();
     assert_eq!(run_in(dir.path(), &["init", "repo"], b"").code, 0);
-    let check = run_in(dir.path(), &["check", "repo"], b"");
+    let check = run_in(dir.path(), &["check", "repo", "--today", "2026-11-22"], b"");
     assert_eq!(check.code, 0, "{}", check.err);
     assert!(!check.err.contains("warning["), "the scaffold has warnings:\n{}", check.err);
     let test = run_in(dir.path(), &["test", "repo"], b"");
@@ -81,9 +81,15 @@ fn init_check_test_in_an_empty_folder() {
 
 #[test]
 fn the_marketplace_is_valid_and_means_what_its_tests_say() {
-    let check = run(&["check", MARKET]);
+    let check = run(&["check", MARKET, "--today", "2026-11-22"]);
     assert_eq!(check.code, 0, "{}", check.err);
     assert!(!check.err.contains("warning["), "{}", check.err);
+    // Lints that compare dates know the day, and are no errors.
+    let later = run(&["check", MARKET, "--today", "2027-03-01"]);
+    assert_eq!(later.code, 0, "{}", later.err);
+    assert!(later.err.contains("warning[review-overdue]: `invoices-copies-stock` was to be reviewed by 2026-12-31"), "{}", later.err);
+    assert!(later.err.contains("kind: Permission") || later.err.contains("name: invoices-copies-stock"), "no excerpt\n{}", later.err);
+    assert_eq!(run(&["check", MARKET, "--today", "2026-02-30"]).code, 2);
     let test = run(&["test", MARKET]);
     assert_eq!(test.code, 0, "{}", test.err);
 }
@@ -97,7 +103,7 @@ fn every_mistake_is_told_as_expected() {
     for folder in folders {
         // Run beside the bundle, so that no path of this machine is in the message.
         let name = folder.file_name().unwrap().to_str().unwrap();
-        let run = run_in(folder.parent().unwrap(), &["check", name], b"");
+        let run = run_in(folder.parent().unwrap(), &["check", name, "--today", "2026-11-22"], b"");
         let said = format!("exit code {}\n\n{}", run.code, run.err);
         assert_eq!(run.out, "", "{name}: people's output went to stdout");
         assert!(!run.err.chars().any(|c| c.is_control() && c != '\n' && c != '\t'), "{name}: control characters reach the terminal");
@@ -162,7 +168,11 @@ fn sarif_validates_against_its_schema() {
     let validator = jsonschema::options().should_validate_formats(true).build(&schema).unwrap();
     let bad = root().join("tests/corpus/bundles/bad");
     for folder in fs::read_dir(bad).unwrap().map(|e| e.unwrap().path()).chain([root().join(MARKET)]) {
-        let run = run_in(root(), &["check", folder.strip_prefix(root()).unwrap().to_str().unwrap(), "--format", "sarif"], b"");
+        let run = run_in(
+            root(),
+            &["check", folder.strip_prefix(root()).unwrap().to_str().unwrap(), "--today", "2026-11-22", "--format", "sarif"],
+            b"",
+        );
         if folder.ends_with("empty") {
             assert_eq!(run.code, 2);
             continue;

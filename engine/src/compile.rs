@@ -3,17 +3,17 @@
 use cedar_policy::Schema;
 
 use crate::authorizer::{Authorizer, Body, Compiled, Language, Policy};
+use crate::bundle::Bundle;
 use crate::bundle::declare::{self, Declared};
 use crate::bundle::resolve::{Resolved, resolve};
-use crate::bundle::{Bundle, SourceFile};
 use crate::cedar::entities::World;
 use crate::cedar::policies::{self, CedarPolicy};
 use crate::cedar::schema;
 use crate::decision::{Effect, PolicyRef};
 use crate::diagnostic::{Diagnostic, Location};
+use crate::footprint::Footprint;
 use crate::id::IdPattern;
 use crate::inventory::Inventory;
-use crate::limits::DIAGNOSTICS_MAX;
 use crate::model::{Caller, Governance, Operations, Permission};
 use crate::rego::RegoModules;
 use crate::table::{CallerAtom, MethodMask, Methods, Scope, Table, TargetAtom};
@@ -21,15 +21,7 @@ use crate::table::{CallerAtom, MethodMask, Methods, Scope, Table, TargetAtom};
 pub(crate) fn compile(bundle: &Bundle) -> Compiled {
     let mut problems = Vec::new();
     let authorizer = build(bundle, &mut problems);
-    for problem in &mut problems {
-        let file = problem.location.as_ref().and_then(|at| bundle.files.iter().find(|f| f.path == at.file));
-        if let (None, Some(Ok(text))) = (&problem.source, file.map(SourceFile::text)) {
-            *problem = problem.clone().with_source(text);
-        }
-    }
-    problems.sort_by(|a, b| (&a.location, a.code, &a.message).cmp(&(&b.location, b.code, &b.message)));
-    problems.dedup();
-    problems.truncate(DIAGNOSTICS_MAX);
+    bundle.arrange(&mut problems);
     let invalid = problems.iter().any(Diagnostic::is_error);
     Compiled { authorizer: authorizer.filter(|_| !invalid), diagnostics: problems }
 }
@@ -84,8 +76,9 @@ fn build(bundle: &Bundle, problems: &mut Vec<Diagnostic>) -> Option<Authorizer> 
     let entered: Vec<_> = items.iter().map(|i| (i.scope.clone(), i.policy.reference.effect, i.policy.conditional)).collect();
     let table = Table::build(&inventory, &entered);
     let (listed, bodies) = items.into_iter().map(|i| (i.policy, i.body)).unzip();
-    let reads_time =
-        permissions.iter().any(|p| p.when.reads_time()) || cedar.iter().any(|p| p.reads_time) || rego.rules().iter().any(|r| r.reads_time);
+    let reads_time = permissions.iter().any(|p| p.when.reads_time())
+        || cedar.iter().any(|p| p.footprint.reads_time())
+        || rego.rules().iter().any(|r| r.reads_time);
     let authorizer = Authorizer {
         revision: bundle.revision,
         inventory,
@@ -271,6 +264,13 @@ impl Gathered<'_, '_> {
                     )
                     .at(rule.at.clone())
                     .help("grant in YAML and keep Rego for `deny`, or test `input.source.service` and `input.operation` in the rule"),
+                );
+            }
+            if let Footprint::Unbounded(why) = &rule.footprint {
+                self.problems.push(
+                    Diagnostic::warning("uncacheable-rego", format!("the answers of `{}` cannot be kept, because {why}", rule.id))
+                        .at(rule.at.clone())
+                        .help("read single fields, such as `input.context.headers[\"x-tenant\"]`; what needs the time is asked every time"),
                 );
             }
             let policy = Policy {

@@ -15,6 +15,7 @@ pub mod id;
 mod invariant;
 mod inventory;
 mod limits;
+pub mod lint;
 pub mod model;
 pub mod path;
 mod reach;

@@ -18,10 +18,10 @@ use sha2::{Digest as _, Sha256};
 
 use crate::diagnostic::{Diagnostic, Location};
 use crate::digest::Digest;
+use crate::limits::{BUNDLE_BYTES_MAX, BUNDLE_FILES_MAX, DIAGNOSTICS_MAX, FILE_BYTES_MAX, FOLDER_DEPTH_MAX};
+
 pub use archive::{ArchiveError, BuiltBundle};
 pub use manifest::{BundleSigner, BundleVerifier, Demands, Distrust, Label, Manifest};
-
-use crate::limits::{BUNDLE_BYTES_MAX, BUNDLE_FILES_MAX, FILE_BYTES_MAX, FOLDER_DEPTH_MAX};
 
 /// The revision of a bundle: SHA-256 over the sorted list of (path, SHA-256 of the raw bytes) of its policy files.
 pub type Revision = Digest;
@@ -81,6 +81,20 @@ impl Bundle {
         }
         let revision = revision(&files);
         Ok(Self { name, files, revision })
+    }
+
+    /// Puts diagnostics of this bundle into the form in which they are shown: each with its source line, by file and line, none
+    /// twice, no more than are worth reading.
+    pub fn arrange(&self, diagnostics: &mut Vec<Diagnostic>) {
+        for problem in diagnostics.iter_mut().filter(|d| d.source.is_none()) {
+            let file = problem.location.as_ref().and_then(|at| self.files.iter().find(|f| f.path == at.file));
+            if let Some(Ok(text)) = file.map(SourceFile::text) {
+                *problem = problem.clone().with_source(text);
+            }
+        }
+        diagnostics.sort_by(|a, b| (&a.location, a.code, &a.message).cmp(&(&b.location, b.code, &b.message)));
+        diagnostics.dedup();
+        diagnostics.truncate(DIAGNOSTICS_MAX);
     }
 
     /// Reads a directory with all its folders. Hidden files and folders (`.git`, `.github`) are left out.
