@@ -211,7 +211,8 @@ fn entries<R: Read>(archive: &mut tar::Archive<R>) -> Result<Vec<SourceFile>, Ar
         let path = if kind.is_dir() { path.trim_end_matches('/') } else { path };
         let inside = path.split('/').all(|part| !matches!(part, "" | "." | "..")) && !path.contains(['\\', '\0']);
         // The folder that was packed may be an entry of its own, `./`.
-        if !inside && !(kind.is_dir() && matches!(path, "" | ".")) {
+        let packed = kind.is_dir() && matches!(path, "" | ".");
+        if !inside && !packed {
             return Err(ArchiveError::Outside(shown()));
         }
         if kind.is_dir() {
