@@ -175,7 +175,7 @@ fn what_is_more_less_or_other_than_the_manifest_says_is_refused() {
     let revision = bundle(&FILES).revision.hex();
     let digit = if revision.starts_with('0') { "1" } else { "0" };
     let forms = [
-        (manifest.replacen(&revision, &format!("{digit}{}", &revision[1..]), 1), "the manifest names"),
+        (manifest.replacen(&revision, &format!("{digit}{}", revision.chars().skip(1).collect::<String>()), 1), "the manifest names"),
         (manifest.replace("\"v\": 1", "\"v\": 2"), "version 2 is not known"),
         (manifest.replace("\"market\"", "\"mar\\nket\""), "is not a name"),
         (manifest.replace("\"serial\"", "\"colour\": 1, \"serial\""), "unknown field"),
