@@ -33,3 +33,7 @@ pub(crate) const WORD_STEPS_MAX: usize = 10_000_000;
 pub(crate) const CELLS_MAX: usize = 5_000_000;
 /// Witnesses tried for changes whose answer an opaque condition decides.
 pub(crate) const WITNESSES_TRIED: usize = 64;
+/// Bytes of all files in a built bundle: a small archive must not be able to fill the memory.
+pub(crate) const ARCHIVE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Entries of a built bundle, whatever they are.
+pub(crate) const ARCHIVE_ENTRIES_MAX: usize = 25_000;
