@@ -95,9 +95,12 @@ fn replaced(dice: &mut Dice, text: &str, changes: &[(&str, &str)]) -> String {
     if from.contains("{n: ") || from.contains("level: ") || from.contains("x-role: ") || from.contains("x-tenant: ") {
         return text.replace(from, to);
     }
-    let places: Vec<usize> = text.match_indices(from).map(|(at, _)| at).collect();
-    let at = places[dice.below(places.len())];
-    format!("{}{to}{}", &text[..at], &text[at + from.len()..])
+    let mut parts: Vec<&str> = text.split(from).collect();
+    let at = dice.below(parts.len() - 1);
+    let (left, right) = (parts[at], parts.remove(at + 1));
+    let joint = format!("{left}{to}{right}");
+    parts[at] = &joint;
+    parts.join(from)
 }
 
 const INVENTORY_CHANGES: &[(&str, &str)] = &[
