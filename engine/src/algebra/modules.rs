@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_reaches_its_package_and_what_it_names() {
+    fn a_package_and_what_it_names_are_reached() {
         let a = ("a.rego", "package portreeve.a\nimport data.lib.nets\nallow if nets.inside");
         let b = ("b.rego", "package portreeve.b\ndeny if input.x");
         let lib = ("l.rego", "package lib.nets\ninside if data.lib.more.y");
