@@ -2,6 +2,8 @@
 //!
 //! For regressions of this engine over time; how it compares with others is measured in `paired`.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "a benchmark ends at the first surprise")]
+
 #[path = "common/mesh.rs"]
 mod mesh;
 #[path = "common/questions.rs"]

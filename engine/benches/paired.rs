@@ -3,6 +3,16 @@
 //! Each round runs every contestant in turn; what is compared are ratios within a round, and the median of those. Times are
 //! the thread's time on a processor, which a busy neighbour disturbs less than the clock on the wall. `ROUNDS` sets how many.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a benchmark ends at the first surprise, reads clocks and tells what it saw"
+)]
+
 #[path = "common/mesh.rs"]
 mod mesh;
 #[path = "common/questions.rs"]

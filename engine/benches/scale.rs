@@ -2,6 +2,13 @@
 //!
 //! Each size runs in a process of its own, so that the peak of one does not hide that of another.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a benchmark ends at the first surprise, reads clocks and tells what it saw"
+)]
+
 #[path = "common/mesh.rs"]
 mod mesh;
 
