@@ -111,6 +111,7 @@ fn question(dice: &mut Dice) -> String {
 
 #[test]
 fn kept_answers_change_nothing() {
+    #[expect(clippy::disallowed_methods, reason = "a longer run is asked for from outside")]
     let number = |name: &str, default: u64| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default);
     let (seed, thousands) = (number("PORTREEVE_SEED", 1), number("PORTREEVE_CASES", 3));
     // A second snapshot, whose policies differ where those of the first stand, shares the thread's memo, not its answers.
