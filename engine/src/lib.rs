@@ -10,6 +10,7 @@ pub mod decision;
 pub mod diagnostic;
 pub mod digest;
 pub mod explain;
+pub mod fmt;
 pub mod footprint;
 pub mod id;
 mod invariant;
