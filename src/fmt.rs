@@ -92,7 +92,8 @@ fn collect(path: &Path, out: &mut Vec<PathBuf>) -> Result<(), Failure> {
         out.push(path.to_owned());
     }
     // A folder named by the user may be a link; one found inside is not followed.
-    if !metadata.is_dir() && !(metadata.is_symlink() && out.is_empty() && path.is_dir()) {
+    let named_link = metadata.is_symlink() && out.is_empty() && path.is_dir();
+    if !metadata.is_dir() && !named_link {
         return Ok(());
     }
     let mut entries = fs::read_dir(path).and_then(|all| all.collect::<Result<Vec<_>, _>>()).map_err(unreadable)?;

@@ -94,9 +94,8 @@ impl Layout {
                     kinds.push(in_flow);
                 }
                 Event::SequenceEnd | Event::MappingEnd => {
-                    if kinds.pop() == Some(false) {
-                        open.pop();
-                    }
+                    let ended = usize::from(kinds.pop() == Some(false));
+                    open.truncate(open.len().saturating_sub(ended));
                 }
                 Event::Scalar(value, style, ..) => self.scalar(value.into_owned(), style, &span, &open, kinds.last() == Some(&true)),
                 _ => {}
