@@ -60,7 +60,7 @@ fn attempt(files: &[(&str, &str)], out: &mut Vec<Diagnostic>) -> Option<RegoModu
         out.push(explain(&error.to_string(), files, None));
         return None;
     }
-    Some(RegoModules { rules, evaluators: Evaluators::new(engine, graph.levels()) })
+    Some(RegoModules { rules, evaluators: Evaluators::new(engine, graph.cost()) })
 }
 
 /// Parses every file; the units stand in the order of the engine's modules.

@@ -37,6 +37,18 @@ pub(super) const LEVEL_BYTES: usize = if cfg!(debug_assertions) { 32 << 10 } els
 /// Levels for what every evaluation does besides.
 pub(super) const SPARE_LEVELS: usize = 8;
 
+/// Stack for one level of a value: comparing and releasing a value calls itself once for each. A value can be no deeper than
+/// the steps that made it, so this and [`STEPS_MAX`] bound the stack.
+pub(super) const NEST_BYTES: usize = if cfg!(debug_assertions) { 2 << 10 } else { 768 };
+
+/// Levels of values that come from the input and from built-ins: JSON is read no deeper.
+pub(super) const NESTS_GIVEN: usize = 160;
+
+/// How often one question can spend the budget. The evaluator tries every definition of a function, even when an earlier one
+/// has spent it, and so do the functions that call it: the numbers of definitions multiply. A thousand budgets are some ten
+/// seconds, and take a policy made for it.
+pub(super) const TRIES_MAX: usize = 1024;
+
 /// Stack for parsing and compiling, where only the depth of one file counts.
 pub(super) const COMPILE_STACK_BYTES: usize = 32 << 20;
 

@@ -405,3 +405,38 @@ fn a_large_bundle_compiles_in_bounded_time() {
     assert!(RegoModules::compile(&[("a.rego", &module(&format!("{refused}allow if r3999")))]).unwrap_err().len() <= 4000);
     assert!(begun.elapsed().as_secs() < 60, "{:?}", begun.elapsed());
 }
+
+/// A value made deep by chains of literals must not end the process: not when it is compared, not when it is released.
+#[test]
+fn values_that_nest_in_each_other_do_not_exhaust_the_stack() {
+    let nests = |first: &str| {
+        (0..250).fold(String::new(), |out, i| {
+            let inner = if i == 0 { first.to_owned() } else { format!("x{i}") };
+            out + &format!(" x{} := {}{inner}{}\n", i + 1, "[".repeat(10), "]".repeat(10))
+        })
+    };
+    let calls: String = (0..15).map(|i| format!(" z{} := g(z{i})\n", i + 1)).collect();
+    for end in ["z15 != 1", "z15 == z15", "z15 < z14", "not z15 in {z14, z13}"] {
+        let text = module(&format!("allow if {{\n z0 := 1\n{calls} {end}\n}}\ng(x) := x250 if {{\n{}}}\n", nests("x")));
+        let worker = std::thread::Builder::new()
+            .stack_size(1 << 20)
+            .spawn(move || compile(&text).evaluate(0, &Value::from_json_str(INPUT).unwrap()).is_ok());
+        assert!(worker.unwrap().join().unwrap(), "{end}");
+    }
+    let kept = module(&format!("allow := z15 if {{\n z0 := 1\n{calls}}}\ng(x) := x250 if {{\n{}}}\n", nests("x")));
+    assert!(matches!(run(&kept), Err(RegoError::Type { found: "an array", .. })));
+}
+
+/// The evaluator tries the next definition of a function after one that spent the budget, so the tries are bounded before.
+#[test]
+fn a_spent_budget_is_not_spent_a_thousand_times() {
+    let busy = " some a in numbers.range(1, 1000)\n some b in numbers.range(1, 1000)\n a + b == 0\n";
+    let functions = |each: usize| {
+        let calls: String = (0..each).map(|i| format!("f(x) if {{\n x != {i}\n g(x)\n}}\n")).collect();
+        calls + &(0..each).map(|i| format!("g(x) if {{\n x != {i}\n{busy}}}\n")).collect::<String>()
+    };
+    let text = module(&format!("allow if f(9)\n{}", functions(3)));
+    assert_eq!(run(&text), Err(RegoError::Budget { rule: "portreeve.t.allow".into() }));
+    let found = RegoModules::compile(&[("a.rego", &module(&format!("allow if f(99)\n{}", functions(40))))]).unwrap_err();
+    assert!(found[0].message.contains("more than 1024 ways"), "{found:?}");
+}
