@@ -21,6 +21,7 @@ mod input;
 mod limits;
 mod metadata;
 mod scan;
+mod supply;
 #[cfg(test)]
 mod tests;
 
