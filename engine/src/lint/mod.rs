@@ -4,6 +4,7 @@
 //! that compare dates are silent where no date is given, as the engine has no clock (INV-1).
 
 mod review_overdue;
+mod uncacheable_rego;
 mod unused_group;
 
 use crate::authorizer::Authorizer;
@@ -19,7 +20,7 @@ pub(crate) struct Lint {
 }
 
 /// Every lint, by code.
-pub(crate) const LINTS: &[Lint] = &[review_overdue::LINT, unused_group::LINT];
+pub(crate) const LINTS: &[Lint] = &[review_overdue::LINT, uncacheable_rego::LINT, unused_group::LINT];
 
 /// What lints look at.
 pub(crate) struct Linted<'a> {
