@@ -1,7 +1,8 @@
 //! Decisions of this engine beside Cedar's and regorus', in one interleaved run: `cargo bench -p portreeve-engine --bench paired`.
 //!
 //! Each round runs every contestant in turn; what is compared are ratios within a round, and the median of those. Times are
-//! the thread's time on a processor, which a busy neighbour disturbs less than the clock on the wall. `ROUNDS` sets how many.
+//! the thread's time on a processor, which a busy neighbour disturbs less than the clock on the wall. `ROUNDS` sets how many; `ONLY` measures just the
+//! contestants whose name has this text, without ratios.
 
 #![expect(
     clippy::unwrap_used,
@@ -39,7 +40,9 @@ fn main() {
         return;
     }
     let rounds: usize = std::env::var("ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(11);
+    let only = std::env::var("ONLY").ok();
     let mut contestants = contestants();
+    contestants.retain(|c| only.as_ref().is_none_or(|only| c.name.contains(only)));
     let mut seen: Vec<Vec<f64>> = vec![Vec::new(); contestants.len()];
     for _ in 0..rounds {
         for (contestant, seen) in contestants.iter_mut().zip(&mut seen) {
@@ -56,6 +59,9 @@ fn main() {
         let least = seen.iter().copied().fold(f64::MAX, f64::min);
         let most = seen.iter().copied().fold(0.0, f64::max);
         println!("{:<58} {:>11.0} ({least:.0} to {most:.0})", contestant.name, median(seen));
+    }
+    if only.is_some() {
+        return;
     }
     println!("\nratios within a round: median (least to most)");
     let of = |name: &str| contestants.iter().position(|c| c.name == name).map(|at| &seen[at]).unwrap();

@@ -19,7 +19,7 @@ use crate::model::{AttributeType, Condition, Governance, Invariant, Operation, P
 use crate::record::{Answer, ContextFacts, RequestFacts};
 use crate::rego::{self, InputFacts, RegoModules};
 use crate::request::{AttributeValue, Attributes, Claims, Context, Malformed, Request, RequestRef, Target, TargetRef, Token};
-use crate::table::{Atoms, Methods, Table};
+use crate::table::{Methods, Table};
 
 /// A compiled bundle: an immutable snapshot with one pure, total, deterministic function, [`Authorizer::decide`].
 #[derive(Debug)]
@@ -169,6 +169,7 @@ impl Authorizer {
         };
         let operation = self.inventory.route(service, request.target);
         let caller = self.inventory.identify(request.principal);
+        let context = context.as_deref().unwrap_or(request.context);
         let asked = Asked { authorizer: self, request, service, operation, caller, context };
         asked.answer()
     }
@@ -321,11 +322,11 @@ enum Rejected {
 
 /// The context as the policies of this destination see it: only what is allow-listed, each in its type.
 ///
-/// The unchanged context is lent where there is nothing to hide and nothing to type, so that a plain request costs no copy.
-fn visible_context<'c>(visible: &Visible, context: &'c Context) -> Result<Cow<'c, Context>, Rejected> {
+/// `None` where there is nothing to hide and nothing to type: a plain request costs no copy.
+fn visible_context(visible: &Visible, context: &Context) -> Result<Option<Box<Context>>, Rejected> {
     let source_ip = context.source_ip.map(|ip| ip.to_canonical());
     if source_ip == context.source_ip && is_seen_whole(visible, context) {
-        return Ok(Cow::Borrowed(context));
+        return Ok(None);
     }
     let headers = typed(&visible.headers, &context.headers, AttributeType::coerce).map_err(Rejected::Malformed)?;
     let query = typed(&visible.query, &context.query, AttributeType::coerce).map_err(Rejected::Malformed)?;
@@ -338,7 +339,7 @@ fn visible_context<'c>(visible: &Visible, context: &'c Context) -> Result<Cow<'c
             Some(Token::Valid(Claims { other, ..claims.clone() }))
         }
     };
-    Ok(Cow::Owned(Context { time: context.time, source_ip, headers, query, jwt }))
+    Ok(Some(Box::new(Context { time: context.time, source_ip, headers, query, jwt })))
 }
 
 /// Whether policies see all of a context, just as it is: nothing in it is hidden from them or has to be given its type.
@@ -356,10 +357,12 @@ fn is_seen_whole(visible: &Visible, context: &Context) -> bool {
 
 /// The context as policies see it, or why they are not asked.
 pub(crate) fn seen<'c>(visible: &Visible, context: &'c Context) -> Result<Cow<'c, Context>, Reason> {
-    visible_context(visible, context).map_err(|rejected| match rejected {
-        Rejected::Malformed(_) => Reason::MalformedRequest,
-        Rejected::Token => Reason::InvalidToken,
-    })
+    match visible_context(visible, context) {
+        Ok(None) => Ok(Cow::Borrowed(context)),
+        Ok(Some(seen)) => Ok(Cow::Owned(*seen)),
+        Err(Rejected::Malformed(_)) => Err(Reason::MalformedRequest),
+        Err(Rejected::Token) => Err(Reason::InvalidToken),
+    }
 }
 
 /// How a value becomes one of the type that the inventory gives it.
@@ -383,7 +386,7 @@ struct Asked<'a, 'r> {
     service: usize,
     operation: Option<usize>,
     caller: Option<usize>,
-    context: Cow<'r, Context>,
+    context: &'r Context,
 }
 
 type Indexes = SmallVec<[u32; 4]>;
@@ -444,11 +447,10 @@ impl<'a> Asked<'a, '_> {
 
     fn concerned(&self) -> Concerned {
         let authorizer = self.authorizer;
-        let callers: Atoms = authorizer.table.callers(self.caller, self.request.principal);
         let targets = authorizer.table.targets(self.service, self.operation);
         let method = authorizer.methods.bit(self.request.target);
         let mut out = Concerned::default();
-        for entry in authorizer.table.entries(&callers, targets, method) {
+        authorizer.table.concerning((self.caller, self.request.principal), targets, method, |entry| {
             let list = match (entry.effect, entry.conditional) {
                 (Effect::Deny, false) => &mut out.prohibitions,
                 (Effect::Deny, true) => &mut out.prohibitions_if,
@@ -456,10 +458,16 @@ impl<'a> Asked<'a, '_> {
                 (Effect::Allow, true) => &mut out.grants_if,
             };
             // Kept in order and single, as one policy may stand in several cells.
-            if let Err(at) = list.binary_search(&entry.policy) {
-                list.insert(at, entry.policy);
+            match list.last() {
+                None => list.push(entry.policy),
+                Some(last) if *last < entry.policy => list.push(entry.policy),
+                Some(_) => {
+                    if let Err(at) = list.binary_search(&entry.policy) {
+                        list.insert(at, entry.policy);
+                    }
+                }
             }
-        }
+        });
         out
     }
 
@@ -538,7 +546,7 @@ impl<'q, 'a, 'r> Evaluator<'q, 'a, 'r> {
             Some(Body::Always) => Ok(true),
             Some(Body::Native(index)) => {
                 let condition = authorizer.permissions.get(*index).map(|p: &Permission| &p.when);
-                Ok(condition.is_some_and(|c: &Condition| c.holds(&self.asked.context)))
+                Ok(condition.is_some_and(|c: &Condition| c.holds(self.asked.context)))
             }
             Some(Body::Cedar(index)) => self.remembered(policy, |this| {
                 let policy = authorizer.cedar.get(*index).ok_or("the policy is missing")?;
@@ -573,7 +581,7 @@ impl<'q, 'a, 'r> Evaluator<'q, 'a, 'r> {
             operation: asked.operation,
             target: asked.request.target,
             path: &|| asked.path().unwrap_or_default(),
-            context: &asked.context,
+            context: asked.context,
         })
     }
 
@@ -584,7 +592,7 @@ impl<'q, 'a, 'r> Evaluator<'q, 'a, 'r> {
             let service = asked.callee().ok_or("the service is missing")?;
             let caller = Caller { id: asked.request.principal, service: asked.caller.and_then(|c| authorizer.inventory.services().get(c)) };
             let callee = Callee { service, operation: asked.operation_id(), target: asked.request.target };
-            authorizer.world.question(&caller, &callee, &asked.context)
+            authorizer.world.question(&caller, &callee, asked.context)
         })
     }
 

@@ -290,16 +290,6 @@ impl Table {
         self.targets_of = targets_of;
     }
 
-    /// The caller's atoms.
-    pub(crate) fn callers(&self, service: Option<usize>, id: &SpiffeId) -> Atoms {
-        let mut out = self.service_atoms(service).clone();
-        if !self.identities.is_empty() {
-            out.extend(self.identities.get(id).copied());
-        }
-        self.patterns.covering(id, &mut |atom| out.push(atom));
-        out
-    }
-
     /// The atoms that every identity of a service has (`None`: identities outside the inventory).
     pub(crate) fn service_atoms(&self, service: Option<usize>) -> &Atoms {
         service.and_then(|s| self.service_callers.get(s)).unwrap_or(&self.stranger_callers)
@@ -346,6 +336,24 @@ impl Table {
     fn cell<'c>(&'c self, cell: &'c Cell) -> impl Iterator<Item = &'c Entry> {
         let more = self.entries.get(cell.more_from as usize..cell.more_to as usize).unwrap_or_default();
         std::iter::once(&cell.first).chain(more)
+    }
+
+    /// Gives `visit` every policy entered for a request. One policy may come more than once.
+    pub(crate) fn concerning(&self, caller: (Option<usize>, &SpiffeId), targets: &[Target], method: MethodBit, mut visit: impl FnMut(Entry)) {
+        let (service, id) = caller;
+        let mut look = |caller: u32| {
+            for target in targets.iter().filter(|target| target.callers & hint(caller) != 0) {
+                let Some(cell) = self.cells.get(&key(caller, target.atom)) else { continue };
+                for entry in self.cell(cell).filter(|entry| entry.methods.contains(method)) {
+                    visit(*entry);
+                }
+            }
+        };
+        self.service_atoms(service).iter().copied().for_each(&mut look);
+        if !self.identities.is_empty() {
+            self.identities.get(id).copied().into_iter().for_each(&mut look);
+        }
+        self.patterns.covering(id, &mut look);
     }
 
     /// Every policy entered for these atoms and this method. One policy may come more than once.
