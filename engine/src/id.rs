@@ -286,6 +286,21 @@ impl IdPattern {
         self.domain == other.domain && common && lengths
     }
 
+    /// Its trust domain.
+    pub(crate) fn trust_domain(&self) -> &str {
+        self.domain.as_str()
+    }
+
+    /// Its segments before a closing `**`: a text, or `None` for a star.
+    pub(crate) fn segments(&self) -> impl Iterator<Item = Option<&str>> {
+        self.segments.iter().map(|s| if let Segment::Exact(text) = s { Some(&**text) } else { None })
+    }
+
+    /// Whether it ends with `**`.
+    pub(crate) const fn is_open(&self) -> bool {
+        self.open
+    }
+
     /// An id that the pattern covers, with `x` for each star.
     #[must_use]
     pub fn example(&self) -> Option<SpiffeId> {
