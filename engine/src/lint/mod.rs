@@ -5,6 +5,7 @@
 
 mod erring_forbid;
 mod review_overdue;
+mod uncacheable_rego;
 mod unused_group;
 
 use crate::authorizer::Authorizer;
@@ -20,7 +21,7 @@ pub(crate) struct Lint {
 }
 
 /// Every lint, by code.
-pub(crate) const LINTS: &[Lint] = &[erring_forbid::LINT, review_overdue::LINT, unused_group::LINT];
+pub(crate) const LINTS: &[Lint] = &[erring_forbid::LINT, review_overdue::LINT, uncacheable_rego::LINT, unused_group::LINT];
 
 /// What lints look at.
 pub(crate) struct Linted<'a> {
