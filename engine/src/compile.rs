@@ -2,7 +2,7 @@
 
 use cedar_policy::Schema;
 
-use crate::authorizer::{Authorizer, Body, Compiled, Language, Policy};
+use crate::authorizer::{Answered, Authorizer, Body, Compiled, Language, Policy};
 use crate::bundle::Bundle;
 use crate::bundle::declare::{self, Declared};
 use crate::bundle::resolve::{Resolved, resolve};
@@ -13,6 +13,7 @@ use crate::decision::{Effect, PolicyRef};
 use crate::diagnostic::{Diagnostic, Location};
 use crate::id::IdPattern;
 use crate::inventory::Inventory;
+use crate::memo::{self, Projection};
 use crate::model::{Caller, Governance, Operations, Permission};
 use crate::rego::RegoModules;
 use crate::table::{CallerAtom, MethodMask, Methods, Scope, Table, TargetAtom};
@@ -75,7 +76,8 @@ fn build(bundle: &Bundle, problems: &mut Vec<Diagnostic>) -> Option<Authorizer> 
     };
     let entered: Vec<_> = items.iter().map(|i| (i.scope.clone(), i.policy.reference.effect, i.policy.conditional)).collect();
     let table = Table::build(&inventory, &entered);
-    let (listed, bodies) = items.into_iter().map(|i| (i.policy, i.body)).unzip();
+    let (listed, bodies): (Vec<Policy>, Vec<Body>) = items.into_iter().map(|i| (i.policy, i.body)).unzip();
+    let projections = (0_u32..).zip(&listed).map(|(n, policy)| Projection::of(n, &policy.answered)).collect();
     let reads_time = permissions.iter().any(|p| p.when.reads_time())
         || cedar.iter().any(|p| p.footprint.reads_time())
         || rego.rules().iter().any(|r| r.reads_time);
@@ -94,6 +96,8 @@ fn build(bundle: &Bundle, problems: &mut Vec<Diagnostic>) -> Option<Authorizer> 
         invariants,
         suites,
         reads_time,
+        projections,
+        snapshot: Some(memo::snapshot()),
     };
     crate::invariant::prove(&authorizer, problems);
     Some(authorizer)
@@ -159,6 +163,7 @@ impl Gathered<'_, '_> {
                 reference: PolicyRef { id: permission.name.clone(), effect: permission.effect, at: permission.at.clone() },
                 language: Language::Yaml,
                 conditional,
+                answered: if conditional { Answered::InPlace } else { Answered::FromTable },
                 wildcard: !matches!(permission.operations, Operations::Listed(_)),
                 governance: permission.governance.clone(),
             };
@@ -236,6 +241,7 @@ impl Gathered<'_, '_> {
                 reference: PolicyRef { id: found.id.clone(), effect: found.effect, at: found.at.clone() },
                 language: Language::Cedar,
                 conditional: found.conditional,
+                answered: if found.conditional { Answered::of(&found.footprint) } else { Answered::FromTable },
                 wildcard: wide,
                 governance: Governance::default(),
             };
@@ -268,6 +274,7 @@ impl Gathered<'_, '_> {
                 reference: PolicyRef { id: rule.id.clone(), effect: rule.effect, at: rule.at.clone() },
                 language: Language::Rego,
                 conditional: true,
+                answered: Answered::of(&rule.footprint),
                 wildcard: true,
                 governance: Governance::default(),
             };
