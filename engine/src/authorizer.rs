@@ -17,6 +17,7 @@ use crate::inventory::Inventory;
 use crate::memo::{self, Projection};
 use crate::model::{AttributeType, Condition, Governance, Invariant, Operation, Permission, Service, TestSuite, Visible};
 use crate::record::{Answer, ContextFacts, RequestFacts};
+use crate::reference::Slices;
 use crate::rego::{self, InputFacts, RegoModules};
 use crate::request::{AttributeValue, Attributes, Claims, Context, Malformed, Request, RequestRef, Target, TargetRef, Token};
 use crate::table::{Methods, Table};
@@ -41,6 +42,8 @@ pub struct Authorizer {
     pub(crate) reads_time: bool,
     /// For each policy whose answers may be kept: what they are kept under.
     pub(crate) projections: Vec<Option<Projection>>,
+    /// What the reference evaluators are asked.
+    pub(crate) slices: Slices,
     /// Tells this snapshot's kept answers from those of others; `None` where none are kept.
     pub(crate) snapshot: Option<u64>,
 }
@@ -382,7 +385,7 @@ fn typed(visible: &BTreeMap<Box<str>, AttributeType>, sent: &Attributes, coerce:
 }
 
 /// One well-formed request to a known service, with everything that was looked up for it.
-struct Asked<'a, 'r> {
+pub(crate) struct Asked<'a, 'r> {
     authorizer: &'a Authorizer,
     request: RequestRef<'r>,
     service: usize,
@@ -402,7 +405,20 @@ struct Concerned {
     grants_if: Indexes,
 }
 
-impl<'a> Asked<'a, '_> {
+impl<'a, 'r> Asked<'a, 'r> {
+    /// A question to a known service whose context is already as policies see it.
+    pub(crate) fn new(authorizer: &'a Authorizer, request: &'r Request, service: usize, context: &'r Context) -> Self {
+        let request = request.borrowed();
+        let operation = authorizer.inventory.route(service, request.target);
+        let caller = authorizer.inventory.identify(request.principal);
+        Self { authorizer, request, service, operation, caller, context }
+    }
+
+    /// The name of the service that is asked.
+    pub(crate) const fn service_name(&self) -> &'r str {
+        self.request.service
+    }
+
     fn answer(&self) -> Decision<'a> {
         let concerned = self.concerned();
         if concerned.prohibitions_if.is_empty() && concerned.grants_if.is_empty() {
@@ -491,6 +507,30 @@ impl<'a> Asked<'a, '_> {
             TargetRef::Http { path, .. } => Some(self.authorizer.inventory.shown(self.service, self.operation, path)),
             TargetRef::Connect { .. } => None,
         }
+    }
+
+    /// The question as Rego sees it.
+    pub(crate) fn rego_input(&self) -> regorus::Value {
+        let inventory = &self.authorizer.inventory;
+        let (method, port) = match self.request.target {
+            TargetRef::Http { method, .. } => (Some(method.as_str()), None),
+            TargetRef::Connect { port } => (None, Some(port)),
+        };
+        let path = self.path();
+        rego::input(&InputFacts {
+            principal: self.request.principal.as_str(),
+            source_service: self.caller.and_then(|c| inventory.services().get(c)).map(|s| &*s.name),
+            source_ip: self.context.source_ip,
+            service: self.request.service,
+            operation: self.operation_id(),
+            method,
+            path: path.as_deref(),
+            port,
+            time: self.context.time,
+            headers: &self.context.headers,
+            query: &self.context.query,
+            jwt: self.context.jwt.as_ref(),
+        })
     }
 
     fn callee(&self) -> Option<&'a Service> {
@@ -600,28 +640,7 @@ impl<'q, 'a, 'r> Evaluator<'q, 'a, 'r> {
 
     fn input(&mut self) -> &regorus::Value {
         let asked = self.asked;
-        self.input.get_or_insert_with(|| {
-            let inventory = &asked.authorizer.inventory;
-            let (method, port) = match asked.request.target {
-                TargetRef::Http { method, .. } => (Some(method.as_str()), None),
-                TargetRef::Connect { port } => (None, Some(port)),
-            };
-            let path = asked.path();
-            rego::input(&InputFacts {
-                principal: asked.request.principal.as_str(),
-                source_service: asked.caller.and_then(|c| inventory.services().get(c)).map(|s| &*s.name),
-                source_ip: asked.context.source_ip,
-                service: asked.request.service,
-                operation: asked.operation_id(),
-                method,
-                path: path.as_deref(),
-                port,
-                time: asked.context.time,
-                headers: &asked.context.headers,
-                query: &asked.context.query,
-                jwt: asked.context.jwt.as_ref(),
-            })
-        })
+        self.input.get_or_insert_with(|| asked.rego_input())
     }
 }
 

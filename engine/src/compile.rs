@@ -15,6 +15,7 @@ use crate::id::IdPattern;
 use crate::inventory::Inventory;
 use crate::memo::{self, Projection};
 use crate::model::{Caller, Governance, Operations, Permission};
+use crate::reference::Slices;
 use crate::rego::RegoModules;
 use crate::table::{CallerAtom, MethodMask, Methods, Scope, Table, TargetAtom};
 
@@ -81,6 +82,7 @@ fn build(bundle: &Bundle, problems: &mut Vec<Diagnostic>) -> Option<Authorizer> 
     let reads_time = permissions.iter().any(|p| p.when.reads_time())
         || cedar.iter().any(|p| p.footprint.reads_time())
         || rego.rules().iter().any(|r| r.reads_time);
+    let slices = Slices::of(inventory.services().len());
     let authorizer = Authorizer {
         revision: bundle.revision,
         inventory,
@@ -97,6 +99,7 @@ fn build(bundle: &Bundle, problems: &mut Vec<Diagnostic>) -> Option<Authorizer> 
         suites,
         reads_time,
         projections,
+        slices,
         snapshot: Some(memo::snapshot()),
     };
     crate::invariant::prove(&authorizer, problems);

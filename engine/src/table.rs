@@ -339,7 +339,13 @@ impl Table {
     }
 
     /// Gives `visit` every policy entered for a request. One policy may come more than once.
-    pub(crate) fn concerning(&self, caller: (Option<usize>, &SpiffeId), targets: &[Target], method: MethodBit, mut visit: impl FnMut(Entry)) {
+    pub(crate) fn concerning(
+        &self,
+        caller: (Option<usize>, &SpiffeId),
+        targets: &[Target],
+        method: MethodBit,
+        mut visit: impl FnMut(Entry),
+    ) {
         let (service, id) = caller;
         let mut look = |caller: u32| {
             for target in targets.iter().filter(|target| target.callers & hint(caller) != 0) {
