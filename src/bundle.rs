@@ -102,7 +102,14 @@ pub(crate) fn load(name: &str) -> Result<Loaded, LoadError> {
 /// # Errors
 /// The bundle cannot be read or is invalid; its errors are in the failure.
 pub(crate) fn authorizer(name: &str) -> Result<Authorizer, Failure> {
-    let loaded = load(name)?;
+    compile(name, &load(name)?)
+}
+
+/// Compiles a bundle that was read, for a verb that needs a valid one.
+///
+/// # Errors
+/// The bundle is invalid; its errors are in the failure.
+pub(crate) fn compile(name: &str, loaded: &Loaded) -> Result<Authorizer, Failure> {
     let compiled = Authorizer::compile(&loaded.bundle);
     compiled.authorizer.ok_or_else(|| {
         let errors: Vec<_> = compiled.diagnostics.iter().filter(|d| d.is_error()).cloned().collect();
