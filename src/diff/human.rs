@@ -67,7 +67,7 @@ pub(crate) fn became(change: &Change<'_>) -> String {
         Status::Always => "always allowed",
     };
     match (change.kind, change.before, change.after) {
-        (Kind::MayDiffer, ..) => "a Cedar condition or a Rego body decides, and it is not the same".to_owned(),
+        (Kind::MayDiffer, ..) => "a Cedar condition or a Rego body has a say, which is not looked into".to_owned(),
         (Kind::NewlyAllowed, Status::Conditional, Status::Conditional) => "still allowed on conditions, and these are wider".to_owned(),
         (_, Status::Conditional, Status::Conditional) => "still allowed on conditions, and these are narrower".to_owned(),
         (_, before, after) if before == after => format!("{}, and other requests are well formed", word(after)),
@@ -90,7 +90,7 @@ fn shown(witness: &Witness<'_>) -> String {
 pub(crate) fn in_the_logs(recorded: &Recorded) -> String {
     let count = usize::try_from(recorded.requests).unwrap_or(usize::MAX);
     format!(
-        "in the logs: {} of these callers, {} newly allowed, {} newly denied",
+        "in the logs: {} of its callers to its operations, {} newly allowed, {} newly denied",
         many(count, "request"),
         recorded.newly_allowed,
         recorded.newly_denied
