@@ -16,6 +16,7 @@ mod diff;
 mod enforce;
 mod escape;
 mod files;
+mod fmt;
 mod init;
 mod junit;
 mod limits;
@@ -25,6 +26,7 @@ mod output;
 mod replay;
 mod sarif;
 mod test;
+mod unified;
 mod verify;
 mod why;
 
@@ -43,6 +45,7 @@ fn run(verb: Verb) -> Outcome {
     match verb {
         Verb::Init(args) => init::run(&args),
         Verb::Check(args) => check::run(&args),
+        Verb::Fmt(args) => fmt::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Decide(args) => decide::run(&args),
         Verb::Diff(args) => diff::run(&args),

@@ -21,6 +21,7 @@ mod input;
 mod limits;
 mod metadata;
 mod scan;
+mod supply;
 #[cfg(test)]
 mod tests;
 
@@ -105,7 +106,7 @@ impl RegoModules {
     /// [`RegoError`]; the caller denies.
     pub(crate) fn evaluate(&self, rule: usize, input: &regorus::Value) -> Result<bool, RegoError> {
         let rule = self.rules.get(rule).ok_or(RegoError::NoSuchRule)?;
-        evaluate::satisfied(&rule.id, self.evaluators.run(&rule.id, &document(&rule.id), input)?)
+        self.evaluators.run(&rule.id, &document(&rule.id), input)
     }
 }
 
