@@ -57,8 +57,7 @@ pub(crate) fn count(logs: &[LogSource], laws: [&Authorizer; 2], comparison: &Com
     for log in logs {
         let unreadable = |e: std::io::Error| Failure::new(format_args!("cannot read `{}`: {e}", log.name()));
         let mut lines = LineReader::new(log.open().map_err(unreadable)?);
-        loop {
-            let Some(line) = lines.next_line().map_err(unreadable)?.map(parse_line) else { break };
+        while let Some(line) = lines.next_line().map_err(unreadable)?.map(parse_line) {
             out.lines += 1;
             match line {
                 Ok(record) => {
