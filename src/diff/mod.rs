@@ -44,7 +44,7 @@ pub(crate) fn run(args: &DiffArgs) -> Outcome {
 
 fn load(name: &str) -> Result<(Loaded, Authorizer), Failure> {
     let loaded = bundle::load(name)?;
-    let authorizer = bundle::compile(name, &loaded)?;
+    let authorizer = bundle::compiled(name, &loaded.bundle)?;
     Ok((loaded, authorizer))
 }
 
