@@ -85,7 +85,8 @@ impl<'a> Reference<'a> {
     }
 
     /// A decision in the terms in which the reference speaks.
-    fn in_its_terms(&self, decision: &Decision<'_>) -> ReferenceAnswer {
+    #[must_use]
+    pub fn in_its_terms(&self, decision: &Decision<'_>) -> ReferenceAnswer {
         // An error begins with the id of its policy; what is wrong with a request names none.
         let ids = self.authorizer.policies.iter().map(|p| &*p.reference.id);
         let of = |error: &str| {
