@@ -3,14 +3,21 @@
 //! A lint never alters a decision and never makes a bundle invalid. The enforcer does not ask; `portreeve check` does. Lints
 //! that compare dates are silent where no date is given, as the engine has no clock (INV-1).
 
+mod covered_permission;
 mod erring_forbid;
+mod overridden_permission;
 mod rego_answer_type;
 mod review_overdue;
+mod scopes;
 mod uncacheable_rego;
+mod unmatchable_permission;
 mod unused_group;
+
+use std::cell::OnceCell;
 
 use crate::authorizer::Authorizer;
 use crate::diagnostic::Diagnostic;
+use crate::lint::scopes::Scopes;
 use crate::time::Date;
 
 /// One lint.
@@ -22,8 +29,16 @@ pub(crate) struct Lint {
 }
 
 /// Every lint, by code.
-pub(crate) const LINTS: &[Lint] =
-    &[erring_forbid::LINT, rego_answer_type::LINT, review_overdue::LINT, uncacheable_rego::LINT, unused_group::LINT];
+pub(crate) const LINTS: &[Lint] = &[
+    covered_permission::LINT,
+    erring_forbid::LINT,
+    overridden_permission::LINT,
+    rego_answer_type::LINT,
+    review_overdue::LINT,
+    uncacheable_rego::LINT,
+    unmatchable_permission::LINT,
+    unused_group::LINT,
+];
 
 /// What lints look at.
 pub(crate) struct Linted<'a> {
@@ -31,6 +46,14 @@ pub(crate) struct Linted<'a> {
     pub(crate) authorizer: &'a Authorizer,
     /// The day on which it is looked at; lints that compare dates need one.
     pub(crate) today: Option<Date>,
+    scopes: OnceCell<Option<Scopes<'a>>>,
+}
+
+impl<'a> Linted<'a> {
+    /// The scopes of all policies, made when they are first asked for. `None` where there is too much to tell apart.
+    fn scopes(&self) -> Option<&Scopes<'a>> {
+        self.scopes.get_or_init(|| Scopes::new(self.authorizer)).as_ref()
+    }
 }
 
 /// What lints found, each with the name of the resource or policy that it concerns.
@@ -53,7 +76,7 @@ pub fn codes() -> impl Iterator<Item = &'static str> {
 /// a bundle before they are shown.
 #[must_use]
 pub fn lint(authorizer: &Authorizer, today: Option<Date>) -> Vec<Diagnostic> {
-    let linted = Linted { authorizer, today };
+    let linted = Linted { authorizer, today, scopes: OnceCell::new() };
     let mut found = Findings::default();
     for lint in LINTS {
         (lint.find)(&linted, &mut found);
