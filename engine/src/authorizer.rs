@@ -15,7 +15,7 @@ use crate::inventory::Inventory;
 use crate::model::{AttributeType, Condition, Governance, Invariant, Operation, Permission, Service, TestSuite, Visible};
 use crate::record::{Answer, ContextFacts, RequestFacts};
 use crate::rego::{self, InputFacts, RegoModules};
-use crate::request::{AttributeValue, Attributes, Claims, Context, Malformed, Request, Target, Token};
+use crate::request::{AttributeValue, Attributes, Claims, Context, Malformed, Request, RequestRef, Target, TargetRef, Token};
 use crate::table::{Atoms, Methods, Table};
 
 /// A compiled bundle: an immutable snapshot with one pure, total, deterministic function, [`Authorizer::decide`].
@@ -118,19 +118,25 @@ impl Authorizer {
     /// Answers one request. Never fails, never panics; the same answer for the same request for ever (INV-5).
     #[must_use]
     pub fn decide<'a>(&'a self, request: &Request) -> Decision<'a> {
-        let Some(service) = self.inventory.index(&request.service) else {
+        self.answer(request.borrowed())
+    }
+
+    /// [`Authorizer::decide`] for a question whose parts are borrowed. An unconditional answer allocates nothing.
+    #[must_use]
+    pub fn answer<'a>(&'a self, request: RequestRef<'_>) -> Decision<'a> {
+        let Some(service) = self.inventory.index(request.service) else {
             return self.denial(Reason::UnknownService, None);
         };
         let Some(declared) = self.inventory.services().get(service) else {
             return self.denial(Reason::UnknownService, None);
         };
-        let context = match visible_context(&declared.visible, &request.context) {
+        let context = match visible_context(&declared.visible, request.context) {
             Ok(context) => context,
             Err(Rejected::Malformed(malformed)) => return self.decide_malformed(&malformed),
             Err(Rejected::Token) => return self.denial(Reason::InvalidToken, None),
         };
-        let operation = self.inventory.route(service, &request.target);
-        let caller = self.inventory.identify(&request.principal);
+        let operation = self.inventory.route(service, request.target);
+        let caller = self.inventory.identify(request.principal);
         let asked = Asked { authorizer: self, request, service, operation, caller, context };
         asked.answer()
     }
@@ -228,7 +234,7 @@ impl Authorizer {
     #[must_use]
     pub fn operation(&self, service: &str, target: &Target) -> Option<&Operation> {
         let index = self.inventory.index(service)?;
-        let operation = self.inventory.route(index, target)?;
+        let operation = self.inventory.route(index, target.borrowed())?;
         self.inventory.services().get(index)?.operations.get(operation)
     }
 
@@ -242,9 +248,9 @@ impl Authorizer {
             Target::Connect { port } => facts.port = Some(*port),
             Target::Http { method, path } => {
                 facts.method = Some(method.as_str().to_owned());
-                let operation = service.and_then(|s| self.inventory.route(s, &request.target));
+                let operation = service.and_then(|s| self.inventory.route(s, request.target.borrowed()));
                 // Where the service is unknown nothing says which segments are sensitive: the path is then not kept.
-                facts.path = service.map(|s| self.inventory.redact(s, operation, path));
+                facts.path = service.map(|s| self.inventory.redact(s, operation, path.borrowed()));
             }
         }
         facts.operation = decision.operation.map(str::to_owned);
@@ -326,7 +332,7 @@ fn typed(
 /// One well-formed request to a known service, with everything that was looked up for it.
 struct Asked<'a, 'r> {
     authorizer: &'a Authorizer,
-    request: &'r Request,
+    request: RequestRef<'r>,
     service: usize,
     operation: Option<usize>,
     caller: Option<usize>,
@@ -376,9 +382,9 @@ impl<'a> Asked<'a, '_> {
 
     fn concerned(&self) -> Concerned {
         let authorizer = self.authorizer;
-        let callers: Atoms = authorizer.table.callers(self.caller, &self.request.principal);
+        let callers: Atoms = authorizer.table.callers(self.caller, self.request.principal);
         let targets = authorizer.table.targets(self.service, self.operation);
-        let method = authorizer.methods.bit(&self.request.target);
+        let method = authorizer.methods.bit(self.request.target);
         let mut out = Concerned::default();
         for entry in authorizer.table.entries(&callers, targets, method) {
             let list = match (entry.effect, entry.conditional) {
@@ -478,9 +484,8 @@ impl<'q, 'a, 'r> Evaluator<'q, 'a, 'r> {
         self.question.get_or_insert_with(|| {
             let authorizer = asked.authorizer;
             let service = asked.callee().ok_or("the service is missing")?;
-            let caller =
-                Caller { id: &asked.request.principal, service: asked.caller.and_then(|c| authorizer.inventory.services().get(c)) };
-            let callee = Callee { service, operation: asked.operation_id(), target: &asked.request.target };
+            let caller = Caller { id: asked.request.principal, service: asked.caller.and_then(|c| authorizer.inventory.services().get(c)) };
+            let callee = Callee { service, operation: asked.operation_id(), target: asked.request.target };
             authorizer.world.question(&caller, &callee, &asked.context)
         })
     }
@@ -489,17 +494,17 @@ impl<'q, 'a, 'r> Evaluator<'q, 'a, 'r> {
         let asked = self.asked;
         self.input.get_or_insert_with(|| {
             let inventory = &asked.authorizer.inventory;
-            let (method, path, port) = match &asked.request.target {
-                Target::Http { method, path } => {
+            let (method, path, port) = match asked.request.target {
+                TargetRef::Http { method, path } => {
                     (Some(method.as_str()), Some(inventory.redact(asked.service, asked.operation, path)), None)
                 }
-                Target::Connect { port } => (None, None, Some(*port)),
+                TargetRef::Connect { port } => (None, None, Some(port)),
             };
             rego::input(&InputFacts {
                 principal: asked.request.principal.as_str(),
                 source_service: asked.caller.and_then(|c| inventory.services().get(c)).map(|s| &*s.name),
                 source_ip: asked.context.source_ip,
-                service: &asked.request.service,
+                service: asked.request.service,
                 operation: asked.operation_id(),
                 method,
                 path: path.as_deref(),

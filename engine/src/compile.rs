@@ -11,6 +11,7 @@ use crate::cedar::policies::{self, CedarPolicy};
 use crate::cedar::schema;
 use crate::decision::{Effect, PolicyRef};
 use crate::diagnostic::{Diagnostic, Location};
+use crate::footprint::Footprint;
 use crate::id::IdPattern;
 use crate::inventory::Inventory;
 use crate::model::{Caller, Governance, Operations, Permission};
@@ -262,6 +263,13 @@ impl Gathered<'_, '_> {
                     )
                     .at(rule.at.clone())
                     .help("grant in YAML and keep Rego for `deny`, or test `input.source.service` and `input.operation` in the rule"),
+                );
+            }
+            if let Footprint::Unbounded(why) = &rule.footprint {
+                self.problems.push(
+                    Diagnostic::warning("uncacheable-rego", format!("the answers of `{}` cannot be kept, because {why}", rule.id))
+                        .at(rule.at.clone())
+                        .help("read single fields, such as `input.context.headers[\"x-tenant\"]`; what needs the time is asked every time"),
                 );
             }
             let policy = Policy {

@@ -6,10 +6,10 @@ use std::fmt;
 use hashbrown::HashMap;
 
 use crate::diagnostic::Diagnostic;
-use crate::id::{IdPattern, SpiffeId};
+use crate::id::{IdPattern, PatternIndex, SpiffeId};
 use crate::model::{AttributeType, Endpoint, Group, Operation, Service};
-use crate::path::CanonicalPath;
-use crate::request::{Method, Target};
+use crate::path::PathRef;
+use crate::request::{METHODS, Method, TargetRef};
 use crate::router::Router;
 use crate::template::PathTemplate;
 
@@ -19,16 +19,19 @@ type FixedState = foldhash::fast::FixedState;
 pub(crate) struct Inventory {
     services: Vec<Service>,
     groups: Vec<Group>,
-    by_name: BTreeMap<Box<str>, usize>,
+    by_name: HashMap<Box<str>, usize, FixedState>,
+    groups_by_name: HashMap<Box<str>, usize, FixedState>,
     by_id: HashMap<SpiffeId, usize, FixedState>,
-    patterns: Vec<(IdPattern, usize)>,
+    patterns: PatternIndex<usize>,
     routes: Vec<Routes>,
 }
 
 /// The operations of one service, by what reaches them.
 #[derive(Default)]
 struct Routes {
-    http: Vec<(Method, Router)>,
+    /// By the place of the method among [`METHODS`].
+    known: [Option<Box<Router>>; METHODS.len()],
+    other: Vec<(Method, Router)>,
     ports: BTreeMap<u16, usize>,
 }
 
@@ -44,10 +47,15 @@ impl Inventory {
         services.sort_by(|a, b| a.name.cmp(&b.name));
         services.dedup_by(|b, a| a.name == b.name);
         let by_name = services.iter().enumerate().map(|(n, s)| (s.name.clone(), n)).collect();
-        let (by_id, patterns) = identities(&services, problems);
+        let groups_by_name = groups.iter().enumerate().rev().map(|(n, g)| (g.name.clone(), n)).collect();
+        let (by_id, listed) = identities(&services, problems);
+        let mut patterns = PatternIndex::default();
+        for (pattern, service) in &listed {
+            patterns.insert(pattern, *service);
+        }
         let routes = services.iter().map(|s| Routes::build(s, problems)).collect();
         one_type_each(&services, problems);
-        Self { services, groups, by_name, by_id, patterns, routes }
+        Self { services, groups, by_name, groups_by_name, by_id, patterns, routes }
     }
 
     pub(crate) fn services(&self) -> &[Service] {
@@ -59,7 +67,7 @@ impl Inventory {
     }
 
     pub(crate) fn group(&self, name: &str) -> Option<&Group> {
-        self.groups.iter().find(|g| *g.name == *name)
+        self.groups.get(*self.groups_by_name.get(name)?)
     }
 
     pub(crate) fn service(&self, name: &str) -> Option<&Service> {
@@ -73,23 +81,25 @@ impl Inventory {
 
     /// The position of the service that has this identity.
     pub(crate) fn identify(&self, id: &SpiffeId) -> Option<usize> {
-        self.by_id.get(id).copied().or_else(|| self.patterns.iter().find(|(p, _)| p.matches(id)).map(|(_, n)| *n))
+        self.by_id.get(id).copied().or_else(|| {
+            // An identity belongs to one service: patterns of two cannot both cover it in a valid bundle.
+            let mut found: Option<usize> = None;
+            self.patterns.covering(id, &mut |service| found = Some(found.map_or(service, |first| first.min(service))));
+            found
+        })
     }
 
     /// The position of the declared operation among those of its service.
-    pub(crate) fn route(&self, service: usize, target: &Target) -> Option<usize> {
+    pub(crate) fn route(&self, service: usize, target: TargetRef<'_>) -> Option<usize> {
         let routes = self.routes.get(service)?;
         match target {
-            Target::Connect { port } => routes.ports.get(port).copied(),
-            Target::Http { method, path } => {
-                let (_, router) = routes.http.iter().find(|(m, _)| m == method)?;
-                router.find(path)
-            }
+            TargetRef::Connect { port } => routes.ports.get(&port).copied(),
+            TargetRef::Http { method, path } => routes.router(method)?.find(path),
         }
     }
 
     /// The path as it may be recorded and shown to policies: sensitive segments stand as their `{name}`.
-    pub(crate) fn redact(&self, service: usize, operation: Option<usize>, path: &CanonicalPath) -> String {
+    pub(crate) fn redact(&self, service: usize, operation: Option<usize>, path: PathRef<'_>) -> String {
         let declared = self.services.get(service).and_then(|s| s.operations.get(operation?));
         match declared.map(|o| &o.endpoint) {
             Some(Endpoint::Http { path: template, .. }) if template.has_sensitive() => template.redact(path),
@@ -126,6 +136,13 @@ impl Routes {
         out
     }
 
+    fn router(&self, method: &Method) -> Option<&Router> {
+        match method.known() {
+            Some(known) => self.known.get(usize::from(known))?.as_deref(),
+            None => self.other.iter().find(|(m, _)| m == method).map(|(_, router)| router),
+        }
+    }
+
     fn add(
         &mut self,
         service: &Service,
@@ -135,10 +152,16 @@ impl Routes {
         path: &PathTemplate,
         problems: &mut Vec<Diagnostic>,
     ) {
-        if !self.http.iter().any(|(m, _)| m == method) {
-            self.http.push((method.clone(), Router::new()));
-        }
-        let Some((_, router)) = self.http.iter_mut().find(|(m, _)| m == method) else { return };
+        let router = match method.known().and_then(|known| self.known.get_mut(usize::from(known))) {
+            Some(place) => place.get_or_insert_with(|| Box::new(Router::new())),
+            None => {
+                if !self.other.iter().any(|(m, _)| m == method) {
+                    self.other.push((method.clone(), Router::new()));
+                }
+                let Some((_, router)) = self.other.iter_mut().find(|(m, _)| m == method) else { return };
+                router
+            }
+        };
         // Of two operations of equal rank neither comes first.
         if let Err(first) = router.insert(path, index) {
             problems.push(overlap(service, operation, first, &format!("{method} {path}")));

@@ -12,6 +12,19 @@ use serde::{Serialize, Serializer};
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CanonicalPath(Box<str>);
 
+/// A canonical path that is borrowed: from a [`CanonicalPath`], or from a raw path that was canonical as it was sent.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PathRef<'p>(&'p str);
+
+/// What canonicalising a raw path gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Canonicalised<'p> {
+    /// The path was canonical as it was sent: nothing was copied.
+    AsSent(PathRef<'p>),
+    /// Escapes were decoded or put in upper case.
+    Changed(CanonicalPath),
+}
+
 /// Why a request target is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum PathError {
@@ -56,7 +69,10 @@ impl CanonicalPath {
     /// # Errors
     /// The first reason for which the path is ambiguous or broken.
     pub fn parse(raw: &str) -> Result<Self, PathError> {
-        canonical(raw, false)
+        canonicalise(raw).map(|path| match path {
+            Canonicalised::AsSent(path) => Self(path.0.into()),
+            Canonicalised::Changed(path) => path,
+        })
     }
 
     /// Reads a path from a decision log, where a sensitive segment stands as its `{name}`. Braces cannot occur in a path
@@ -74,11 +90,77 @@ impl CanonicalPath {
         &self.0
     }
 
+    /// The same path, borrowed.
+    #[must_use]
+    pub const fn borrowed(&self) -> PathRef<'_> {
+        PathRef(&self.0)
+    }
+
     /// The segments after the leading slash; `/` has one empty segment.
     pub fn segments(&self) -> impl Iterator<Item = &str> {
+        self.borrowed().segments()
+    }
+}
+
+impl<'p> PathRef<'p> {
+    /// The canonical text.
+    #[must_use]
+    pub const fn as_str(self) -> &'p str {
+        self.0
+    }
+
+    /// The segments after the leading slash; `/` has one empty segment.
+    pub fn segments(self) -> impl Iterator<Item = &'p str> {
         self.0.get(1..).unwrap_or_default().split('/')
     }
 }
+
+impl Canonicalised<'_> {
+    /// The canonical path.
+    #[must_use]
+    pub const fn path(&self) -> PathRef<'_> {
+        match self {
+            Self::AsSent(path) => *path,
+            Self::Changed(path) => path.borrowed(),
+        }
+    }
+}
+
+/// Canonicalises a raw path (without its query), without a copy where it is canonical already.
+///
+/// # Errors
+/// As [`CanonicalPath::parse`].
+pub fn canonicalise(raw: &str) -> Result<Canonicalised<'_>, PathError> {
+    if is_plain(raw) { Ok(Canonicalised::AsSent(PathRef(raw))) } else { canonical(raw, false).map(Canonicalised::Changed) }
+}
+
+/// Whether a path is canonical as it stands. What this quick look does not clear is looked at with care.
+fn is_plain(raw: &str) -> bool {
+    let bytes = raw.as_bytes();
+    let clear = |(at, byte): (usize, &u8)| {
+        PLAIN.get(usize::from(*byte)).is_some_and(|plain| *plain)
+            && (*byte != b'/' || begins_segment(bytes.get(at + 1..).unwrap_or_default()))
+    };
+    bytes.len() <= PATH_BYTES_MAX && bytes.first() == Some(&b'/') && bytes.iter().enumerate().all(clear)
+}
+
+/// Whether what follows a slash is neither an empty segment (but for the last) nor a dot segment.
+const fn begins_segment(after: &[u8]) -> bool {
+    !matches!(after, [b'/', ..] | [b'.'] | [b'.', b'/', ..] | [b'.', b'.'] | [b'.', b'.', b'/', ..])
+}
+
+/// The bytes that may stand in a canonical path as themselves.
+#[expect(clippy::indexing_slicing, reason = "evaluated by the compiler, and a byte is below 256")]
+const PLAIN: [bool; 256] = {
+    let mut out = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 0x7f {
+        out[byte as usize] = is_unreserved(byte)
+            || matches!(byte, b'/' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b'=' | b':' | b'@');
+        byte += 1;
+    }
+    out
+};
 
 fn canonical(raw: &str, braces: bool) -> Result<CanonicalPath, PathError> {
     if raw.len() > PATH_BYTES_MAX {
@@ -95,9 +177,8 @@ fn canonical(raw: &str, braces: bool) -> Result<CanonicalPath, PathError> {
             b'#' => return Err(PathError::Fragment),
             b'\\' => return Err(PathError::Backslash),
             b';' => return Err(PathError::Parameter),
-            b'/' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b'=' | b':' | b'@' => out.push(char::from(byte)),
             b'{' | b'}' if braces => out.push(char::from(byte)),
-            byte if is_unreserved(byte) => out.push(char::from(byte)),
+            byte if PLAIN.get(usize::from(byte)).is_some_and(|plain| *plain) => out.push(char::from(byte)),
             _ => return Err(PathError::Character),
         }
     }
@@ -176,6 +257,18 @@ impl fmt::Debug for CanonicalPath {
     }
 }
 
+impl fmt::Display for PathRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl fmt::Debug for PathRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PathRef({})", self.0)
+    }
+}
+
 impl Serialize for CanonicalPath {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.0)
@@ -237,6 +330,60 @@ mod tests {
             ("/a?b", Character),
         ] {
             assert_eq!(CanonicalPath::parse(raw), Err(why), "{raw}");
+        }
+    }
+
+    #[test]
+    fn the_quick_look_clears_only_what_the_careful_one_leaves_unchanged() {
+        for raw in [
+            "/",
+            "/a",
+            "/a/",
+            "/a/b",
+            "//",
+            "/a//",
+            "/.",
+            "/..",
+            "/./",
+            "/../",
+            "/.a",
+            "/..a",
+            "/a/.",
+            "/a/..",
+            "/a/.b",
+            "/a/..b/c",
+            "/...",
+            "/%41",
+            "/a%20",
+            "/a b",
+            "/\u{e9}",
+            "/{x}",
+            "/a;b",
+            "/a?b",
+            "/a#b",
+            "/a\\b",
+            "/a\u{7f}",
+            "",
+            "a",
+            "/~a_-.!$&'()*+,=:@",
+        ] {
+            let careful = canonical(raw, false);
+            match canonicalise(raw) {
+                Ok(Canonicalised::AsSent(path)) => {
+                    assert_eq!(careful.map(|p| p.as_str().to_owned()), Ok(path.as_str().to_owned()), "{raw}")
+                }
+                Ok(Canonicalised::Changed(path)) => assert_eq!(careful, Ok(path), "{raw}"),
+                Err(why) => assert_eq!(careful, Err(why), "{raw}"),
+            }
+        }
+        assert!(matches!(canonicalise("/.well-known/a..b/"), Ok(Canonicalised::AsSent(_))));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn the_quick_look_agrees_on_any_path(raw in "/[a./%;{~ \\\\]{0,12}") {
+            let quick = canonicalise(&raw).map(|c| c.path().as_str().to_owned());
+            proptest::prop_assert_eq!(quick, canonical(&raw, false).map(|p| p.as_str().to_owned()));
         }
     }
 

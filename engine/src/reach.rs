@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::authorizer::{AllowedEdge, Authorizer};
 use crate::decision::Effect;
 use crate::model::{Endpoint, Service};
-use crate::request::Target;
+use crate::request::TargetRef;
 use crate::table::{Atoms, CallerAtom, MethodBit, TargetAtom};
 
 /// A caller (`None`: identities outside the inventory), a service, and an operation of it (`None`: undeclared paths).
@@ -118,7 +118,7 @@ impl Authorizer {
         let declared = self.inventory.services().get(service).and_then(|s| s.operations.get(operation?));
         match declared.map(|o| &o.endpoint) {
             None => self.methods.bits().collect(),
-            Some(Endpoint::Connect { port }) => vec![self.methods.bit(&Target::Connect { port: *port })],
+            Some(Endpoint::Connect { port }) => vec![self.methods.bit(TargetRef::Connect { port: *port })],
             Some(Endpoint::Http { methods, .. }) => methods.iter().map(|m| self.methods.bit_of(m)).collect(),
         }
     }

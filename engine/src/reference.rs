@@ -74,9 +74,9 @@ impl<'a> Reference<'a> {
             Ok(context) => context,
             Err(reason) => return Ok(plain(reason)),
         };
-        let operation = inventory.route(index, &request.target).and_then(|o| service.operations.get(o));
+        let operation = inventory.route(index, request.target.borrowed()).and_then(|o| service.operations.get(o));
         let caller = self.authorizer.identify(&request.principal);
-        let callee = Callee { service, operation: operation.map(|o| &*o.id), target: &request.target };
+        let callee = Callee { service, operation: operation.map(|o| &*o.id), target: request.target.borrowed() };
         let question = self.authorizer.world.question(&Caller { id: &request.principal, service: caller }, &callee, &context)?;
         let response = CedarAuthorizer::new().is_authorized(&question.request, &self.policies, &question.entities);
         let mut errors: Vec<String> =

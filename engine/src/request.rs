@@ -13,7 +13,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::id::SpiffeId;
-use crate::path::{CanonicalPath, PathError, decode_query};
+use crate::path::{CanonicalPath, PathError, PathRef, decode_query};
 use crate::time::Timestamp;
 
 /// One question put to an authorizer.
@@ -48,9 +48,57 @@ pub enum Target {
     },
 }
 
+/// A question whose parts are borrowed: what [`crate::Authorizer::answer`] looks at.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestRef<'r> {
+    /// As [`Request::principal`].
+    pub principal: &'r SpiffeId,
+    /// As [`Request::service`].
+    pub service: &'r str,
+    /// As [`Request::target`].
+    pub target: TargetRef<'r>,
+    /// As [`Request::context`].
+    pub context: &'r Context,
+}
+
+/// A [`Target`] whose parts are borrowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetRef<'r> {
+    /// A method on a path.
+    Http {
+        /// The method, case-sensitive.
+        method: &'r Method,
+        /// The canonical path, without query.
+        path: PathRef<'r>,
+    },
+    /// A TCP connection.
+    Connect {
+        /// The destination port.
+        port: u16,
+    },
+}
+
+impl Target {
+    /// The same target, borrowed.
+    #[must_use]
+    pub const fn borrowed(&self) -> TargetRef<'_> {
+        match self {
+            Self::Http { method, path } => TargetRef::Http { method, path: path.borrowed() },
+            Self::Connect { port } => TargetRef::Connect { port: *port },
+        }
+    }
+}
+
 /// An HTTP method: a token of RFC 9110, compared case-sensitively.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Method(Cow<'static, str>);
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Method(Word);
+
+/// A method's text; those of [`METHODS`] are told apart by their place there.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Word {
+    Known(u8),
+    Other(Box<str>),
+}
 
 impl Method {
     /// Reads a method.
@@ -58,26 +106,51 @@ impl Method {
     /// # Errors
     /// The text is empty, longer than 32 bytes, or has a character that is not allowed in a token.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
-        if let Some(known) = METHODS.iter().find(|m| **m == text) {
-            return Ok(Self(Cow::Borrowed(known)));
+        if let Some(known) = METHODS.iter().position(|m| *m == text).and_then(|at| u8::try_from(at).ok()) {
+            return Ok(Self(Word::Known(known)));
         }
         let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
         if text.is_empty() || text.len() > 32 || !text.bytes().all(token) {
             return Err(Malformed::Method);
         }
-        Ok(Self(Cow::Owned(text.to_owned())))
+        Ok(Self(Word::Other(text.into())))
+    }
+
+    /// Its place among [`METHODS`].
+    #[must_use]
+    pub(crate) const fn known(&self) -> Option<u8> {
+        match self.0 {
+            Word::Known(at) => Some(at),
+            Word::Other(_) => None,
+        }
     }
 
     /// The method as sent.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        match &self.0 {
+            Word::Known(at) => METHODS.get(usize::from(*at)).copied().unwrap_or_default(),
+            Word::Other(text) => text,
+        }
+    }
+}
+
+/// By text.
+impl Ord for Method {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.as_str().cmp(other.as_str())
+    }
+}
+
+impl PartialOrd for Method {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
     }
 }
 
 impl fmt::Display for Method {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 
@@ -226,6 +299,12 @@ pub fn push_attribute(out: &mut Attributes, name: Box<str>, value: Box<str>) {
 }
 
 impl Request {
+    /// The same question, borrowed.
+    #[must_use]
+    pub fn borrowed(&self) -> RequestRef<'_> {
+        RequestRef { principal: &self.principal, service: &self.service, target: self.target.borrowed(), context: &self.context }
+    }
+
     /// Reads the JSON form that `portreeve decide` takes.
     ///
     /// # Errors

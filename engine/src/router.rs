@@ -6,9 +6,7 @@
 //! INVARIANT: a look-up visits each node at most once, so its cost is bounded by the inventory, never by the path; it
 //! allocates nothing.
 
-use std::collections::BTreeMap;
-
-use crate::path::CanonicalPath;
+use crate::path::PathRef;
 use crate::template::{PathTemplate, Segment};
 
 /// The templates of one service and method.
@@ -19,12 +17,13 @@ pub(crate) struct Router {
 
 #[derive(Debug, Default)]
 struct Node {
-    literals: BTreeMap<Box<str>, usize>,
-    parameter: Option<usize>,
+    /// By length, then by bytes: most comparisons end with the length.
+    literals: Vec<(Box<str>, u32)>,
+    parameter: Option<u32>,
     /// The operation of a template that ends here.
-    here: Option<usize>,
+    here: Option<u32>,
     /// The operation of a template whose `{rest*}` begins here.
-    rest: Option<usize>,
+    rest: Option<u32>,
 }
 
 impl Router {
@@ -41,7 +40,7 @@ impl Router {
         for segment in template.segments() {
             at = match segment {
                 Segment::Rest { .. } => return self.end(at, operation, |node| &mut node.rest),
-                Segment::Literal(text) => self.child(at, |node, next| *node.literals.entry(text.clone()).or_insert(next)),
+                Segment::Literal(text) => self.child(at, |node, next| node.literal_or(text, next)),
                 Segment::Parameter { .. } => self.child(at, |node, next| *node.parameter.get_or_insert(next)),
             };
         }
@@ -49,9 +48,9 @@ impl Router {
     }
 
     /// The child that `take` finds or puts in place, given the number that a new node would have.
-    fn child(&mut self, at: usize, take: impl Fn(&mut Node, usize) -> usize) -> usize {
-        let next = self.nodes.len();
-        let Some(node) = self.nodes.get_mut(at) else { return at };
+    fn child(&mut self, at: u32, take: impl Fn(&mut Node, u32) -> u32) -> u32 {
+        let next = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
+        let Some(node) = self.nodes.get_mut(at as usize) else { return at };
         let child = take(node, next);
         if child == next {
             self.nodes.push(Node::default());
@@ -59,11 +58,11 @@ impl Router {
         child
     }
 
-    fn end(&mut self, at: usize, operation: usize, place: impl Fn(&mut Node) -> &mut Option<usize>) -> Result<(), usize> {
-        match self.nodes.get_mut(at).map(place) {
-            Some(Some(first)) => Err(*first),
+    fn end(&mut self, at: u32, operation: usize, place: impl Fn(&mut Node) -> &mut Option<u32>) -> Result<(), usize> {
+        match self.nodes.get_mut(at as usize).map(place) {
+            Some(Some(first)) => Err(*first as usize),
             Some(free) => {
-                *free = Some(operation);
+                *free = u32::try_from(operation).ok();
                 Ok(())
             }
             None => Ok(()),
@@ -71,31 +70,63 @@ impl Router {
     }
 
     /// The operation that a path reaches.
-    pub(crate) fn find(&self, path: &CanonicalPath) -> Option<usize> {
-        self.descend(ROOT, path.as_str().get(1..)?)
+    pub(crate) fn find(&self, path: PathRef<'_>) -> Option<usize> {
+        self.descend(ROOT, path.as_str().get(1..)?).map(|operation| operation as usize)
     }
 
     /// Looks from a node on with what is left of the path: at least one segment, perhaps an empty one.
-    fn descend(&self, at: usize, left: &str) -> Option<usize> {
-        let node = self.nodes.get(at)?;
-        let (segment, rest) = left.split_once('/').map_or((left, None), |(segment, rest)| (segment, Some(rest)));
-        let onward = |child: usize| match rest {
-            Some(rest) => self.descend(child, rest),
-            None => self.nodes.get(child)?.here,
+    fn descend(&self, at: u32, left: &str) -> Option<u32> {
+        let node = self.nodes.get(at as usize)?;
+        let (segment, rest) = match left.bytes().position(|b| b == b'/') {
+            Some(slash) => (left.get(..slash)?, left.get(slash + 1..)),
+            None => (left, None),
         };
-        let literal = node.literals.get(segment).copied().and_then(onward);
+        let onward = |child: u32| match rest {
+            Some(rest) => self.descend(child, rest),
+            None => self.nodes.get(child as usize)?.here,
+        };
+        let literal = node.literal(segment).and_then(onward);
         let parameter = || node.parameter.filter(|_| !segment.is_empty()).and_then(onward);
         literal.or_else(parameter).or_else(|| node.rest.filter(|_| !left.is_empty()))
     }
 }
 
-const ROOT: usize = 0;
+impl Node {
+    fn search(&self, text: &str) -> Result<usize, usize> {
+        self.literals.binary_search_by(|(have, _)| have.len().cmp(&text.len()).then_with(|| (**have).cmp(text)))
+    }
+
+    fn literal(&self, text: &str) -> Option<u32> {
+        // A short list is looked through faster than it is searched.
+        if self.literals.len() <= FEW {
+            return self.literals.iter().find(|(have, _)| **have == *text).map(|(_, child)| *child);
+        }
+        self.search(text).ok().and_then(|at| self.literals.get(at)).map(|(_, child)| *child)
+    }
+
+    /// The child behind a literal, put in place with this number if it is new.
+    fn literal_or(&mut self, text: &str, next: u32) -> u32 {
+        match self.search(text) {
+            Ok(at) => self.literals.get(at).map_or(next, |(_, child)| *child),
+            Err(at) => {
+                self.literals.insert(at, (text.into(), next));
+                next
+            }
+        }
+    }
+}
+
+const ROOT: u32 = 0;
+
+/// Literals of a node that are looked through one by one.
+const FEW: usize = 8;
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::path::CanonicalPath;
 
     fn router(templates: &[&str]) -> Router {
         let mut router = Router::new();
@@ -125,7 +156,7 @@ mod tests {
             ("/g/1/2/3", Some("/{a}/{b}/{c}/{d}")),
             ("/g/1/2/", None),
         ] {
-            let found = router.find(&CanonicalPath::parse(path).unwrap()).map(|n| templates[n]);
+            let found = router.find(CanonicalPath::parse(path).unwrap().borrowed()).map(|n| templates[n]);
             assert_eq!(found, want, "{path}");
         }
     }
@@ -173,7 +204,7 @@ mod tests {
             }
             for path in paths {
                 let path = CanonicalPath::parse(&path).unwrap();
-                prop_assert_eq!(router.find(&path), naive(&entered, &path), "{} {:?}", path, entered);
+                prop_assert_eq!(router.find(path.borrowed()), naive(&entered, &path), "{} {:?}", path, entered);
             }
         }
     }

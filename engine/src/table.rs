@@ -13,10 +13,10 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use crate::decision::Effect;
-use crate::id::{IdPattern, SpiffeId};
+use crate::id::{IdPattern, PatternIndex, SpiffeId};
 use crate::inventory::Inventory;
 use crate::limits::METHODS_MAX;
-use crate::request::{Method, Target};
+use crate::request::{METHODS, Method, TargetRef};
 
 type FixedState = foldhash::fast::FixedState;
 
@@ -71,49 +71,63 @@ impl MethodBit {
 }
 
 /// The methods that policies of a bundle tell apart; all others share the last bit.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Methods(Vec<Method>);
+#[derive(Clone, Debug)]
+pub(crate) struct Methods {
+    /// By bit, from the second on: the first stands for connections.
+    named: Vec<Method>,
+    /// The bits of [`METHODS`], so that these are not looked for one by one.
+    known: [MethodBit; METHODS.len()],
+}
+
+impl Default for Methods {
+    fn default() -> Self {
+        Self { named: Vec::new(), known: [OTHER; METHODS.len()] }
+    }
+}
 
 impl Methods {
     /// Interns a method. `None` where there are too many.
     pub(crate) fn intern(&mut self, method: &Method) -> Option<MethodBit> {
-        if let Some(bit) = self.known(method) {
+        let bit = self.bit_of(method);
+        if bit != OTHER {
             return Some(bit);
         }
-        if self.0.len() + 1 >= METHODS_MAX {
-            return None;
-        }
-        self.0.push(method.clone());
-        self.known(method)
-    }
-
-    fn known(&self, method: &Method) -> Option<MethodBit> {
         // Bit 0 stands for connections.
-        let index = self.0.iter().position(|m| m == method)?;
-        u8::try_from(index + 1).ok().map(MethodBit)
+        let bit = u8::try_from(self.named.len() + 1).ok().filter(|bit| usize::from(*bit) < METHODS_MAX).map(MethodBit)?;
+        self.named.push(method.clone());
+        if let Some(place) = method.known().and_then(|known| self.known.get_mut(usize::from(known))) {
+            *place = bit;
+        }
+        Some(bit)
     }
 
     /// The bit of a method, named by a policy or not.
     pub(crate) fn bit_of(&self, method: &Method) -> MethodBit {
-        self.known(method).unwrap_or(OTHER)
+        match method.known() {
+            Some(known) => self.known.get(usize::from(known)).copied().unwrap_or(OTHER),
+            None => {
+                let index = self.named.iter().position(|m| m == method);
+                index.and_then(|index| u8::try_from(index + 1).ok()).map_or(OTHER, MethodBit)
+            }
+        }
     }
 
     /// The bit of what is asked.
-    pub(crate) fn bit(&self, target: &Target) -> MethodBit {
+    pub(crate) fn bit(&self, target: TargetRef<'_>) -> MethodBit {
         match target {
-            Target::Connect { .. } => CONNECT,
-            Target::Http { method, .. } => self.bit_of(method),
+            TargetRef::Connect { .. } => CONNECT,
+            TargetRef::Http { method, .. } => self.bit_of(method),
         }
     }
 
     /// The method of a bit, for witnesses; `None` for connections and for all others.
     pub(crate) fn method(&self, bit: MethodBit) -> Option<&Method> {
-        self.0.get(usize::from(bit.0).checked_sub(1)?)
+        self.named.get(usize::from(bit.0).checked_sub(1)?)
     }
 
     /// Every bit: connections, each known method, all others.
     pub(crate) fn bits(&self) -> impl Iterator<Item = MethodBit> {
-        let known = u8::try_from(self.0.len()).unwrap_or_default();
+        let known = u8::try_from(self.named.len()).unwrap_or_default();
         (0..=known).map(MethodBit).chain([OTHER])
     }
 }
@@ -146,34 +160,71 @@ pub(crate) struct Scope {
 pub(crate) struct Table {
     callers: BTreeMap<CallerAtom, u32>,
     targets: BTreeMap<TargetAtom, u32>,
-    cells: HashMap<(u32, u32), Vec<Entry>, FixedState>,
+    /// For each pair of a caller's atom and a target's: where its entries stand.
+    cells: HashMap<u64, Cell, FixedState>,
+    entries: Vec<Entry>,
     identities: HashMap<SpiffeId, u32, FixedState>,
-    patterns: Vec<(IdPattern, u32)>,
+    patterns: PatternIndex<u32>,
     /// For each service: the atoms every one of its identities has.
-    service_callers: Vec<SmallVec<[u32; 6]>>,
-    stranger_callers: SmallVec<[u32; 6]>,
+    service_callers: Vec<Atoms>,
+    stranger_callers: Atoms,
     /// For each service: the atoms of its undeclared operation, and of each declared one.
-    undeclared_targets: Vec<SmallVec<[u32; 6]>>,
-    operation_targets: Vec<Vec<SmallVec<[u32; 6]>>>,
+    undeclared_targets: Vec<Targets>,
+    operation_targets: Vec<Vec<Targets>>,
 }
 
-/// The atoms on one side of a request.
+/// The entries of one cell.
+#[derive(Clone, Copy, Debug)]
+struct Cell {
+    from: u32,
+    to: u32,
+}
+
+/// The atoms of a caller.
 pub(crate) type Atoms = SmallVec<[u32; 6]>;
+
+/// The atoms of an operation.
+pub(crate) type Targets = SmallVec<[Target; 3]>;
+
+/// An atom on the side of what is called, with a hint which callers' atoms have a cell with it.
+///
+/// The hint saves most look-ups that would find nothing: a caller's atom without its bit there has no cell here.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Target {
+    atom: u32,
+    callers: u64,
+}
+
+const fn key(caller: u32, target: u32) -> u64 {
+    (caller as u64) << 32 | target as u64
+}
+
+/// The bit of a caller's atom in [`Target::callers`].
+const fn hint(caller: u32) -> u64 {
+    1 << (caller % u64::BITS)
+}
 
 impl Table {
     /// Enters every policy under each pair of its atoms.
     pub(crate) fn build(inventory: &Inventory, policies: &[(Scope, Effect, bool)]) -> Self {
         let mut table = Self::default();
+        let mut entered: Vec<(u64, Entry)> = Vec::with_capacity(policies.len());
         for (index, (scope, effect, conditional)) in policies.iter().enumerate() {
             let Ok(policy) = u32::try_from(index) else { break };
             let entry = Entry { policy, methods: scope.methods, effect: *effect, conditional: *conditional };
-            let callers: Vec<u32> = scope.callers.iter().map(|a| intern(&mut table.callers, a)).collect();
+            let callers: SmallVec<[u32; 8]> = scope.callers.iter().map(|a| intern(&mut table.callers, a)).collect();
             for target in &scope.targets {
                 let target = intern(&mut table.targets, target);
-                for caller in &callers {
-                    table.cells.entry((*caller, target)).or_default().push(entry);
-                }
+                entered.extend(callers.iter().map(|caller| (key(*caller, target), entry)));
             }
+        }
+        entered.sort_unstable_by_key(|(key, entry)| (*key, entry.policy));
+        for group in entered.chunk_by(|(a, _), (b, _)| a == b) {
+            let at = |table: &Self| u32::try_from(table.entries.len()).unwrap_or(u32::MAX);
+            let from = at(&table);
+            table.entries.extend(group.iter().map(|(_, entry)| *entry));
+            let cell = Cell { from, to: at(&table) };
+            table.cells.extend(group.first().map(|(key, _)| (*key, cell)));
         }
         table.index(inventory);
         table
@@ -183,8 +234,15 @@ impl Table {
         for (atom, id) in &self.callers {
             match atom {
                 CallerAtom::Identity(identity) => drop(self.identities.insert(identity.clone(), *id)),
-                CallerAtom::Pattern(pattern) => self.patterns.push((pattern.clone(), *id)),
+                CallerAtom::Pattern(pattern) => self.patterns.insert(pattern, *id),
                 _ => {}
+            }
+        }
+        let mut hints = vec![0_u64; self.targets.len()];
+        for key in self.cells.keys() {
+            let (caller, target) = ((*key >> 32) as u32, *key as u32);
+            if let Some(hints) = hints.get_mut(target as usize) {
+                *hints |= hint(caller);
             }
         }
         let caller = |atom: CallerAtom| self.callers.get(&atom).copied();
@@ -194,15 +252,18 @@ impl Table {
             let groups = service.groups.iter().map(|g| CallerAtom::Group(g.clone()));
             self.service_callers.push(own.into_iter().chain(groups).filter_map(caller).collect());
 
-            let target = |atom: TargetAtom| self.targets.get(&atom).copied();
+            let target = |atom: TargetAtom| {
+                let atom = self.targets.get(&atom).copied()?;
+                Some(Target { atom, callers: hints.get(atom as usize).copied()? })
+            };
             let all = |declared: bool| {
                 let own = TargetAtom::Service { service: index, declared };
                 std::iter::once(own).chain(service.groups.iter().map(move |g| TargetAtom::Group { group: g.clone(), declared }))
             };
-            let wide: Atoms = std::iter::once(TargetAtom::Anything).chain(all(false)).filter_map(target).collect();
+            let wide: Targets = std::iter::once(TargetAtom::Anything).chain(all(false)).filter_map(target).collect();
             let undeclared = target(TargetAtom::Undeclared { service: index });
             self.undeclared_targets.push(wide.iter().copied().chain(undeclared).collect());
-            let declared: Atoms = wide.into_iter().chain(all(true).filter_map(target)).collect();
+            let declared: Targets = wide.into_iter().chain(all(true).filter_map(target)).collect();
             let each = (0..service.operations.len()).map(|operation| {
                 let own = target(TargetAtom::Operation { service: index, operation });
                 declared.iter().copied().chain(own).collect()
@@ -217,7 +278,7 @@ impl Table {
         if !self.identities.is_empty() {
             out.extend(self.identities.get(id).copied());
         }
-        out.extend(self.patterns.iter().filter(|(p, _)| p.matches(id)).map(|(_, atom)| *atom));
+        self.patterns.covering(id, &mut |atom| out.push(atom));
         out
     }
 
@@ -236,7 +297,7 @@ impl Table {
     }
 
     /// The atoms of an operation, or of a service's undeclared one.
-    pub(crate) fn targets(&self, service: usize, operation: Option<usize>) -> &[u32] {
+    pub(crate) fn targets(&self, service: usize, operation: Option<usize>) -> &[Target] {
         let found = match operation {
             Some(operation) => self.operation_targets.get(service).and_then(|o| o.get(operation)),
             None => self.undeclared_targets.get(service),
@@ -248,21 +309,25 @@ impl Table {
     pub(crate) fn granted_targets(&self) -> BTreeMap<u32, Vec<&TargetAtom>> {
         let names: BTreeMap<u32, &TargetAtom> = self.targets.iter().map(|(atom, id)| (*id, atom)).collect();
         let mut out: BTreeMap<u32, Vec<&TargetAtom>> = BTreeMap::new();
-        for ((caller, target), entries) in &self.cells {
-            if let (true, Some(atom)) = (entries.iter().any(|e| e.effect == Effect::Allow), names.get(target)) {
-                out.entry(*caller).or_default().push(atom);
+        for (key, cell) in &self.cells {
+            let (caller, target) = ((*key >> 32) as u32, *key as u32);
+            if let (true, Some(atom)) = (self.cell(*cell).iter().any(|e| e.effect == Effect::Allow), names.get(&target)) {
+                out.entry(caller).or_default().push(atom);
             }
         }
         out
     }
 
+    fn cell(&self, cell: Cell) -> &[Entry] {
+        self.entries.get(cell.from as usize..cell.to as usize).unwrap_or_default()
+    }
+
     /// Every policy entered for these atoms and this method. One policy may come more than once.
-    pub(crate) fn entries<'a>(&'a self, callers: &'a [u32], targets: &'a [u32], method: MethodBit) -> impl Iterator<Item = &'a Entry> {
-        callers
-            .iter()
-            .flat_map(move |caller| targets.iter().filter_map(move |target| self.cells.get(&(*caller, *target))))
-            .flatten()
-            .filter(move |entry| entry.methods.contains(method))
+    pub(crate) fn entries<'a>(&'a self, callers: &'a [u32], targets: &'a [Target], method: MethodBit) -> impl Iterator<Item = &'a Entry> {
+        let pairs = targets.iter().flat_map(move |target| {
+            callers.iter().filter(|caller| target.callers & hint(**caller) != 0).map(|caller| key(*caller, target.atom))
+        });
+        pairs.filter_map(|key| self.cells.get(&key)).flat_map(|cell| self.cell(*cell)).filter(move |entry| entry.methods.contains(method))
     }
 }
 

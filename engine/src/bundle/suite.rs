@@ -165,8 +165,11 @@ impl DeclaredCase {
 
 /// Whether the time can matter to this call: some permission for the operation depends on it.
 fn reads_time(names: &Names<'_>, permissions: &[Permission], callee: &Service, target: &Target) -> bool {
-    let operation =
-        names.inventory.index(&callee.name).and_then(|n| names.inventory.route(n, target)).and_then(|o| callee.operations.get(o));
+    let operation = names
+        .inventory
+        .index(&callee.name)
+        .and_then(|n| names.inventory.route(n, target.borrowed()))
+        .and_then(|o| callee.operations.get(o));
     let covers = |permission: &Permission| match (&permission.operations, operation) {
         (Operations::Listed(ids), Some(operation)) => ids.contains(&operation.id),
         (Operations::AnyPath, _) | (Operations::Declared, Some(_)) => true,

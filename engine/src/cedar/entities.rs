@@ -11,7 +11,7 @@ use crate::cedar::lower::{operation, undeclared};
 use crate::id::{IdPattern, SpiffeId};
 use crate::inventory::Inventory;
 use crate::model::Service;
-use crate::request::{AttributeValue, Attributes, Claims, Context, Target, Token};
+use crate::request::{AttributeValue, Attributes, Claims, Context, TargetRef, Token};
 
 /// The entities that do not depend on a request, and the type names to make the others.
 #[derive(Debug)]
@@ -112,8 +112,8 @@ impl World {
 
     fn action_and_resource(&self, callee: &Callee<'_>) -> (EntityUid, EntityUid) {
         let action = match callee.target {
-            Target::Http { method, .. } => uid(&self.types.action, method.as_str()),
-            Target::Connect { .. } => uid(&self.types.action, "connect"),
+            TargetRef::Http { method, .. } => uid(&self.types.action, method.as_str()),
+            TargetRef::Connect { .. } => uid(&self.types.action, "connect"),
         };
         let name = &callee.service.name;
         let id = callee.operation.map_or_else(|| undeclared(name), |o| operation(name, o));
@@ -131,7 +131,7 @@ pub(crate) struct Caller<'a> {
 pub(crate) struct Callee<'a> {
     pub(crate) service: &'a Service,
     pub(crate) operation: Option<&'a str>,
-    pub(crate) target: &'a Target,
+    pub(crate) target: TargetRef<'a>,
 }
 
 /// A request with the entities it refers to.

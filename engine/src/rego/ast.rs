@@ -201,7 +201,14 @@ fn visit_node(tree: &Value, fields: &Map<String, Value>, uses: &mut Vec<Use>) {
             let function = call.get("fcn").unwrap_or(&Value::Null);
             let name = reference(function).and_then(|(root, path, _)| std::iter::once(Some(root)).chain(path).collect());
             let arguments = call.get("params").and_then(Value::as_array).cloned().unwrap_or_default();
-            arguments.iter().for_each(|a| visit(a, uses));
+            match lookup(function, &arguments) {
+                Some((read, rest)) => {
+                    uses.push(read);
+                    arguments.first().into_iter().for_each(|a| visit_indices(a, uses));
+                    rest.iter().for_each(|a| visit(a, uses));
+                }
+                None => arguments.iter().for_each(|a| visit(a, uses)),
+            }
             if let Some(span) = span_of(function) {
                 uses.push(Use::Calls { name, arguments, span });
             }
@@ -209,6 +216,21 @@ fn visit_node(tree: &Value, fields: &Map<String, Value>, uses: &mut Vec<Use>) {
         }
         _ => fields.values().for_each(|v| visit(v, uses)),
     }
+}
+
+/// `object.get(a.b, "c", …)` and `object.get(a.b, ["c", "d"], …)` read `a.b.c` and `a.b.c.d`, no more. The arguments that
+/// follow the path are handed back. A key that is not written out may be a path of any length, and then all of `a.b` is read.
+fn lookup<'a>(function: &Value, arguments: &'a [Value]) -> Option<(Use, &'a [Value])> {
+    if name_of(function)? != "object.get" {
+        return None;
+    }
+    let [object, key, ..] = arguments else { return None };
+    let (root, mut path, span) = reference(object)?;
+    match items(key) {
+        Some(parts) => path.extend(parts.iter().map(text)),
+        None => path.push(Some(text(key)?)),
+    }
+    Some((Use::Reads { root, path, span }, arguments.get(1..).unwrap_or_default()))
 }
 
 /// Visits what stands in the brackets of a reference, and its root if that is not a name.

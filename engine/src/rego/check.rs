@@ -7,10 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::ast::{Module, Rule, Span, Use};
 use super::builtins;
+use super::footprint;
 use super::limits::{ARGUMENTS_MAX, CALLS_MAX, LEVELS_MAX, STATEMENTS_MAX};
 use super::metadata::{Metadata, top};
 use super::place;
 use crate::diagnostic::{Diagnostic, Location};
+use crate::footprint::{Footprint, Reads};
 use crate::limits::DIAGNOSTICS_MAX;
 
 /// A module with its file.
@@ -49,7 +51,22 @@ struct Node {
     /// How many times the evaluator calls itself for one definition.
     levels: usize,
     reads: BTreeSet<Path>,
+    /// What its own definitions read of the request; `None` if nothing.
+    input: Option<Footprint>,
     reads_time: bool,
+}
+
+impl Node {
+    fn add(&mut self, found: Found) {
+        self.reads.extend(found.reads);
+        self.reads_time |= found.reads_time;
+        for footprint in found.input {
+            self.input = Some(match self.input.take() {
+                Some(known) => known.and(&footprint),
+                None => footprint,
+            });
+        }
+    }
 }
 
 /// Checks all modules together.
@@ -72,9 +89,7 @@ pub(super) fn check(units: &[Unit<'_>], out: &mut Vec<Diagnostic>) -> Graph {
                 break;
             }
             let found = uses(unit, rule, &graph, &packages, out);
-            let node = graph.nodes.entry(full_path(unit, rule)).or_default();
-            node.reads.extend(found.reads);
-            node.reads_time |= found.reads_time;
+            graph.nodes.entry(full_path(unit, rule)).or_default().add(found);
         }
     }
     graph.check_depth(units, out);
@@ -196,6 +211,7 @@ fn unknown_document(unit: &Unit<'_>, path: &[Option<String>], span: Span) -> Dia
 #[derive(Default)]
 struct Found {
     reads: BTreeSet<Path>,
+    input: Vec<Footprint>,
     reads_time: bool,
 }
 
@@ -210,7 +226,10 @@ fn uses(unit: &Unit<'_>, rule: &Rule, graph: &Graph, packages: &BTreeSet<&[Strin
             Use::Reads { root, path, span } => {
                 let (root, path) = through_imports(unit, root, path);
                 match root {
-                    "input" => found.reads_time |= may_reach_time(&path),
+                    "input" => {
+                        found.reads_time |= footprint::may_reach_time(&path);
+                        found.input.push(footprint::of(&path, &unit.at(*span).short()));
+                    }
                     "data" if path.first().is_none_or(Option::is_none) => out.push(
                         unit.fault("rego-unknown-document", "`data` as a whole is not accepted", *span)
                             .help("name the package and rule, such as `data.portreeve.lib.members`"),
@@ -283,14 +302,6 @@ fn check_builtin(
     }
 }
 
-/// Whether this path below `input` is above, at or below a place where the time stands.
-fn may_reach_time(path: &[Option<String>]) -> bool {
-    TIMES.iter().any(|time| path.iter().zip(*time).all(|(part, name)| part.as_deref().is_none_or(|p| p == *name)))
-}
-
-/// Where the input document holds the time.
-const TIMES: [&[&str]; 2] = [&["context", "time"], &["attributes", "request", "time"]];
-
 impl Graph {
     /// Where the first definition of a rule stands.
     pub(super) fn first(&self, path: &[String], units: &[Unit<'_>]) -> Option<Location> {
@@ -300,16 +311,26 @@ impl Graph {
 
     /// Whether a rule, or one it reads, may read the time.
     pub(super) fn reads_time(&self, path: &[String]) -> bool {
+        self.reached(path).iter().any(|node| node.reads_time)
+    }
+
+    /// What a rule, and all it reads, can read of the request.
+    pub(super) fn footprint(&self, path: &[String]) -> Footprint {
+        let nothing = Footprint::Bounded(Reads::default());
+        self.reached(path).into_iter().filter_map(|node| node.input.as_ref()).fold(nothing, Footprint::and)
+    }
+
+    /// A rule and all it reads, directly or not.
+    fn reached(&self, path: &[String]) -> Vec<&Node> {
         let mut open = vec![path];
         let mut seen = BTreeSet::new();
+        let mut out = Vec::new();
         while let Some(path) = open.pop() {
             let Some(node) = self.nodes.get(path).filter(|_| seen.insert(path)) else { continue };
-            if node.reads_time {
-                return true;
-            }
             open.extend(node.reads.iter().map(Vec::as_slice));
+            out.push(node);
         }
-        false
+        out
     }
 
     /// The rules of which a path reads all or a part.

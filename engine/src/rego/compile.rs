@@ -103,7 +103,8 @@ fn rules(units: &[Unit<'_>], graph: &Graph, out: &mut Vec<Diagnostic>) -> Vec<Re
             let path: Vec<String> = package.iter().cloned().chain(std::iter::once(effect.as_str().to_owned())).collect();
             if let Some(at) = graph.first(&path, units) {
                 let id = path.join(".").into_boxed_str();
-                rules.push(RegoRule { id, effect, at, services: services.clone(), reads_time: graph.reads_time(&path) });
+                let (reads_time, footprint) = (graph.reads_time(&path), graph.footprint(&path));
+                rules.push(RegoRule { id, effect, at, services: services.clone(), reads_time, footprint });
             }
         }
     }

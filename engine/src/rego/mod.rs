@@ -14,6 +14,9 @@ mod compile;
 #[cfg(test)]
 mod conformance;
 mod evaluate;
+mod footprint;
+#[cfg(test)]
+mod footprint_tests;
 mod input;
 mod limits;
 mod metadata;
@@ -23,6 +26,7 @@ mod tests;
 
 use crate::decision::Effect;
 use crate::diagnostic::{Diagnostic, Location};
+use crate::footprint::Footprint;
 
 pub(crate) use input::{InputFacts, input};
 
@@ -47,6 +51,8 @@ pub(crate) struct RegoRule {
     pub(crate) services: Option<Vec<String>>,
     /// Whether its answer may depend on `input.context.time` (never false where it does).
     pub(crate) reads_time: bool,
+    /// What of the request its answer can depend on.
+    pub(crate) footprint: Footprint,
 }
 
 /// Why a rule has no answer. Each denies (INV-4).

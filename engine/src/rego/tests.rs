@@ -12,14 +12,14 @@ const INPUT: &str = r#"{
                 "jwt": {"iss": "https://idp", "sub": "ann", "aud": ["items"], "scope": "items:read items:write"}}
 }"#;
 
-fn compile(text: &str) -> RegoModules {
+pub(super) fn compile(text: &str) -> RegoModules {
     match RegoModules::compile(&[("a.rego", text)]) {
         Ok(modules) => modules,
         Err(faults) => panic!("{text}\n{}", faults.iter().map(crate::Diagnostic::render).collect::<String>()),
     }
 }
 
-fn module(body: &str) -> String {
+pub(super) fn module(body: &str) -> String {
     format!("package portreeve.t\n{body}\n")
 }
 
@@ -30,7 +30,7 @@ fn run(text: &str) -> Result<bool, RegoError> {
 }
 
 /// Policies of every construct, and their meaning: `t`, `f`, or an error `e`.
-const MEANINGS: &[(&str, &str)] = &[
+pub(super) const MEANINGS: &[(&str, &str)] = &[
     ("allow := true", "t"),
     ("allow := false", "f"),
     ("default allow := false\nallow if input.method == \"POST\"", "f"),
