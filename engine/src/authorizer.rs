@@ -12,7 +12,7 @@ use crate::decision::{Decision, Effect, PolicyRef, Reason};
 use crate::diagnostic::Diagnostic;
 use crate::id::SpiffeId;
 use crate::inventory::Inventory;
-use crate::model::{AttributeType, Condition, Governance, Invariant, Operation, Permission, Service, TestSuite, Visible};
+use crate::model::{AttributeType, Condition, Exception, Governance, Invariant, Operation, Permission, Service, TestSuite, Visible, Zone};
 use crate::record::{Answer, ContextFacts, RequestFacts};
 use crate::rego::{self, InputFacts, RegoModules};
 use crate::request::{AttributeValue, Attributes, Claims, Context, Malformed, Request, RequestRef, Target, TargetRef, Token};
@@ -34,6 +34,8 @@ pub struct Authorizer {
     pub(crate) methods: Methods,
     pub(crate) table: Table,
     pub(crate) invariants: Vec<Invariant>,
+    pub(crate) zones: Vec<Zone>,
+    pub(crate) exceptions: Vec<Exception>,
     pub(crate) suites: Vec<TestSuite>,
     pub(crate) reads_time: bool,
 }
@@ -53,7 +55,7 @@ pub(crate) enum Body {
 
 impl Body {
     /// Whether its evaluation can fail.
-    const fn can_err(&self) -> bool {
+    pub(crate) const fn can_err(&self) -> bool {
         matches!(self, Self::Cedar(_) | Self::Rego(_))
     }
 }
@@ -197,10 +199,22 @@ impl Authorizer {
         &self.policies
     }
 
-    /// Every invariant; each was proved at compile time.
+    /// Every invariant; each was proved at compile time, what exceptions take out of it left aside.
     #[must_use]
     pub fn invariants(&self) -> &[Invariant] {
         &self.invariants
+    }
+
+    /// Every exception, whatever its day.
+    #[must_use]
+    pub fn exceptions(&self) -> &[Exception] {
+        &self.exceptions
+    }
+
+    /// The declared zones.
+    #[must_use]
+    pub fn zones(&self) -> &[Zone] {
+        &self.zones
     }
 
     /// The test suites of the bundle.

@@ -26,13 +26,14 @@ pub(crate) fn compile(bundle: &Bundle) -> Compiled {
     Compiled { authorizer: authorizer.filter(|_| !invalid), diagnostics: problems }
 }
 
-fn build(bundle: &Bundle, problems: &mut Vec<Diagnostic>) -> Option<Authorizer> {
+/// The authorizer as far as it could be made; it must not be used where there are errors.
+pub(crate) fn build(bundle: &Bundle, problems: &mut Vec<Diagnostic>) -> Option<Authorizer> {
     let sources = Sources::read(bundle, problems);
     let mut declared = Declared::default();
     for (path, text) in &sources.yaml {
         declare::file(path, text, &mut declared, problems);
     }
-    let Resolved { inventory, permissions, invariants, suites } = resolve(declared, problems);
+    let Resolved { inventory, permissions, invariants, zones, exceptions, suites } = resolve(declared, problems);
     let rego = RegoModules::compile(&sources.rego).map_err(|found| problems.extend(found)).ok()?;
     // Cedar policies are validated against the inventory; a broken inventory would only raise complaints that mean nothing.
     if problems.iter().any(Diagnostic::is_error) {
@@ -56,6 +57,7 @@ fn build(bundle: &Bundle, problems: &mut Vec<Diagnostic>) -> Option<Authorizer> 
     gathered.cedar(&cedar);
     gathered.rego(&rego);
     let items = gathered.finish();
+    crate::invariant::tell_methods_apart(&invariants, &exceptions, &mut methods, problems);
     for case in suites.iter().flat_map(|s| &s.cases) {
         let known = || items.iter().map(|i| &*i.policy.reference.id);
         for id in case.policies.iter().flatten().filter(|id| !known().any(|k| *k == ***id)) {
@@ -91,6 +93,8 @@ fn build(bundle: &Bundle, problems: &mut Vec<Diagnostic>) -> Option<Authorizer> 
         methods,
         table,
         invariants,
+        zones,
+        exceptions,
         suites,
         reads_time,
     };

@@ -346,7 +346,8 @@ impl IdPattern {
             Segment::Any => word,
         });
         let rest = if self.open { depth.saturating_sub(self.segments.len()).max(1) } else { 0 };
-        let text = words.chain(std::iter::repeat_n(word, rest)).fold(format!("{SCHEME}{}", self.domain), |text, word| format!("{text}/{word}"));
+        let text =
+            words.chain(std::iter::repeat_n(word, rest)).fold(format!("{SCHEME}{}", self.domain), |text, word| format!("{text}/{word}"));
         text.parse().ok()
     }
 

@@ -296,6 +296,11 @@ impl Table {
             .collect()
     }
 
+    /// Every caller's atom under which some policy is entered.
+    pub(crate) fn caller_atoms(&self) -> impl Iterator<Item = &CallerAtom> {
+        self.callers.keys()
+    }
+
     /// The atoms of an operation, or of a service's undeclared one.
     pub(crate) fn targets(&self, service: usize, operation: Option<usize>) -> &[Target] {
         let found = match operation {

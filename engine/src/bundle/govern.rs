@@ -34,9 +34,8 @@ fn names(fields: &mut Fields<'_>, name: &'static str, problems: &mut Vec<Diagnos
 
 fn spoken(file: &str, text: Text<'_>, problems: &mut Vec<Diagnostic>) -> Option<String> {
     if text.text.trim().is_empty() {
-        problems.push(
-            Diagnostic::error("empty-value", "the text says nothing").at(text.location(file)).help("say it, or take the field out"),
-        );
+        problems
+            .push(Diagnostic::error("empty-value", "the text says nothing").at(text.location(file)).help("say it, or take the field out"));
         return None;
     }
     Some(text.text.to_owned())
@@ -78,9 +77,20 @@ pub(crate) struct DeclaredException {
 #[derive(Debug)]
 pub(crate) enum DeclaredExcepted {
     /// `reaches` says with which of the two words `to` was written.
-    Invariant { invariant: Named, from: DeclaredSelector, to: DeclaredSelector, reaches: bool },
-    Lint { code: Named, of: Named },
-    Control { control: Named, of: Option<Named> },
+    Invariant {
+        invariant: Named,
+        from: DeclaredSelector,
+        to: DeclaredSelector,
+        reaches: bool,
+    },
+    Lint {
+        code: Named,
+        of: Named,
+    },
+    Control {
+        control: Named,
+        of: Option<Named>,
+    },
 }
 
 impl DeclaredException {
@@ -106,8 +116,7 @@ impl DeclaredExcepted {
         let mut one = |fields: &mut Fields<'_>, field| {
             fields.text(field, problems).map(|text: Text<'_>| Named { text: text.text.into(), at: text.location(file) })
         };
-        let (invariant, lint, control, of) =
-            (one(fields, "invariant"), one(fields, "lint"), one(fields, "control"), one(fields, "of"));
+        let (invariant, lint, control, of) = (one(fields, "invariant"), one(fields, "lint"), one(fields, "control"), one(fields, "of"));
         let mut selector = |fields: &mut Fields<'_>, field| {
             let node = fields.take(field);
             let read = node.and_then(|node| DeclaredSelector::read(file, node, field == "from", problems));

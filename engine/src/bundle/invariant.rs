@@ -107,7 +107,11 @@ impl DeclaredSelector {
         // Callers have no operations: the part would be read over, and more be selected than was written.
         let odd = if callers { ["operation", "method"].as_slice() } else { &["identity"] };
         for name in odd.iter().filter(|name| node.get(name).is_some()) {
-            let side = if callers { "callers, and `operation` and `method` are of what is called" } else { "what is called, and an `identity` calls" };
+            let side = if callers {
+                "callers, and `operation` and `method` are of what is called"
+            } else {
+                "what is called, and an `identity` calls"
+            };
             problems.push(
                 Diagnostic::error("misplaced-selector", format!("`{name}` does not belong here: this selects {side}"))
                     .at(node.location(file))

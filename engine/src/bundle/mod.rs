@@ -5,8 +5,11 @@
 
 pub(crate) mod condition;
 pub(crate) mod declare;
+pub(crate) mod govern;
+pub(crate) mod invariant;
 pub(crate) mod policy;
 pub(crate) mod resolve;
+mod select;
 pub(crate) mod suite;
 
 use std::fs;
