@@ -3,7 +3,10 @@
 //!
 //! Nothing here knows what the right answer is; it knows what no answer may do: panic, differ from itself, or point nowhere.
 
-use portreeve_engine::bundle::SourceFile;
+use std::io::Write as _;
+
+use flate2::{Compression, GzBuilder};
+use portreeve_engine::bundle::{BuiltBundle, SourceFile};
 use portreeve_engine::chain::{ChainReader, ChainWriter};
 use portreeve_engine::path::CanonicalPath;
 use portreeve_engine::request::{Method, parse_query, parse_target};
@@ -82,6 +85,19 @@ fn points_into(node: &Node, text: &str) {
             points_into(k, text);
             points_into(v, text);
         }),
+    }
+}
+
+/// A built bundle, given as the archive under the compression: read or refused; what has a manifest is written as it was read.
+pub fn archive(data: &[u8]) {
+    let _ = BuiltBundle::read("raw", data);
+    let mut gzip = GzBuilder::new().mtime(0).operating_system(255).write(Vec::new(), Compression::new(2));
+    let packed = gzip.write_all(data).and_then(|()| gzip.finish()).unwrap_or_default();
+    let Ok(built) = BuiltBundle::read("fuzz", &packed) else { return };
+    assert!(built.bundle.files.iter().all(|f| !f.path.starts_with('/') && f.path.split('/').all(|part| !matches!(part, "" | "." | ".."))));
+    if built.manifest.is_some() {
+        let again = built.to_bytes().map(|bytes| BuiltBundle::read("again", &bytes));
+        assert!(again.is_ok_and(|again| again.is_ok_and(|a| a.manifest == built.manifest && a.bundle.files == built.bundle.files)));
     }
 }
 

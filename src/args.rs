@@ -1,6 +1,7 @@
 //! What may stand on the command line. Arguments are texts here; each verb reads its own into types that cannot be wrong.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use portreeve_engine::time::Date;
@@ -48,6 +49,8 @@ pub(crate) enum Verb {
     /// The whole product on the marketplace example: sidecars, traffic, audit, report
     #[command(after_help = DEMO)]
     Demo(DemoArgs),
+    /// Build, sign, verify and show built bundles
+    Bundle(crate::bundling::BundleArgs),
     /// The built-in certificate authority, for development and small fleets
     Ca(crate::ca::CaArgs),
 }
@@ -261,6 +264,21 @@ pub(crate) enum DocumentFormat {
     Json,
 }
 
+/// A number and `s`, `m`, `h` or `d`.
+pub(crate) fn lifetime(text: &str) -> Result<Duration, &'static str> {
+    let wrong = "expected a number and `s`, `m`, `h` or `d`, such as `24h`";
+    let unit = match text.chars().last() {
+        Some('s') => 1,
+        Some('m') => 60,
+        Some('h') => 3600,
+        Some('d') => 86_400,
+        _ => return Err(wrong),
+    };
+    let number = text.get(..text.len() - 1).filter(|n| n.bytes().all(|b| b.is_ascii_digit())).and_then(|n| n.parse::<u64>().ok());
+    let seconds = number.and_then(|n| n.checked_mul(unit)).filter(|seconds| *seconds <= LIFETIME_SECONDS_MAX);
+    seconds.map(Duration::from_secs).ok_or(wrong)
+}
+
 const ABOUT: &str = "Portreeve keeps the law of a mesh of services: policies in a repo, tested like code; a sidecar that asks for \
 certificates on both sides, decides every request and writes down every decision; and an auditor that reads what was written, \
 decides again, and says what the evidence shows.";
@@ -366,3 +384,6 @@ mutual TLS, replaces the bundle and the certificates in the middle, stops, audit
 privileges and no network, and stops by itself. Everything it used lies in the folder afterwards.
 
 Exit codes: 0 every answer was the one that was due and the audit found no mismatch, 1 not so, 2 it could not run";
+
+/// A century: longer than anything here may live, and far from any overflow.
+const LIFETIME_SECONDS_MAX: u64 = 100 * 365 * 86_400;

@@ -2,11 +2,12 @@
 //!
 //! All three become the same list of (path, bytes), so they have the same revision. Nothing is unpacked to disk.
 
-use std::io::{self, Read, Write as _};
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use flate2::read::GzDecoder;
+use portreeve_engine::bundle::{ArchiveError, BuiltBundle, is_policy_path};
 use portreeve_engine::{Authorizer, Bundle, Diagnostic, SourceFile};
 
 use crate::diagnostics;
@@ -34,21 +35,21 @@ pub(crate) enum LoadError {
     /// The engine's own complaint.
     #[error("{}", .0.message)]
     Engine(Box<Diagnostic>),
-    /// The archive is broken.
-    #[error("cannot read the built bundle `{name}`: {error}")]
-    Archive {
+    /// A file cannot be read.
+    #[error("cannot read `{name}`: {error}")]
+    File {
         /// As given.
         name: String,
         /// Why.
         error: io::Error,
     },
-    /// An entry that does not stay inside the bundle, or is neither file nor folder.
-    #[error("the built bundle `{name}` has an entry that is not a plain file below it: `{entry}`")]
-    Entry {
+    /// The archive is not a bundle.
+    #[error("cannot read the built bundle `{name}`: {error}")]
+    Archive {
         /// As given.
         name: String,
-        /// The entry's path.
-        entry: String,
+        /// Why.
+        error: ArchiveError,
     },
     /// A link in a git tree: a directory's links are followed, a tree's cannot be, and two revisions would come of it.
     #[error("`{entry}` in `{name}` is a link, which cannot be followed in a git tree")]
@@ -85,7 +86,7 @@ pub(crate) fn load(name: &str) -> Result<Loaded, LoadError> {
         return Ok(Loaded { bundle, prefix: prefix(name) });
     }
     if path.is_file() {
-        return Ok(Loaded { bundle: make(name, read_archive(name)?)?, prefix: String::new() });
+        return Ok(Loaded { bundle: read_archive(name)?, prefix: String::new() });
     }
     match name.split_once(':') {
         Some((rev, folder)) if !rev.is_empty() => {
@@ -133,13 +134,6 @@ fn make(name: &str, files: Vec<SourceFile>) -> Result<Bundle, LoadError> {
     Bundle::from_files(name, files).map_err(|d| LoadError::Engine(Box::new(d)))
 }
 
-/// The kinds of file that make up a bundle; others may lie beside them.
-fn is_policy_file(path: &str) -> bool {
-    let hidden = path.split('/').any(|part| part.starts_with('.'));
-    let extension = path.rsplit_once('.').map(|(_, extension)| extension);
-    !hidden && matches!(extension, Some("yaml" | "yml" | "cedar" | "rego"))
-}
-
 /// Bytes and entries taken so far from one bundle.
 struct Budget<'n> {
     name: &'n str,
@@ -158,39 +152,30 @@ impl Budget<'_> {
     }
 }
 
-fn read_archive(name: &str) -> Result<Vec<SourceFile>, LoadError> {
-    let broken = |error| LoadError::Archive { name: name.to_owned(), error };
-    let file = std::fs::File::open(name).map_err(broken)?;
-    let mut magic = Vec::new();
-    (&file).take(2).read_to_end(&mut magic).map_err(broken)?;
-    if magic != [0x1f, 0x8b] {
-        return Err(LoadError::NotAnArchive(name.to_owned()));
+/// The bytes of a built bundle; a file that is larger than any archive that may be read is not taken into memory.
+///
+/// # Errors
+/// It cannot be read.
+pub(crate) fn read_archive_file(path: &Path) -> Result<Vec<u8>, LoadError> {
+    let name = || path.display().to_string();
+    let unreadable = |error| LoadError::File { name: name(), error };
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(unreadable)?;
+    file.take(BUNDLE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > BUNDLE_BYTES_MAX {
+        return Err(LoadError::TooLarge(name()));
     }
-    // A sparse or huge entry is cut off by the reader, not only by what its header claims.
-    let plain = GzDecoder::new(magic.as_slice().chain(file)).take(BUNDLE_BYTES_MAX * 2);
-    let mut archive = tar::Archive::new(plain);
-    let mut budget = Budget { name, bytes: 0, entries: 0 };
-    let mut files = Vec::new();
-    for entry in archive.entries().map_err(broken)? {
-        let mut entry = entry.map_err(broken)?;
-        budget.take(entry.size())?;
-        let path = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        let kind = entry.header().entry_type();
-        if kind.is_dir() || kind.is_pax_global_extensions() {
-            continue;
-        }
-        let path = path.trim_start_matches("./").to_owned();
-        let inside = !path.starts_with('/') && !path.split('/').any(|part| part.is_empty() || part == "..");
-        if !kind.is_file() || !inside {
-            return Err(LoadError::Entry { name: name.to_owned(), entry: path });
-        }
-        if is_policy_file(&path) {
-            let mut bytes = Vec::new();
-            entry.read_to_end(&mut bytes).map_err(broken)?;
-            files.push(SourceFile { path, bytes });
-        }
+    Ok(bytes)
+}
+
+fn read_archive(name: &str) -> Result<Bundle, LoadError> {
+    let bytes = read_archive_file(Path::new(name))?;
+    match BuiltBundle::read(name, &bytes) {
+        Ok(built) => Ok(built.bundle),
+        Err(ArchiveError::NotGzip) => Err(LoadError::NotAnArchive(name.to_owned())),
+        Err(ArchiveError::Bundle(diagnostic)) => Err(LoadError::Engine(diagnostic)),
+        Err(error) => Err(LoadError::Archive { name: name.to_owned(), error }),
     }
-    Ok(files)
 }
 
 fn read_git(name: &str, rev: &str, folder: &str) -> Result<Vec<SourceFile>, LoadError> {
@@ -206,7 +191,7 @@ fn read_git(name: &str, rev: &str, folder: &str) -> Result<Vec<SourceFile>, Load
         let Some((facts, path)) = line.split_once('\t') else { continue };
         let mut facts = facts.split_ascii_whitespace();
         let (mode, _kind, object, size) = (facts.next(), facts.next(), facts.next(), facts.next());
-        let (Some(mode), Some(object), true) = (mode, object, is_policy_file(path)) else { continue };
+        let (Some(mode), Some(object), true) = (mode, object, is_policy_path(path)) else { continue };
         if !mode.starts_with("100") {
             return Err(LoadError::Link { name: name.to_owned(), entry: path.to_owned() });
         }

@@ -14,6 +14,7 @@ use portreeve_enforcer::jwt::{Issuer, MintError};
 use portreeve_engine::id::{SpiffeId, TrustDomain};
 use serde_json::{Map, Value};
 
+use crate::args::lifetime;
 use crate::outcome::{Failure, Outcome, Verdict};
 use crate::output;
 
@@ -237,24 +238,7 @@ fn appended(path: &Path, end: &str) -> PathBuf {
     PathBuf::from(text)
 }
 
-fn lifetime(text: &str) -> Result<Duration, &'static str> {
-    let wrong = "expected a number and `s`, `m`, `h` or `d`, such as `24h`";
-    let unit = match text.chars().last() {
-        Some('s') => 1,
-        Some('m') => 60,
-        Some('h') => 3600,
-        Some('d') => 86_400,
-        _ => return Err(wrong),
-    };
-    let number = text.get(..text.len() - 1).filter(|n| n.bytes().all(|b| b.is_ascii_digit())).and_then(|n| n.parse::<u64>().ok());
-    let seconds = number.and_then(|n| n.checked_mul(unit)).filter(|seconds| *seconds <= LIFETIME_SECONDS_MAX);
-    seconds.map(Duration::from_secs).ok_or(wrong)
-}
-
 fn claim(text: &str) -> Result<(String, Value), &'static str> {
     let (name, value) = text.split_once('=').filter(|(name, _)| !name.is_empty()).ok_or("expected `NAME=VALUE`")?;
     Ok((name.to_owned(), serde_json::from_str(value).unwrap_or_else(|_| value.into())))
 }
-
-/// A century: longer than anything here may live, and far from any overflow.
-const LIFETIME_SECONDS_MAX: u64 = 100 * 365 * 86_400;

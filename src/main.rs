@@ -6,6 +6,7 @@
 mod args;
 mod audit;
 mod bundle;
+mod bundling;
 mod ca;
 mod check;
 mod decide;
@@ -13,6 +14,7 @@ mod demo;
 mod diagnostics;
 mod enforce;
 mod escape;
+mod files;
 mod init;
 mod junit;
 mod limits;
@@ -48,6 +50,7 @@ fn run(verb: Verb) -> Outcome {
         Verb::Verify(args) => verify::run(&args),
         Verb::Enforce(args) => enforce::run(&args),
         Verb::Demo(args) => demo::run(&args),
+        Verb::Bundle(args) => bundling::run(&args),
         Verb::Ca(args) => ca::run(&args),
     }
 }

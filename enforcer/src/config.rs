@@ -19,8 +19,10 @@ use crate::limits;
 pub struct Config {
     /// The name, in the inventory, of the service behind this enforcer.
     pub service: Arc<str>,
-    /// The bundle directory.
+    /// The bundle: a directory or, with a key, one built and signed file.
     pub bundle: PathBuf,
+    /// The public key that must have signed the bundle.
+    pub bundle_key: Option<PathBuf>,
     /// Certificate, key, roots and revocation lists.
     pub identity: Identity,
     /// Where mTLS is accepted, and what is behind.
@@ -214,9 +216,11 @@ impl<'a> Reader<'a> {
         if inbound.is_empty() && outbound.is_empty() {
             self.fault(root, "config-listeners", "neither `inbound` nor `outbound` has a listener", "add one, or there is nothing to do");
         }
+        let (bundle_path, bundle_key) = bundle?;
         Some(Config {
             service: service?,
-            bundle: bundle?,
+            bundle: bundle_path,
+            bundle_key,
             identity: identity?,
             inbound,
             outbound,
@@ -230,21 +234,22 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn bundle(&mut self, node: &'a Node) -> Option<PathBuf> {
+    fn bundle(&mut self, node: &'a Node) -> Option<(PathBuf, Option<PathBuf>)> {
         let mut f = Fields::of(self.file, node, &mut self.out)?;
-        for name in ["url", "key", "poll", "max_age"] {
+        for name in ["url", "poll", "max_age"] {
             if f.take(name).is_some() {
                 self.fault(
                     f.key(name).unwrap_or(node),
                     "unsupported",
                     &format!("`bundle.{name}` is not supported yet"),
-                    "give a directory: `bundle: {path: …}`",
+                    "give a directory: `bundle: {path: …}`, or a signed file: `bundle: {path: …, key: …}`",
                 );
             }
         }
         let path = f.require_text("path", &mut self.out).map(|t| self.base.join(t.text));
+        let key = f.text("key", &mut self.out).map(|t| self.base.join(t.text));
         f.finish(&mut self.out);
-        path
+        Some((path?, key))
     }
 
     fn identity(&mut self, node: &'a Node) -> Option<Identity> {
@@ -512,6 +517,9 @@ mode: enforce
         let config = Config::parse("e.yaml", GOOD, Path::new("/etc/p")).unwrap();
         assert_eq!(&*config.service, "items");
         assert_eq!(config.bundle, Path::new("/etc/p/./policies"));
+        assert_eq!(config.bundle_key, None);
+        let signed = Config::parse("e.yaml", &GOOD.replace("./policies", "market.tar.gz, key: bundle.pub"), Path::new("/etc/p")).unwrap();
+        assert_eq!((signed.bundle, signed.bundle_key), ("/etc/p/market.tar.gz".into(), Some("/etc/p/bundle.pub".into())));
         assert_eq!(config.identity.key, Path::new("/abs/items.key"));
         assert_eq!(config.inbound[0].upstream, "127.0.0.1:8080".parse().unwrap());
         assert_eq!(config.inbound[0].upstream_protocol, UpstreamProtocol::Http1);

@@ -25,9 +25,9 @@ use crate::limits;
 use crate::log::{DecisionLog, LogError, Opening};
 use crate::metrics::Metrics;
 use crate::outbound::Outbound;
-use crate::policy::{self, PolicyError};
+use crate::policy::{self, PolicyError, Standing, Taken};
 use crate::pool::{Dial, Pool};
-use crate::reload::{ReloadError, Reloader, Stamps, identity_files, issuers};
+use crate::reload::{ReloadError, Reloader, Stamps, identity_files, issuers, place};
 use crate::report::Report;
 use crate::serve::{Phase, accept_loop};
 use crate::tls::{Identity, IdentityError};
@@ -113,17 +113,18 @@ impl Side {
 struct Loaded {
     identity: Identity,
     policy: portreeve_engine::Authorizer,
+    standing: Standing,
     tokens: Verifier,
 }
 
 fn load(config: &Config) -> Result<Loaded, EnforcerError> {
     let identity = Identity::load(&identity_files(config))?;
-    let policy = policy::load(&config.bundle, &config.service, identity.id())?;
+    let Taken { authorizer: policy, standing } = policy::load(&place(config), &None, &config.service, identity.id())?;
     let tokens = Verifier::load(&issuers(config))?;
     if let Some(unknown) = config.outbound.iter().find(|o| policy.service(&o.service).is_none()) {
         return Err(EnforcerError::UnknownDestination(unknown.service.to_string()));
     }
-    Ok(Loaded { identity, policy, tokens })
+    Ok(Loaded { identity, policy, standing, tokens })
 }
 
 /// Checks that an enforcer could run with this configuration: bundle, identity and key sets. Opens no port and no log.
@@ -144,7 +145,8 @@ impl Enforcer {
         let seen = Stamps::of(&config);
         let theirs = Arc::clone(&config);
         let loaded = spawn_blocking(move || load(&theirs)).await;
-        let Loaded { identity, policy, tokens } = loaded.unwrap_or_else(|_| Err(PolicyError::BrokeOff(config.bundle.clone()).into()))?;
+        let Loaded { identity, policy, standing, tokens } =
+            loaded.unwrap_or_else(|_| Err(PolicyError::BrokeOff(config.bundle.clone()).into()))?;
         let inbound = bind_all(config.inbound.iter().map(|i| i.listen)).await?;
         let outbound = bind_all(config.outbound.iter().map(|o| o.listen)).await?;
         let admin = bind_all(config.admin).await?;
@@ -180,7 +182,7 @@ impl Enforcer {
         let address = |bound: &[TcpListener]| bound.first().and_then(|l| l.local_addr().ok());
         let (admin_at, health_at) = (address(&admin), address(&health));
         let pages = listeners.pages(admin, health, connections, &inbound);
-        let reloader = Arc::new(Reloader::new(Arc::clone(&config), Arc::clone(&gate), report, changed));
+        let reloader = Arc::new(Reloader::new(Arc::clone(&config), Arc::clone(&gate), report, changed, standing));
         inbound.loops.spawn(Arc::clone(&reloader).watch(seen, inbound.phase.subscribe()));
         Ok(Self { gate, reloader, inbound, outbound, pages, admin: admin_at, health: health_at, drain: config.drain })
     }

@@ -90,3 +90,6 @@ pub const ADMIN_CONNECTIONS_MAX: usize = 64;
 pub const CONNECTIONS_LISTED_MAX: usize = 1000;
 /// The largest configuration file.
 pub const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
+
+/// The most bytes read of a built bundle's file; what is longer is cut here and then is no archive.
+pub(crate) const ARCHIVE_FILE_BYTES_MAX: u64 = 64 << 20;

@@ -1,8 +1,13 @@
 //! Takes up a bundle: reads, compiles, and makes sure it is ours.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use portreeve_engine::bundle::manifest::KeyError;
+use portreeve_engine::bundle::{ArchiveError, BuiltBundle, BundleVerifier, Demands, Distrust, Label};
 use portreeve_engine::{Authorizer, Bundle, Diagnostic, Revision, SpiffeId};
+
+use crate::limits::ARCHIVE_FILE_BYTES_MAX;
 
 /// Why a bundle cannot be taken up.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +46,41 @@ pub enum PolicyError {
         /// Our identity.
         id: SpiffeId,
     },
+    /// A built bundle, and nothing to verify it with (A75).
+    #[error("the bundle `{}` is a file, and no `key` says who must have signed it", .0.display())]
+    NoKey(PathBuf),
+    /// A file cannot be read.
+    #[error("cannot read `{}`: {why}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        why: std::io::Error,
+    },
+    /// The key is none.
+    #[error("`{}`: {why}", path.display())]
+    Key {
+        /// The key's file.
+        path: PathBuf,
+        /// The cause.
+        why: KeyError,
+    },
+    /// The file is not a built bundle.
+    #[error("the bundle `{}` is refused: {why}", path.display())]
+    Archive {
+        /// The bundle.
+        path: PathBuf,
+        /// The cause.
+        why: ArchiveError,
+    },
+    /// The bundle is not signed as it must be, or is a step back.
+    #[error("the bundle `{}` is refused: {why}", path.display())]
+    Distrusted {
+        /// The bundle.
+        path: PathBuf,
+        /// The cause.
+        why: Distrust,
+    },
     /// Compiling did not end.
     #[error("compiling the bundle `{}` broke off", .0.display())]
     BrokeOff(PathBuf),
@@ -51,18 +91,67 @@ fn render(diagnostics: &[Diagnostic]) -> String {
     errors.join("").trim_end().to_owned()
 }
 
-/// Reads and compiles the bundle directory `path` for `service`, whose enforcer we are as `own`.
+/// Where a bundle lies, and who must have signed it.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// A directory or, with a key, one built file.
+    pub path: PathBuf,
+    /// The public key. With it nothing unsigned is taken up, and no step back in serials.
+    pub key: Option<PathBuf>,
+}
+
+/// The label and revision of a signed bundle; of an unsigned one nothing is known that a later one could be held against.
+pub type Standing = Option<(Label, Revision)>;
+
+/// A bundle that may be put in force.
+#[derive(Debug)]
+pub struct Taken {
+    /// The compiled bundle.
+    pub authorizer: Authorizer,
+    /// What its successor is held against.
+    pub standing: Standing,
+}
+
+/// Reads, verifies and compiles the bundle for `service`, whose enforcer we are as `own`. `before` is the one in force.
 ///
 /// # Errors
 /// See [`PolicyError`].
-pub fn load(path: &Path, service: &str, own: &SpiffeId) -> Result<Authorizer, PolicyError> {
-    let bundle = Bundle::read_dir(path).map_err(|why| PolicyError::Read { path: path.to_owned(), why: Box::new(why) })?;
+pub fn load(place: &Place, before: &Standing, service: &str, own: &SpiffeId) -> Result<Taken, PolicyError> {
+    let path = &place.path;
+    let (bundle, standing) = match &place.key {
+        Some(key) => signed(path, key, before)?,
+        None if path.is_file() => return Err(PolicyError::NoKey(path.clone())),
+        None => (Bundle::read_dir(path).map_err(|why| PolicyError::Read { path: path.clone(), why: Box::new(why) })?, None),
+    };
     let compiled = Authorizer::compile(&bundle);
     let Some(authorizer) = compiled.authorizer else {
-        return Err(PolicyError::Invalid { path: path.to_owned(), diagnostics: compiled.diagnostics });
+        return Err(PolicyError::Invalid { path: path.clone(), diagnostics: compiled.diagnostics });
     };
     belongs(&authorizer, path, service, own)?;
-    Ok(authorizer)
+    Ok(Taken { authorizer, standing })
+}
+
+fn signed(path: &Path, key: &Path, before: &Standing) -> Result<(Bundle, Standing), PolicyError> {
+    let file = |path: &Path| {
+        let path = path.to_owned();
+        move |why| PolicyError::File { path, why }
+    };
+    let pem = std::fs::read_to_string(key).map_err(file(key))?;
+    let verifier = BundleVerifier::from_pem(&pem).map_err(|why| PolicyError::Key { path: key.to_owned(), why })?;
+    let bytes = archive_bytes(path).map_err(file(path))?;
+    let built =
+        BuiltBundle::read(&path.display().to_string(), &bytes).map_err(|why| PolicyError::Archive { path: path.to_owned(), why })?;
+    let demands = Demands { after: before.clone(), ..Demands::default() };
+    let label = built.verify(&verifier, &demands).map_err(|why| PolicyError::Distrusted { path: path.to_owned(), why })?;
+    let revision = built.bundle.revision;
+    Ok((built.bundle, Some((label, revision))))
+}
+
+/// A file that is no archive of any acceptable size is not taken into memory whole.
+fn archive_bytes(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(ARCHIVE_FILE_BYTES_MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Makes sure that the inventory has the service and that `own` is one of its identities.
@@ -79,8 +168,11 @@ pub fn belongs(authorizer: &Authorizer, path: &Path, service: &str, own: &Spiffe
     Ok(())
 }
 
-/// The revision of what lies on the disk, `None` where it cannot be read.
+/// The revision of what lies on the disk, `None` where it cannot be read. Nothing is verified.
 #[must_use]
 pub fn revision_on_disk(path: &Path) -> Option<Revision> {
+    if path.is_file() {
+        return BuiltBundle::read("", &archive_bytes(path).ok()?).ok().map(|built| built.bundle.revision);
+    }
     Bundle::read_dir(path).ok().map(|bundle| bundle.revision)
 }

@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::gate::Gate;
 use crate::jwt::{JwtError, JwtIssuer, Verifier};
 use crate::limits;
-use crate::policy::{self, PolicyError};
+use crate::policy::{self, Place, PolicyError, Standing, Taken};
 use crate::report::Report;
 use crate::serve::{Phase, leaving};
 use crate::tls::{Identity, IdentityError, IdentityFiles};
@@ -44,15 +44,15 @@ pub struct Reloader {
     report: Report,
     /// Told after every change of identity.
     identity: watch::Sender<u64>,
-    /// One at a time.
-    turn: Mutex<()>,
+    /// One at a time; the holder may replace what the next bundle is held against.
+    turn: Mutex<Standing>,
 }
 
 impl Reloader {
     /// Takes up changes of what `config` names, for `gate`.
     #[must_use]
-    pub fn new(config: Arc<Config>, gate: Arc<Gate>, report: Report, identity: watch::Sender<u64>) -> Self {
-        Self { config, gate, report, identity, turn: Mutex::new(()) }
+    pub fn new(config: Arc<Config>, gate: Arc<Gate>, report: Report, identity: watch::Sender<u64>, standing: Standing) -> Self {
+        Self { config, gate, report, identity, turn: Mutex::new(standing) }
     }
 
     /// Takes up bundle, identity and key sets as they are now.
@@ -72,13 +72,15 @@ impl Reloader {
     /// # Errors
     /// See [`PolicyError`]; the one in force stays.
     pub async fn bundle(&self) -> Result<(), PolicyError> {
-        let _turn = self.turn.lock().await;
-        let (path, service, own) = (self.config.bundle.clone(), Arc::clone(&self.config.service), self.gate.identity.load().id().clone());
-        let loaded = spawn_blocking(move || policy::load(&path, &service, &own)).await;
+        let mut standing = self.turn.lock().await;
+        let (place, service, own) = (place(&self.config), Arc::clone(&self.config.service), self.gate.identity.load().id().clone());
+        let before = standing.clone();
+        let loaded = spawn_blocking(move || policy::load(&place, &before, &service, &own)).await;
         let loaded = loaded.unwrap_or_else(|_| Err(PolicyError::BrokeOff(self.config.bundle.clone())));
         let metrics = &self.gate.metrics;
         match loaded {
-            Ok(authorizer) => {
+            Ok(Taken { authorizer, standing: new }) => {
+                *standing = new;
                 metrics.bundle_alarm.set(0);
                 metrics.bundle_drift.set(0);
                 metrics.reloaded("bundle", "ok");
@@ -193,6 +195,12 @@ impl Reloader {
             self.report.tell(&format!("the bundle `{path}` was edited in place; it is not taken up until it is replaced or asked for"));
         }
     }
+}
+
+/// Where the bundle lies, as the policy part wants it.
+#[must_use]
+pub fn place(config: &Config) -> Place {
+    Place { path: config.bundle.clone(), key: config.bundle_key.clone() }
 }
 
 /// The identity's files as the TLS part wants them.

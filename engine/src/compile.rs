@@ -78,8 +78,9 @@ pub(crate) fn build(bundle: &Bundle, problems: &mut Vec<Diagnostic>) -> Option<A
     let entered: Vec<_> = items.iter().map(|i| (i.scope.clone(), i.policy.reference.effect, i.policy.conditional)).collect();
     let table = Table::build(&inventory, &entered);
     let (listed, bodies) = items.into_iter().map(|i| (i.policy, i.body)).unzip();
-    let reads_time =
-        permissions.iter().any(|p| p.when.reads_time()) || cedar.iter().any(|p| p.reads_time) || rego.rules().iter().any(|r| r.reads_time);
+    let reads_time = permissions.iter().any(|p| p.when.reads_time())
+        || cedar.iter().any(|p| p.footprint.reads_time())
+        || rego.rules().iter().any(|r| r.reads_time);
     let authorizer = Authorizer {
         revision: bundle.revision,
         inventory,

@@ -115,6 +115,15 @@ impl Reads {
 }
 
 impl Footprint {
+    /// Whether the answer may depend on the time (never false where it does).
+    #[must_use]
+    pub fn reads_time(&self) -> bool {
+        match self {
+            Self::Bounded(reads) => !reads.time.is_empty(),
+            Self::Unbounded(_) => true,
+        }
+    }
+
     /// The footprint of two conditions together.
     #[must_use]
     pub fn and(self, other: &Self) -> Self {

@@ -20,3 +20,7 @@ pub(crate) const GROUP_DEPTH_MAX: usize = 64;
 pub(crate) const NEAREST_MAX: usize = 3;
 /// Ways in which patterns of identities may meet in one bundle with invariants: each is a class of callers in every proof.
 pub(crate) const CALLER_PATTERNS_MAX: usize = 4_096;
+/// Bytes of all files in a built bundle: a small archive must not be able to fill the memory.
+pub(crate) const ARCHIVE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Entries of a built bundle, whatever they are.
+pub(crate) const ARCHIVE_ENTRIES_MAX: usize = 25_000;

@@ -219,3 +219,23 @@ fn only_policies_that_read_the_time_depend_on_it() {
         assert_eq!(authorizer(&[("shop.yaml", SHOP), ("x.cedar", &policy(condition))]).reads_time(), reads, "{condition}");
     }
 }
+
+/// A doubt of the validator must not take a prohibition, or its neighbours in the file, out of force.
+#[test]
+fn cedar_policies_with_a_warning_stay_in_force() {
+    let cedar = "@id(\"none\") forbid(principal, action, resource) when { false };\n\
+                 @id(\"grant\") permit(principal in Service::\"invoices\", action, resource in Service::\"items\");\n\
+                 @id(\"never-card\") forbid(principal, action, resource == Operation::\"items/card\") when { true || 1 == 1 };\n";
+    let compiled = compile(&[("a.yaml", SHOP), ("b.cedar", cedar)]);
+    assert!(compiled.diagnostics.iter().any(|d| d.code == "cedar-warning"), "the validator has no doubt any more");
+    let authorizer = compiled.authorizer.unwrap();
+    let ask = |path: &str| {
+        let line = format!(
+            r#"{{"principal":"spiffe://market.example/ns/shop/sa/invoices","service":"items","method":"GET","path":"{path}","context":{{"time":"2026-11-22T10:00:00Z"}}}}"#
+        );
+        let decision = authorizer.decide(&Request::from_json(line.as_bytes()).unwrap());
+        (decision.is_allow(), decision.policies.iter().map(|p| p.id.to_string()).collect::<Vec<_>>())
+    };
+    assert_eq!(ask("/v1/cards/4111"), (false, vec!["never-card".to_owned()]));
+    assert_eq!(ask("/v1/items/7"), (true, vec!["grant".to_owned(), "invoices-read-items".to_owned()]));
+}

@@ -12,12 +12,13 @@ mod checks;
 type Check = (&'static str, fn(&[u8]), usize);
 
 /// The checks, and how many files each has at least.
-const CHECKS: [Check; 5] = [
+const CHECKS: [Check; 6] = [
     ("svid", checks::svid, 1),
     ("record", checks::record, 1),
     ("path", checks::path, 1),
     ("bundle", checks::bundle, 1),
     ("yaml", checks::yaml, 1),
+    ("archive", checks::archive, 2),
 ];
 
 #[test]

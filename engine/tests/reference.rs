@@ -10,30 +10,12 @@ use std::fmt::Write as _;
 use portreeve_engine::reference::Reference;
 use portreeve_engine::{Authorizer, Bundle, Reason, Request, SourceFile};
 
-/// A small deterministic generator (`SplitMix64`): the same seed gives the same bundle on every machine.
-struct Dice(u64);
+#[path = "shared/conditions.rs"]
+mod conditions;
+#[path = "shared/dice.rs"]
+mod dice;
 
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        usize::try_from(self.next() % n as u64).unwrap()
-    }
-
-    fn chance(&mut self, percent: usize) -> bool {
-        self.below(100) < percent
-    }
-
-    fn pick<'a, T: ?Sized>(&mut self, items: &[&'a T]) -> &'a T {
-        items[self.below(items.len())]
-    }
-}
+use dice::Dice;
 
 const SERVICES: [&str; 5] = ["a", "b", "c", "d", "e"];
 const METHODS: [&str; 6] = ["GET", "POST", "PUT", "DELETE", "HEAD", "PURGE"];
@@ -140,6 +122,12 @@ fn cedar(dice: &mut Dice, number: usize) -> String {
         "resource == Operation::\"a/*\"",
         "resource is Operation",
     ]);
+    if dice.chance(60) {
+        let depth = 1 + dice.below(4);
+        let condition = conditions::condition(dice, depth);
+        let clause = dice.pick(&["when", "unless"]);
+        return format!("@id(\"c{number}\")\n{effect}({principal}, {action}, {resource}) {clause} {{ {condition} }};\n");
+    }
     let condition = dice.pick(&[
         "",
         " when { context has jwt && context.jwt has level && context.jwt.level + 9223372036854775800 > 5 }",

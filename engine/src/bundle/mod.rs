@@ -3,10 +3,12 @@
 //! Reading a directory is the one place where the engine touches the file system (INV-1). What the files say is read by
 //! [`declare`], what their names refer to by [`resolve`].
 
+pub mod archive;
 pub(crate) mod condition;
 pub(crate) mod declare;
 pub(crate) mod govern;
 pub(crate) mod invariant;
+pub mod manifest;
 pub(crate) mod policy;
 pub(crate) mod resolve;
 mod select;
@@ -20,6 +22,9 @@ use sha2::{Digest as _, Sha256};
 use crate::diagnostic::{Diagnostic, Location};
 use crate::digest::Digest;
 use crate::limits::{BUNDLE_BYTES_MAX, BUNDLE_FILES_MAX, DIAGNOSTICS_MAX, FILE_BYTES_MAX, FOLDER_DEPTH_MAX};
+
+pub use archive::{ArchiveError, BuiltBundle};
+pub use manifest::{BundleSigner, BundleVerifier, Demands, Distrust, Label, Manifest};
 
 /// The revision of a bundle: SHA-256 over the sorted list of (path, SHA-256 of the raw bytes) of its policy files.
 pub type Revision = Digest;
@@ -146,7 +151,9 @@ fn walk(dir: &Path, prefix: &str, depth: usize, out: &mut Vec<SourceFile>) -> Re
     Ok(())
 }
 
-fn is_policy_path(path: &str) -> bool {
+/// The kinds of file that make up a bundle; others, and hidden ones, may lie beside them.
+#[must_use]
+pub fn is_policy_path(path: &str) -> bool {
     let hidden = path.split('/').any(|part| part.starts_with('.'));
     let known = Path::new(path).extension().and_then(|e| e.to_str()).is_some_and(|e| matches!(e, "yaml" | "yml" | "cedar" | "rego"));
     known && !hidden

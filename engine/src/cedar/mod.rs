@@ -4,6 +4,7 @@
 //! A policy's scope goes into the decision table; only its conditions are evaluated here, and only for requests that the
 //! scope covers.
 
+pub(crate) mod analysis;
 pub(crate) mod entities;
 pub(crate) mod lower;
 pub(crate) mod policies;

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use crate::cedar::analysis::Analysis;
 use crate::cedar::entities::Question;
 use crate::cedar::lower;
 use crate::decision::Effect;
 use crate::diagnostic::{Diagnostic, Location};
+use crate::footprint::Footprint;
 use crate::id::SpiffeId;
 use crate::inventory::Inventory;
 use crate::request::{METHODS, Method};
@@ -23,8 +25,8 @@ pub(crate) struct CedarPolicy {
     pub(crate) at: Location,
     pub(crate) conditional: bool,
     pub(crate) scope: Scope,
-    /// Whether its answer may depend on `context.time` (never false where it does).
-    pub(crate) reads_time: bool,
+    /// What its condition can read.
+    pub(crate) footprint: Footprint,
     alone: PolicySet,
 }
 
@@ -78,9 +80,7 @@ pub(crate) fn read(
         );
         return Vec::new();
     }
-    let before = problems.len();
-    validate(path, text, &set, schema, problems);
-    if problems.len() > before {
+    if !validate(path, text, &set, schema, problems) {
         return Vec::new();
     }
     let mut out = Vec::new();
@@ -105,7 +105,7 @@ pub(crate) fn read(
             effect,
             at,
             conditional: policy.has_non_scope_constraint(),
-            reads_time: reads_time(policy),
+            footprint: Analysis::of(policy).footprint,
             scope,
             alone,
         });
@@ -114,29 +114,8 @@ pub(crate) fn read(
     out
 }
 
-fn reads_time(policy: &Policy) -> bool {
-    // What cannot be looked into is taken to read everything.
-    policy.to_json().map_or(true, |json| reads(&json, "time"))
-}
-
-/// Whether an expression reads this attribute of `context`, or uses `context` as a whole.
-fn reads(expression: &serde_json::Value, attribute: &str) -> bool {
-    use serde_json::Value;
-    match expression {
-        Value::Array(items) => items.iter().any(|item| reads(item, attribute)),
-        Value::Object(fields) => fields.iter().any(|(name, value)| {
-            let of_context = value.get("left").and_then(|left| left.get("Var")).and_then(Value::as_str) == Some("context");
-            match (name.as_str(), of_context, value.get("attr").and_then(Value::as_str)) {
-                ("." | "has", true, Some(read)) => read == attribute,
-                ("Var", _, _) => value.as_str() == Some("context"),
-                _ => reads(value, attribute),
-            }
-        }),
-        _ => false,
-    }
-}
-
-fn validate(path: &str, text: &str, set: &PolicySet, schema: &Schema, problems: &mut Vec<Diagnostic>) {
+/// Whether the policies fit the schema. A warning is told and leaves the policies in force.
+fn validate(path: &str, text: &str, set: &PolicySet, schema: &Schema, problems: &mut Vec<Diagnostic>) -> bool {
     let result = Validator::new(schema.clone()).validate(set, ValidationMode::Strict);
     let ids: BTreeMap<String, String> =
         set.policies().filter_map(|p| Some((format!("`{}`", p.id()), format!("`{}`", p.annotation("id")?)))).collect();
@@ -151,10 +130,7 @@ fn validate(path: &str, text: &str, set: &PolicySet, schema: &Schema, problems: 
         problem.severity = crate::diagnostic::Severity::Warning;
         problems.push(problem);
     }
-    if result.validation_passed() {
-        // Warnings do not stop the policies from being used.
-        problems.retain(|p| p.code != "cedar-warning" || p.location.is_some());
-    }
+    result.validation_passed()
 }
 
 /// A Cedar diagnostic as ours, at its first label.
