@@ -80,7 +80,7 @@ pub struct Policy {
     pub conditional: bool,
     /// Whether its scope names every operation of a service (`'*'`, `any-path`, or no resource constraint).
     pub wildcard: bool,
-    /// Why it exists; empty for Cedar and Rego.
+    /// Why it exists and who answers for it. Cedar says so in annotations, Rego in the metadata of its package.
     pub governance: Governance,
 }
 

@@ -7,14 +7,14 @@ use crate::bundle::Bundle;
 use crate::bundle::declare::{self, Declared};
 use crate::bundle::resolve::{Resolved, resolve};
 use crate::cedar::entities::World;
+use crate::cedar::governance::governance;
 use crate::cedar::policies::{self, CedarPolicy};
 use crate::cedar::schema;
-use crate::decision::{Effect, PolicyRef};
+use crate::decision::PolicyRef;
 use crate::diagnostic::{Diagnostic, Location};
-use crate::footprint::Footprint;
 use crate::id::IdPattern;
 use crate::inventory::Inventory;
-use crate::model::{Caller, Governance, Operations, Permission};
+use crate::model::{Caller, Operations, Permission};
 use crate::rego::RegoModules;
 use crate::table::{CallerAtom, MethodMask, Methods, Scope, Table, TargetAtom};
 
@@ -222,28 +222,12 @@ impl Gathered<'_, '_> {
     fn cedar(&mut self, policies: &[CedarPolicy]) {
         for (index, found) in policies.iter().enumerate() {
             let wide = found.scope.targets.iter().any(|t| !matches!(t, TargetAtom::Operation { .. } | TargetAtom::Undeclared { .. }));
-            if found.effect == Effect::Allow
-                && (found.scope.callers.contains(&CallerAtom::Anyone) || found.scope.targets.contains(&TargetAtom::Anything))
-            {
-                self.problems.push(
-                    Diagnostic::warning(
-                        "unscoped-grant",
-                        format!(
-                            "`{}` grants to strangers or to undeclared paths too: its scope leaves out the {}",
-                            found.id,
-                            left_out(&found.scope)
-                        ),
-                    )
-                    .at(found.at.clone())
-                    .help("name the callers and the service in the scope, for example `principal in Service::\"…\"`"),
-                );
-            }
             let policy = Policy {
                 reference: PolicyRef { id: found.id.clone(), effect: found.effect, at: found.at.clone() },
                 language: Language::Cedar,
                 conditional: found.conditional,
                 wildcard: wide,
-                governance: Governance::default(),
+                governance: found.policies().next().map(|p| governance(p, &found.at, self.problems)).unwrap_or_default(),
             };
             let body = if found.conditional { Body::Cedar(index) } else { Body::Always };
             self.items.push(Item { policy, body, scope: found.scope.clone() });
@@ -260,29 +244,12 @@ impl Gathered<'_, '_> {
                     .map(|service| TargetAtom::Service { service, declared: false })
                     .collect(),
             };
-            if rule.effect == Effect::Allow {
-                self.problems.push(
-                    Diagnostic::warning(
-                        "unscoped-grant",
-                        format!("`{}` can grant to strangers and to undeclared paths: a Rego rule has no scope", rule.id),
-                    )
-                    .at(rule.at.clone())
-                    .help("grant in YAML and keep Rego for `deny`, or test `input.source.service` and `input.operation` in the rule"),
-                );
-            }
-            if let Footprint::Unbounded(why) = &rule.footprint {
-                self.problems.push(
-                    Diagnostic::warning("uncacheable-rego", format!("the answers of `{}` cannot be kept, because {why}", rule.id))
-                        .at(rule.at.clone())
-                        .help("read single fields, such as `input.context.headers[\"x-tenant\"]`; what needs the time is asked every time"),
-                );
-            }
             let policy = Policy {
                 reference: PolicyRef { id: rule.id.clone(), effect: rule.effect, at: rule.at.clone() },
                 language: Language::Rego,
                 conditional: true,
                 wildcard: true,
-                governance: Governance::default(),
+                governance: rule.governance.clone(),
             };
             let scope = Scope { callers: vec![CallerAtom::Anyone], targets, methods: MethodMask::ALL };
             self.items.push(Item { policy, body: Body::Rego(index), scope });
@@ -315,13 +282,5 @@ impl Gathered<'_, '_> {
             }
         }
         self.items
-    }
-}
-
-fn left_out(scope: &Scope) -> &'static str {
-    match (scope.callers.contains(&CallerAtom::Anyone), scope.targets.contains(&TargetAtom::Anything)) {
-        (true, true) => "principal and the resource",
-        (true, false) => "principal",
-        _ => "resource",
     }
 }

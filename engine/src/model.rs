@@ -445,6 +445,9 @@ impl Governance {
     }
 }
 
+/// Classes of data that are sensitive where no zone says otherwise: primary account numbers and cardholder data.
+pub const SENSITIVE_DATA: [&str; 2] = ["pan", "chd"];
+
 /// A deviation that somebody approved, for a reason and until a day. It never alters a decision.
 #[derive(Clone, Debug)]
 pub struct Exception {

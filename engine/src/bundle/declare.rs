@@ -123,7 +123,7 @@ fn words(fields: &mut Fields<'_>, field: &'static str, problems: &mut Vec<Diagno
 
 fn not_a_name(text: &str, what: &str) -> Diagnostic {
     Diagnostic::error("invalid-name", format!("`{text}` is not {what}")).help(format!(
-        "it has letters (a-z, A-Z), digits, dots, dashes and underscores, begins with a letter or digit, and is at most {NAME_CHARS_MAX} long"
+        "a name has letters (a-z, A-Z), digits, dots, dashes and underscores, begins with a letter or digit, and is at most {NAME_CHARS_MAX} long"
     ))
 }
 

@@ -6,6 +6,7 @@
 
 pub(crate) mod analysis;
 pub(crate) mod entities;
+pub(crate) mod governance;
 pub(crate) mod lower;
 pub(crate) mod policies;
 pub(crate) mod schema;

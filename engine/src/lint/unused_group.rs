@@ -13,7 +13,7 @@ use crate::invariant::selectors;
 use crate::lint::{Findings, Lint, Linted};
 use crate::model::Caller;
 
-pub(super) const LINT: Lint = Lint { code: "unused-group", find };
+pub(super) const LINT: Lint = Lint { code: "unused-group", find, dated: false };
 
 fn find(linted: &Linted<'_>, out: &mut Findings) {
     let authorizer = linted.authorizer;

@@ -9,9 +9,10 @@ use super::ast::Module;
 use super::check::{Graph, Unit, check, services};
 use super::evaluate::Evaluators;
 use super::limits::{COMPILE_STACK_BYTES, FILES_MAX};
-use super::{RegoModules, RegoRule, document, metadata, place, scan};
+use super::{RegoModules, RegoRule, document, metadata, place, prefixes, scan};
 use crate::decision::Effect;
 use crate::diagnostic::{Diagnostic, Location};
+use crate::model::Governance;
 
 /// Compiles all files together, or says everything that is wrong with them.
 pub(super) fn compile(files: &[(&str, &str)]) -> Result<RegoModules, Vec<Diagnostic>> {
@@ -60,7 +61,7 @@ fn attempt(files: &[(&str, &str)], out: &mut Vec<Diagnostic>) -> Option<RegoModu
         out.push(explain(&error.to_string(), files, None));
         return None;
     }
-    Some(RegoModules { rules, evaluators: Evaluators::new(engine, graph.levels()) })
+    Some(RegoModules { rules, bare_prefixes: prefixes::bare(&units), evaluators: Evaluators::new(engine, graph.levels()) })
 }
 
 /// Parses every file; the units stand in the order of the engine's modules.
@@ -104,12 +105,19 @@ fn rules(units: &[Unit<'_>], graph: &Graph, out: &mut Vec<Diagnostic>) -> Vec<Re
             if let Some(at) = graph.first(&path, units) {
                 let id = path.join(".").into_boxed_str();
                 let (reads_time, footprint) = (graph.reads_time(&path), graph.footprint(&path));
-                rules.push(RegoRule { id, effect, at, services: services.clone(), reads_time, footprint });
+                let governance = governance(units, package);
+                rules.push(RegoRule { id, effect, at, services: services.clone(), reads_time, footprint, governance });
             }
         }
     }
     rules.sort_by(|a, b| a.id.cmp(&b.id));
     rules
+}
+
+/// What the modules of a package say of why they exist: the first that says anything.
+fn governance(units: &[Unit<'_>], package: &[String]) -> Governance {
+    let said = units.iter().filter(|u| u.module.package == package).map(|u| &u.metadata.governance);
+    said.into_iter().find(|g| **g != Governance::default()).cloned().unwrap_or_default()
 }
 
 /// Turns a message of the parser or compiler (`--> file:line:column`, an excerpt, `error: what`) into a diagnostic.

@@ -20,6 +20,7 @@ mod footprint_tests;
 mod input;
 mod limits;
 mod metadata;
+mod prefixes;
 mod scan;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ mod tests;
 use crate::decision::Effect;
 use crate::diagnostic::{Diagnostic, Location};
 use crate::footprint::Footprint;
+use crate::model::Governance;
 
 pub(crate) use input::{InputFacts, input};
 
@@ -35,6 +37,8 @@ pub(crate) use input::{InputFacts, input};
 pub(crate) struct RegoModules {
     /// By id.
     rules: Vec<RegoRule>,
+    /// Texts that rules take for the beginning of an identity and that end within a segment: the rule, the text, its place.
+    bare_prefixes: Vec<(Box<str>, String, Location)>,
     evaluators: evaluate::Evaluators,
 }
 
@@ -53,6 +57,8 @@ pub(crate) struct RegoRule {
     pub(crate) reads_time: bool,
     /// What of the request its answer can depend on.
     pub(crate) footprint: Footprint,
+    /// Why it exists and who answers for it, as the metadata of its package says.
+    pub(crate) governance: Governance,
 }
 
 /// Why a rule has no answer. Each denies (INV-4).
@@ -97,6 +103,11 @@ impl RegoModules {
     /// The rules, by id.
     pub(crate) fn rules(&self) -> &[RegoRule] {
         &self.rules
+    }
+
+    /// What [`RegoModules::bare_prefixes`] holds: rule, text, place.
+    pub(crate) fn bare_prefixes(&self) -> &[(Box<str>, String, Location)] {
+        &self.bare_prefixes
     }
 
     /// Whether the rule at this place in [`RegoModules::rules`] is satisfied by this input.
