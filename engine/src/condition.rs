@@ -13,11 +13,17 @@ impl Condition {
             _ => false,
         });
         jwt && self.covers_source(context.source_ip)
-            && (self.time.is_empty() || self.time.iter().any(|w| w.contains(context.time)))
-            && self.not_before.is_none_or(|t| context.time >= t)
-            && self.expires.is_none_or(|t| context.time < t)
+            && self.covers_time(context.time)
             && all_among(&self.headers, &context.headers)
             && all_among(&self.query, &context.query)
+    }
+
+    /// Whether the time lies in the period and in one of the windows asked for.
+    #[must_use]
+    pub fn covers_time(&self, time: Timestamp) -> bool {
+        (self.time.is_empty() || self.time.iter().any(|w| w.contains(time)))
+            && self.not_before.is_none_or(|t| time >= t)
+            && self.expires.is_none_or(|t| time < t)
     }
 
     /// The parts that do not hold, in words, for an explanation.
@@ -95,7 +101,7 @@ fn all_among(want: &std::collections::BTreeMap<Box<str>, Vec<AttributeValue>>, h
 }
 
 /// Whether a value is one of those asked for; a list has to contain one of them.
-fn among(have: Option<&AttributeValue>, want: &[AttributeValue]) -> bool {
+pub(crate) fn among(have: Option<&AttributeValue>, want: &[AttributeValue]) -> bool {
     match have {
         None => false,
         Some(AttributeValue::List(list)) => want.iter().any(|w| matches!(w, AttributeValue::Text(text) if list.contains(text))),

@@ -286,6 +286,7 @@ impl IdPattern {
         self.domain == other.domain && common && lengths
     }
 
+<<<<<<< HEAD
     /// The ids that both patterns cover, as a pattern; `None` where there is none.
     #[must_use]
     pub fn meet(&self, other: &Self) -> Option<Self> {
@@ -349,6 +350,21 @@ impl IdPattern {
         let text =
             words.chain(std::iter::repeat_n(word, rest)).fold(format!("{SCHEME}{}", self.domain), |text, word| format!("{text}/{word}"));
         text.parse().ok()
+=======
+    /// Its trust domain.
+    pub(crate) fn trust_domain(&self) -> &str {
+        self.domain.as_str()
+    }
+
+    /// Its segments before a closing `**`: a text, or `None` for a star.
+    pub(crate) fn segments(&self) -> impl Iterator<Item = Option<&str>> {
+        self.segments.iter().map(|s| if let Segment::Exact(text) = s { Some(&**text) } else { None })
+    }
+
+    /// Whether it ends with `**`.
+    pub(crate) const fn is_open(&self) -> bool {
+        self.open
+>>>>>>> main
     }
 
     /// An id that the pattern covers, with `x` for each star.

@@ -1,5 +1,6 @@
 //! The law: vocabulary, bundle, compiler, `decide`. Synchronous; no sockets, no clock, no threads of its own.
 
+mod algebra;
 pub mod authorizer;
 pub mod bundle;
 mod cedar;
@@ -8,6 +9,7 @@ mod compile;
 mod condition;
 pub mod decision;
 pub mod diagnostic;
+pub mod diff;
 pub mod digest;
 pub mod explain;
 pub mod footprint;

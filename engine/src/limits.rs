@@ -20,6 +20,21 @@ pub(crate) const GROUP_DEPTH_MAX: usize = 64;
 pub(crate) const NEAREST_MAX: usize = 3;
 /// Ways in which patterns of identities may meet in one bundle with invariants: each is a class of callers in every proof.
 pub(crate) const CALLER_PATTERNS_MAX: usize = 4_096;
+/// Nodes of the decision diagrams of one comparison of conditions; a thousand is much already.
+pub(crate) const DIAGRAM_NODES_MAX: usize = 200_000;
+/// Classes of instants told apart by the dates and windows of the policies about one operation.
+pub(crate) const INSTANT_CLASSES_MAX: usize = 4_096;
+/// Networks named by the policies about one operation.
+pub(crate) const NETWORK_CLASSES_MAX: usize = 1_024;
+/// Named members of a list that the two bundles of a comparison read in two types.
+pub(crate) const LIST_MEMBERS_MAX: usize = 6;
+/// Steps of the search for the kinds of path that reach the operations of one service, and of that for kinds of identity: each
+/// counts the patterns still open.
+pub(crate) const WORD_STEPS_MAX: usize = 10_000_000;
+/// Cells (kinds of caller by kinds of target) that one comparison of bundles looks into.
+pub(crate) const CELLS_MAX: usize = 5_000_000;
+/// Witnesses tried for changes whose answer an opaque condition decides.
+pub(crate) const WITNESSES_TRIED: usize = 64;
 /// Bytes of all files in a built bundle: a small archive must not be able to fill the memory.
 pub(crate) const ARCHIVE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Entries of a built bundle, whatever they are.
