@@ -286,10 +286,8 @@ impl IdPattern {
         self.domain == other.domain && common && lengths
     }
 
-<<<<<<< HEAD
     /// The ids that both patterns cover, as a pattern; `None` where there is none.
-    #[must_use]
-    pub fn meet(&self, other: &Self) -> Option<Self> {
+    pub(crate) fn meet(&self, other: &Self) -> Option<Self> {
         if !self.overlaps(other) {
             return None;
         }
@@ -303,8 +301,7 @@ impl IdPattern {
     }
 
     /// Every workload of a trust domain.
-    #[must_use]
-    pub fn whole_domain(domain: TrustDomain) -> Self {
+    pub(crate) fn whole_domain(domain: TrustDomain) -> Self {
         Self::of_parts(domain, Vec::new(), true)
     }
 
@@ -317,31 +314,10 @@ impl IdPattern {
         Self { text: text.into(), domain, segments, open }
     }
 
-    /// The segments that are not stars.
-    pub fn words(&self) -> impl Iterator<Item = &str> {
-        self.segments.iter().filter_map(|s| match s {
-            Segment::Exact(word) => Some(&**word),
-            Segment::Any => None,
-        })
-    }
-
-    /// The number of segments, a trailing `**` left aside.
-    #[must_use]
-    pub fn depth(&self) -> usize {
-        self.segments.len()
-    }
-
-    /// The trust domain.
-    #[must_use]
-    pub const fn domain(&self) -> &TrustDomain {
-        &self.domain
-    }
-
     /// An id that the pattern covers, with `word` for each star and so many of them for a trailing `**` that there are
     /// `depth` segments. Where the word is in no other pattern and the depth beyond all, only patterns that cover this one
     /// whole cover the id.
-    #[must_use]
-    pub fn example_of(&self, word: &str, depth: usize) -> Option<SpiffeId> {
+    pub(crate) fn example_of(&self, word: &str, depth: usize) -> Option<SpiffeId> {
         let words = self.segments.iter().map(|s| match s {
             Segment::Exact(own) => &**own,
             Segment::Any => word,
@@ -350,7 +326,8 @@ impl IdPattern {
         let text =
             words.chain(std::iter::repeat_n(word, rest)).fold(format!("{SCHEME}{}", self.domain), |text, word| format!("{text}/{word}"));
         text.parse().ok()
-=======
+    }
+
     /// Its trust domain.
     pub(crate) fn trust_domain(&self) -> &str {
         self.domain.as_str()
@@ -364,7 +341,6 @@ impl IdPattern {
     /// Whether it ends with `**`.
     pub(crate) const fn is_open(&self) -> bool {
         self.open
->>>>>>> main
     }
 
     /// An id that the pattern covers, with `x` for each star.

@@ -124,11 +124,12 @@ pub(super) fn classes(authorizer: &Authorizer, parts: &[&IdentityPart]) -> Resul
 
 /// One identity for each way in which patterns meet, and one of a trust domain that nobody names.
 fn representatives(ids: &[SpiffeId], patterns: BTreeSet<IdPattern>) -> Result<Vec<SpiffeId>, Diagnostic> {
-    let mut domains: BTreeSet<TrustDomain> = patterns.iter().map(|p| p.domain().clone()).collect();
+    let mut domains: BTreeSet<TrustDomain> = patterns.iter().filter_map(|p| p.trust_domain().parse().ok()).collect();
     domains.extend(ids.iter().filter_map(|id| id.trust_domain().parse().ok()));
-    let words: BTreeSet<&str> = patterns.iter().flat_map(|p| p.words()).chain(ids.iter().flat_map(|id| id.path().split('/'))).collect();
+    let words: BTreeSet<&str> =
+        patterns.iter().flat_map(|p| p.segments().flatten()).chain(ids.iter().flat_map(|id| id.path().split('/'))).collect();
     let word = fresh("x", |word| words.contains(word));
-    let depth = patterns.iter().map(IdPattern::depth).max().unwrap_or_default() + 2;
+    let depth = patterns.iter().map(|p| p.segments().count()).max().unwrap_or_default() + 2;
     let nowhere = fresh("elsewhere.example", |name| domains.iter().any(|d| d.as_str() == name));
     domains.extend(nowhere.parse().ok());
 
