@@ -25,6 +25,9 @@ pub(crate) enum Verb {
     /// Say whether a bundle is valid: read, resolve, type-check, prove its invariants
     #[command(after_help = CHECK)]
     Check(CheckArgs),
+    /// Bring policy files into their canonical form; comments stay
+    #[command(after_help = FMT)]
+    Fmt(FmtArgs),
     /// Run the test cases of a bundle
     #[command(after_help = TEST)]
     Test(TestArgs),
@@ -74,6 +77,19 @@ pub(crate) struct CheckArgs {
     /// The day on which reviews and exceptions are looked at [default: today, UTC]
     #[arg(long, value_name = "DATE")]
     pub(crate) today: Option<Date>,
+}
+
+/// Arguments of `fmt`.
+#[derive(Debug, Args)]
+pub(crate) struct FmtArgs {
+    /// A folder, or one file
+    pub(crate) bundle: PathBuf,
+    /// Write nothing; list the files that are not in their form, and exit with 1 if there are any
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// Write nothing; print what would change as a unified diff, and exit with 1 if anything would
+    #[arg(long)]
+    pub(crate) diff: bool,
 }
 
 /// How `check` prints.
@@ -313,6 +329,17 @@ Examples:
   portreeve check policies --today 2027-01-01
 
 Exit codes: 0 valid (there may be warnings), 1 invalid, 2 the bundle cannot be read";
+
+const FMT: &str = "\
+Examples:
+  portreeve fmt policies
+  portreeve fmt policies --check
+  portreeve fmt policies --diff | less
+
+YAML and Cedar files are formatted; Rego files are left as they are. A file that cannot be read, or not be formatted without a change
+of meaning, is left as it is too, and the exit code is 2.
+
+Exit codes: 0 formatted (with --check or --diff: nothing to do), 1 something is not in its form, 2 a file was left as it is";
 
 const TEST: &str = "\
 Examples:

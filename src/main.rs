@@ -15,6 +15,7 @@ mod diagnostics;
 mod enforce;
 mod escape;
 mod files;
+mod fmt;
 mod init;
 mod junit;
 mod limits;
@@ -24,6 +25,7 @@ mod output;
 mod replay;
 mod sarif;
 mod test;
+mod unified;
 mod verify;
 mod why;
 
@@ -42,6 +44,7 @@ fn run(verb: Verb) -> Outcome {
     match verb {
         Verb::Init(args) => init::run(&args),
         Verb::Check(args) => check::run(&args),
+        Verb::Fmt(args) => fmt::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Decide(args) => decide::run(&args),
         Verb::Why(args) => why::run(&args),

@@ -12,6 +12,7 @@ pub mod diagnostic;
 pub mod diff;
 pub mod digest;
 pub mod explain;
+pub mod fmt;
 pub mod footprint;
 pub mod id;
 mod invariant;
