@@ -469,6 +469,7 @@ pub struct Exception {
 
 /// From what an [`Exception`] excepts.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a bundle has a handful of them, and boxes would be in every reader's way")]
 pub enum Excepted {
     /// These may break this invariant.
     Invariant {

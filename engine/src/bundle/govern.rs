@@ -75,6 +75,7 @@ pub(crate) struct DeclaredException {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a bundle has a handful of them, and none outlives its reading")]
 pub(crate) enum DeclaredExcepted {
     /// `reaches` says with which of the two words `to` was written.
     Invariant {
