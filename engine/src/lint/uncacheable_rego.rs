@@ -1,5 +1,5 @@
-//! A Rego rule whose answers cannot be kept, because what it reads has no bound that can be told. It is evaluated anew for every
-//! request that it concerns.
+//! A Rego rule whose answers hold for one request only: it, or what it reads, takes `input` or `input.context` as a whole, or
+//! reads the time. It is evaluated for every request it concerns, where others are answered from what was answered before.
 
 use crate::diagnostic::Diagnostic;
 use crate::footprint::Footprint;
@@ -9,13 +9,12 @@ pub(super) const LINT: Lint = Lint { code: "uncacheable-rego", find, dated: fals
 
 fn find(linted: &Linted<'_>, out: &mut Findings) {
     for rule in linted.authorizer.rego.rules() {
-        if let Footprint::Unbounded(why) = &rule.footprint {
-            out.add(
-                &rule.id,
-                Diagnostic::warning("uncacheable-rego", format!("the answers of `{}` cannot be kept, because {why}", rule.id))
-                    .at(rule.at.clone())
-                    .help("read single fields, such as `input.context.headers[\"x-tenant\"]`; what needs the time is asked every time"),
-            );
-        }
+        let Footprint::Unbounded(why) = &rule.footprint else { continue };
+        out.add(
+            &rule.id,
+            Diagnostic::warning("uncacheable-rego", format!("the answers of `{}` cannot be kept, because {why}", rule.id))
+                .at(rule.at.clone())
+                .help("read single fields, such as `input.context.headers[\"x-tenant\"]`; what needs the time is asked every time"),
+        );
     }
 }

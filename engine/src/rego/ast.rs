@@ -36,6 +36,8 @@ pub(super) struct Rule {
     pub(super) span: Span,
     /// How many times the evaluator calls itself for it, the rules it reads not counted.
     pub(super) levels: usize,
+    /// How much deeper than what it is given a value can be that it makes, what it calls not counted.
+    pub(super) nests: usize,
     /// The body with the most statements: how many, and where.
     pub(super) longest: Option<(usize, Span)>,
     pub(super) uses: Vec<Use>,
@@ -99,6 +101,7 @@ fn rule(tree: &Value) -> Option<Rule> {
     let (kind, body) = variant(tree)?;
     let mut uses = Vec::new();
     let levels = loops(tree) + depth(tree);
+    let nests = nests(tree) + HEAD_NESTS;
     let longest = longest(tree);
     match kind {
         "Default" => {
@@ -112,6 +115,7 @@ fn rule(tree: &Value) -> Option<Rule> {
                 arguments: Some(arguments).filter(|n| *n > 0),
                 span: span_of(body.get("refr")?)?,
                 levels,
+                nests,
                 longest,
                 uses,
             })
@@ -127,7 +131,7 @@ fn rule(tree: &Value) -> Option<Rule> {
             }
             visit(body.get("bodies")?, &mut uses);
             let arguments = head.get("args").and_then(Value::as_array).map(Vec::len);
-            Some(Rule { name, computed, arguments, span: span_of(refr)?, levels, longest, uses })
+            Some(Rule { name, computed, arguments, span: span_of(refr)?, levels, nests, longest, uses })
         }
         _ => None,
     }
@@ -146,6 +150,23 @@ fn loops(tree: &Value) -> usize {
 /// How deep nodes stand in each other.
 fn depth(tree: &Value) -> usize {
     usize::from(variant(tree).is_some()) + children(tree).map(depth).max().unwrap_or(0)
+}
+
+/// The levels that a head adds: a set or object, and the parts of its name.
+const HEAD_NESTS: usize = 16;
+
+/// By how many levels values can grow here: one for each list, set, object or comprehension that may come to stand in the next.
+/// Only what a literal holds side by side cannot.
+fn nests(tree: &Value) -> usize {
+    match variant(tree) {
+        Some(("Array" | "Set" | "Object", _)) => 1 + children(tree).map(widest).max().unwrap_or(0),
+        Some(("ArrayCompr" | "SetCompr" | "ObjectCompr", _)) => 1 + children(tree).map(nests).sum::<usize>(),
+        _ => children(tree).map(nests).sum(),
+    }
+}
+
+fn widest(tree: &Value) -> usize {
+    if variant(tree).is_some() { nests(tree) } else { children(tree).map(widest).max().unwrap_or(0) }
 }
 
 /// The longest list of statements.

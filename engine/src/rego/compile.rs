@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use regorus::Engine;
+use regorus::{Engine, PolicyLengthConfig};
 
 use super::ast::Module;
 use super::check::{Graph, Unit, check, services};
 use super::evaluate::Evaluators;
-use super::limits::{COMPILE_STACK_BYTES, FILES_MAX};
-use super::{RegoModules, RegoRule, document, metadata, place, prefixes, scan};
+use super::limits::{COMPILE_STACK_BYTES, FILE_BYTES, FILES_MAX, LINE_COLUMNS_MAX};
+use super::{RegoModules, RegoRule, document, metadata, place, prefixes, scan, supply};
 use crate::decision::Effect;
 use crate::diagnostic::{Diagnostic, Location};
 use crate::model::Governance;
@@ -42,9 +42,18 @@ pub(super) fn compile(files: &[(&str, &str)]) -> Result<RegoModules, Vec<Diagnos
     }
 }
 
-fn attempt(files: &[(&str, &str)], out: &mut Vec<Diagnostic>) -> Option<RegoModules> {
+/// An evaluator with nothing in it. The scan bounds what it reads, so its own bound of a thousand characters a line, which a
+/// table of keys does not keep to, is lifted.
+pub(super) fn engine() -> Engine {
     let mut engine = Engine::new();
     engine.set_strict_builtin_errors(true);
+    engine.set_policy_length_config(PolicyLengthConfig { max_col: LINE_COLUMNS_MAX, max_file_bytes: FILE_BYTES, max_lines: FILE_BYTES });
+    engine
+}
+
+fn attempt(files: &[(&str, &str)], out: &mut Vec<Diagnostic>) -> Option<RegoModules> {
+    let mut engine = engine();
+    supply::install(&mut engine);
     let units = parse(&mut engine, files, out);
     // Without all modules, the checks would complain of names that are only missing because their file did not parse.
     if !out.is_empty() {
@@ -61,7 +70,7 @@ fn attempt(files: &[(&str, &str)], out: &mut Vec<Diagnostic>) -> Option<RegoModu
         out.push(explain(&error.to_string(), files, None));
         return None;
     }
-    Some(RegoModules { rules, bare_prefixes: prefixes::bare(&units), evaluators: Evaluators::new(engine, graph.levels()) })
+    Some(RegoModules { rules, bare_prefixes: prefixes::bare(&units), evaluators: Evaluators::new(engine, graph.cost()) })
 }
 
 /// Parses every file; the units stand in the order of the engine's modules.

@@ -22,6 +22,7 @@ mod limits;
 mod metadata;
 mod prefixes;
 mod scan;
+mod supply;
 #[cfg(test)]
 mod tests;
 
@@ -116,7 +117,7 @@ impl RegoModules {
     /// [`RegoError`]; the caller denies.
     pub(crate) fn evaluate(&self, rule: usize, input: &regorus::Value) -> Result<bool, RegoError> {
         let rule = self.rules.get(rule).ok_or(RegoError::NoSuchRule)?;
-        evaluate::satisfied(&rule.id, self.evaluators.run(&rule.id, &document(&rule.id), input)?)
+        self.evaluators.run(&rule.id, &document(&rule.id), input)
     }
 }
 
