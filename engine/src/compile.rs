@@ -2,7 +2,7 @@
 
 use cedar_policy::Schema;
 
-use crate::authorizer::{Authorizer, Body, Compiled, Language, Policy};
+use crate::authorizer::{Answered, Authorizer, Body, Compiled, Language, Policy};
 use crate::bundle::Bundle;
 use crate::bundle::declare::{self, Declared};
 use crate::bundle::resolve::{Resolved, resolve};
@@ -14,6 +14,7 @@ use crate::decision::PolicyRef;
 use crate::diagnostic::{Diagnostic, Location};
 use crate::id::IdPattern;
 use crate::inventory::Inventory;
+use crate::memo::{self, Projection};
 use crate::model::{Caller, Operations, Permission};
 use crate::rego::RegoModules;
 use crate::table::{CallerAtom, MethodMask, Methods, Scope, Table, TargetAtom};
@@ -77,7 +78,8 @@ pub(crate) fn build(bundle: &Bundle, problems: &mut Vec<Diagnostic>) -> Option<A
     };
     let entered: Vec<_> = items.iter().map(|i| (i.scope.clone(), i.policy.reference.effect, i.policy.conditional)).collect();
     let table = Table::build(&inventory, &entered);
-    let (listed, bodies) = items.into_iter().map(|i| (i.policy, i.body)).unzip();
+    let (listed, bodies): (Vec<Policy>, Vec<Body>) = items.into_iter().map(|i| (i.policy, i.body)).unzip();
+    let projections = (0_u32..).zip(&listed).map(|(n, policy)| Projection::of(n, &policy.answered)).collect();
     let reads_time = permissions.iter().any(|p| p.when.reads_time())
         || cedar.iter().any(|p| p.footprint.reads_time())
         || rego.rules().iter().any(|r| r.reads_time);
@@ -98,6 +100,8 @@ pub(crate) fn build(bundle: &Bundle, problems: &mut Vec<Diagnostic>) -> Option<A
         exceptions,
         suites,
         reads_time,
+        projections,
+        snapshot: Some(memo::snapshot()),
     };
     crate::invariant::prove(&authorizer, problems);
     Some(authorizer)
@@ -165,6 +169,7 @@ impl Gathered<'_, '_> {
                 reference: PolicyRef { id: permission.name.clone(), effect: permission.effect, at: permission.at.clone() },
                 language: Language::Yaml,
                 conditional,
+                answered: if conditional { Answered::InPlace } else { Answered::FromTable },
                 wildcard: !matches!(permission.operations, Operations::Listed(_)),
                 governance: permission.governance.clone(),
             };
@@ -226,6 +231,7 @@ impl Gathered<'_, '_> {
                 reference: PolicyRef { id: found.id.clone(), effect: found.effect, at: found.at.clone() },
                 language: Language::Cedar,
                 conditional: found.conditional,
+                answered: if found.conditional { Answered::of(&found.footprint) } else { Answered::FromTable },
                 wildcard: wide,
                 governance: found.policies().next().map(|p| governance(p, &found.at, self.problems)).unwrap_or_default(),
             };
@@ -248,6 +254,7 @@ impl Gathered<'_, '_> {
                 reference: PolicyRef { id: rule.id.clone(), effect: rule.effect, at: rule.at.clone() },
                 language: Language::Rego,
                 conditional: true,
+                answered: Answered::of(&rule.footprint),
                 wildcard: true,
                 governance: rule.governance.clone(),
             };

@@ -19,6 +19,7 @@ mod invariant;
 mod inventory;
 mod limits;
 pub mod lint;
+mod memo;
 pub mod model;
 pub mod path;
 mod reach;
@@ -33,7 +34,7 @@ pub mod template;
 pub mod time;
 pub mod yaml;
 
-pub use authorizer::{AllowedEdge, Authorizer, Compiled, Language, Policy};
+pub use authorizer::{AllowedEdge, Answered, Authorizer, Compiled, Language, Policy};
 pub use bundle::{Bundle, Revision, SourceFile};
 pub use decision::{Decision, Effect, PolicyRef, Reason};
 pub use diagnostic::{Diagnostic, Location, Severity};

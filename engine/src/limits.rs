@@ -20,6 +20,10 @@ pub(crate) const GROUP_DEPTH_MAX: usize = 64;
 pub(crate) const NEAREST_MAX: usize = 3;
 /// Ways in which patterns of identities may meet in one bundle with invariants: each is a class of callers in every proof.
 pub(crate) const CALLER_PATTERNS_MAX: usize = 4_096;
+/// Sets of four answers in the memo of one thread: with keys of a hundred bytes, less than a megabyte.
+pub(crate) const MEMO_SETS: usize = 1 << 10;
+/// Bytes of a key of the memo. Longer projections are evaluated each time: a caller must not fill the memory with them.
+pub(crate) const MEMO_KEY_BYTES_MAX: usize = 1 << 10;
 /// Nodes of the decision diagrams of one comparison of conditions; a thousand is much already.
 pub(crate) const DIAGRAM_NODES_MAX: usize = 200_000;
 /// Classes of instants told apart by the dates and windows of the policies about one operation.
