@@ -60,13 +60,6 @@ pub(crate) enum Body {
     Rego(usize),
 }
 
-impl Body {
-    /// Whether its evaluation can fail.
-    pub(crate) const fn can_err(&self) -> bool {
-        matches!(self, Self::Cedar(_) | Self::Rego(_))
-    }
-}
-
 /// What compiling a bundle gave: everything found, and the authorizer unless something was an error.
 #[derive(Debug)]
 pub struct Compiled {
@@ -230,6 +223,15 @@ impl Authorizer {
     #[must_use]
     pub fn visible(&self, service: &str) -> Option<&Visible> {
         self.service(service).map(|s| &s.visible)
+    }
+
+    /// Whether the evaluation of a policy can end in an error.
+    pub(crate) fn can_err(&self, policy: u32) -> bool {
+        match self.bodies.get(policy as usize) {
+            Some(Body::Always | Body::Native(_)) => false,
+            Some(Body::Cedar(index)) => self.cedar.get(*index).is_none_or(CedarPolicy::can_err),
+            Some(Body::Rego(_)) | None => true,
+        }
     }
 
     /// Every policy, by id.
@@ -424,7 +426,7 @@ impl<'a> Asked<'a, '_> {
         let asked: Indexes = if concerned.grants.is_empty() {
             concerned.grants_if.clone()
         } else {
-            concerned.grants_if.iter().copied().filter(|p| self.body(*p).is_some_and(Body::can_err)).collect()
+            concerned.grants_if.iter().copied().filter(|p| self.authorizer.can_err(*p)).collect()
         };
         let granted = evaluator.satisfied(&asked, &mut errors);
         // By policy, like everything a decision lists; prohibitions were asked before grants.

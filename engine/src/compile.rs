@@ -49,9 +49,10 @@ pub(crate) fn build(bundle: &Bundle, problems: &mut Vec<Diagnostic>) -> Option<A
         }
     };
     let mut methods = Methods::default();
+    let reader = policies::Reader { inventory: &inventory, schema: &schema, schema_text: &schema_text };
     let mut cedar = Vec::new();
     for (path, text) in &sources.cedar {
-        cedar.extend(policies::read(path, text, &inventory, &schema, &mut methods, problems));
+        cedar.extend(reader.read(path, text, &mut methods, problems));
     }
     let mut gathered = Gathered { inventory: &inventory, methods: &mut methods, items: Vec::new(), problems };
     gathered.permissions(&permissions);
@@ -69,7 +70,7 @@ pub(crate) fn build(bundle: &Bundle, problems: &mut Vec<Diagnostic>) -> Option<A
             );
         }
     }
-    let world = match World::build(&inventory, patterns(&permissions), &schema) {
+    let world = match World::build(&inventory, patterns(&permissions, &cedar), &schema) {
         Ok(world) => world,
         Err(error) => {
             problems.push(Diagnostic::error("cedar-schema", format!("the inventory makes no Cedar entities: {error}")));
@@ -107,15 +108,13 @@ pub(crate) fn build(bundle: &Bundle, problems: &mut Vec<Diagnostic>) -> Option<A
     Some(authorizer)
 }
 
-fn patterns(permissions: &[Permission]) -> Vec<IdPattern> {
-    let mut out: Vec<IdPattern> = permissions
-        .iter()
-        .flat_map(|p| &p.from)
-        .filter_map(|c| match c {
-            Caller::Pattern(pattern) => Some(pattern.clone()),
-            _ => None,
-        })
-        .collect();
+/// The identity patterns that policies name.
+fn patterns(permissions: &[Permission], cedar: &[CedarPolicy]) -> Vec<IdPattern> {
+    let of_permissions = permissions.iter().flat_map(|p| &p.from).filter_map(|c| match c {
+        Caller::Pattern(pattern) => Some(pattern),
+        _ => None,
+    });
+    let mut out: Vec<IdPattern> = of_permissions.chain(cedar.iter().flat_map(|p| &p.patterns)).cloned().collect();
     out.sort();
     out.dedup();
     out

@@ -123,10 +123,9 @@ impl Authorizer {
     pub(crate) fn always_allows(&self, callers: &[u32], to: usize, operation: Option<usize>, method: MethodBit) -> bool {
         let mut granted = false;
         for entry in self.table.entries(callers, self.table.targets(to, operation), method) {
-            let can_err = self.bodies.get(entry.policy as usize).is_none_or(crate::authorizer::Body::can_err);
             match (entry.effect, entry.conditional) {
                 (Effect::Deny, _) => return false,
-                _ if can_err => return false,
+                _ if self.can_err(entry.policy) => return false,
                 (Effect::Allow, conditional) => granted |= !conditional,
             }
         }

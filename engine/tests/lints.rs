@@ -235,3 +235,22 @@ fn exceptions_end_and_must_except_something() {
     let ended: Vec<String> = found(&[grant, &review], Some("2026-07-01"));
     assert_eq!(ended, ["exception-expired: `meant` ended on 2026-06-30, and today is 2026-07-01"]);
 }
+
+#[test]
+fn prohibitions_that_can_err() {
+    let service = "kind: Service\nname: bank\nidentities: [spiffe://t.example/sa/bank]\nquery: {n: integer}\n";
+    let policy = |effect: &str, condition: &str| {
+        format!(
+            "@id(\"limit\") {effect}(principal in Service::\"web\", action, resource in Service::\"bank\") when {{ context.query has n && {condition} }};"
+        )
+    };
+    let found = ["erring-forbid: `limit` can err, and then denies as an error: `context.query.n * 60` goes beyond 64 bits for some values"];
+    check(&[service, &policy("forbid", "context.query.n * 60 > 3600")], None, &found);
+    check(&[service, &policy("permit", "context.query.n * 60 > 3600")], None, &[]);
+    check(&[service, &policy("forbid", "context.query.n > 60")], None, &[]);
+    check(&[service, &policy("forbid", "context.query.n < 1000 && context.query.n > -1000 && context.query.n * 60 > 3600")], None, &[]);
+    let found = [
+        "erring-forbid: `limit` can err, and then denies as an error: `context.time.offset(duration(\"106751991167d\"))` goes beyond what a date can be",
+    ];
+    check(&[service, &policy("forbid", "context.time.offset(duration(\"106751991167d\")) > context.time")], None, &found);
+}

@@ -5,11 +5,14 @@
 //! scope covers.
 
 pub(crate) mod analysis;
+mod complaints;
 pub(crate) mod entities;
 pub(crate) mod governance;
 pub(crate) mod lower;
 pub(crate) mod policies;
 pub(crate) mod schema;
+mod scopes;
+pub(crate) mod tokens;
 
 use std::fmt::Write as _;
 

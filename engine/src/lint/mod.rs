@@ -5,6 +5,7 @@
 //! Lints that compare dates are silent where no date is given, as the engine has no clock (INV-1).
 
 mod bare_prefix;
+mod erring_forbid;
 mod exception_expired;
 mod missing_governance;
 mod review_overdue;
@@ -37,6 +38,7 @@ pub(crate) struct Lint {
 /// Every lint, by code.
 pub(crate) const LINTS: &[Lint] = &[
     bare_prefix::LINT,
+    erring_forbid::LINT,
     exception_expired::LINT,
     missing_governance::LINT,
     review_overdue::LINT,
