@@ -8,6 +8,7 @@ mod bare_prefix;
 mod erring_forbid;
 mod exception_expired;
 mod missing_governance;
+mod rego_answer_type;
 mod review_overdue;
 mod uncacheable_rego;
 mod unscoped_grant;
@@ -41,6 +42,7 @@ pub(crate) const LINTS: &[Lint] = &[
     erring_forbid::LINT,
     exception_expired::LINT,
     missing_governance::LINT,
+    rego_answer_type::LINT,
     review_overdue::LINT,
     uncacheable_rego::LINT,
     unscoped_grant::LINT,

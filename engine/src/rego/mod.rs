@@ -23,6 +23,7 @@ mod metadata;
 mod prefixes;
 mod scan;
 mod supply;
+mod testing;
 #[cfg(test)]
 mod tests;
 
@@ -32,6 +33,7 @@ use crate::footprint::Footprint;
 use crate::model::Governance;
 
 pub(crate) use input::{InputFacts, input};
+pub use testing::{RegoOutcome, RegoTest, RegoTests};
 
 /// All Rego modules of a bundle, compiled together.
 #[derive(Debug)]
@@ -60,6 +62,8 @@ pub(crate) struct RegoRule {
     pub(crate) footprint: Footprint,
     /// Why it exists and who answers for it, as the metadata of its package says.
     pub(crate) governance: Governance,
+    /// What it is, in words, and where, if its value is written out and can be no answer.
+    pub(crate) odd: Option<(&'static str, Location)>,
 }
 
 /// Why a rule has no answer. Each denies (INV-4).
