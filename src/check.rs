@@ -57,7 +57,7 @@ fn today() -> Date {
 
 fn summary(args: &CheckArgs, authorizer: &Option<Authorizer>, found: &[Diagnostic], bundle: &portreeve_engine::Bundle) -> String {
     let count = diagnostics::count(found);
-    match authorizer.as_ref().filter(|_| !found.iter().any(portreeve_engine::Diagnostic::is_error)) {
+    match authorizer.as_ref().filter(|_| !found.iter().any(Diagnostic::is_error)) {
         None => format!("error: `{}` is invalid: {count}\n", args.bundle),
         Some(authorizer) => format!(
             "ok: `{}` is valid: {count}; {}, {}, {}, {} proved\n    revision {}\n",
