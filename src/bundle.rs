@@ -102,8 +102,15 @@ pub(crate) fn load(name: &str) -> Result<Loaded, LoadError> {
 /// # Errors
 /// The bundle cannot be read or is invalid; its errors are in the failure.
 pub(crate) fn authorizer(name: &str) -> Result<Authorizer, Failure> {
-    let loaded = load(name)?;
-    let compiled = Authorizer::compile(&loaded.bundle);
+    compiled(name, &load(name)?.bundle)
+}
+
+/// Compiles a bundle that must be valid.
+///
+/// # Errors
+/// The bundle is invalid; its errors are in the failure.
+pub(crate) fn compiled(name: &str, bundle: &Bundle) -> Result<Authorizer, Failure> {
+    let compiled = Authorizer::compile(bundle);
     compiled.authorizer.ok_or_else(|| {
         let errors: Vec<_> = compiled.diagnostics.iter().filter(|d| d.is_error()).cloned().collect();
         let mut text = diagnostics::human(&errors);

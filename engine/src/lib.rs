@@ -42,6 +42,7 @@ pub use digest::Digest;
 pub use footprint::Footprint;
 pub use id::{SpiffeId, TrustDomain};
 pub use record::{Event, Record};
+pub use rego::{RegoOutcome, RegoTest, RegoTests};
 pub use request::{Malformed, Request};
 pub use svid::Svid;
 pub use time::Timestamp;

@@ -31,6 +31,10 @@ pub(super) struct Rule {
     pub(super) name: Vec<String>,
     /// Whether further, computed parts follow.
     pub(super) computed: bool,
+    /// Whether it is a default, or one member of a set: further definitions add to it.
+    pub(super) adds: bool,
+    /// What its value is, in words, where that is written out and no answer.
+    pub(super) odd: Option<&'static str>,
     /// How many arguments it takes, if it is a function.
     pub(super) arguments: Option<usize>,
     pub(super) span: Span,
@@ -112,6 +116,8 @@ fn rule(tree: &Value) -> Option<Rule> {
             Some(Rule {
                 name,
                 computed,
+                adds: true,
+                odd: odd(body.get("value")?),
                 arguments: Some(arguments).filter(|n| *n > 0),
                 span: span_of(body.get("refr")?)?,
                 levels,
@@ -121,7 +127,7 @@ fn rule(tree: &Value) -> Option<Rule> {
             })
         }
         "Spec" => {
-            let (_, head) = variant(body.get("head")?)?;
+            let (form, head) = variant(body.get("head")?)?;
             let refr = head.get("refr")?;
             let (name, computed) = head_name(refr, &mut uses)?;
             for (field, value) in head {
@@ -131,8 +137,22 @@ fn rule(tree: &Value) -> Option<Rule> {
             }
             visit(body.get("bodies")?, &mut uses);
             let arguments = head.get("args").and_then(Value::as_array).map(Vec::len);
-            Some(Rule { name, computed, arguments, span: span_of(refr)?, levels, nests, longest, uses })
+            let adds = form == "Set";
+            let odd = head.get("assign").and_then(|assign| odd(assign.get("value")?));
+            Some(Rule { name, computed, adds, odd, arguments, span: span_of(refr)?, levels, nests, longest, uses })
         }
+        _ => None,
+    }
+}
+
+/// What a value that is written out is, if it can be no answer.
+fn odd(value: &Value) -> Option<&'static str> {
+    match variant(value)?.0 {
+        "Object" | "ObjectCompr" => Some("an object"),
+        "Array" | "ArrayCompr" => Some("an array"),
+        "String" | "RawString" => Some("a text"),
+        "Number" => Some("a number"),
+        "Null" => Some("null"),
         _ => None,
     }
 }
@@ -209,7 +229,11 @@ fn visit(tree: &Value, uses: &mut Vec<Use>) {
 
 fn visit_node(tree: &Value, fields: &Map<String, Value>, uses: &mut Vec<Use>) {
     if let Some(Value::Array(replacements)) = fields.get("with_mods") {
-        uses.extend(replacements.iter().filter_map(span_of).map(|span| Use::With { span }));
+        for replacement in replacements {
+            uses.extend(span_of(replacement).map(|span| Use::With { span }));
+            // What is replaced is not read; what replaces it is.
+            visit(replacement.get("as").unwrap_or(&Value::Null), uses);
+        }
     }
     match variant(tree) {
         Some(("Var" | "RefDot" | "RefBrack", _)) => {
@@ -235,7 +259,7 @@ fn visit_node(tree: &Value, fields: &Map<String, Value>, uses: &mut Vec<Use>) {
             }
             visit_indices(function, uses);
         }
-        _ => fields.values().for_each(|v| visit(v, uses)),
+        _ => fields.iter().filter(|(name, _)| *name != "with_mods").for_each(|(_, v)| visit(v, uses)),
     }
 }
 

@@ -11,6 +11,7 @@ use super::footprint;
 use super::limits::{ARGUMENTS_MAX, CALLS_MAX, LEVELS_MAX, STATEMENTS_MAX, TRIES_MAX};
 use super::metadata::{Metadata, top};
 use super::place;
+use super::testing;
 use crate::diagnostic::{Diagnostic, Location};
 use crate::footprint::{Footprint, Reads};
 use crate::limits::DIAGNOSTICS_MAX;
@@ -22,6 +23,8 @@ pub(super) struct Unit<'f> {
     pub(super) text: &'f str,
     pub(super) metadata: Metadata,
     pub(super) module: Module,
+    /// Whether it holds tests, and no policy.
+    pub(super) test: bool,
 }
 
 impl Unit<'_> {
@@ -54,6 +57,8 @@ struct Node {
     nests: usize,
     /// The definitions of a function; 0 for what is none.
     definitions: usize,
+    /// The definition whose value is written out and no answer: its unit, place, and what it is.
+    odd: Option<(usize, Span, &'static str)>,
     reads: BTreeSet<Path>,
     /// The functions it calls, as often as they stand there.
     calls: BTreeMap<Path, usize>,
@@ -89,6 +94,7 @@ pub(super) fn check(units: &[Unit<'_>], out: &mut Vec<Diagnostic>) -> Graph {
             node.first.get_or_insert((number, rule.span));
             node.levels = node.levels.max(rule.levels);
             node.nests = node.nests.max(rule.nests);
+            node.odd = node.odd.or(rule.odd.map(|odd| (number, rule.span, odd)));
             node.definitions += usize::from(rule.arguments.is_some());
         }
     }
@@ -119,7 +125,7 @@ fn is_ours(package: &[String]) -> bool {
 
 fn check_names(unit: &Unit<'_>, out: &mut Vec<Diagnostic>) {
     let package = &unit.module.package;
-    if !is_ours(package) {
+    if !is_ours(package) && !unit.test {
         out.push(
             unit.fault("rego-package", format!("the package `{}` is never asked", package.join(".")), unit.module.package_span).help(
                 format!("name it `portreeve.{}`; only packages under `portreeve`, and `envoy.authz`, are policies", package.join(".")),
@@ -143,14 +149,15 @@ fn check_head(unit: &Unit<'_>, rule: &Rule, out: &mut Vec<Diagnostic>) {
     let name = rule.name.join(".");
     let last = rule.name.last().map(String::as_str);
     // A prohibition with a slip in its name would silently not exist.
-    let slip = ["allow", "deny"].into_iter().find(|asked| is_ours(&unit.module.package) && strsim::osa_distance(asked, &name) == 1);
+    let asked = is_ours(&unit.module.package) && !unit.test;
+    let slip = ["allow", "deny"].into_iter().find(|name_asked| asked && strsim::osa_distance(name_asked, &name) == 1);
     if let Some(asked) = slip {
         out.push(
             unit.fault("rego-head", format!("`{name}` is not asked; only `allow` and `deny` are"), rule.span)
                 .help(format!("did you mean `{asked}`? if not, give it a name that is less like it")),
         );
     }
-    if matches!(last, Some("allow" | "deny")) && is_ours(&unit.module.package) {
+    if matches!(last, Some("allow" | "deny")) && asked {
         if rule.name.len() > 1 {
             let package = unit.module.package.iter().chain(rule.name.iter().rev().skip(1).rev()).cloned().collect::<Vec<_>>().join(".");
             out.push(
@@ -185,6 +192,40 @@ fn check_head(unit: &Unit<'_>, rule: &Rule, out: &mut Vec<Diagnostic>) {
             unit.fault("rego-shadow", format!("`{name}` would hide the built-in functions of that name"), rule.span)
                 .help("give it another name"),
         );
+    }
+}
+
+/// Whether a rule is a test.
+fn is_test(rule: &Rule) -> bool {
+    matches!(rule.name.as_slice(), [name] if testing::kind(name).is_some())
+}
+
+/// Tests are not part of what they test: they add nothing to a policy, and no policy reads them.
+pub(super) fn check_tests(units: &[Unit<'_>], out: &mut Vec<Diagnostic>) {
+    let policies: BTreeSet<Path> = units.iter().filter(|u| !u.test).flat_map(|u| u.module.rules.iter().map(|r| full_path(u, r))).collect();
+    let mut seen = BTreeSet::new();
+    for unit in units {
+        for rule in &unit.module.rules {
+            let path = full_path(unit, rule);
+            let name = rule.name.join(".");
+            if unit.test && policies.contains(&path) {
+                out.push(
+                    unit.fault("rego-test", format!("`{name}` is defined by a policy, and a test may not add to it"), rule.span)
+                        .help("give it another name, or another package"),
+                );
+            }
+            if !is_test(rule) {
+                continue;
+            }
+            if rule.arguments.is_some() {
+                let fault = unit.fault("rego-test", format!("`{name}` takes arguments, and nobody would pass them"), rule.span);
+                out.push(fault.help(format!("write `{name}[case] := … if {{ … }}` for several cases")));
+            }
+            if !rule.computed && !rule.adds && !seen.insert(path) {
+                let fault = unit.fault("rego-test", format!("there is already a test `{name}`"), rule.span);
+                out.push(fault.help("one of the two would hide a failure of the other; give it a name of its own"));
+            }
+        }
     }
 }
 
@@ -230,8 +271,10 @@ struct Found {
 
 fn uses(unit: &Unit<'_>, rule: &Rule, graph: &Graph, packages: &BTreeSet<&[String]>, out: &mut Vec<Diagnostic>) -> Found {
     let mut found = Found::default();
+    let testing = unit.test || is_test(rule);
     for one in &rule.uses {
         match one {
+            Use::With { .. } if testing => {}
             Use::With { span } => out.push(
                 unit.fault("rego-with", "`with` is not accepted in a policy", *span)
                     .help("pass the value to a function; `with` belongs into tests, in files named `…_test.rego`"),
@@ -251,6 +294,11 @@ fn uses(unit: &Unit<'_>, rule: &Rule, graph: &Graph, packages: &BTreeSet<&[Strin
                     "data" => found.reads.extend(graph.matching(&path)),
                     _ => found.reads.extend(graph.matching(&local(unit, root, &path))),
                 }
+                let test = found.reads.iter().filter_map(|path| path.last()).find(|name| !testing && testing::kind(name).is_some());
+                if let Some(name) = test {
+                    let fault = unit.fault("rego-test", format!("this reads `{name}`, which is a test"), *span);
+                    out.push(fault.help("put what both need into a rule of another name"));
+                }
             }
             Use::Calls { name, arguments, span } => match call(unit, name.as_deref(), graph) {
                 Some(path) => {
@@ -261,6 +309,7 @@ fn uses(unit: &Unit<'_>, rule: &Rule, graph: &Graph, packages: &BTreeSet<&[Strin
                         );
                     }
                 }
+                None if testing && matches!(name.as_deref(), Some([n]) if n == "print" || n == "trace") => {}
                 None => check_builtin(unit, name.as_deref(), arguments, *span, graph, out),
             },
         }
@@ -320,6 +369,12 @@ impl Graph {
     pub(super) fn first(&self, path: &[String], units: &[Unit<'_>]) -> Option<Location> {
         let (number, span) = self.nodes.get(path)?.first?;
         Some(units.get(number)?.at(span))
+    }
+
+    /// What a rule is, and where, if that is written out and no answer.
+    pub(super) fn odd(&self, path: &[String], units: &[Unit<'_>]) -> Option<(&'static str, Location)> {
+        let (number, span, odd) = self.nodes.get(path)?.odd?;
+        Some((odd, units.get(number)?.at(span)))
     }
 
     /// Whether a rule, or one it reads, may read the time.

@@ -68,6 +68,21 @@ impl Evaluators {
         }
     }
 
+    /// What `judge` has against the value of a test, which is asked for without input, and what was printed on the way.
+    pub(super) fn test(&self, rule: &str, judge: fn(&Value) -> Option<String>) -> (Option<String>, Vec<String>) {
+        let mut engine = self.prepared.clone();
+        supply::begin();
+        self.with_stack(|| {
+            let run = || engine.eval_rule(super::document(rule));
+            let found = match catch_unwind(AssertUnwindSafe(run)) {
+                Ok(Ok(value)) => judge(&value),
+                Ok(Err(error)) => Some(failure(rule, &error.to_string()).to_string()),
+                Err(_) => Some("a built-in function failed".to_owned()),
+            };
+            (found, engine.take_prints().unwrap_or_default())
+        })
+    }
+
     fn with_stack<R>(&self, run: impl FnOnce() -> R) -> R {
         stacker::maybe_grow(self.stack_bytes, self.stack_bytes, run)
     }

@@ -22,6 +22,7 @@ mod limits;
 mod metadata;
 mod scan;
 mod supply;
+mod testing;
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +31,7 @@ use crate::diagnostic::{Diagnostic, Location};
 use crate::footprint::Footprint;
 
 pub(crate) use input::{InputFacts, input};
+pub use testing::{RegoOutcome, RegoTest, RegoTests};
 
 /// All Rego modules of a bundle, compiled together.
 #[derive(Debug)]
@@ -54,6 +56,8 @@ pub(crate) struct RegoRule {
     pub(crate) reads_time: bool,
     /// What of the request its answer can depend on.
     pub(crate) footprint: Footprint,
+    /// What it is, in words, and where, if its value is written out and can be no answer.
+    pub(crate) odd: Option<(&'static str, Location)>,
 }
 
 /// Why a rule has no answer. Each denies (INV-4).
