@@ -102,8 +102,8 @@ impl World {
             tally.skip("sets with templates, which are refused");
             return None;
         }
-        let parsed = Entities::from_json_value(entities.clone(), Some(&schema)).or_else(|_| Entities::from_json_value(entities, None));
-        let Ok(entities) = parsed else {
+        let parsed = Entities::from_json_value(entities.clone(), Some(&schema)).ok();
+        let Some(entities) = parsed.or_else(|| Entities::from_json_value(entities, None).ok()) else {
             tally.skip("entities that this Cedar does not read");
             return None;
         };
@@ -130,8 +130,8 @@ impl World {
     }
 
     fn context(&self, value: &Value, action: &EntityUid) -> Option<Context> {
-        let typed = Context::from_json_value(value.clone(), Some((&self.schema, action)));
-        typed.or_else(|_| Context::from_json_value(value.clone(), None)).ok()
+        let typed = Context::from_json_value(value.clone(), Some((&self.schema, action))).ok();
+        typed.or_else(|| Context::from_json_value(value.clone(), None).ok())
     }
 
     fn answers(&self, request: &Request) -> Vec<(&One, Result<bool, EvaluationError>)> {
