@@ -306,10 +306,10 @@ fn samples(root: &Path) -> Tally {
 fn run(root: &Path) -> Vec<(&'static str, Tally)> {
     let all = || {
         vec![
-            ("hand-written integration tests", integration(&root.join("cedar-integration-tests"), "tests")),
-            ("generated integration tests", integration(&root.join("cedar-integration-tests"), "corpus-tests")),
-            ("example use cases", examples(&root.join("cedar-examples"))),
-            ("samples of the command line", samples(&root.join("cedar-cli-samples"))),
+            ("hand-written integration tests", integration(&root.join("cedar-integration-tests/"), "tests")),
+            ("generated integration tests", integration(&root.join("cedar-integration-tests/"), "corpus-tests/")),
+            ("example use cases", examples(&root.join("cedar-examples/"))),
+            ("samples of the command line", samples(&root.join("cedar-cli-samples/"))),
         ]
     };
     stacker::maybe_grow(CEDAR_COMPILE_STACK_BYTES, CEDAR_COMPILE_STACK_BYTES, all)
