@@ -18,7 +18,7 @@ use crate::lint::overridden_permission::overriding;
 use crate::lint::scopes::{Scopes, named};
 use crate::lint::{Findings, Lint, Linted};
 
-pub(super) const LINT: Lint = Lint { code: "covered-permission", find };
+pub(super) const LINT: Lint = Lint { code: "covered-permission", find, dated: false };
 
 fn find(linted: &Linted<'_>, out: &mut Findings) {
     let Some(scopes) = linted.scopes() else { return };

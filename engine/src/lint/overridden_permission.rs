@@ -15,7 +15,7 @@ use crate::limits::LINT_CELLS_MAX;
 use crate::lint::scopes::{Scopes, named};
 use crate::lint::{Findings, Lint, Linted};
 
-pub(super) const LINT: Lint = Lint { code: "overridden-permission", find };
+pub(super) const LINT: Lint = Lint { code: "overridden-permission", find, dated: false };
 
 fn find(linted: &Linted<'_>, out: &mut Findings) {
     let Some(scopes) = linted.scopes() else { return };

@@ -15,7 +15,7 @@ use crate::algebra::law::Methods;
 use crate::diagnostic::Diagnostic;
 use crate::lint::{Findings, Lint, Linted};
 
-pub(super) const LINT: Lint = Lint { code: "unmatchable-permission", find };
+pub(super) const LINT: Lint = Lint { code: "unmatchable-permission", find, dated: false };
 
 fn find(linted: &Linted<'_>, out: &mut Findings) {
     let Some(scopes) = linted.scopes() else { return };
