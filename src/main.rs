@@ -12,6 +12,7 @@ mod check;
 mod decide;
 mod demo;
 mod diagnostics;
+mod diff;
 mod enforce;
 mod escape;
 mod files;
@@ -48,6 +49,7 @@ fn run(verb: Verb) -> Outcome {
         Verb::Fmt(args) => fmt::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Decide(args) => decide::run(&args),
+        Verb::Diff(args) => diff::run(&args),
         Verb::Why(args) => why::run(&args),
         Verb::Replay(args) => replay::run(&args),
         Verb::Audit(args) => audit::run(&args),
