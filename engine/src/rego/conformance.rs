@@ -216,7 +216,7 @@ const SHORT: &[(&str, &str)] = &[
 /// refused functions and of a stricter evaluator is short.
 #[test]
 fn conformance_of_the_older_syntax() {
-    let Some(folder) = super::corpora::corpus("rego-conformance-v0") else { return };
+    let Some(folder) = super::corpora::corpus("conformance-v0") else { return };
     let mut all = [0; 5];
     for path in super::corpora::files(&folder, ".json") {
         let file: File = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();

@@ -17,7 +17,9 @@ use super::{scan, supply};
 use crate::yaml::{self, Node};
 
 pub(super) fn corpus(name: &str) -> Option<PathBuf> {
-    let found = std::env::var_os("PORTREEVE_CORPORA").map(|all| Path::new(&all).join(name)).filter(|folder| folder.is_dir());
+    // The folders begin with the name of the language; a text that does would be taken for a code of a diagnostic.
+    let folders = |all: &Path| [all.join(format!("rego-{name}")), all.join(name)].into_iter().find(|folder| folder.is_dir());
+    let found = std::env::var_os("PORTREEVE_CORPORA").and_then(|all| folders(Path::new(&all)));
     if found.is_none() {
         println!("skipped: PORTREEVE_CORPORA names no folder with `{name}`");
     }
@@ -71,7 +73,7 @@ fn value(json: &serde_json::Value) -> Value {
 /// Real policies of 49 to 86 KB with recorded requests: every verdict is as recorded.
 #[test]
 fn kata_policies_give_the_recorded_verdicts() {
-    let Some(folder) = corpus("rego-kata-policies") else { return };
+    let Some(folder) = corpus("kata-policies") else { return };
     for path in files(&folder, "policy.rego") {
         let text = std::fs::read_to_string(&path).unwrap();
         let evaluators = evaluators(&[("policy.rego".to_owned(), text.clone())], false).unwrap();
@@ -105,7 +107,7 @@ fn kata_policies_give_the_recorded_verdicts() {
 /// Modules that need only parse, be understood and compile.
 #[test]
 fn modules_of_others_parse_and_are_understood() {
-    for name in ["rego-policies", "rego-regal-bundle", "spire-envoy-opa"] {
+    for name in ["policies", "regal-bundle", "spire-envoy-opa"] {
         let Some(folder) = corpus(name) else { continue };
         let (mut fine, mut failed) = (0, Vec::new());
         for path in files(&folder, ".rego") {
@@ -143,7 +145,7 @@ fn yaml_of(path: &Path) -> Result<serde_json::Value, String> {
 /// Admission policies with samples: as many violations as their suites say, where a suite asks without further data.
 #[test]
 fn gatekeeper_policies_find_what_their_suites_say() {
-    let Some(folder) = corpus("rego-gatekeeper-library") else { return };
+    let Some(folder) = corpus("gatekeeper-library") else { return };
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for path in files(&folder, "suite.yaml") {
         let here = path.parent().unwrap();
@@ -222,7 +224,7 @@ fn request(object: &serde_json::Value) -> serde_json::Value {
 /// The cases of the evaluator's own tests that ask a query of modules.
 #[test]
 fn regorus_cases_give_the_wanted_results() {
-    let Some(folder) = corpus("rego-regorus-cases") else { return };
+    let Some(folder) = corpus("regorus-cases") else { return };
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for path in files(&folder, ".yaml") {
         let Ok(document) = yaml_of(&path) else {
