@@ -6,6 +6,8 @@
 
 pub(crate) mod analysis;
 mod complaints;
+#[cfg(test)]
+mod corpus_tests;
 pub(crate) mod entities;
 pub(crate) mod lower;
 pub(crate) mod policies;
