@@ -167,13 +167,13 @@ fn check_tells_how_answers_come_about() {
     for entry in fs::read_dir(root().join(MARKET)).unwrap().map(Result::unwrap).filter(|e| e.path().is_file()) {
         fs::copy(entry.path(), dir.path().join(entry.file_name())).unwrap();
     }
-    let rego = "package portreeve.night\n\nimport rego.v1\n\ndeny if time.clock(time.parse_rfc3339_ns(input.context.time))[0] < 4\n";
+    let rego = "# METADATA\n# custom:\n#   portreeve:\n#     services: [users]\npackage portreeve.night\n\nimport rego.v1\n\ndeny if time.clock(time.parse_rfc3339_ns(input.context.time))[0] < 4\n";
     fs::write(dir.path().join("night.rego"), rego).unwrap();
     let told = run_in(dir.path(), &["check", ".", "--cacheability"], b"");
     assert_eq!(told.code, 0, "{}", told.err);
     assert!(told.out.is_empty(), "{}", told.out);
     assert!(told.err.contains("`tenants-kept-apart` (tenants.cedar:12): kept under header `x-tenant`, claim `tenant`"), "{}", told.err);
-    assert!(told.err.contains("`portreeve.night.deny` (night.rego:5): evaluated each time, because "), "{}", told.err);
+    assert!(told.err.contains("`portreeve.night.deny` (night.rego:9): evaluated each time, because "), "{}", told.err);
 
     let json = run_in(dir.path(), &["check", ".", "--cacheability", "--format", "json"], b"");
     let document: Value = serde_json::from_str(&json.out).unwrap();

@@ -290,6 +290,14 @@ impl Table {
         self.targets_of = targets_of;
     }
 
+    /// The caller's atoms, for analyses.
+    pub(crate) fn callers(&self, service: Option<usize>, id: &SpiffeId) -> Atoms {
+        let mut out = self.service_atoms(service).clone();
+        out.extend(self.identities.get(id).copied());
+        self.patterns.covering(id, &mut |atom| out.push(atom));
+        out
+    }
+
     /// The atoms that every identity of a service has (`None`: identities outside the inventory).
     pub(crate) fn service_atoms(&self, service: Option<usize>) -> &Atoms {
         service.and_then(|s| self.service_callers.get(s)).unwrap_or(&self.stranger_callers)
@@ -302,6 +310,11 @@ impl Table {
             .filter(|(atom, _)| matches!(atom, CallerAtom::Identity(_) | CallerAtom::Pattern(_)) && belongs(atom))
             .map(|(_, id)| *id)
             .collect()
+    }
+
+    /// Every caller's atom under which some policy is entered.
+    pub(crate) fn caller_atoms(&self) -> impl Iterator<Item = &CallerAtom> {
+        self.callers.keys()
     }
 
     fn callable(&self, service: usize, operation: Option<usize>) -> Option<&Callable> {
