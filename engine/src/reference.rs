@@ -146,10 +146,12 @@ impl<'a> Reference<'a> {
         };
         let operation = inventory.route(index, request.target.borrowed()).and_then(|o| service.operations.get(o));
         let caller = self.authorizer.identify(&request.principal);
-        let callee = Callee { service, operation: operation.map(|o| &*o.id), target: request.target.borrowed() };
+        let callee = Callee { service, operation, target: request.target.borrowed() };
         let question = self.authorizer.world.question(&Caller { id: &request.principal, service: caller }, &callee, &context)?;
         let slice = self.slice(index)?;
-        let evaluate = || CedarAuthorizer::new().is_authorized(&question.request, &slice.policies, &question.entities);
+        let literals = self.authorizer.cedar.iter().flat_map(|p| &p.literals).cloned();
+        let entities = question.entities.upsert_entities(literals, None).map_err(|e| e.to_string())?;
+        let evaluate = || CedarAuthorizer::new().is_authorized(&question.request, &slice.policies, &entities);
         let response = stacker::maybe_grow(slice.stack_bytes, slice.stack_bytes, evaluate);
         let errors = response.diagnostics().errors().map(|AuthorizationError::PolicyEvaluationError(e)| e.policy_id().to_string());
         let reasons = response.diagnostics().reason().map(ToString::to_string).collect();
