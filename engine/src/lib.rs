@@ -7,6 +7,7 @@ mod cedar;
 pub mod chain;
 mod compile;
 mod condition;
+pub mod coverage;
 pub mod decision;
 pub mod diagnostic;
 pub mod diff;
