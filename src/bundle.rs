@@ -102,32 +102,21 @@ pub(crate) fn load(name: &str) -> Result<Loaded, LoadError> {
 /// # Errors
 /// The bundle cannot be read or is invalid; its errors are in the failure.
 pub(crate) fn authorizer(name: &str) -> Result<Authorizer, Failure> {
-    compiled(name).map(|(_, authorizer)| authorizer)
+    compiled(name, &load(name)?.bundle)
 }
 
-/// The same with the bundle, for what needs its texts.
+/// Compiles a bundle that must be valid.
 ///
 /// # Errors
-/// As [`authorizer`].
-pub(crate) fn compiled(name: &str) -> Result<(Bundle, Authorizer), Failure> {
-    compiled_at(name).map(|(bundle, _, authorizer)| (bundle, authorizer))
-}
-
-/// The same with what stands before a file's path to name it from the working directory.
-///
-/// # Errors
-/// As [`authorizer`].
-pub(crate) fn compiled_at(name: &str) -> Result<(Bundle, String, Authorizer), Failure> {
-    let loaded = load(name)?;
-    let compiled = Authorizer::compile(&loaded.bundle);
-    let Loaded { bundle, prefix } = loaded;
-    let authorizer = compiled.authorizer.ok_or_else(|| {
+/// The bundle is invalid; its errors are in the failure.
+pub(crate) fn compiled(name: &str, bundle: &Bundle) -> Result<Authorizer, Failure> {
+    let compiled = Authorizer::compile(bundle);
+    compiled.authorizer.ok_or_else(|| {
         let errors: Vec<_> = compiled.diagnostics.iter().filter(|d| d.is_error()).cloned().collect();
         let mut text = diagnostics::human(&errors);
         text.push_str(&format!("error: the bundle `{name}` is invalid: {}\n", diagnostics::count(&errors)));
         Failure::Told(text)
-    });
-    authorizer.map(|authorizer| (bundle, prefix, authorizer))
+    })
 }
 
 impl From<LoadError> for Failure {

@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use portreeve_engine::time::Date;
-use portreeve_engine::{Authorizer, Timestamp, lint};
+use portreeve_engine::{Authorizer, Diagnostic, RegoTests, Severity, Timestamp, lint};
 
 use crate::args::{CheckArgs, CheckFormat};
 use crate::bundle;
@@ -19,6 +19,12 @@ pub(crate) fn run(args: &CheckArgs) -> Outcome {
     let mut found = compiled.diagnostics;
     if let Some(authorizer) = &compiled.authorizer {
         found.extend(lint::lint(authorizer, Some(args.today.unwrap_or_else(today))));
+        // A broken test makes no decision wrong, so the bundle stays valid.
+        if RegoTests::exist(&loaded.bundle)
+            && let Err(faults) = RegoTests::compile(&loaded.bundle)
+        {
+            found.extend(faults.into_iter().map(|fault| Diagnostic { severity: Severity::Warning, ..fault }));
+        }
         loaded.bundle.arrange(&mut found);
     }
     let found = &found;
@@ -49,12 +55,7 @@ fn today() -> Date {
     Timestamp::from_unix_ms(i64::try_from(since.as_millis()).unwrap_or(i64::MAX)).date()
 }
 
-fn summary(
-    args: &CheckArgs,
-    authorizer: &Option<Authorizer>,
-    found: &[portreeve_engine::Diagnostic],
-    bundle: &portreeve_engine::Bundle,
-) -> String {
+fn summary(args: &CheckArgs, authorizer: &Option<Authorizer>, found: &[Diagnostic], bundle: &portreeve_engine::Bundle) -> String {
     let count = diagnostics::count(found);
     match authorizer {
         None => format!("error: `{}` is invalid: {count}\n", args.bundle),

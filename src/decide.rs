@@ -19,8 +19,9 @@ use crate::output::Out;
 
 /// Answers every line of the input.
 pub(crate) fn run(args: &DecideArgs) -> Outcome {
-    let (bundle, authorizer) = bundle::compiled(&args.bundle)?;
-    let mut explainer = args.explain.then(|| Explainer::new(&bundle, &authorizer));
+    let loaded = bundle::load(&args.bundle)?;
+    let authorizer = bundle::compiled(&args.bundle, &loaded.bundle)?;
+    let mut explainer = args.explain.then(|| Explainer::new(&loaded.bundle, &authorizer));
     let mut input = open(&args.file)?;
     let mut out = Out::new();
     let mut all_allowed = true;

@@ -4,6 +4,7 @@
 //! zero and the time stamp is fixed, because the same bundle must give the same bytes.
 
 use crate::escape::xml;
+use crate::rego_tests::RegoResult;
 use crate::test::{CaseResult, Report};
 
 /// The whole document.
@@ -17,19 +18,49 @@ pub(crate) fn document(report: &Report<'_>) -> String {
         rest = others;
         id += 1;
     }
+    let mut rego = report.rego.as_slice();
+    while let Some(first) = rego.first() {
+        let (package, others) = rego.split_at(rego.iter().take_while(|test| test.package() == first.package()).count());
+        out.push_str(&rego_suite(id, first.package(), package, &report.revision));
+        rego = others;
+        id += 1;
+    }
     out.push_str("</testsuites>\n");
     out
 }
 
-fn test_suite(id: usize, name: &str, cases: &[CaseResult<'_>], revision: &str) -> String {
-    let failures = cases.iter().filter(|case| !case.passed).count();
-    let mut out = format!(
-        "  <testsuite id=\"{id}\" package=\"portreeve\" name=\"{}\" timestamp=\"1970-01-01T00:00:00\" hostname=\"localhost\" tests=\"{}\" \
+/// The tests of one package. A test that is yet to be done is not listed: the common schema has no word for it.
+fn rego_suite(id: usize, name: &str, tests: &[RegoResult], revision: &str) -> String {
+    let ran: Vec<&RegoResult> = tests.iter().filter(|test| !test.skipped).collect();
+    let failures = ran.iter().filter(|test| test.failed()).count();
+    let mut out = opening(id, name, ran.len(), failures, revision);
+    for test in ran {
+        out.push_str(&format!("    <testcase name=\"{}\" classname=\"{}\" time=\"0\"", xml(&test.name), xml(&test.at)));
+        match &test.why {
+            None => out.push_str("/>\n"),
+            Some(why) => {
+                out.push_str(&format!("><failure type=\"rego\" message=\"{}\">{}</failure></testcase>\n", xml(why), xml(&test.failure())))
+            }
+        }
+    }
+    out.push_str(CLOSING);
+    out
+}
+
+fn opening(id: usize, name: &str, tests: usize, failures: usize, revision: &str) -> String {
+    format!(
+        "  <testsuite id=\"{id}\" package=\"portreeve\" name=\"{}\" timestamp=\"1970-01-01T00:00:00\" hostname=\"localhost\" tests=\"{tests}\" \
          failures=\"{failures}\" errors=\"0\" time=\"0\">\n    <properties><property name=\"revision\" value=\"{}\"/></properties>\n",
         xml(name),
-        cases.len(),
         xml(revision),
-    );
+    )
+}
+
+const CLOSING: &str = "    <system-out></system-out>\n    <system-err></system-err>\n  </testsuite>\n";
+
+fn test_suite(id: usize, name: &str, cases: &[CaseResult<'_>], revision: &str) -> String {
+    let failures = cases.iter().filter(|case| !case.passed).count();
+    let mut out = opening(id, name, cases.len(), failures, revision);
     for case in cases {
         out.push_str(&format!("    <testcase name=\"{}\" classname=\"{}\" time=\"0\"", xml(case.title), xml(&case.at)));
         if case.passed {
@@ -43,6 +74,6 @@ fn test_suite(id: usize, name: &str, cases: &[CaseResult<'_>], revision: &str) -
             ));
         }
     }
-    out.push_str("    <system-out></system-out>\n    <system-err></system-err>\n  </testsuite>\n");
+    out.push_str(CLOSING);
     out
 }

@@ -24,6 +24,7 @@ mod limits;
 mod logs;
 mod outcome;
 mod output;
+mod rego_tests;
 mod replay;
 mod sarif;
 mod test;

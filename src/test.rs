@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use portreeve_engine::coverage::Coverage;
 use portreeve_engine::explain::{Edit, Explainer, Nearest};
 use portreeve_engine::model::TestCase;
-use portreeve_engine::{Authorizer, Bundle, Decision, Effect, Reason};
+use portreeve_engine::{Authorizer, Bundle, Decision, Effect, Reason, RegoTests};
 use serde::Serialize;
 
 use crate::args::{CoverageFormat, TestArgs, TestFormat};
@@ -16,6 +16,7 @@ use crate::files;
 use crate::junit;
 use crate::outcome::{Failure, Outcome, Verdict};
 use crate::output::{self, Out};
+use crate::rego_tests::{self, RegoResult};
 
 /// Runs every case and prints the results.
 pub(crate) fn run(args: &TestArgs) -> Outcome {
@@ -27,12 +28,14 @@ pub(crate) fn run(args: &TestArgs) -> Outcome {
             "give the coverage a file of its own, such as `--coverage-out coverage.xml`",
         ));
     }
-    let (bundle, prefix, authorizer) = bundle::compiled_at(&args.bundle)?;
-    let report = Report::of(&bundle, &authorizer);
-    if report.passed + report.failed == 0 {
+    let loaded = bundle::load(&args.bundle)?;
+    let authorizer = bundle::compiled(&args.bundle, &loaded.bundle)?;
+    let rego = if RegoTests::exist(&loaded.bundle) { rego_tests::run(&loaded.bundle, &args.bundle)? } else { Vec::new() };
+    let report = Report::of(&loaded.bundle, &authorizer, rego);
+    if report.cases.is_empty() && report.rego.is_empty() {
         return Err(Failure::with_help(
             format_args!("the bundle `{}` has no test case", args.bundle),
-            "write a resource of `kind: Test`; see docs/testing.md",
+            "write a resource of `kind: Test`, or a `test_…` rule in Rego; see docs/testing.md",
         ));
     }
     let mut out = Out::new();
@@ -41,10 +44,11 @@ pub(crate) fn run(args: &TestArgs) -> Outcome {
         TestFormat::Json => out.json_document(&report)?,
         TestFormat::Junit => out.text(&junit::document(&report))?,
     }
-    let enough = tell_coverage(args, &prefix, &authorizer, &mut out)?;
+    let enough = tell_coverage(args, &loaded.prefix, &authorizer, &mut out)?;
     out.flush()?;
     let verdict = if report.failed == 0 { "ok" } else { "FAIL" };
-    output::tell(&format!("{verdict}: {} passed, {} failed\n", report.passed, report.failed));
+    let skipped = if report.skipped == 0 { String::new() } else { format!(", {} to do", report.skipped) };
+    output::tell(&format!("{verdict}: {} passed, {} failed{skipped}\n", report.passed, report.failed));
     Ok(Verdict::of(report.failed == 0 && enough))
 }
 
@@ -85,8 +89,19 @@ pub(crate) struct Report<'a> {
     pub(crate) passed: usize,
     /// Cases that did not.
     pub(crate) failed: usize,
+    /// Rego tests that are yet to be done.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) skipped: usize,
     /// Every case, in the order of the files.
     pub(crate) cases: Vec<CaseResult<'a>>,
+    /// Every test of Rego modules, by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) rego: Vec<RegoResult>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_zero(n: &usize) -> bool {
+    *n == 0
 }
 
 /// What one case gave.
@@ -132,7 +147,7 @@ pub(crate) struct Expected<'a> {
 }
 
 impl<'a> Report<'a> {
-    fn of(bundle: &Bundle, authorizer: &'a Authorizer) -> Self {
+    fn of(bundle: &Bundle, authorizer: &'a Authorizer, rego: Vec<RegoResult>) -> Self {
         let mut explainer = Explainer::new(bundle, authorizer);
         let cases: Vec<_> = authorizer
             .tests()
@@ -140,15 +155,21 @@ impl<'a> Report<'a> {
             .flat_map(|suite| suite.cases.iter().map(move |case| (suite, case)))
             .map(|(suite, case)| CaseResult::of(authorizer, &mut explainer, &suite.name, case))
             .collect();
-        let passed = cases.iter().filter(|case| case.passed).count();
-        Self { revision: authorizer.revision().to_string(), passed, failed: cases.len() - passed, cases }
+        let passed = cases.iter().filter(|case| case.passed).count() + rego.iter().filter(|test| test.passed).count();
+        let skipped = rego.iter().filter(|test| test.skipped).count();
+        let failed = cases.len() + rego.len() - passed - skipped;
+        Self { revision: authorizer.revision().to_string(), passed, failed, skipped, cases, rego }
     }
 
     fn human(&self) -> String {
-        self.cases.iter().filter(|case| !case.passed).fold(String::new(), |mut out, case| {
+        let mut out = String::new();
+        for case in self.cases.iter().filter(|case| !case.passed) {
             out.push_str(&format!("FAIL {} ({})\n  in `{}`\n{}\n", case.title, case.at, case.suite, case.failure()));
-            out
-        })
+        }
+        for test in self.rego.iter().filter(|test| test.failed()) {
+            out.push_str(&format!("FAIL {} ({})\n{}\n", test.name, test.at, test.failure()));
+        }
+        out
     }
 }
 

@@ -9,14 +9,14 @@ use serde::Serialize;
 use crate::args::{DocumentFormat, WhyArgs};
 use crate::bundle;
 use crate::logs;
-use crate::outcome::{Outcome, Verdict};
+use crate::outcome::{Failure, Outcome, Verdict};
 use crate::output::{self, Out};
 
 /// Finds the record and explains it.
 pub(crate) fn run(args: &WhyArgs) -> Outcome {
-    let bundles = args.bundle.iter().map(|name| bundle::compiled(name)).collect::<Result<Vec<_>, _>>()?;
+    let bundles = args.bundle.iter().map(|name| read(name)).collect::<Result<Vec<_>, _>>()?;
     let logs = logs::sources(&args.logs)?;
-    let found = find_request(&logs, &args.request_id).map_err(crate::outcome::Failure::new)?;
+    let found = find_request(&logs, &args.request_id).map_err(Failure::new)?;
     let Some(found) = found else {
         output::tell(&format!("no record of request `{}` is in these logs\n", args.request_id));
         return Ok(Verdict::No);
@@ -32,6 +32,13 @@ pub(crate) fn run(args: &WhyArgs) -> Outcome {
         }
     }
     Ok(Verdict::Yes)
+}
+
+/// A bundle with its texts, which edits are about.
+fn read(name: &str) -> Result<(Bundle, Authorizer), Failure> {
+    let bundle = bundle::load(name)?.bundle;
+    let authorizer = bundle::compiled(name, &bundle)?;
+    Ok((bundle, authorizer))
 }
 
 /// The record and what the bundles add to it; also the `--format json` document.

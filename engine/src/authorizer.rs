@@ -1,6 +1,7 @@
 //! A compiled bundle, and the one function that answers requests.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use smallvec::SmallVec;
 
@@ -10,8 +11,10 @@ use crate::cedar::policies::CedarPolicy;
 use crate::compile;
 use crate::decision::{Decision, Effect, PolicyRef, Reason};
 use crate::diagnostic::Diagnostic;
+use crate::footprint::{Footprint, Reads};
 use crate::id::SpiffeId;
 use crate::inventory::Inventory;
+use crate::memo::{self, Projection};
 use crate::model::{AttributeType, Condition, Governance, Invariant, Operation, Permission, Service, TestSuite, Visible};
 use crate::record::{Answer, ContextFacts, RequestFacts};
 use crate::rego::{self, InputFacts, RegoModules};
@@ -36,6 +39,10 @@ pub struct Authorizer {
     pub(crate) invariants: Vec<Invariant>,
     pub(crate) suites: Vec<TestSuite>,
     pub(crate) reads_time: bool,
+    /// For each policy whose answers may be kept: what they are kept under.
+    pub(crate) projections: Vec<Option<Projection>>,
+    /// Tells this snapshot's kept answers from those of others; `None` where none are kept.
+    pub(crate) snapshot: Option<u64>,
 }
 
 /// What is left of a policy once its scope has matched.
@@ -49,13 +56,6 @@ pub(crate) enum Body {
     Cedar(usize),
     /// A Rego rule, by its number.
     Rego(usize),
-}
-
-impl Body {
-    /// Whether its evaluation can fail.
-    const fn can_err(&self) -> bool {
-        matches!(self, Self::Cedar(_) | Self::Rego(_))
-    }
 }
 
 /// What compiling a bundle gave: everything found, and the authorizer unless something was an error.
@@ -76,10 +76,35 @@ pub struct Policy {
     pub language: Language,
     /// Whether it has conditions on the context.
     pub conditional: bool,
+    /// How its answers come about.
+    pub answered: Answered,
     /// Whether its scope names every operation of a service (`'*'`, `any-path`, or no resource constraint).
     pub wildcard: bool,
     /// Why it exists; empty for Cedar and Rego.
     pub governance: Governance,
+}
+
+/// How the answers of a policy come about once its scope has matched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answered {
+    /// From the table alone: it has no conditions.
+    FromTable,
+    /// Its conditions are evaluated in place, which costs less than any memo.
+    InPlace,
+    /// It is evaluated once for all requests that agree in what it can read.
+    Kept(Reads),
+    /// It is evaluated for each request, because (the end of a sentence).
+    EachTime(String),
+}
+
+impl Answered {
+    /// How the answers of a condition with this footprint come about.
+    pub(crate) fn of(footprint: &Footprint) -> Self {
+        match footprint {
+            Footprint::Bounded(reads) => Self::Kept(reads.clone()),
+            Footprint::Unbounded(why) => Self::EachTime(why.clone()),
+        }
+    }
 }
 
 /// A policy language.
@@ -156,6 +181,13 @@ impl Authorizer {
         all.into_iter().filter_map(|p| self.policies.get(p as usize)).map(|p| &p.reference).collect()
     }
 
+    /// The same authorizer, evaluating every condition each time: how tests show that kept answers change nothing.
+    #[must_use]
+    pub fn without_memo(mut self) -> Self {
+        self.snapshot = None;
+        self
+    }
+
     /// The denial of what could not become a request.
     #[must_use]
     pub fn decide_malformed(&self, malformed: &Malformed) -> Decision<'_> {
@@ -204,6 +236,15 @@ impl Authorizer {
     #[must_use]
     pub fn visible(&self, service: &str) -> Option<&Visible> {
         self.service(service).map(|s| &s.visible)
+    }
+
+    /// Whether the evaluation of a policy can end in an error.
+    pub(crate) fn can_err(&self, policy: u32) -> bool {
+        match self.bodies.get(policy as usize) {
+            Some(Body::Always | Body::Native(_)) => false,
+            Some(Body::Cedar(index)) => self.cedar.get(*index).is_none_or(CedarPolicy::can_err),
+            Some(Body::Rego(_)) | None => true,
+        }
     }
 
     /// Every policy, by id.
@@ -265,7 +306,7 @@ impl Authorizer {
                 facts.method = Some(method.as_str().to_owned());
                 let operation = service.and_then(|s| self.inventory.route(s, request.target.borrowed()));
                 // Where the service is unknown nothing says which segments are sensitive: the path is then not kept.
-                facts.path = service.map(|s| self.inventory.redact(s, operation, path.borrowed()));
+                facts.path = service.map(|s| self.inventory.shown(s, operation, path.borrowed()).into_owned());
             }
         }
         facts.operation = decision.operation.map(str::to_owned);
@@ -286,7 +327,7 @@ impl Authorizer {
 }
 
 /// The allow-listed attributes, as sent: a replay gives them their types again.
-fn kept(visible: &std::collections::BTreeMap<Box<str>, AttributeType>, sent: &Attributes) -> Attributes {
+fn kept(visible: &BTreeMap<Box<str>, AttributeType>, sent: &Attributes) -> Attributes {
     sent.iter().filter(|(name, _)| visible.contains_key(*name)).map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
@@ -299,9 +340,8 @@ enum Rejected {
 ///
 /// The unchanged context is lent where there is nothing to hide and nothing to type, so that a plain request costs no copy.
 fn visible_context<'c>(visible: &Visible, context: &'c Context) -> Result<Cow<'c, Context>, Rejected> {
-    let plain = context.headers.is_empty() && context.query.is_empty() && context.jwt.is_none();
     let source_ip = context.source_ip.map(|ip| ip.to_canonical());
-    if plain && source_ip == context.source_ip {
+    if source_ip == context.source_ip && is_seen_whole(visible, context) {
         return Ok(Cow::Borrowed(context));
     }
     let headers = typed(&visible.headers, &context.headers, AttributeType::coerce).map_err(Rejected::Malformed)?;
@@ -318,6 +358,19 @@ fn visible_context<'c>(visible: &Visible, context: &'c Context) -> Result<Cow<'c
     Ok(Cow::Owned(Context { time: context.time, source_ip, headers, query, jwt }))
 }
 
+/// Whether policies see all of a context, just as it is: nothing in it is hidden from them or has to be given its type.
+fn is_seen_whole(visible: &Visible, context: &Context) -> bool {
+    let all = |visible: &BTreeMap<Box<str>, AttributeType>, sent: &Attributes, as_is: fn(AttributeType, &AttributeValue) -> bool| {
+        sent.iter().all(|(name, value)| visible.get(name).is_some_and(|kind| as_is(*kind, value)))
+    };
+    let token = match &context.jwt {
+        None => true,
+        Some(Token::Invalid(_)) => false,
+        Some(Token::Valid(claims)) => all(&visible.claims, &claims.other, AttributeType::is_claim_of),
+    };
+    token && all(&visible.headers, &context.headers, AttributeType::is_of) && all(&visible.query, &context.query, AttributeType::is_of)
+}
+
 /// The context as policies see it, or why they are not asked.
 pub(crate) fn seen<'c>(visible: &Visible, context: &'c Context) -> Result<Cow<'c, Context>, Reason> {
     visible_context(visible, context).map_err(|rejected| match rejected {
@@ -329,11 +382,7 @@ pub(crate) fn seen<'c>(visible: &Visible, context: &'c Context) -> Result<Cow<'c
 /// How a value becomes one of the type that the inventory gives it.
 type Coercion = fn(AttributeType, &AttributeValue) -> Result<AttributeValue, &'static str>;
 
-fn typed(
-    visible: &std::collections::BTreeMap<Box<str>, AttributeType>,
-    sent: &Attributes,
-    coerce: Coercion,
-) -> Result<Attributes, Malformed> {
+fn typed(visible: &BTreeMap<Box<str>, AttributeType>, sent: &Attributes, coerce: Coercion) -> Result<Attributes, Malformed> {
     let mut out = Attributes::new();
     for (name, kind) in visible {
         if let Some(value) = sent.get(name) {
@@ -368,6 +417,9 @@ struct Concerned {
 impl<'a> Asked<'a, '_> {
     fn answer(&self) -> Decision<'a> {
         let concerned = self.concerned();
+        if concerned.prohibitions_if.is_empty() && concerned.grants_if.is_empty() {
+            return self.unconditional(concerned);
+        }
         let mut errors = Vec::new();
         let mut evaluator = Evaluator::new(self);
         let prohibited = evaluator.satisfied(&concerned.prohibitions_if, &mut errors);
@@ -375,7 +427,7 @@ impl<'a> Asked<'a, '_> {
         let asked: Indexes = if concerned.grants.is_empty() {
             concerned.grants_if.clone()
         } else {
-            concerned.grants_if.iter().copied().filter(|p| self.body(*p).is_some_and(Body::can_err)).collect()
+            concerned.grants_if.iter().copied().filter(|p| self.authorizer.can_err(*p)).collect()
         };
         let granted = evaluator.satisfied(&asked, &mut errors);
         // By policy, like everything a decision lists; prohibitions were asked before grants.
@@ -393,6 +445,18 @@ impl<'a> Asked<'a, '_> {
             (Effect::Deny, self.default_reason(!concerned.grants_if.is_empty()), Indexes::new())
         };
         Decision { effect, errors, policies: self.named(policies), ..self.authorizer.denial(reason, self.operation_id()) }
+    }
+
+    /// The answer where no condition has a say.
+    fn unconditional(&self, concerned: Concerned) -> Decision<'a> {
+        let (effect, reason, policies) = if !concerned.prohibitions.is_empty() {
+            (Effect::Deny, Reason::Prohibited, concerned.prohibitions)
+        } else if !concerned.grants.is_empty() {
+            (Effect::Allow, Reason::Permitted, concerned.grants)
+        } else {
+            (Effect::Deny, self.default_reason(false), Indexes::new())
+        };
+        Decision { effect, policies: self.named(policies), ..self.authorizer.denial(reason, self.operation_id()) }
     }
 
     fn concerned(&self) -> Concerned {
@@ -428,12 +492,20 @@ impl<'a> Asked<'a, '_> {
         }
     }
 
+    /// The path as policies see it; `None` for a connection.
+    fn path(&self) -> Option<Cow<'_, str>> {
+        match self.request.target {
+            TargetRef::Http { path, .. } => Some(self.authorizer.inventory.shown(self.service, self.operation, path)),
+            TargetRef::Connect { .. } => None,
+        }
+    }
+
     fn callee(&self) -> Option<&'a Service> {
         self.authorizer.inventory.services().get(self.service)
     }
 
     fn operation_id(&self) -> Option<&'a str> {
-        self.callee()?.operations.get(self.operation?).map(|o| &*o.id)
+        self.authorizer.table.operation_id(self.service, self.operation)
     }
 
     fn body(&self, policy: u32) -> Option<&'a Body> {
@@ -485,13 +557,41 @@ impl<'q, 'a, 'r> Evaluator<'q, 'a, 'r> {
                 let condition = authorizer.permissions.get(*index).map(|p: &Permission| &p.when);
                 Ok(condition.is_some_and(|c: &Condition| c.holds(&self.asked.context)))
             }
-            Some(Body::Cedar(index)) => {
+            Some(Body::Cedar(index)) => self.remembered(policy, |this| {
                 let policy = authorizer.cedar.get(*index).ok_or("the policy is missing")?;
-                policy.satisfied(self.question().as_ref().map_err(Clone::clone)?)
+                policy.satisfied(this.question().as_ref().map_err(Clone::clone)?)
+            }),
+            Some(Body::Rego(index)) => {
+                self.remembered(policy, |this| authorizer.rego.evaluate(*index, this.input()).map_err(|e| e.to_string()))
             }
-            Some(Body::Rego(index)) => authorizer.rego.evaluate(*index, self.input()).map_err(|e| e.to_string()),
             None => Err("the policy is missing".to_owned()),
         }
+    }
+
+    /// The answer kept for this question, or else the one that `evaluate` gives, which is then kept unless it is an error.
+    fn remembered(&mut self, policy: u32, evaluate: impl FnOnce(&mut Self) -> Result<bool, String>) -> Result<bool, String> {
+        let Some(key) = self.key(policy) else { return evaluate(self) };
+        if let Some(answer) = memo::kept(&key) {
+            return Ok(answer);
+        }
+        let answer = evaluate(self)?;
+        memo::keep(&key, answer);
+        Ok(answer)
+    }
+
+    fn key(&self, policy: u32) -> Option<memo::Key> {
+        let (asked, authorizer) = (self.asked, self.asked.authorizer);
+        let projection = authorizer.projections.get(policy as usize)?.as_ref()?;
+        projection.key(&memo::Question {
+            snapshot: authorizer.snapshot?,
+            principal: asked.request.principal.as_str(),
+            caller: asked.caller,
+            service: asked.service,
+            operation: asked.operation,
+            target: asked.request.target,
+            path: &|| asked.path().unwrap_or_default(),
+            context: &asked.context,
+        })
     }
 
     fn question(&mut self) -> &Result<Question<'a>, String> {
@@ -509,12 +609,11 @@ impl<'q, 'a, 'r> Evaluator<'q, 'a, 'r> {
         let asked = self.asked;
         self.input.get_or_insert_with(|| {
             let inventory = &asked.authorizer.inventory;
-            let (method, path, port) = match asked.request.target {
-                TargetRef::Http { method, path } => {
-                    (Some(method.as_str()), Some(inventory.redact(asked.service, asked.operation, path)), None)
-                }
-                TargetRef::Connect { port } => (None, None, Some(port)),
+            let (method, port) = match asked.request.target {
+                TargetRef::Http { method, .. } => (Some(method.as_str()), None),
+                TargetRef::Connect { port } => (None, Some(port)),
             };
+            let path = asked.path();
             rego::input(&InputFacts {
                 principal: asked.request.principal.as_str(),
                 source_service: asked.caller.and_then(|c| inventory.services().get(c)).map(|s| &*s.name),

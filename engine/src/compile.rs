@@ -2,7 +2,7 @@
 
 use cedar_policy::Schema;
 
-use crate::authorizer::{Authorizer, Body, Compiled, Language, Policy};
+use crate::authorizer::{Answered, Authorizer, Body, Compiled, Language, Policy};
 use crate::bundle::Bundle;
 use crate::bundle::declare::{self, Declared};
 use crate::bundle::resolve::{Resolved, resolve};
@@ -11,9 +11,9 @@ use crate::cedar::policies::{self, CedarPolicy};
 use crate::cedar::schema;
 use crate::decision::{Effect, PolicyRef};
 use crate::diagnostic::{Diagnostic, Location};
-use crate::footprint::Footprint;
 use crate::id::IdPattern;
 use crate::inventory::Inventory;
+use crate::memo::{self, Projection};
 use crate::model::{Caller, Governance, Operations, Permission};
 use crate::rego::RegoModules;
 use crate::table::{CallerAtom, MethodMask, Methods, Scope, Table, TargetAtom};
@@ -47,9 +47,10 @@ fn build(bundle: &Bundle, problems: &mut Vec<Diagnostic>) -> Option<Authorizer> 
         }
     };
     let mut methods = Methods::default();
+    let reader = policies::Reader { inventory: &inventory, schema: &schema, schema_text: &schema_text };
     let mut cedar = Vec::new();
     for (path, text) in &sources.cedar {
-        cedar.extend(policies::read(path, text, &inventory, &schema, &mut methods, problems));
+        cedar.extend(reader.read(path, text, &mut methods, problems));
     }
     let mut gathered = Gathered { inventory: &inventory, methods: &mut methods, items: Vec::new(), problems };
     gathered.permissions(&permissions);
@@ -66,7 +67,7 @@ fn build(bundle: &Bundle, problems: &mut Vec<Diagnostic>) -> Option<Authorizer> 
             );
         }
     }
-    let world = match World::build(&inventory, patterns(&permissions), &schema) {
+    let world = match World::build(&inventory, patterns(&permissions, &cedar), &schema) {
         Ok(world) => world,
         Err(error) => {
             problems.push(Diagnostic::error("cedar-schema", format!("the inventory makes no Cedar entities: {error}")));
@@ -75,7 +76,8 @@ fn build(bundle: &Bundle, problems: &mut Vec<Diagnostic>) -> Option<Authorizer> 
     };
     let entered: Vec<_> = items.iter().map(|i| (i.scope.clone(), i.policy.reference.effect, i.policy.conditional)).collect();
     let table = Table::build(&inventory, &entered);
-    let (listed, bodies) = items.into_iter().map(|i| (i.policy, i.body)).unzip();
+    let (listed, bodies): (Vec<Policy>, Vec<Body>) = items.into_iter().map(|i| (i.policy, i.body)).unzip();
+    let projections = (0_u32..).zip(&listed).map(|(n, policy)| Projection::of(n, &policy.answered)).collect();
     let reads_time = permissions.iter().any(|p| p.when.reads_time())
         || cedar.iter().any(|p| p.footprint.reads_time())
         || rego.rules().iter().any(|r| r.reads_time);
@@ -94,20 +96,20 @@ fn build(bundle: &Bundle, problems: &mut Vec<Diagnostic>) -> Option<Authorizer> 
         invariants,
         suites,
         reads_time,
+        projections,
+        snapshot: Some(memo::snapshot()),
     };
     crate::invariant::prove(&authorizer, problems);
     Some(authorizer)
 }
 
-fn patterns(permissions: &[Permission]) -> Vec<IdPattern> {
-    let mut out: Vec<IdPattern> = permissions
-        .iter()
-        .flat_map(|p| &p.from)
-        .filter_map(|c| match c {
-            Caller::Pattern(pattern) => Some(pattern.clone()),
-            _ => None,
-        })
-        .collect();
+/// The identity patterns that policies name.
+fn patterns(permissions: &[Permission], cedar: &[CedarPolicy]) -> Vec<IdPattern> {
+    let of_permissions = permissions.iter().flat_map(|p| &p.from).filter_map(|c| match c {
+        Caller::Pattern(pattern) => Some(pattern),
+        _ => None,
+    });
+    let mut out: Vec<IdPattern> = of_permissions.chain(cedar.iter().flat_map(|p| &p.patterns)).cloned().collect();
     out.sort();
     out.dedup();
     out
@@ -161,6 +163,7 @@ impl Gathered<'_, '_> {
                 reference: PolicyRef { id: permission.name.clone(), effect: permission.effect, at: permission.at.clone() },
                 language: Language::Yaml,
                 conditional,
+                answered: if conditional { Answered::InPlace } else { Answered::FromTable },
                 wildcard: !matches!(permission.operations, Operations::Listed(_)),
                 governance: permission.governance.clone(),
             };
@@ -238,6 +241,7 @@ impl Gathered<'_, '_> {
                 reference: PolicyRef { id: found.id.clone(), effect: found.effect, at: found.at.clone() },
                 language: Language::Cedar,
                 conditional: found.conditional,
+                answered: if found.conditional { Answered::of(&found.footprint) } else { Answered::FromTable },
                 wildcard: wide,
                 governance: Governance::default(),
             };
@@ -266,17 +270,11 @@ impl Gathered<'_, '_> {
                     .help("grant in YAML and keep Rego for `deny`, or test `input.source.service` and `input.operation` in the rule"),
                 );
             }
-            if let Footprint::Unbounded(why) = &rule.footprint {
-                self.problems.push(
-                    Diagnostic::warning("uncacheable-rego", format!("the answers of `{}` cannot be kept, because {why}", rule.id))
-                        .at(rule.at.clone())
-                        .help("read single fields, such as `input.context.headers[\"x-tenant\"]`; what needs the time is asked every time"),
-                );
-            }
             let policy = Policy {
                 reference: PolicyRef { id: rule.id.clone(), effect: rule.effect, at: rule.at.clone() },
                 language: Language::Rego,
                 conditional: true,
+                answered: Answered::of(&rule.footprint),
                 wildcard: true,
                 governance: Governance::default(),
             };

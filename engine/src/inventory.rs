@@ -1,5 +1,6 @@
 //! Who exists and what they offer, with the look-ups that a decision needs: identity → service, method and path → operation.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -10,8 +11,7 @@ use crate::id::{IdPattern, PatternIndex, SpiffeId};
 use crate::model::{AttributeType, Endpoint, Group, Operation, Service};
 use crate::path::PathRef;
 use crate::request::{METHODS, Method, TargetRef};
-use crate::router::Router;
-use crate::template::PathTemplate;
+use crate::router::{Root, Router, Templates};
 
 type FixedState = foldhash::fast::FixedState;
 
@@ -24,14 +24,14 @@ pub(crate) struct Inventory {
     by_id: HashMap<SpiffeId, usize, FixedState>,
     patterns: PatternIndex<usize>,
     routes: Vec<Routes>,
+    router: Router,
 }
 
 /// The operations of one service, by what reaches them.
-#[derive(Default)]
 struct Routes {
     /// By the place of the method among [`METHODS`].
-    known: [Option<Box<Router>>; METHODS.len()],
-    other: Vec<(Method, Router)>,
+    known: [Root; METHODS.len()],
+    other: Vec<(Method, Root)>,
     ports: BTreeMap<u16, usize>,
 }
 
@@ -53,9 +53,10 @@ impl Inventory {
         for (pattern, service) in &listed {
             patterns.insert(pattern, *service);
         }
-        let routes = services.iter().map(|s| Routes::build(s, problems)).collect();
+        let mut router = Router::default();
+        let routes = services.iter().map(|s| Routes::build(s, &mut router, problems)).collect();
         one_type_each(&services, problems);
-        Self { services, groups, by_name, groups_by_name, by_id, patterns, routes }
+        Self { services, groups, by_name, groups_by_name, by_id, patterns, routes, router }
     }
 
     pub(crate) fn services(&self) -> &[Service] {
@@ -94,23 +95,24 @@ impl Inventory {
         let routes = self.routes.get(service)?;
         match target {
             TargetRef::Connect { port } => routes.ports.get(&port).copied(),
-            TargetRef::Http { method, path } => routes.router(method)?.find(path),
+            TargetRef::Http { method, path } => self.router.find(routes.root(method), path),
         }
     }
 
     /// The path as it may be recorded and shown to policies: sensitive segments stand as their `{name}`.
-    pub(crate) fn redact(&self, service: usize, operation: Option<usize>, path: PathRef<'_>) -> String {
+    pub(crate) fn shown<'p>(&self, service: usize, operation: Option<usize>, path: PathRef<'p>) -> Cow<'p, str> {
         let declared = self.services.get(service).and_then(|s| s.operations.get(operation?));
         match declared.map(|o| &o.endpoint) {
-            Some(Endpoint::Http { path: template, .. }) if template.has_sensitive() => template.redact(path),
-            _ => path.as_str().to_owned(),
+            Some(Endpoint::Http { path: template, .. }) if template.has_sensitive() => Cow::Owned(template.redact(path)),
+            _ => Cow::Borrowed(path.as_str()),
         }
     }
 }
 
 impl Routes {
-    fn build(service: &Service, problems: &mut Vec<Diagnostic>) -> Self {
-        let mut out = Self::default();
+    fn build(service: &Service, router: &mut Router, problems: &mut Vec<Diagnostic>) -> Self {
+        let mut out = Self { known: [Root::NOWHERE; METHODS.len()], other: Vec::new(), ports: BTreeMap::new() };
+        let mut gathered: Vec<(&Method, Templates)> = Vec::new();
         let mut ids: BTreeMap<&str, &Operation> = BTreeMap::new();
         for (index, operation) in service.operations.iter().enumerate() {
             if let Some(first) = ids.insert(&operation.id, operation) {
@@ -128,45 +130,40 @@ impl Routes {
                 }
                 Endpoint::Http { methods, path } => {
                     for method in methods {
-                        out.add(service, operation, index, method, path, problems);
+                        // Of two operations of equal rank neither comes first.
+                        let entered = templates_of(&mut gathered, method).map(|templates| templates.insert(path, index));
+                        if let Some(Err(first)) = entered {
+                            problems.push(overlap(service, operation, first, &format!("{method} {path}")));
+                        }
                     }
                 }
+            }
+        }
+        for (method, templates) in gathered {
+            let root = router.add(templates);
+            match method.known().and_then(|known| out.known.get_mut(usize::from(known))) {
+                Some(place) => *place = root,
+                None => out.other.push((method.clone(), root)),
             }
         }
         out
     }
 
-    fn router(&self, method: &Method) -> Option<&Router> {
-        match method.known() {
-            Some(known) => self.known.get(usize::from(known))?.as_deref(),
-            None => self.other.iter().find(|(m, _)| m == method).map(|(_, router)| router),
-        }
-    }
-
-    fn add(
-        &mut self,
-        service: &Service,
-        operation: &Operation,
-        index: usize,
-        method: &Method,
-        path: &PathTemplate,
-        problems: &mut Vec<Diagnostic>,
-    ) {
-        let router = match method.known().and_then(|known| self.known.get_mut(usize::from(known))) {
-            Some(place) => place.get_or_insert_with(|| Box::new(Router::new())),
-            None => {
-                if !self.other.iter().any(|(m, _)| m == method) {
-                    self.other.push((method.clone(), Router::new()));
-                }
-                let Some((_, router)) = self.other.iter_mut().find(|(m, _)| m == method) else { return };
-                router
-            }
+    fn root(&self, method: &Method) -> Root {
+        let found = match method.known() {
+            Some(known) => self.known.get(usize::from(known)),
+            None => self.other.iter().find(|(m, _)| m == method).map(|(_, root)| root),
         };
-        // Of two operations of equal rank neither comes first.
-        if let Err(first) = router.insert(path, index) {
-            problems.push(overlap(service, operation, first, &format!("{method} {path}")));
-        }
+        found.copied().unwrap_or(Root::NOWHERE)
     }
+}
+
+/// The templates of a method among those gathered so far.
+fn templates_of<'m, 's>(gathered: &'m mut Vec<(&'s Method, Templates)>, method: &'s Method) -> Option<&'m mut Templates> {
+    if !gathered.iter().any(|(m, _)| *m == method) {
+        gathered.push((method, Templates::new()));
+    }
+    gathered.iter_mut().find(|(m, _)| *m == method).map(|(_, templates)| templates)
 }
 
 fn overlap(service: &Service, operation: &Operation, first: usize, what: &str) -> Diagnostic {

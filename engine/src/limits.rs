@@ -18,6 +18,18 @@ pub(crate) const METHODS_MAX: usize = 31;
 pub(crate) const GROUP_DEPTH_MAX: usize = 64;
 /// Nearest permissions named in an explanation.
 pub(crate) const NEAREST_MAX: usize = 3;
+/// Depth of the expressions of a Cedar policy, bounded from its tokens before a parser sees them. People write a dozen.
+pub(crate) const CEDAR_DEPTH_MAX: usize = 256;
+/// Stack on which Cedar text of that depth is parsed, validated and analysed.
+pub(crate) const CEDAR_COMPILE_STACK_BYTES: usize = 64 * 1024 * 1024;
+/// Stack that the evaluation of a Cedar condition needs at all. Cedar itself gives up where less than 100 KiB are left.
+pub(crate) const CEDAR_EVALUATE_STACK_BYTES: usize = 192 * 1024;
+/// Stack that each level of its depth needs, generously; frames of an unoptimised build are many times larger.
+pub(crate) const CEDAR_EVALUATE_LEVEL_BYTES: usize = if cfg!(debug_assertions) { 256 * 1024 } else { 16 * 1024 };
+/// Sets of four answers in the memo of one thread: with keys of a hundred bytes, less than a megabyte.
+pub(crate) const MEMO_SETS: usize = 1 << 10;
+/// Bytes of a key of the memo. Longer projections are evaluated each time: a caller must not fill the memory with them.
+pub(crate) const MEMO_KEY_BYTES_MAX: usize = 1 << 10;
 /// Nodes of the decision diagrams of one comparison of conditions; a thousand is much already.
 pub(crate) const DIAGRAM_NODES_MAX: usize = 200_000;
 /// Classes of instants told apart by the dates and windows of the policies about one operation.

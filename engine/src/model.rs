@@ -95,6 +95,19 @@ impl AttributeType {
         }
     }
 
+    /// Whether a value from the network is of this type already. A list is not: its texts may have to be split.
+    #[must_use]
+    pub const fn is_of(self, value: &AttributeValue) -> bool {
+        use AttributeValue as V;
+        matches!((self, value), (Self::Text, V::Text(_)) | (Self::Integer, V::Integer(_)) | (Self::Boolean, V::Boolean(_)))
+    }
+
+    /// Whether a claim is of this type already.
+    #[must_use]
+    pub const fn is_claim_of(self, value: &AttributeValue) -> bool {
+        matches!((self, value), (Self::List, AttributeValue::List(_))) || self.is_of(value)
+    }
+
     /// The same for a claim of a token, which has types of its own: only headers are split at their commas. A group named
     /// `x,admin` must not make its members `admin`.
     ///

@@ -127,11 +127,8 @@ impl Authorizer {
     pub(crate) fn always_allows(&self, from: usize, to: usize, operation: usize, method: MethodBit) -> bool {
         let callers = self.callers_of(Some(from));
         let targets = self.table.targets(to, Some(operation));
-        let can_fail = |policy: u32| {
-            matches!(self.bodies.get(policy as usize), Some(crate::authorizer::Body::Cedar(_) | crate::authorizer::Body::Rego(_)))
-        };
         let granted = self.table.entries(&callers.every, targets, method).any(|e| e.effect == Effect::Allow && !e.conditional);
-        let endangered = self.table.entries(&callers.any, targets, method).any(|e| e.effect == Effect::Deny || can_fail(e.policy));
+        let endangered = self.table.entries(&callers.any, targets, method).any(|e| e.effect == Effect::Deny || self.can_err(e.policy));
         granted && !endangered
     }
 }

@@ -9,6 +9,8 @@ use cedar_policy::{AuthorizationError, Authorizer as CedarAuthorizer, Decision a
 
 use crate::authorizer::{Authorizer, Language, seen};
 use crate::cedar::entities::{Callee, Caller};
+use crate::cedar::policies::stack_bytes;
+use crate::cedar::tokens::outlines;
 use crate::decision::{Effect, Reason};
 use crate::diagnostic::Diagnostic;
 use crate::request::Request;
@@ -19,6 +21,7 @@ pub struct Reference<'a> {
     authorizer: &'a Authorizer,
     policies: PolicySet,
     conditional: BTreeSet<String>,
+    stack_bytes: usize,
 }
 
 /// What the reference says.
@@ -57,7 +60,10 @@ impl<'a> Reference<'a> {
             .filter(|p| p.conditional && p.language != Language::Rego)
             .map(|p| p.reference.id.to_string())
             .collect();
-        Ok(Self { authorizer, policies, conditional })
+        // Lowered permissions are wide where lists are long, and a row of alternatives is deep.
+        let lowered = authorizer.lowered().iter().flat_map(|(_, text)| outlines(text)).map(|o| stack_bytes(o.depth)).max();
+        let stack_bytes = authorizer.cedar.iter().map(|p| p.stack_bytes).chain(lowered).max().unwrap_or_default();
+        Ok(Self { authorizer, policies, conditional, stack_bytes })
     }
 
     /// Answers one request.
@@ -78,7 +84,8 @@ impl<'a> Reference<'a> {
         let caller = self.authorizer.identify(&request.principal);
         let callee = Callee { service, operation: operation.map(|o| &*o.id), target: request.target.borrowed() };
         let question = self.authorizer.world.question(&Caller { id: &request.principal, service: caller }, &callee, &context)?;
-        let response = CedarAuthorizer::new().is_authorized(&question.request, &self.policies, &question.entities);
+        let evaluate = || CedarAuthorizer::new().is_authorized(&question.request, &self.policies, &question.entities);
+        let response = stacker::maybe_grow(self.stack_bytes, self.stack_bytes, evaluate);
         let mut errors: Vec<String> =
             response.diagnostics().errors().map(|AuthorizationError::PolicyEvaluationError(e)| e.policy_id().to_string()).collect();
         errors.sort();

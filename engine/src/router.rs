@@ -4,31 +4,32 @@
 //! shelf (matchit) refuses `{x}` beside `{rest*}` in one place, which the order just named makes unambiguous.
 //!
 //! INVARIANT: a look-up visits each node at most once, so its cost is bounded by the inventory, never by the path; it
-//! allocates nothing.
+//! allocates nothing. All services share one arena of nodes, so that a look-up touches few places in memory.
+
+use std::collections::BTreeMap;
 
 use crate::path::PathRef;
 use crate::template::{PathTemplate, Segment};
 
-/// The templates of one service and method.
+/// The templates of one service and method, while they are gathered.
 #[derive(Debug)]
-pub(crate) struct Router {
-    nodes: Vec<Node>,
+pub(crate) struct Templates {
+    nodes: Vec<Draft>,
 }
 
 #[derive(Debug, Default)]
-struct Node {
-    /// By length, then by bytes: most comparisons end with the length.
-    literals: Vec<(Box<str>, u32)>,
-    parameter: Option<u32>,
+struct Draft {
+    literals: BTreeMap<Box<str>, usize>,
+    parameter: Option<usize>,
     /// The operation of a template that ends here.
-    here: Option<u32>,
+    here: Option<usize>,
     /// The operation of a template whose `{rest*}` begins here.
-    rest: Option<u32>,
+    rest: Option<usize>,
 }
 
-impl Router {
+impl Templates {
     pub(crate) fn new() -> Self {
-        Self { nodes: vec![Node::default()] }
+        Self { nodes: vec![Draft::default()] }
     }
 
     /// Enters a template.
@@ -36,11 +37,11 @@ impl Router {
     /// # Errors
     /// The operation that has a template of the same shape already.
     pub(crate) fn insert(&mut self, template: &PathTemplate, operation: usize) -> Result<(), usize> {
-        let mut at = ROOT;
+        let mut at = 0;
         for segment in template.segments() {
             at = match segment {
                 Segment::Rest { .. } => return self.end(at, operation, |node| &mut node.rest),
-                Segment::Literal(text) => self.child(at, |node, next| node.literal_or(text, next)),
+                Segment::Literal(text) => self.child(at, |node, next| *node.literals.entry(text.clone()).or_insert(next)),
                 Segment::Parameter { .. } => self.child(at, |node, next| *node.parameter.get_or_insert(next)),
             };
         }
@@ -48,78 +49,164 @@ impl Router {
     }
 
     /// The child that `take` finds or puts in place, given the number that a new node would have.
-    fn child(&mut self, at: u32, take: impl Fn(&mut Node, u32) -> u32) -> u32 {
-        let next = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
-        let Some(node) = self.nodes.get_mut(at as usize) else { return at };
+    fn child(&mut self, at: usize, take: impl Fn(&mut Draft, usize) -> usize) -> usize {
+        let next = self.nodes.len();
+        let Some(node) = self.nodes.get_mut(at) else { return at };
         let child = take(node, next);
         if child == next {
-            self.nodes.push(Node::default());
+            self.nodes.push(Draft::default());
         }
         child
     }
 
-    fn end(&mut self, at: u32, operation: usize, place: impl Fn(&mut Node) -> &mut Option<u32>) -> Result<(), usize> {
-        match self.nodes.get_mut(at as usize).map(place) {
-            Some(Some(first)) => Err(*first as usize),
+    fn end(&mut self, at: usize, operation: usize, place: impl Fn(&mut Draft) -> &mut Option<usize>) -> Result<(), usize> {
+        match self.nodes.get_mut(at).map(place) {
+            Some(Some(first)) => Err(*first),
             Some(free) => {
-                *free = u32::try_from(operation).ok();
+                *free = Some(operation);
                 Ok(())
             }
             None => Ok(()),
         }
     }
+}
+
+/// The templates of all services and methods.
+#[derive(Debug, Default)]
+pub(crate) struct Router {
+    nodes: Vec<Node>,
+    literals: Vec<Literal>,
+    /// The literal that leads to a node, where its word does not say it all.
+    long: BTreeMap<u32, Box<str>>,
+}
+
+/// Where the templates of one service and method begin.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Root(Link);
+
+/// The number of a node or operation, or [`NONE`].
+type Link = u32;
+
+const NONE: Link = u32::MAX;
+
+#[derive(Clone, Copy, Debug)]
+struct Node {
+    literals_from: u32,
+    literals_to: u32,
+    parameter: Link,
+    here: Link,
+    rest: Link,
+}
+
+/// A literal segment and the child behind it.
+#[derive(Clone, Copy, Debug)]
+struct Literal {
+    word: Word,
+    child: Link,
+}
+
+impl Root {
+    /// No templates at all.
+    pub(crate) const NOWHERE: Self = Self(NONE);
+}
+
+impl Router {
+    /// Takes the templates of one service and method in.
+    pub(crate) fn add(&mut self, templates: Templates) -> Root {
+        let base = self.nodes.len();
+        let link = |node: usize| u32::try_from(base + node).unwrap_or(NONE);
+        let operation = |operation: Option<usize>| operation.and_then(|o| u32::try_from(o).ok()).unwrap_or(NONE);
+        for draft in templates.nodes {
+            let literals_from = u32::try_from(self.literals.len()).unwrap_or(NONE);
+            for (text, child) in draft.literals {
+                let (word, child) = (Word::of(&text), link(child));
+                self.literals.push(Literal { word, child });
+                if !word.is_whole() {
+                    self.long.insert(child, text);
+                }
+            }
+            if let Some(own) = self.literals.get_mut(literals_from as usize..) {
+                own.sort_unstable_by_key(|literal| literal.word);
+            }
+            self.nodes.push(Node {
+                literals_from,
+                literals_to: u32::try_from(self.literals.len()).unwrap_or(NONE),
+                parameter: draft.parameter.map_or(NONE, link),
+                here: operation(draft.here),
+                rest: operation(draft.rest),
+            });
+        }
+        Root(link(0))
+    }
 
     /// The operation that a path reaches.
-    pub(crate) fn find(&self, path: PathRef<'_>) -> Option<usize> {
-        self.descend(ROOT, path.as_str().get(1..)?).map(|operation| operation as usize)
+    pub(crate) fn find(&self, root: Root, path: PathRef<'_>) -> Option<usize> {
+        let found = self.descend(root.0, path.as_str().get(1..)?);
+        (found != NONE).then_some(found as usize)
     }
 
     /// Looks from a node on with what is left of the path: at least one segment, perhaps an empty one.
-    fn descend(&self, at: u32, left: &str) -> Option<u32> {
-        let node = self.nodes.get(at as usize)?;
+    fn descend(&self, at: Link, left: &str) -> Link {
+        let Some(node) = self.nodes.get(at as usize) else { return NONE };
         let (segment, rest) = match left.bytes().position(|b| b == b'/') {
-            Some(slash) => (left.get(..slash)?, left.get(slash + 1..)),
+            Some(slash) => (left.get(..slash).unwrap_or_default(), left.get(slash + 1..)),
             None => (left, None),
         };
-        let onward = |child: u32| match rest {
+        let onward = |child: Link| match rest {
             Some(rest) => self.descend(child, rest),
-            None => self.nodes.get(child as usize)?.here,
+            None => self.nodes.get(child as usize).map_or(NONE, |node| node.here),
         };
-        let literal = node.literal(segment).and_then(onward);
-        let parameter = || node.parameter.filter(|_| !segment.is_empty()).and_then(onward);
-        literal.or_else(parameter).or_else(|| node.rest.filter(|_| !left.is_empty()))
-    }
-}
-
-impl Node {
-    fn search(&self, text: &str) -> Result<usize, usize> {
-        self.literals.binary_search_by(|(have, _)| have.len().cmp(&text.len()).then_with(|| (**have).cmp(text)))
+        let mut found = onward(self.literal(node, segment));
+        if found == NONE && node.parameter != NONE && !segment.is_empty() {
+            found = onward(node.parameter);
+        }
+        if found == NONE && !left.is_empty() { node.rest } else { found }
     }
 
-    fn literal(&self, text: &str) -> Option<u32> {
+    /// The child behind a literal.
+    fn literal(&self, node: &Node, text: &str) -> Link {
+        let literals = self.literals.get(node.literals_from as usize..node.literals_to as usize).unwrap_or_default();
+        if literals.is_empty() {
+            return NONE;
+        }
+        let word = Word::of(text);
         // A short list is looked through faster than it is searched.
-        if self.literals.len() <= FEW {
-            return self.literals.iter().find(|(have, _)| **have == *text).map(|(_, child)| *child);
-        }
-        self.search(text).ok().and_then(|at| self.literals.get(at)).map(|(_, child)| *child)
-    }
-
-    /// The child behind a literal, put in place with this number if it is new.
-    fn literal_or(&mut self, text: &str, next: u32) -> u32 {
-        match self.search(text) {
-            Ok(at) => self.literals.get(at).map_or(next, |(_, child)| *child),
-            Err(at) => {
-                self.literals.insert(at, (text.into(), next));
-                next
-            }
-        }
+        let from = if literals.len() <= FEW { 0 } else { literals.partition_point(|literal| literal.word < word) };
+        let same = literals.get(from..).unwrap_or_default().iter().filter(|literal| literal.word == word);
+        let whole = |child: &Link| word.is_whole() || self.long.get(child).is_some_and(|long| **long == *text);
+        let bounded = same.take(if literals.len() <= FEW { FEW } else { literals.len() });
+        bounded.map(|literal| literal.child).find(whole).unwrap_or(NONE)
     }
 }
 
-const ROOT: u32 = 0;
+/// The length, the first and the last eight bytes of a text: all of it, up to sixteen bytes. Words are compared without
+/// following a pointer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Word {
+    first: u64,
+    last: u64,
+    length: u32,
+}
+
+impl Word {
+    fn of(text: &str) -> Self {
+        let bytes = text.as_bytes();
+        let (first, last) = match (bytes.first_chunk(), bytes.last_chunk()) {
+            (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
+            // At most seven bytes.
+            _ => (bytes.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)), 0),
+        };
+        Self { first, last, length: u32::try_from(bytes.len()).unwrap_or(u32::MAX) }
+    }
+
+    /// Whether it says all of the text.
+    const fn is_whole(self) -> bool {
+        self.length <= 16
+    }
+}
 
 /// Literals of a node that are looked through one by one.
-const FEW: usize = 8;
+const FEW: usize = 6;
 
 #[cfg(test)]
 mod tests {
@@ -128,18 +215,28 @@ mod tests {
     use super::*;
     use crate::path::CanonicalPath;
 
-    fn router(templates: &[&str]) -> Router {
-        let mut router = Router::new();
-        for (n, template) in templates.iter().enumerate() {
-            router.insert(&template.parse().unwrap(), n).unwrap();
-        }
-        router
+    /// A router with other services around the one asked.
+    fn finished(templates: Templates) -> (Router, Root) {
+        let mut router = Router::default();
+        let other = || {
+            let mut other = Templates::new();
+            other.insert(&"/{x}/{rest*}".parse().unwrap(), 99).unwrap();
+            other
+        };
+        router.add(other());
+        let root = router.add(templates);
+        router.add(other());
+        (router, root)
     }
 
     #[test]
     fn literal_before_parameter_before_rest() {
         let templates = ["/f/{x}", "/f/{rest*}", "/f/b/{rest*}", "/f/{x}/c", "/f/{y}/c/d", "/f/lit", "/f/", "/", "/{a}/{b}/{c}/{d}"];
-        let router = router(&templates);
+        let mut gathered = Templates::new();
+        for (n, template) in templates.iter().enumerate() {
+            gathered.insert(&template.parse().unwrap(), n).unwrap();
+        }
+        let (router, root) = finished(gathered);
         for (path, want) in [
             ("/f/1", Some("/f/{x}")),
             ("/f/lit", Some("/f/lit")),
@@ -156,17 +253,40 @@ mod tests {
             ("/g/1/2/3", Some("/{a}/{b}/{c}/{d}")),
             ("/g/1/2/", None),
         ] {
-            let found = router.find(CanonicalPath::parse(path).unwrap().borrowed()).map(|n| templates[n]);
+            let found = router.find(root, CanonicalPath::parse(path).unwrap().borrowed()).map(|n| templates[n]);
             assert_eq!(found, want, "{path}");
+        }
+    }
+
+    #[test]
+    fn literals_of_every_length_are_told_apart() {
+        let texts: Vec<String> = (0..40_usize)
+            .flat_map(|n| {
+                [format!("/{}", "a".repeat(n + 1)), format!("/{}x{}", "a".repeat(n), "a".repeat(n)), format!("/{}b", "a".repeat(n))]
+            })
+            .collect();
+        let templates: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let mut gathered = Templates::new();
+        let mut entered = Vec::new();
+        for (n, template) in templates.iter().enumerate() {
+            if gathered.insert(&template.parse().unwrap(), n).is_ok() {
+                entered.push((n, *template));
+            }
+        }
+        let (router, root) = finished(gathered);
+        for (n, template) in &entered {
+            assert_eq!(router.find(root, CanonicalPath::parse(template).unwrap().borrowed()), Some(*n), "{template}");
+            let near = format!("{}c", template.strip_suffix(|_| true).unwrap());
+            assert_eq!(router.find(root, CanonicalPath::parse(&near).unwrap().borrowed()), None, "{near}");
         }
     }
 
     #[test]
     fn equal_rank_is_refused() {
         for (a, b) in [("/x/{a}", "/x/{b}"), ("/{a*}", "/{b*}"), ("/x", "/x"), ("/{a}/y/{r*}", "/{b}/y/{s*}")] {
-            let mut router = Router::new();
-            router.insert(&a.parse().unwrap(), 7).unwrap();
-            assert_eq!(router.insert(&b.parse().unwrap(), 8), Err(7), "{a} {b}");
+            let mut gathered = Templates::new();
+            gathered.insert(&a.parse().unwrap(), 7).unwrap();
+            assert_eq!(gathered.insert(&b.parse().unwrap(), 8), Err(7), "{a} {b}");
         }
     }
 
@@ -190,7 +310,7 @@ mod tests {
             templates in prop::collection::vec("(/(a|b|\\{x\\})){0,4}(/|/a|/\\{x\\}|/\\{r\\*\\})", 1..12),
             paths in prop::collection::vec("(/(a|b|c)){0,5}/(a|b|c)?", 1..20),
         ) {
-            let mut router = Router::new();
+            let mut gathered = Templates::new();
             let mut entered: Vec<PathTemplate> = Vec::new();
             for text in templates {
                 // Parameters of one template need names of their own.
@@ -198,13 +318,14 @@ mod tests {
                 let text: String = text.split("{x}").map(|part| { n += 1; format!("{part}{{p{n}}}") }).collect();
                 let text = text.strip_suffix(&format!("{{p{n}}}")).unwrap().to_owned();
                 let template: PathTemplate = text.parse().unwrap();
-                if router.insert(&template, entered.len()).is_ok() {
+                if gathered.insert(&template, entered.len()).is_ok() {
                     entered.push(template);
                 }
             }
+            let (router, root) = finished(gathered);
             for path in paths {
                 let path = CanonicalPath::parse(&path).unwrap();
-                prop_assert_eq!(router.find(path.borrowed()), naive(&entered, &path), "{} {:?}", path, entered);
+                prop_assert_eq!(router.find(root, path.borrowed()), naive(&entered, &path), "{} {:?}", path, entered);
             }
         }
     }

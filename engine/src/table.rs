@@ -162,29 +162,37 @@ pub(crate) struct Table {
     targets: BTreeMap<TargetAtom, u32>,
     /// For each pair of a caller's atom and a target's: where its entries stand.
     cells: HashMap<u64, Cell, FixedState>,
+    /// What does not fit into the cells.
     entries: Vec<Entry>,
     identities: HashMap<SpiffeId, u32, FixedState>,
     patterns: PatternIndex<u32>,
     /// For each service: the atoms every one of its identities has.
     service_callers: Vec<Atoms>,
     stranger_callers: Atoms,
-    /// For each service: the atoms of its undeclared operation, and of each declared one.
-    undeclared_targets: Vec<Targets>,
-    operation_targets: Vec<Vec<Targets>>,
+    /// For each service the number of its undeclared operation; its declared ones follow.
+    first_operations: Vec<u32>,
+    operations: Vec<Callable>,
+    targets_of: Vec<Target>,
 }
 
-/// The entries of one cell.
-#[derive(Clone, Copy, Debug)]
-struct Cell {
+/// An operation, or a service's undeclared one: its atoms among `targets_of`, and its id.
+#[derive(Debug)]
+struct Callable {
     from: u32,
     to: u32,
+    id: Option<Box<str>>,
+}
+
+/// The entries of one cell. Most cells have one, so the first stands in the cell itself.
+#[derive(Clone, Copy, Debug)]
+struct Cell {
+    first: Entry,
+    more_from: u32,
+    more_to: u32,
 }
 
 /// The atoms of a caller.
 pub(crate) type Atoms = SmallVec<[u32; 6]>;
-
-/// The atoms of an operation.
-pub(crate) type Targets = SmallVec<[Target; 3]>;
 
 /// An atom on the side of what is called, with a hint which callers' atoms have a cell with it.
 ///
@@ -220,11 +228,11 @@ impl Table {
         }
         entered.sort_unstable_by_key(|(key, entry)| (*key, entry.policy));
         for group in entered.chunk_by(|(a, _), (b, _)| a == b) {
+            let Some(((key, first), more)) = group.split_first() else { continue };
             let at = |table: &Self| u32::try_from(table.entries.len()).unwrap_or(u32::MAX);
-            let from = at(&table);
-            table.entries.extend(group.iter().map(|(_, entry)| *entry));
-            let cell = Cell { from, to: at(&table) };
-            table.cells.extend(group.first().map(|(key, _)| (*key, cell)));
+            let more_from = at(&table);
+            table.entries.extend(more.iter().map(|(_, entry)| *entry));
+            table.cells.insert(*key, Cell { first: *first, more_from, more_to: at(&table) });
         }
         table.index(inventory);
         table
@@ -245,6 +253,7 @@ impl Table {
                 *hints |= hint(caller);
             }
         }
+        let (mut first_operations, mut operations, mut targets_of) = (Vec::new(), Vec::new(), Vec::new());
         let caller = |atom: CallerAtom| self.callers.get(&atom).copied();
         self.stranger_callers = caller(CallerAtom::Anyone).into_iter().collect();
         for (index, service) in inventory.services().iter().enumerate() {
@@ -260,16 +269,25 @@ impl Table {
                 let own = TargetAtom::Service { service: index, declared };
                 std::iter::once(own).chain(service.groups.iter().map(move |g| TargetAtom::Group { group: g.clone(), declared }))
             };
-            let wide: Targets = std::iter::once(TargetAtom::Anything).chain(all(false)).filter_map(target).collect();
-            let undeclared = target(TargetAtom::Undeclared { service: index });
-            self.undeclared_targets.push(wide.iter().copied().chain(undeclared).collect());
-            let declared: Targets = wide.into_iter().chain(all(true).filter_map(target)).collect();
-            let each = (0..service.operations.len()).map(|operation| {
-                let own = target(TargetAtom::Operation { service: index, operation });
-                declared.iter().copied().chain(own).collect()
-            });
-            self.operation_targets.push(each.collect());
+            let wide: Vec<Target> = std::iter::once(TargetAtom::Anything).chain(all(false)).filter_map(target).collect();
+            let declared: Vec<Target> = wide.iter().copied().chain(all(true).filter_map(target)).collect();
+            let undeclared = (None, &wide, target(TargetAtom::Undeclared { service: index }));
+            let each = service
+                .operations
+                .iter()
+                .enumerate()
+                .map(|(operation, o)| (Some(o.id.clone()), &declared, target(TargetAtom::Operation { service: index, operation })));
+            let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+            first_operations.push(number(operations.len()));
+            for (id, shared, own) in std::iter::once(undeclared).chain(each) {
+                let from = number(targets_of.len());
+                targets_of.extend(shared.iter().copied().chain(own));
+                operations.push(Callable { from, to: number(targets_of.len()), id });
+            }
         }
+        self.first_operations = first_operations;
+        self.operations = operations;
+        self.targets_of = targets_of;
     }
 
     /// The caller's atoms.
@@ -296,13 +314,20 @@ impl Table {
             .collect()
     }
 
+    fn callable(&self, service: usize, operation: Option<usize>) -> Option<&Callable> {
+        let first = *self.first_operations.get(service)? as usize;
+        self.operations.get(first + operation.map_or(0, |operation| operation + 1))
+    }
+
+    /// The id of a declared operation.
+    pub(crate) fn operation_id(&self, service: usize, operation: Option<usize>) -> Option<&str> {
+        self.callable(service, Some(operation?))?.id.as_deref()
+    }
+
     /// The atoms of an operation, or of a service's undeclared one.
     pub(crate) fn targets(&self, service: usize, operation: Option<usize>) -> &[Target] {
-        let found = match operation {
-            Some(operation) => self.operation_targets.get(service).and_then(|o| o.get(operation)),
-            None => self.undeclared_targets.get(service),
-        };
-        found.map(SmallVec::as_slice).unwrap_or_default()
+        let found = self.callable(service, operation);
+        found.and_then(|o| self.targets_of.get(o.from as usize..o.to as usize)).unwrap_or_default()
     }
 
     /// For each caller atom, the target atoms under which a grant is entered with it.
@@ -311,15 +336,16 @@ impl Table {
         let mut out: BTreeMap<u32, Vec<&TargetAtom>> = BTreeMap::new();
         for (key, cell) in &self.cells {
             let (caller, target) = ((*key >> 32) as u32, *key as u32);
-            if let (true, Some(atom)) = (self.cell(*cell).iter().any(|e| e.effect == Effect::Allow), names.get(&target)) {
+            if let (true, Some(atom)) = (self.cell(cell).any(|e| e.effect == Effect::Allow), names.get(&target)) {
                 out.entry(caller).or_default().push(atom);
             }
         }
         out
     }
 
-    fn cell(&self, cell: Cell) -> &[Entry] {
-        self.entries.get(cell.from as usize..cell.to as usize).unwrap_or_default()
+    fn cell<'c>(&'c self, cell: &'c Cell) -> impl Iterator<Item = &'c Entry> {
+        let more = self.entries.get(cell.more_from as usize..cell.more_to as usize).unwrap_or_default();
+        std::iter::once(&cell.first).chain(more)
     }
 
     /// Every policy entered for these atoms and this method. One policy may come more than once.
@@ -327,7 +353,7 @@ impl Table {
         let pairs = targets.iter().flat_map(move |target| {
             callers.iter().filter(|caller| target.callers & hint(**caller) != 0).map(|caller| key(*caller, target.atom))
         });
-        pairs.filter_map(|key| self.cells.get(&key)).flat_map(|cell| self.cell(*cell)).filter(move |entry| entry.methods.contains(method))
+        pairs.filter_map(|key| self.cells.get(&key)).flat_map(|cell| self.cell(cell)).filter(move |entry| entry.methods.contains(method))
     }
 }
 

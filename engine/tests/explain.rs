@@ -174,10 +174,10 @@ fn the_words_and_the_edits() {
             "`GET /close` is no declared operation of `vault`",
         ),
         (
-            ask("stranger", "web", "GET /", ""),
+            ask("stranger", "vault", "GET /open", ""),
             EditKind::NewPermission,
             "permissions.yaml",
-            "from: [spiffe://t.example/stranger], to: web",
+            "from: [spiffe://t.example/stranger], to: vault, operations: [open]",
             "no service of the inventory has the identity `spiffe://t.example/stranger`",
         ),
         (

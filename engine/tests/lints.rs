@@ -88,3 +88,20 @@ fn groups_that_nothing_names() {
     let text = "@id(\"outer\") forbid(principal, action, resource in Service::\"till\") when { resource has data && resource.data.contains(\"outer\") };";
     check(&[&outer, &inner, text], None, &[&unused("outer"), &unused("inner")]);
 }
+
+#[test]
+fn prohibitions_that_can_err() {
+    let service = "kind: Service\nname: bank\nidentities: [spiffe://t.example/sa/bank]\nquery: {n: integer}\n";
+    let policy = |effect: &str, condition: &str| {
+        format!("@id(\"limit\") {effect}(principal, action, resource in Service::\"till\") when {{ context.query has n && {condition} }};")
+    };
+    let found = ["erring-forbid: `limit` can err, and then denies as an error: `context.query.n * 60` goes beyond 64 bits for some values"];
+    check(&[service, &policy("forbid", "context.query.n * 60 > 3600")], None, &found);
+    check(&[service, &policy("permit", "context.query.n * 60 > 3600")], None, &[]);
+    check(&[service, &policy("forbid", "context.query.n > 60")], None, &[]);
+    check(&[service, &policy("forbid", "context.query.n < 1000 && context.query.n > -1000 && context.query.n * 60 > 3600")], None, &[]);
+    let found = [
+        "erring-forbid: `limit` can err, and then denies as an error: `context.time.offset(duration(\"106751991167d\"))` goes beyond what a date can be",
+    ];
+    check(&[service, &policy("forbid", "context.time.offset(duration(\"106751991167d\")) > context.time")], None, &found);
+}

@@ -5,10 +5,13 @@
 //! scope covers.
 
 pub(crate) mod analysis;
+mod complaints;
 pub(crate) mod entities;
 pub(crate) mod lower;
 pub(crate) mod policies;
 pub(crate) mod schema;
+mod scopes;
+pub(crate) mod tokens;
 
 use std::fmt::Write as _;
 

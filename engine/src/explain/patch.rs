@@ -85,7 +85,9 @@ fn add(bundle: &Bundle, permission: &Permission, field: &str, word: &str, breadt
     let law = source.append(list, &quoted(word))?;
     let at = Location::new(&*permission.at.file, law.last()?.line, 1).short();
     let text = format!("add `{word}` to `allow.{field}` of `{}` ({at})", permission.name);
-    Some(Edit { kind: EditKind::Permission, at, text, law, request: Vec::new(), cost: LAW_COST, breadth })
+    // Whoever joins a grant of everything gets more than was asked for: a permission of its own is smaller than that.
+    let cost = if breadth >= MANY { LAW_COST + NEW_COST } else { LAW_COST };
+    Some(Edit { kind: EditKind::Permission, at, text, law, request: Vec::new(), cost, breadth })
 }
 
 /// Declares the operation that a request asks for, where a permission for all declared operations would then cover it.

@@ -3,7 +3,10 @@
 //! A lint never alters a decision and never makes a bundle invalid. The enforcer does not ask; `portreeve check` does. Lints
 //! that compare dates are silent where no date is given, as the engine has no clock (INV-1).
 
+mod erring_forbid;
+mod rego_answer_type;
 mod review_overdue;
+mod uncacheable_rego;
 mod unused_group;
 
 use crate::authorizer::Authorizer;
@@ -19,7 +22,8 @@ pub(crate) struct Lint {
 }
 
 /// Every lint, by code.
-pub(crate) const LINTS: &[Lint] = &[review_overdue::LINT, unused_group::LINT];
+pub(crate) const LINTS: &[Lint] =
+    &[erring_forbid::LINT, rego_answer_type::LINT, review_overdue::LINT, uncacheable_rego::LINT, unused_group::LINT];
 
 /// What lints look at.
 pub(crate) struct Linted<'a> {

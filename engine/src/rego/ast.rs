@@ -31,11 +31,17 @@ pub(super) struct Rule {
     pub(super) name: Vec<String>,
     /// Whether further, computed parts follow.
     pub(super) computed: bool,
+    /// Whether it is a default, or one member of a set: further definitions add to it.
+    pub(super) adds: bool,
+    /// What its value is, in words, where that is written out and no answer.
+    pub(super) odd: Option<&'static str>,
     /// How many arguments it takes, if it is a function.
     pub(super) arguments: Option<usize>,
     pub(super) span: Span,
     /// How many times the evaluator calls itself for it, the rules it reads not counted.
     pub(super) levels: usize,
+    /// How much deeper than what it is given a value can be that it makes, what it calls not counted.
+    pub(super) nests: usize,
     /// The body with the most statements: how many, and where.
     pub(super) longest: Option<(usize, Span)>,
     pub(super) uses: Vec<Use>,
@@ -99,6 +105,7 @@ fn rule(tree: &Value) -> Option<Rule> {
     let (kind, body) = variant(tree)?;
     let mut uses = Vec::new();
     let levels = loops(tree) + depth(tree);
+    let nests = nests(tree) + HEAD_NESTS;
     let longest = longest(tree);
     match kind {
         "Default" => {
@@ -109,15 +116,18 @@ fn rule(tree: &Value) -> Option<Rule> {
             Some(Rule {
                 name,
                 computed,
+                adds: true,
+                odd: odd(body.get("value")?),
                 arguments: Some(arguments).filter(|n| *n > 0),
                 span: span_of(body.get("refr")?)?,
                 levels,
+                nests,
                 longest,
                 uses,
             })
         }
         "Spec" => {
-            let (_, head) = variant(body.get("head")?)?;
+            let (form, head) = variant(body.get("head")?)?;
             let refr = head.get("refr")?;
             let (name, computed) = head_name(refr, &mut uses)?;
             for (field, value) in head {
@@ -127,8 +137,22 @@ fn rule(tree: &Value) -> Option<Rule> {
             }
             visit(body.get("bodies")?, &mut uses);
             let arguments = head.get("args").and_then(Value::as_array).map(Vec::len);
-            Some(Rule { name, computed, arguments, span: span_of(refr)?, levels, longest, uses })
+            let adds = form == "Set";
+            let odd = head.get("assign").and_then(|assign| odd(assign.get("value")?));
+            Some(Rule { name, computed, adds, odd, arguments, span: span_of(refr)?, levels, nests, longest, uses })
         }
+        _ => None,
+    }
+}
+
+/// What a value that is written out is, if it can be no answer.
+fn odd(value: &Value) -> Option<&'static str> {
+    match variant(value)?.0 {
+        "Object" | "ObjectCompr" => Some("an object"),
+        "Array" | "ArrayCompr" => Some("an array"),
+        "String" | "RawString" => Some("a text"),
+        "Number" => Some("a number"),
+        "Null" => Some("null"),
         _ => None,
     }
 }
@@ -146,6 +170,23 @@ fn loops(tree: &Value) -> usize {
 /// How deep nodes stand in each other.
 fn depth(tree: &Value) -> usize {
     usize::from(variant(tree).is_some()) + children(tree).map(depth).max().unwrap_or(0)
+}
+
+/// The levels that a head adds: a set or object, and the parts of its name.
+const HEAD_NESTS: usize = 16;
+
+/// By how many levels values can grow here: one for each list, set, object or comprehension that may come to stand in the next.
+/// Only what a literal holds side by side cannot.
+fn nests(tree: &Value) -> usize {
+    match variant(tree) {
+        Some(("Array" | "Set" | "Object", _)) => 1 + children(tree).map(widest).max().unwrap_or(0),
+        Some(("ArrayCompr" | "SetCompr" | "ObjectCompr", _)) => 1 + children(tree).map(nests).sum::<usize>(),
+        _ => children(tree).map(nests).sum(),
+    }
+}
+
+fn widest(tree: &Value) -> usize {
+    if variant(tree).is_some() { nests(tree) } else { children(tree).map(widest).max().unwrap_or(0) }
 }
 
 /// The longest list of statements.
@@ -188,7 +229,11 @@ fn visit(tree: &Value, uses: &mut Vec<Use>) {
 
 fn visit_node(tree: &Value, fields: &Map<String, Value>, uses: &mut Vec<Use>) {
     if let Some(Value::Array(replacements)) = fields.get("with_mods") {
-        uses.extend(replacements.iter().filter_map(span_of).map(|span| Use::With { span }));
+        for replacement in replacements {
+            uses.extend(span_of(replacement).map(|span| Use::With { span }));
+            // What is replaced is not read; what replaces it is.
+            visit(replacement.get("as").unwrap_or(&Value::Null), uses);
+        }
     }
     match variant(tree) {
         Some(("Var" | "RefDot" | "RefBrack", _)) => {
@@ -214,7 +259,7 @@ fn visit_node(tree: &Value, fields: &Map<String, Value>, uses: &mut Vec<Use>) {
             }
             visit_indices(function, uses);
         }
-        _ => fields.values().for_each(|v| visit(v, uses)),
+        _ => fields.iter().filter(|(name, _)| *name != "with_mods").for_each(|(_, v)| visit(v, uses)),
     }
 }
 

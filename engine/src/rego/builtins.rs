@@ -6,20 +6,27 @@
 use serde_json::Value;
 
 use super::ast::{integer, items, name_of, text, variant};
-use super::limits::{RANGE_MAX, SHIFT_MAX, WIDTH_MAX};
+use super::limits::{RANGE_MAX, SHIFT_MAX};
+use super::supply;
 
 /// What is wrong with a call: what, and the way out.
 pub(super) type Fault = (String, String);
 
 /// Judges the call of a built-in.
 pub(super) fn judge(name: &str, arguments: &[Value]) -> Result<(), Fault> {
-    if !ALLOWED.contains(&name) {
+    if let Some((_, wanted)) = supply::additions().find(|(added, _)| *added == name) {
+        return if arguments.len() == wanted { Ok(()) } else { Err(counted(name, wanted, arguments.len())) };
+    }
+    if ALLOWED.binary_search(&name).is_err() {
         return Err(refused(name));
     }
     match name {
         "numbers.range" | "numbers.range_step" => range(name, arguments),
         "bits.lsh" => shift(arguments),
-        "sprintf" => format(arguments),
+        // As a value the evaluator takes it for undefined, and a prohibition would never come about.
+        "walk" if arguments.len() != 2 => {
+            Err(("`walk` is not available as a value".to_owned(), "write `walk(x, [path, value])` as a statement of its own".to_owned()))
+        }
         "time.clock" | "time.date" | "time.weekday" | "time.add_date" | "time.format" => instants(name, arguments.get(..1)),
         "time.diff" => instants(name, arguments.get(..2)),
         _ => Ok(()),
@@ -28,12 +35,12 @@ pub(super) fn judge(name: &str, arguments: &[Value]) -> Result<(), Fault> {
 
 /// Whether a rule or alias of this name would stand in for a family of built-ins, such as `time`.
 pub(super) fn is_family(name: &str) -> bool {
-    ALLOWED.iter().filter_map(|n| n.split_once('.')).any(|(family, _)| family == name)
+    names().filter_map(|n| n.split_once('.')).any(|(family, _)| family == name)
 }
 
 /// The names a slip of the pen may have meant.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    ALLOWED.iter().copied()
+    ALLOWED.iter().copied().chain(supply::additions().map(|(name, _)| name))
 }
 
 fn refused(name: &str) -> Fault {
@@ -45,29 +52,37 @@ fn refused(name: &str) -> Fault {
         ("http.send", _) => ("asks the network", "bring the data into the bundle as a Rego document, such as `members := {…}`"),
         (_, "net") => ("asks the network or has no bound", "compare `input.context.source_ip` with `net.cidr_contains`"),
         (_, "io") => ("reads tokens, which policies do not see", "verified claims are in `input.context.jwt`"),
-        (_, "crypto") => ("is not available", "certificates and tokens are verified before a policy is asked; its facts are in `input`"),
+        (_, "crypto") => {
+            ("is not available", "use `crypto.sha256` or `crypto.hmac.sha256`; certificates and keys are verified before a policy is asked")
+        }
         ("print" | "trace", _) => ("has no effect on the answer", "remove it; `portreeve decide --explain` shows what was missing"),
         ("graph.reachable_paths", _) => ("has no bound", "use `graph.reachable`"),
-        ("walk", _) => ("has no bound", "name the fields, or use `some k, v in …`"),
-        (_, "units") => ("has no bound", "write the number out, or use `to_number`"),
+        ("regex.globs_match" | "strings.render_template", _) => ("is not available", "use `regex.match`, `glob.match` or `sprintf`"),
+        ("json.match_schema" | "json.verify_schema", _) => {
+            ("is not available", "name the fields the policy needs; `input` has a fixed shape")
+        }
+        ("json.marshal_with_options", _) => ("is not available", "use `json.marshal`"),
+        (_, "yaml") => ("is not available", "use `json.unmarshal`, or write the data as a Rego document"),
+        (_, "uuid") => ("is not available", "compare the text with `regex.match`"),
+        ("test.sleep", _) => ("waits", "remove it"),
         (_, "rego" | "opa" | "providers" | "graphql") => ("is not available", "decide on the facts in `input`"),
         _ => return (format!("there is no function `{name}`"), String::new()),
     };
     (format!("`{name}` {why}"), help.to_owned())
 }
 
+/// Bounds that are written out are judged here; others when they are known.
 fn range(name: &str, arguments: &[Value]) -> Result<(), Fault> {
-    let fault = |why: &str| {
-        (format!("`{name}` {why}"), format!("write numbers with at most {RANGE_MAX} steps between them, so that the bound can be seen"))
-    };
+    let fault = |why: &str| (format!("`{name}` {why}"), format!("a range has at most {RANGE_MAX} numbers, and its step is above zero"));
     let bounds: Option<Vec<i64>> = arguments.iter().take(if name == "numbers.range" { 2 } else { 3 }).map(integer).collect();
     match bounds.as_deref() {
         Some([from, to, step @ ..]) if step.iter().all(|s| *s > 0) => {
-            let within = from.checked_sub(*to).and_then(i64::checked_abs).is_some_and(|n| n <= RANGE_MAX);
+            let step = step.first().copied().unwrap_or(1);
+            let within = from.checked_sub(*to).and_then(i64::checked_abs).is_some_and(|n| n / step <= RANGE_MAX);
             if within { Ok(()) } else { Err(fault("gives too many numbers")) }
         }
         Some(_) => Err(fault("needs a step above zero")),
-        None => Err(fault("has bounds that are computed")),
+        None => Ok(()),
     }
 }
 
@@ -78,31 +93,14 @@ fn shift(arguments: &[Value]) -> Result<(), Fault> {
     }
 }
 
-/// A format must be visible: a computed one can ask for any width.
-fn format(arguments: &[Value]) -> Result<(), Fault> {
-    let Some(format) = arguments.first().and_then(text) else {
-        return Err(("the format of `sprintf` is computed".to_owned(), "write the format as a text".to_owned()));
+/// The evaluator does not know the further argument of these functions into which Rego may put the result.
+fn counted(name: &str, wanted: usize, found: usize) -> Fault {
+    let help = if found == wanted + 1 {
+        format!("write `x := {name}(…)`; the form with the result as a last argument is not available here")
+    } else {
+        format!("give it {wanted}")
     };
-    let mut rest = format.chars().peekable();
-    while let Some(c) = rest.next() {
-        if c != '%' {
-            continue;
-        }
-        let mut width: u32 = 0;
-        rest.next_if_eq(&'.');
-        while let Some(digit) = rest.next_if(|c| c.is_numeric()) {
-            let Some(digit) = digit.to_digit(10) else {
-                return Err((format!("`{digit}` is not a digit in a format"), "use the digits 0 to 9".to_owned()));
-            };
-            width = width.saturating_mul(10).saturating_add(digit);
-        }
-        if width > WIDTH_MAX {
-            return Err((format!("the width {width} is more than {WIDTH_MAX}"), "use a smaller width".to_owned()));
-        }
-        // The verb; `%%` above all.
-        rest.next();
-    }
-    Ok(())
+    (format!("`{name}` takes {wanted} argument{}, and there are {found}", if wanted == 1 { "" } else { "s" }), help)
 }
 
 /// `Local` as a time zone would make the answer depend on the host, so a zone must be visible.
@@ -170,12 +168,14 @@ const ALLOWED: &[&str] = &[
     "json.filter",
     "json.is_valid",
     "json.marshal",
+    "json.patch",
     "json.remove",
     "json.unmarshal",
     "lower",
     "max",
     "min",
     "net.cidr_contains",
+    "net.cidr_expand",
     "net.cidr_is_valid",
     "numbers.range",
     "numbers.range_step",
@@ -187,6 +187,7 @@ const ALLOWED: &[&str] = &[
     "object.union",
     "object.union_n",
     "product",
+    "regex.find_all_string_submatch_n",
     "regex.find_n",
     "regex.is_valid",
     "regex.match",
@@ -226,11 +227,14 @@ const ALLOWED: &[&str] = &[
     "trim_suffix",
     "type_name",
     "union",
+    "units.parse",
+    "units.parse_bytes",
     "upper",
     "urlquery.decode",
     "urlquery.decode_object",
     "urlquery.encode",
     "urlquery.encode_object",
+    "walk",
 ];
 
 #[cfg(test)]

@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::ast::{Module, Rule, Span, Use};
 use super::builtins;
 use super::footprint;
-use super::limits::{ARGUMENTS_MAX, CALLS_MAX, LEVELS_MAX, STATEMENTS_MAX};
+use super::limits::{ARGUMENTS_MAX, CALLS_MAX, LEVELS_MAX, STATEMENTS_MAX, TRIES_MAX};
 use super::metadata::{Metadata, top};
 use super::place;
+use super::testing;
 use crate::diagnostic::{Diagnostic, Location};
 use crate::footprint::{Footprint, Reads};
 use crate::limits::DIAGNOSTICS_MAX;
@@ -22,6 +23,8 @@ pub(super) struct Unit<'f> {
     pub(super) text: &'f str,
     pub(super) metadata: Metadata,
     pub(super) module: Module,
+    /// Whether it holds tests, and no policy.
+    pub(super) test: bool,
 }
 
 impl Unit<'_> {
@@ -41,7 +44,7 @@ type Path = Vec<String>;
 #[derive(Debug, Default)]
 pub(super) struct Graph {
     nodes: BTreeMap<Path, Node>,
-    levels: usize,
+    deepest: Cost,
 }
 
 #[derive(Debug, Default)]
@@ -50,7 +53,15 @@ struct Node {
     first: Option<(usize, Span)>,
     /// How many times the evaluator calls itself for one definition.
     levels: usize,
+    /// By how many levels one definition can nest values.
+    nests: usize,
+    /// The definitions of a function; 0 for what is none.
+    definitions: usize,
+    /// The definition whose value is written out and no answer: its unit, place, and what it is.
+    odd: Option<(usize, Span, &'static str)>,
     reads: BTreeSet<Path>,
+    /// The functions it calls, as often as they stand there.
+    calls: BTreeMap<Path, usize>,
     /// What its own definitions read of the request; `None` if nothing.
     input: Option<Footprint>,
     reads_time: bool,
@@ -58,6 +69,10 @@ struct Node {
 
 impl Node {
     fn add(&mut self, found: Found) {
+        for called in found.calls {
+            *self.calls.entry(called.clone()).or_default() += 1;
+            self.reads.insert(called);
+        }
         self.reads.extend(found.reads);
         self.reads_time |= found.reads_time;
         for footprint in found.input {
@@ -78,6 +93,9 @@ pub(super) fn check(units: &[Unit<'_>], out: &mut Vec<Diagnostic>) -> Graph {
             let node = graph.nodes.entry(full_path(unit, rule)).or_default();
             node.first.get_or_insert((number, rule.span));
             node.levels = node.levels.max(rule.levels);
+            node.nests = node.nests.max(rule.nests);
+            node.odd = node.odd.or(rule.odd.map(|odd| (number, rule.span, odd)));
+            node.definitions += usize::from(rule.arguments.is_some());
         }
     }
     check_overlaps(units, &graph, out);
@@ -107,7 +125,7 @@ fn is_ours(package: &[String]) -> bool {
 
 fn check_names(unit: &Unit<'_>, out: &mut Vec<Diagnostic>) {
     let package = &unit.module.package;
-    if !is_ours(package) {
+    if !is_ours(package) && !unit.test {
         out.push(
             unit.fault("rego-package", format!("the package `{}` is never asked", package.join(".")), unit.module.package_span).help(
                 format!("name it `portreeve.{}`; only packages under `portreeve`, and `envoy.authz`, are policies", package.join(".")),
@@ -131,14 +149,15 @@ fn check_head(unit: &Unit<'_>, rule: &Rule, out: &mut Vec<Diagnostic>) {
     let name = rule.name.join(".");
     let last = rule.name.last().map(String::as_str);
     // A prohibition with a slip in its name would silently not exist.
-    let slip = ["allow", "deny"].into_iter().find(|asked| is_ours(&unit.module.package) && strsim::osa_distance(asked, &name) == 1);
+    let asked = is_ours(&unit.module.package) && !unit.test;
+    let slip = ["allow", "deny"].into_iter().find(|name_asked| asked && strsim::osa_distance(name_asked, &name) == 1);
     if let Some(asked) = slip {
         out.push(
             unit.fault("rego-head", format!("`{name}` is not asked; only `allow` and `deny` are"), rule.span)
                 .help(format!("did you mean `{asked}`? if not, give it a name that is less like it")),
         );
     }
-    if matches!(last, Some("allow" | "deny")) && is_ours(&unit.module.package) {
+    if matches!(last, Some("allow" | "deny")) && asked {
         if rule.name.len() > 1 {
             let package = unit.module.package.iter().chain(rule.name.iter().rev().skip(1).rev()).cloned().collect::<Vec<_>>().join(".");
             out.push(
@@ -173,6 +192,40 @@ fn check_head(unit: &Unit<'_>, rule: &Rule, out: &mut Vec<Diagnostic>) {
             unit.fault("rego-shadow", format!("`{name}` would hide the built-in functions of that name"), rule.span)
                 .help("give it another name"),
         );
+    }
+}
+
+/// Whether a rule is a test.
+fn is_test(rule: &Rule) -> bool {
+    matches!(rule.name.as_slice(), [name] if testing::kind(name).is_some())
+}
+
+/// Tests are not part of what they test: they add nothing to a policy, and no policy reads them.
+pub(super) fn check_tests(units: &[Unit<'_>], out: &mut Vec<Diagnostic>) {
+    let policies: BTreeSet<Path> = units.iter().filter(|u| !u.test).flat_map(|u| u.module.rules.iter().map(|r| full_path(u, r))).collect();
+    let mut seen = BTreeSet::new();
+    for unit in units {
+        for rule in &unit.module.rules {
+            let path = full_path(unit, rule);
+            let name = rule.name.join(".");
+            if unit.test && policies.contains(&path) {
+                out.push(
+                    unit.fault("rego-test", format!("`{name}` is defined by a policy, and a test may not add to it"), rule.span)
+                        .help("give it another name, or another package"),
+                );
+            }
+            if !is_test(rule) {
+                continue;
+            }
+            if rule.arguments.is_some() {
+                let fault = unit.fault("rego-test", format!("`{name}` takes arguments, and nobody would pass them"), rule.span);
+                out.push(fault.help(format!("write `{name}[case] := … if {{ … }}` for several cases")));
+            }
+            if !rule.computed && !rule.adds && !seen.insert(path) {
+                let fault = unit.fault("rego-test", format!("there is already a test `{name}`"), rule.span);
+                out.push(fault.help("one of the two would hide a failure of the other; give it a name of its own"));
+            }
+        }
     }
 }
 
@@ -211,14 +264,17 @@ fn unknown_document(unit: &Unit<'_>, path: &[Option<String>], span: Span) -> Dia
 #[derive(Default)]
 struct Found {
     reads: BTreeSet<Path>,
+    calls: Vec<Path>,
     input: Vec<Footprint>,
     reads_time: bool,
 }
 
 fn uses(unit: &Unit<'_>, rule: &Rule, graph: &Graph, packages: &BTreeSet<&[String]>, out: &mut Vec<Diagnostic>) -> Found {
     let mut found = Found::default();
+    let testing = unit.test || is_test(rule);
     for one in &rule.uses {
         match one {
+            Use::With { .. } if testing => {}
             Use::With { span } => out.push(
                 unit.fault("rego-with", "`with` is not accepted in a policy", *span)
                     .help("pass the value to a function; `with` belongs into tests, in files named `…_test.rego`"),
@@ -238,16 +294,22 @@ fn uses(unit: &Unit<'_>, rule: &Rule, graph: &Graph, packages: &BTreeSet<&[Strin
                     "data" => found.reads.extend(graph.matching(&path)),
                     _ => found.reads.extend(graph.matching(&local(unit, root, &path))),
                 }
+                let test = found.reads.iter().filter_map(|path| path.last()).find(|name| !testing && testing::kind(name).is_some());
+                if let Some(name) = test {
+                    let fault = unit.fault("rego-test", format!("this reads `{name}`, which is a test"), *span);
+                    out.push(fault.help("put what both need into a rule of another name"));
+                }
             }
             Use::Calls { name, arguments, span } => match call(unit, name.as_deref(), graph) {
                 Some(path) => {
-                    found.reads.insert(path);
+                    found.calls.push(path);
                     if arguments.len() > ARGUMENTS_MAX + 1 {
                         out.push(
                             unit.fault("rego-arguments", format!("more than {ARGUMENTS_MAX} arguments"), *span).help("pass an object"),
                         );
                     }
                 }
+                None if testing && matches!(name.as_deref(), Some([n]) if n == "print" || n == "trace") => {}
                 None => check_builtin(unit, name.as_deref(), arguments, *span, graph, out),
             },
         }
@@ -309,6 +371,12 @@ impl Graph {
         Some(units.get(number)?.at(span))
     }
 
+    /// What a rule is, and where, if that is written out and no answer.
+    pub(super) fn odd(&self, path: &[String], units: &[Unit<'_>]) -> Option<(&'static str, Location)> {
+        let (number, span, odd) = self.nodes.get(path)?.odd?;
+        Some((odd, units.get(number)?.at(span)))
+    }
+
     /// Whether a rule, or one it reads, may read the time.
     pub(super) fn reads_time(&self, path: &[String]) -> bool {
         self.reached(path).iter().any(|node| node.reads_time)
@@ -349,85 +417,113 @@ impl Graph {
             || packages.iter().any(|p| p.len() >= path.len() && p.iter().zip(path).all(|(a, b)| b.as_ref().is_none_or(|b| b == a)))
     }
 
-    /// Refuses cycles, and calls nested deeper than the evaluator may go; finds the levels of the deepest.
+    /// Refuses cycles, and calls nested deeper than the evaluator may go; finds what the deepest costs.
     fn check_depth(&mut self, units: &[Unit<'_>], out: &mut Vec<Diagnostic>) {
         let mut known = BTreeMap::new();
         let mut trail = Vec::new();
-        let mut levels = 0;
+        let mut deepest = Cost::default();
         for path in self.nodes.keys() {
-            let cost = self.depth(path, &mut trail, &mut known);
-            if let Ok(cost) = cost {
-                levels = levels.max(cost.levels);
-            }
-            if let Err(Deep { at, message }) = cost {
-                let fault = Diagnostic::error("rego-recursion", message).help("call less deeply; a rule may not depend on itself");
-                out.push(match self.first(&at, units) {
-                    Some(place) => fault.at(place),
-                    None => fault,
-                });
-                return;
+            match self.depth(path, &mut trail, &mut known) {
+                Ok(cost) => deepest = deepest.max(cost),
+                Err(Deep { at, message, help }) => {
+                    let fault = Diagnostic::error("rego-recursion", message).help(help);
+                    out.push(match self.first(&at, units) {
+                        Some(place) => fault.at(place),
+                        None => fault,
+                    });
+                    return;
+                }
             }
         }
-        self.levels = levels;
+        self.deepest = deepest;
     }
 
-    /// How many times the evaluator may call itself, whatever rule it is asked for.
-    pub(super) fn levels(&self) -> usize {
-        self.levels
+    /// What evaluating can cost, whatever rule is asked for.
+    pub(super) fn cost(&self) -> Cost {
+        self.deepest
     }
 
-    /// The levels and calls from here to the deepest. Calls itself at most [`CALLS_MAX`] times, because a longer trail is a
-    /// fault.
+    /// The cost from here to the deepest. Calls itself at most [`CALLS_MAX`] times, because a longer trail is a fault.
     fn depth<'g>(&'g self, path: &'g Path, trail: &mut Vec<&'g Path>, known: &mut BTreeMap<&'g Path, Cost>) -> Result<Cost, Deep> {
+        let fault = |message, help| Err(Deep { at: path.clone(), message, help });
         if let Some(begin) = trail.iter().position(|p| *p == path) {
             let names: Vec<String> = trail.iter().skip(begin).chain(std::iter::once(&path)).map(|p| format!("`{}`", p.join("."))).collect();
-            return Err(Deep { at: path.clone(), message: format!("a rule depends on itself: {}", names.join(", then ")) });
+            return fault(format!("a rule depends on itself: {}", names.join(", then ")), CALL_LESS);
         }
         let cost = match known.get(path) {
             Some(cost) => *cost,
-            None if trail.len() >= CALLS_MAX => Cost { calls: 1, levels: 0 },
+            None if trail.len() >= CALLS_MAX => Cost { calls: 1, ..Cost::default() },
             None => {
                 trail.push(path);
-                let node = self.nodes.get(path);
-                let mut below = Cost::default();
-                for next in node.into_iter().flat_map(|n| &n.reads) {
-                    below = below.max(self.depth(next, trail, known)?);
+                let mut cost = Cost::default();
+                let mut nested: usize = 0;
+                if let Some(node) = self.nodes.get(path) {
+                    for next in &node.reads {
+                        let below = self.depth(next, trail, known)?;
+                        let calls = node.calls.get(next).copied().unwrap_or_default();
+                        nested = nested.saturating_add(below.nests.saturating_mul(calls));
+                        cost = cost.max(below);
+                    }
+                    cost.levels += node.levels;
+                    cost.tries = cost.tries.max(1).saturating_mul(node.definitions.max(1));
+                    cost.nests = cost.nests.saturating_add(nested).saturating_add(node.nests);
                 }
                 trail.pop();
-                Cost { calls: below.calls + 1, levels: below.levels + 1 + node.map_or(0, |n| n.levels) }
+                Cost { calls: cost.calls + 1, levels: cost.levels + 1, ..cost }
             }
         };
         if trail.len() + cost.calls > CALLS_MAX {
-            return Err(Deep { at: path.clone(), message: format!("rules call each other more than {CALLS_MAX} deep") });
+            return fault(format!("rules call each other more than {CALLS_MAX} deep"), CALL_LESS);
         }
         if cost.levels > LEVELS_MAX {
-            return Err(Deep {
-                at: path.clone(),
-                message: format!("this rule and what it calls nest more than {LEVELS_MAX} loops and levels"),
-            });
+            return fault(format!("this rule and what it calls nest more than {LEVELS_MAX} loops and levels"), CALL_LESS);
+        }
+        if cost.tries > TRIES_MAX {
+            return fault(format!("this function and those it calls can be tried in more than {TRIES_MAX} ways"), DEFINE_LESS);
         }
         known.insert(path, cost);
         Ok(cost)
     }
 }
 
-/// What evaluating a rule can cost in stack.
-#[derive(Clone, Copy, Debug, Default)]
-struct Cost {
+const CALL_LESS: &str = "call less deeply; a rule may not depend on itself";
+const DEFINE_LESS: &str =
+    "each definition of a function multiplies with those of the functions it calls; use a rule, or a table such as `limits := {…}`";
+
+/// What evaluating a rule, and all it reads, can cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Cost {
     calls: usize,
-    levels: usize,
+    /// How many times the evaluator may call itself.
+    pub(super) levels: usize,
+    /// How deep a value can be, beyond what built-ins hand out.
+    pub(super) nests: usize,
+    /// How often the budget can be spent: the evaluator goes on with the next definition of a function when one has failed.
+    tries: usize,
 }
 
 impl Cost {
+    /// The cost of modules that nobody has looked at: as much as any may have.
+    #[cfg(test)]
+    pub(super) const fn any() -> Self {
+        Self { calls: CALLS_MAX, levels: LEVELS_MAX, nests: LEVELS_MAX, tries: TRIES_MAX }
+    }
+
     /// The larger of both in each respect.
     fn max(self, other: Self) -> Self {
-        Self { calls: self.calls.max(other.calls), levels: self.levels.max(other.levels) }
+        Self {
+            calls: self.calls.max(other.calls),
+            levels: self.levels.max(other.levels),
+            nests: self.nests.max(other.nests),
+            tries: self.tries.max(other.tries),
+        }
     }
 }
 
 struct Deep {
     at: Path,
     message: String,
+    help: &'static str,
 }
 
 /// Decides to which services the rules of a package are limited: all its modules that define them must agree.

@@ -3,19 +3,48 @@
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use regorus::Engine;
+use regorus::{Engine, PolicyLengthConfig};
 
 use super::ast::Module;
-use super::check::{Graph, Unit, check, services};
+use super::check::{Graph, Unit, check, check_tests, services};
 use super::evaluate::Evaluators;
-use super::limits::{COMPILE_STACK_BYTES, FILES_MAX};
-use super::{RegoModules, RegoRule, document, metadata, place, scan};
+use super::limits::{COMPILE_STACK_BYTES, FILE_BYTES, FILES_MAX, LINE_COLUMNS_MAX};
+use super::testing::{self, RegoTest, RegoTests};
+use super::{RegoModules, RegoRule, document, metadata, place, scan, supply};
 use crate::decision::Effect;
 use crate::diagnostic::{Diagnostic, Location};
 
 /// Compiles all files together, or says everything that is wrong with them.
 pub(super) fn compile(files: &[(&str, &str)]) -> Result<RegoModules, Vec<Diagnostic>> {
-    let files: Vec<(&str, &str)> = files.iter().copied().filter(|(file, _)| !file.ends_with("_test.rego")).collect();
+    let files: Vec<(&str, &str)> = files.iter().copied().filter(|(file, _)| !is_test_file(file)).collect();
+    guarded(&files, attempt)
+}
+
+/// Compiles all tests together with the policies they are about.
+pub(super) fn tests(files: &[(&str, &str)]) -> Result<RegoTests, Vec<Diagnostic>> {
+    guarded(files, |files, out| {
+        let mut built = build(files, out)?;
+        check_tests(&built.units, out);
+        if !out.is_empty() {
+            return None;
+        }
+        let tests = found_tests(&built.units, &built.graph);
+        prepare(&mut built.engine, tests.first().map(|t| &*t.id), files, out)?;
+        built.engine.set_gather_prints(true);
+        let cost = built.graph.cost();
+        Some(RegoTests::new(tests, Evaluators::new(built.engine, cost)))
+    })
+}
+
+/// Whether a file holds tests by its name.
+fn is_test_file(file: &str) -> bool {
+    file.ends_with("_test.rego")
+}
+
+fn guarded<T>(
+    files: &[(&str, &str)],
+    attempt: impl FnOnce(&[(&str, &str)], &mut Vec<Diagnostic>) -> Option<T>,
+) -> Result<T, Vec<Diagnostic>> {
     let mut out = Vec::new();
     if let Some((file, text)) = files.get(FILES_MAX) {
         out.push(Diagnostic::error("rego-too-large", format!("there are more than {FILES_MAX} Rego files")).at(metadata::top(file, text)));
@@ -23,7 +52,7 @@ pub(super) fn compile(files: &[(&str, &str)]) -> Result<RegoModules, Vec<Diagnos
     }
     // A panic of the parser or compiler is a fault of theirs, but it must not end the process that reads a bundle.
     let compiled =
-        stacker::maybe_grow(COMPILE_STACK_BYTES, COMPILE_STACK_BYTES, || catch_unwind(AssertUnwindSafe(|| attempt(&files, &mut out))))
+        stacker::maybe_grow(COMPILE_STACK_BYTES, COMPILE_STACK_BYTES, || catch_unwind(AssertUnwindSafe(|| attempt(files, &mut out))))
             .unwrap_or_else(|_| {
                 out.push(
                     Diagnostic::error("rego-internal", "the Rego compiler failed on these modules")
@@ -41,26 +70,71 @@ pub(super) fn compile(files: &[(&str, &str)]) -> Result<RegoModules, Vec<Diagnos
     }
 }
 
-fn attempt(files: &[(&str, &str)], out: &mut Vec<Diagnostic>) -> Option<RegoModules> {
+/// An evaluator with nothing in it. The scan bounds what it reads, so its own bound of a thousand characters a line, which a
+/// table of keys does not keep to, is lifted.
+pub(super) fn engine() -> Engine {
     let mut engine = Engine::new();
     engine.set_strict_builtin_errors(true);
+    engine.set_policy_length_config(PolicyLengthConfig { max_col: LINE_COLUMNS_MAX, max_file_bytes: FILE_BYTES, max_lines: FILE_BYTES });
+    engine
+}
+
+/// Modules that have been parsed and checked.
+struct Built<'f> {
+    engine: Engine,
+    units: Vec<Unit<'f>>,
+    graph: Graph,
+}
+
+fn build<'f>(files: &[(&'f str, &'f str)], out: &mut Vec<Diagnostic>) -> Option<Built<'f>> {
+    let mut engine = engine();
+    supply::install(&mut engine);
     let units = parse(&mut engine, files, out);
     // Without all modules, the checks would complain of names that are only missing because their file did not parse.
     if !out.is_empty() {
         return None;
     }
     let graph = check(&units, out);
+    out.is_empty().then_some(Built { engine, units, graph })
+}
+
+fn attempt(files: &[(&str, &str)], out: &mut Vec<Diagnostic>) -> Option<RegoModules> {
+    let Built { mut engine, units, graph } = build(files, out)?;
     let rules = rules(&units, &graph, out);
     if !out.is_empty() {
         return None;
     }
-    if let Some(first) = rules.first()
-        && let Err(error) = engine.compile_with_entrypoint(&document(&first.id).into())
+    prepare(&mut engine, rules.first().map(|r| &*r.id), files, out)?;
+    Some(RegoModules { rules, evaluators: Evaluators::new(engine, graph.cost()) })
+}
+
+/// Does once what an evaluator does before it answers the first time.
+fn prepare(engine: &mut Engine, first: Option<&str>, files: &[(&str, &str)], out: &mut Vec<Diagnostic>) -> Option<()> {
+    if let Some(first) = first
+        && let Err(error) = engine.compile_with_entrypoint(&document(first).into())
     {
         out.push(explain(&error.to_string(), files, None));
         return None;
     }
-    Some(RegoModules { rules, evaluators: Evaluators::new(engine, graph.levels()) })
+    Some(())
+}
+
+/// Every test, by id.
+fn found_tests(units: &[Unit<'_>], graph: &Graph) -> Vec<RegoTest> {
+    let mut tests = Vec::new();
+    for unit in units {
+        for rule in &unit.module.rules {
+            let [name] = rule.name.as_slice() else { continue };
+            let Some(testing::Todo(todo)) = testing::kind(name) else { continue };
+            let path: Vec<String> = unit.module.package.iter().chain([name]).cloned().collect();
+            if let Some(at) = graph.first(&path, units) {
+                tests.push(RegoTest { id: path.join(".").into(), at, todo });
+            }
+        }
+    }
+    tests.sort_by(|a, b| a.id.cmp(&b.id));
+    tests.dedup();
+    tests
 }
 
 /// Parses every file; the units stand in the order of the engine's modules.
@@ -83,7 +157,7 @@ fn parse<'f>(engine: &mut Engine, files: &[(&'f str, &'f str)], out: &mut Vec<Di
         match serde_json::to_value(tree).ok().as_ref().and_then(Module::read) {
             Some(mut module) => {
                 module.imports.iter_mut().for_each(|import| import.resolve(text));
-                units.push(Unit { file, text, metadata, module });
+                units.push(Unit { file, text, metadata, module, test: is_test_file(file) });
             }
             None => {
                 out.push(Diagnostic::error("rego-internal", "this module has a shape that cannot be checked").at(place(file, text, 0, 1)))
@@ -104,7 +178,8 @@ fn rules(units: &[Unit<'_>], graph: &Graph, out: &mut Vec<Diagnostic>) -> Vec<Re
             if let Some(at) = graph.first(&path, units) {
                 let id = path.join(".").into_boxed_str();
                 let (reads_time, footprint) = (graph.reads_time(&path), graph.footprint(&path));
-                rules.push(RegoRule { id, effect, at, services: services.clone(), reads_time, footprint });
+                let odd = graph.odd(&path, units);
+                rules.push(RegoRule { id, effect, at, services: services.clone(), reads_time, footprint, odd });
             }
         }
     }

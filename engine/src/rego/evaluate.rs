@@ -12,10 +12,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use regorus::utils::limits::ExecutionTimerConfig;
-use regorus::{Engine, LimitError, Value};
+use regorus::{Engine, Value};
 
-use super::RegoError;
-use super::limits::{LEVEL_BYTES, POOL_MAX, REASON_CHARS_MAX, SPARE_LEVELS, STEPS_MAX};
+use super::check::Cost;
+use super::limits::{LEVEL_BYTES, NEST_BYTES, NESTS_GIVEN, POOL_MAX, REASON_CHARS_MAX, SPARE_LEVELS, STEPS_MAX};
+use super::{RegoError, supply};
 
 /// The compiled modules and idle copies of them. The lock is held to take or return one, never while one works.
 pub(super) struct Evaluators {
@@ -27,33 +28,69 @@ pub(super) struct Evaluators {
 
 impl Evaluators {
     /// Takes an engine that has been prepared, so that its copies need not be.
-    pub(super) fn new(mut prepared: Engine, levels: usize) -> Self {
+    pub(super) fn new(mut prepared: Engine, cost: Cost) -> Self {
         prepared.set_strict_builtin_errors(true);
         prepared.set_execution_timer_config(ExecutionTimerConfig { limit: Duration::ZERO, check_interval: STEPS_MAX });
-        Self { prepared, stack_bytes: (levels + SPARE_LEVELS) * LEVEL_BYTES, idle: Mutex::default() }
+        // Each level of a value costs a step to make, so a value is never deeper than the budget.
+        let nests = cost.nests.min(STEPS_MAX.get() as usize) + NESTS_GIVEN;
+        let stack_bytes = (cost.levels + SPARE_LEVELS) * LEVEL_BYTES + nests * NEST_BYTES;
+        Self { prepared, stack_bytes, idle: Mutex::default() }
     }
 
-    /// The value of a document (`data.portreeve.items.allow`) for this input.
-    pub(super) fn run(&self, rule: &str, document: &str, input: &Value) -> Result<Value, RegoError> {
+    /// Whether a rule is satisfied, asked for by its document (`data.portreeve.items.allow`), for this input.
+    pub(super) fn run(&self, rule: &str, document: &str, input: &Value) -> Result<bool, RegoError> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut engine = idle.unwrap_or_else(|| self.prepared.clone());
         engine.set_input(input.clone());
         // Some built-ins panic on arguments they did not foresee. That is an error of this evaluation like any other; the
-        // evaluator may be in any state then, so it is dropped.
-        let outcome = stacker::maybe_grow(self.stack_bytes, self.stack_bytes, || {
-            catch_unwind(AssertUnwindSafe(|| engine.eval_rule(document.to_owned())))
+        // evaluator may be in any state then, so it is dropped. Everything it made is dropped in here, where there is stack
+        // enough for values that stand deep in each other.
+        supply::begin();
+        let outcome = self.with_stack(|| {
+            catch_unwind(AssertUnwindSafe(move || {
+                let answer = match engine.eval_rule(document.to_owned()) {
+                    Ok(value) => satisfied(rule, value),
+                    Err(error) => Err(failure(rule, &error.to_string())),
+                };
+                let kept = answer.is_ok().then(|| {
+                    engine.set_input(Value::Undefined);
+                    engine
+                });
+                (answer, kept)
+            }))
         });
         match outcome {
-            Ok(Ok(value)) => {
-                self.give_back(engine);
-                Ok(value)
+            Ok((answer, kept)) => {
+                kept.into_iter().for_each(|engine| self.give_back(engine));
+                answer
             }
-            Ok(Err(error)) => Err(match error.downcast_ref::<LimitError>() {
-                Some(LimitError::TimeLimitExceeded { .. }) => RegoError::Budget { rule: rule.into() },
-                _ => RegoError::Failed { rule: rule.into(), why: reason(&error.to_string()).into() },
-            }),
             Err(_) => Err(RegoError::Failed { rule: rule.into(), why: "a built-in function failed".into() }),
         }
+    }
+
+    /// What `judge` has against the value of a test, which is asked for without input, and what was printed on the way.
+    pub(super) fn test(&self, rule: &str, judge: fn(&Value) -> Option<String>) -> (Option<String>, Vec<String>) {
+        let mut engine = self.prepared.clone();
+        supply::begin();
+        self.with_stack(|| {
+            let run = || engine.eval_rule(super::document(rule));
+            let found = match catch_unwind(AssertUnwindSafe(run)) {
+                Ok(Ok(value)) => judge(&value),
+                Ok(Err(error)) => Some(failure(rule, &error.to_string()).to_string()),
+                Err(_) => Some("a built-in function failed".to_owned()),
+            };
+            (found, engine.take_prints().unwrap_or_default())
+        })
+    }
+
+    fn with_stack<R>(&self, run: impl FnOnce() -> R) -> R {
+        stacker::maybe_grow(self.stack_bytes, self.stack_bytes, run)
+    }
+
+    /// Takes a failing built-in for undefined, as Open Policy Agent does unless told otherwise.
+    #[cfg(test)]
+    pub(super) fn lenient(&mut self) {
+        self.prepared.set_strict_builtin_errors(false);
     }
 
     /// The bindings of a query, as JSON: how conformance cases ask.
@@ -61,19 +98,39 @@ impl Evaluators {
     pub(super) fn query(&self, query: &str, input: Value) -> Result<String, String> {
         let mut engine = self.prepared.clone();
         engine.set_input(input);
+        supply::begin();
         let run = || engine.eval_query(query.to_owned(), false);
-        let results = stacker::maybe_grow(self.stack_bytes, self.stack_bytes, run).map_err(|e| e.to_string())?;
+        let results = self.with_stack(run).map_err(|e| e.to_string())?;
         let bindings: Vec<Value> = results.result.into_iter().map(|r| r.bindings).collect();
         Value::from(bindings).to_json_str().map_err(|e| e.to_string())
     }
 
-    fn give_back(&self, mut engine: Engine) {
-        engine.set_input(Value::Undefined);
+    fn give_back(&self, engine: Engine) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < POOL_MAX {
             idle.push(engine);
+            return;
         }
+        drop(idle);
+        self.with_stack(|| drop(engine));
     }
+}
+
+/// Idle evaluators hold the values of their last evaluation, and releasing those takes stack.
+impl Drop for Evaluators {
+    fn drop(&mut self) {
+        let idle = std::mem::take(self.idle.get_mut().unwrap_or_else(PoisonError::into_inner));
+        self.with_stack(|| drop(idle));
+    }
+}
+
+/// Why an evaluation failed. The budget is known by its words, because the evaluator passes on the errors of a function as
+/// words, and these have the time in them that passed.
+fn failure(rule: &str, message: &str) -> RegoError {
+    if message.contains("execution exceeded time limit") {
+        return RegoError::Budget { rule: rule.into() };
+    }
+    RegoError::Failed { rule: rule.into(), why: reason(message).into() }
 }
 
 impl fmt::Debug for Evaluators {
@@ -83,7 +140,7 @@ impl fmt::Debug for Evaluators {
 }
 
 /// Whether a value satisfies a rule.
-pub(super) fn satisfied(rule: &str, value: Value) -> Result<bool, RegoError> {
+fn satisfied(rule: &str, value: Value) -> Result<bool, RegoError> {
     let found = match value {
         Value::Undefined => return Ok(false),
         Value::Bool(answer) => return Ok(answer),

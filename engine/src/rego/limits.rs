@@ -1,6 +1,6 @@
 //! The bounds of Rego, each with its reason. Nothing here depends on the machine.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 
 /// Steps one evaluation of one rule may take. A rule that scans a thousand entries takes some ten thousand; a hundred
 /// thousand take some ten milliseconds, the longest a request may be held up by one rule.
@@ -8,6 +8,12 @@ pub(super) const STEPS_MAX: NonZeroU32 = NonZeroU32::new(100_000).unwrap();
 
 /// Bytes of one file. The evaluator refuses more, without naming a place.
 pub(super) const FILE_BYTES_MAX: usize = 1 << 20;
+
+/// The same for the evaluator, which counts in a type of its own.
+pub(super) const FILE_BYTES: NonZeroUsize = NonZeroUsize::new(FILE_BYTES_MAX + 1).unwrap();
+
+/// Columns of a line, a tab counted as four: as many as a file has.
+pub(super) const LINE_COLUMNS_MAX: NonZeroU32 = NonZeroU32::new(4 << 20).unwrap();
 
 /// Files of one bundle: the evaluator numbers them with one byte.
 pub(super) const FILES_MAX: usize = 256;
@@ -37,6 +43,18 @@ pub(super) const LEVEL_BYTES: usize = if cfg!(debug_assertions) { 32 << 10 } els
 /// Levels for what every evaluation does besides.
 pub(super) const SPARE_LEVELS: usize = 8;
 
+/// Stack for one level of a value: comparing and releasing a value calls itself once for each. A value can be no deeper than
+/// the steps that made it, so this and [`STEPS_MAX`] bound the stack.
+pub(super) const NEST_BYTES: usize = if cfg!(debug_assertions) { 2 << 10 } else { 768 };
+
+/// Levels of values that come from the input and from built-ins: JSON is read no deeper.
+pub(super) const NESTS_GIVEN: usize = 160;
+
+/// How often one question can spend the budget. The evaluator tries every definition of a function, even when an earlier one
+/// has spent it, and so do the functions that call it: the numbers of definitions multiply. A thousand budgets are some ten
+/// seconds, and take a policy made for it.
+pub(super) const TRIES_MAX: usize = 1024;
+
 /// Stack for parsing and compiling, where only the depth of one file counts.
 pub(super) const COMPILE_STACK_BYTES: usize = 32 << 20;
 
@@ -52,8 +70,23 @@ pub(super) const RANGE_MAX: i64 = 10_000;
 /// Bits of a `bits.lsh`: wider numbers than a signature's have no use in a policy.
 pub(super) const SHIFT_MAX: i64 = 512;
 
-/// Width or precision in a `sprintf` format.
-pub(super) const WIDTH_MAX: u32 = 64;
+/// Bytes of one text that a built-in hands out: more than any header, path or reason has.
+pub(super) const TEXT_BYTES_MAX: usize = 256 << 10;
+
+/// Bytes of all texts and lists together that built-ins hand out for one question.
+pub(super) const BUILT_BYTES_MAX: usize = 16 << 20;
+
+/// Bytes that a value in a list is counted with.
+pub(super) const VALUE_BYTES: usize = 16;
+
+/// How deep a value may be that is written out.
+pub(super) const WEIGHED_DEPTH_MAX: usize = 512;
+
+/// Bytes of a compiled pattern, as the evaluator bounds its own.
+pub(super) const PATTERN_BYTES_MAX: usize = 100 << 10;
+
+/// Compiled patterns kept for each thread.
+pub(super) const PATTERNS_KEPT: usize = 16;
 
 /// Idle evaluators kept: as many as the threads that evaluate at once on a large machine.
 pub(super) const POOL_MAX: usize = 32;

@@ -21,6 +21,8 @@ mod input;
 mod limits;
 mod metadata;
 mod scan;
+mod supply;
+mod testing;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +31,7 @@ use crate::diagnostic::{Diagnostic, Location};
 use crate::footprint::Footprint;
 
 pub(crate) use input::{InputFacts, input};
+pub use testing::{RegoOutcome, RegoTest, RegoTests};
 
 /// All Rego modules of a bundle, compiled together.
 #[derive(Debug)]
@@ -53,6 +56,8 @@ pub(crate) struct RegoRule {
     pub(crate) reads_time: bool,
     /// What of the request its answer can depend on.
     pub(crate) footprint: Footprint,
+    /// What it is, in words, and where, if its value is written out and can be no answer.
+    pub(crate) odd: Option<(&'static str, Location)>,
 }
 
 /// Why a rule has no answer. Each denies (INV-4).
@@ -105,7 +110,7 @@ impl RegoModules {
     /// [`RegoError`]; the caller denies.
     pub(crate) fn evaluate(&self, rule: usize, input: &regorus::Value) -> Result<bool, RegoError> {
         let rule = self.rules.get(rule).ok_or(RegoError::NoSuchRule)?;
-        evaluate::satisfied(&rule.id, self.evaluators.run(&rule.id, &document(&rule.id), input)?)
+        self.evaluators.run(&rule.id, &document(&rule.id), input)
     }
 }
 

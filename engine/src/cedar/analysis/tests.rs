@@ -236,9 +236,11 @@ fn check(condition: &str, dice: &mut Dice, requests: usize, tally: &mut Tally) {
     };
     *tally.entry("bounded").or_default() += 1;
     *tally.entry("time").or_default() += usize::from(!reads.time.is_empty());
+    *tally.entry("sure").or_default() += usize::from(!authorizer.cedar[0].can_err());
     for _ in 0..requests {
         let first = asked(dice);
         let expected = answer(&authorizer, &first);
+        assert!(authorizer.cedar[0].can_err() || expected.is_ok(), "{condition}\n{expected:?}\n{first:#?}");
         for _ in 0..6 {
             let shaken = shake(dice, &first, reads, &authorizer);
             let got = answer(&authorizer, &shaken);
@@ -265,7 +267,7 @@ fn what_a_footprint_leaves_out_moves_no_answer() {
     println!("{tally:?}");
     // A generator of one kind of answer would prove little.
     let at_least = |what: &str, n: usize| assert!(tally.get(what).is_some_and(|have| *have >= n), "{what}: {tally:?}");
-    for (what, n) in [("bounded", 100), ("time", 15), ("yes", 200), ("no", 200), ("error", 5)] {
+    for (what, n) in [("bounded", 100), ("time", 15), ("sure", 80), ("yes", 200), ("no", 200), ("error", 5)] {
         at_least(what, n);
     }
 }
@@ -336,5 +338,82 @@ fn footprints_are_no_wider_than_they_must_be() {
         let authorizer = compile(&format!("@id(\"c\") forbid(principal, action, resource) unless {{ {condition} }};"));
         assert_eq!(in_words(&authorizer.cedar[0].footprint), *expected, "{condition}");
         check(condition, &mut Dice(number as u64), 12, &mut tally);
+    }
+}
+
+/// Conditions with the parts of them that can err; the first part is where it is said to be.
+const FAULTS: [(&str, &str); 32] = [
+    ("context has jwt && context.jwt has level && context.jwt.level > 5", ""),
+    ("context.query has n && context.query.n + 1 > 5", "context.query.n + 1"),
+    ("context.query has n && context.query.n < 100 && context.query.n + 1 > 5", ""),
+    ("context.query has n && context.query.n <= 9223372036854775806 && context.query.n + 1 > 5", ""),
+    ("context.query has n && context.query.n <= 9223372036854775807 && context.query.n + 1 > 5", "context.query.n + 1"),
+    ("context.query has n && context.query.n < 9223372036854775807 && context.query.n + 2 > 5", "context.query.n + 2"),
+    ("context.query has n && context.query.n > -9223372036854775808 && -1 - context.query.n > 5", ""),
+    ("context.query has n && context.query.n - 1 > 5", "context.query.n - 1"),
+    ("context.query has n && 0 < context.query.n && context.query.n - 1 > 5", ""),
+    ("context.query has n && !(context.query.n < 0) && context.query.n - 1 > 5", ""),
+    ("context.query has n && (context.query.n > 1000 || context.query.n + 1 > 5)", ""),
+    ("context.query has n && (context.query.n < 1000 || context.query.n + 1 > 5)", "context.query.n + 1"),
+    ("context.query has n && (if context.query.n < 1000 then context.query.n + 1 else context.query.n - 1) > 5", ""),
+    ("context.query has n && context.query.n != 3 && context.query.n * 2 > 5", "context.query.n * 2"),
+    ("context.query has n && [1, 2, 4].contains(context.query.n) && context.query.n * 1000 > 5", ""),
+    ("context.query has n && [1, context.query.n].contains(context.query.n) && context.query.n * 2 > 5", "context.query.n * 2"),
+    (
+        "context.query has n && context.query.n > -1000 && context.query.n < 1000 && context.query.n * context.query.n * context.query.n > 5",
+        "",
+    ),
+    ("context.query has n && -(context.query.n) > 5", "-(context.query.n)"),
+    ("context.query has n && context.query.n > -5 && -(context.query.n) > 5", ""),
+    ("context.query has n && context.query.n > 5 && context.query.n < 3 && context.query.n * 2 > 5", ""),
+    ("9223372036854775807 + 1 > 5", "9223372036854775807 + 1"),
+    ("false && 9223372036854775807 + 1 > 5", ""),
+    ("context.time.toTime().toHours() * 3600 + 60 > 5", ""),
+    ("context.time.offset(duration(\"-24h\")) < datetime(\"2026-01-01\")", ""),
+    ("context.time.offset(duration(\"106751991167d\")) < datetime(\"2026-01-01\")", "context.time.offset(duration(\"106751991167d\"))"),
+    ("context.time < datetime(\"1970-01-02\") && context.time.offset(duration(\"106751991165d\")) > context.time", ""),
+    ("context.time.durationSince(datetime(\"2026-01-01\")).toDays() * 86400000 > 5", ""),
+    (
+        "context.time.offset(duration(\"-106751000000d\")).offset(duration(\"-1000000d\")) < context.time",
+        "context.time.offset(duration(\"-106751000000d\")).offset(duration(\"-1000000d\"))",
+    ),
+    ("context has source_ip && context.source_ip.isInRange(ip(\"10.0.0.0/8\")) && decimal(\"1.0\").lessThan(decimal(\"2.0\"))", ""),
+    ("Service::\"a\".data.contains(\"pan\") && resource.data.isEmpty()", ""),
+    ("{a: {n: 9223372036854775807}}.a.n + 1 > 0", "{a: {n: 9223372036854775807}}.a.n + 1"),
+    ("context.headers has \"x-tenant\" && context.headers[\"x-tenant\"] like \"e*\" && [\"eu\"].containsAny([\"x\"])", ""),
+];
+
+#[test]
+fn faults_are_found_where_they_are_and_nowhere_else() {
+    let mut tally = Tally::new();
+    for (number, (condition, expected)) in FAULTS.iter().enumerate() {
+        for clause in ["when", "unless"] {
+            let text = format!("@id(\"c\") forbid(principal, action, resource)\n{clause} {{ {condition} }};");
+            let authorizer = compile(&text);
+            let policy = &authorizer.cedar[0];
+            let parts: Vec<String> = policy.faults.iter().map(|f| f.part.replace(' ', "")).collect();
+            assert_eq!(parts.join("; "), expected.replace(' ', ""), "{condition}");
+            for fault in &policy.faults {
+                let line = text.lines().nth(fault.at.line as usize - 1).unwrap();
+                let marked: String = line.chars().skip(fault.at.column as usize - 1).take(fault.at.length as usize).collect();
+                assert!(expected.starts_with(&marked), "{marked}");
+            }
+        }
+        check(condition, &mut Dice(number as u64), 12, &mut tally);
+    }
+    println!("{tally:?}");
+}
+
+/// Facts from one clause hold in the next; those from an `unless` the other way round.
+#[test]
+fn clauses_are_evaluated_in_their_order() {
+    for (clauses, can_err) in [
+        ("when { context.query has n && context.query.n < 9 } when { context.query.n + 1 > 2 }", false),
+        ("when { context.query has n && context.query.n + 1 > 2 } when { context.query.n < 9 }", true),
+        ("when { context.query has n } unless { context.query.n > 9 } when { context.query.n + 1 > 2 }", false),
+        ("when { context.query has n } unless { context.query.n < 9 } when { context.query.n + 1 > 2 }", true),
+    ] {
+        let authorizer = compile(&format!("@id(\"c\") permit(principal, action, resource) {clauses};"));
+        assert_eq!(authorizer.cedar[0].can_err(), can_err, "{clauses}");
     }
 }
