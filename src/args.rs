@@ -34,6 +34,9 @@ pub(crate) enum Verb {
     /// Answer requests: one JSON object a line in, one decision a line out
     #[command(after_help = DECIDE)]
     Decide(DecideArgs),
+    /// Say what a change of policy changes, over all requests: newly allowed, newly denied, newly conditional
+    #[command(after_help = DIFF)]
+    Diff(DiffArgs),
     /// From the request id on a refusal to its reason, source lines and nearest grants
     #[command(after_help = WHY)]
     Why(WhyArgs),
@@ -187,6 +190,35 @@ pub(crate) struct DemoArgs {
     /// The questions follow from it
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) seed: u64,
+}
+
+/// Arguments of `diff`.
+#[derive(Debug, Args)]
+pub(crate) struct DiffArgs {
+    /// The bundle before: a directory, a built bundle (.tar.gz), or REV:PATH of the enclosing git repository
+    pub(crate) old: String,
+    /// The bundle after
+    pub(crate) new: String,
+    /// Decision logs: files, patterns, or `-`; may be repeated. Each change is told how many recorded requests it touches
+    #[arg(long, value_name = "LOG")]
+    pub(crate) logs: Vec<String>,
+    /// How to print what differs
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: DiffFormat,
+}
+
+/// How `diff` prints.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DiffFormat {
+    /// In words, on stderr
+    #[default]
+    Human,
+    /// One JSON document
+    Json,
+    /// For a comment on a pull request
+    Markdown,
+    /// SARIF 2.1.0, for code scanning
+    Sarif,
 }
 
 /// Arguments of `why`.
@@ -402,6 +434,17 @@ Examples:
   portreeve why 01JD8Z5V7M 'logs/*.ndjson' --bundle policies --bundle HEAD~1:policies
 
 Exit codes: 0 found, 1 no such request in these logs, 2 a log or bundle cannot be read";
+
+const DIFF: &str = "\
+Examples:
+  portreeve diff HEAD~1:policies policies
+  portreeve diff main:policies policies --format markdown > comment.md
+  portreeve diff old.tar.gz policies --logs 'logs/*.ndjson'
+
+Each change comes with a request that both bundles were asked. Where a Cedar condition or a Rego body decides, the answers \
+may differ; that is said and not guessed.
+
+Exit codes: 0 every request has the same effect, 1 some have not or it cannot be known, 2 a bundle or log cannot be read";
 
 const REPLAY: &str = "\
 Examples:

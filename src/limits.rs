@@ -15,3 +15,15 @@ pub(crate) const NEAREST_SHOWN_MAX: usize = 3;
 
 /// The most distinct differences or changes that `replay` tells apart; the rest is counted.
 pub(crate) const GROUPS_MAX: usize = 1_000;
+
+/// The progress bar moves once in so many lines.
+pub(crate) const PROGRESS_LINES: u64 = 1024;
+
+/// The most names that `diff` puts in one list for people; JSON has them all.
+pub(crate) const NAMES_SHOWN_MAX: usize = 8;
+
+/// The most changes in the table of a comment, and the most that show their requests: a comment of a code host has at most 65,536
+/// characters.
+pub(crate) const CHANGES_SHOWN_MAX: usize = 50;
+/// See [`CHANGES_SHOWN_MAX`].
+pub(crate) const WITNESSES_SHOWN_MAX: usize = 20;

@@ -13,6 +13,7 @@ mod coverage;
 mod decide;
 mod demo;
 mod diagnostics;
+mod diff;
 mod enforce;
 mod escape;
 mod explained;
@@ -50,6 +51,7 @@ fn run(verb: Verb) -> Outcome {
         Verb::Fmt(args) => fmt::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Decide(args) => decide::run(&args),
+        Verb::Diff(args) => diff::run(&args),
         Verb::Why(args) => why::run(&args),
         Verb::Replay(args) => replay::run(&args),
         Verb::Audit(args) => audit::run(&args),

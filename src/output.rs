@@ -72,9 +72,21 @@ pub(crate) fn colour() -> bool {
 fn paint(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 64);
     for line in text.split_inclusive('\n') {
-        let mark = [("error", RED), ("FAIL", RED), ("warning", YELLOW), ("  help:", CYAN), ("  -->", BLUE), ("ok", GREEN)]
-            .into_iter()
-            .find(|(word, _)| line.starts_with(word));
+        let mark = [
+            ("error", RED),
+            ("FAIL", RED),
+            ("warning", YELLOW),
+            ("newly-allowed", YELLOW),
+            ("newly-denied", RED),
+            ("newly-conditional", YELLOW),
+            ("may-differ", CYAN),
+            ("differs", RED),
+            ("  help:", CYAN),
+            ("  -->", BLUE),
+            ("ok", GREEN),
+        ]
+        .into_iter()
+        .find(|(word, _)| line.starts_with(word));
         match mark {
             Some((word, colour)) => {
                 let (head, rest) = line.split_at_checked(word.len()).unwrap_or((line, ""));

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::args::{DocumentFormat, ReplayArgs};
 use crate::bundle;
-use crate::limits::GROUPS_MAX;
+use crate::limits::{GROUPS_MAX, PROGRESS_LINES};
 use crate::logs::{self, Progress};
 use crate::outcome::{Failure, Outcome, Verdict};
 use crate::output::{self, Out};
@@ -262,6 +262,3 @@ impl Report {
         out
     }
 }
-
-/// The bar moves once in so many lines.
-const PROGRESS_LINES: u64 = 1024;

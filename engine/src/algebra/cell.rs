@@ -3,6 +3,10 @@
 //!
 //! A bundle allows the contexts that are well formed, in which some grant is satisfied, no prohibition is, and nothing errs
 //! (INV-4). That is a set; what is newly allowed and what is newly denied are differences of two sets.
+//!
+//! Two texts of one opaque condition are compared twice: once as if the new text still said what the old one did, which shows
+//! what everything else changes, and once as two conditions, of which nothing is known. What only the second shows is what the
+//! new text may change.
 
 use serde::Serialize;
 
@@ -40,8 +44,17 @@ pub(crate) struct Side<'c, 'a> {
 pub(crate) struct Compared {
     pub(crate) before: Status,
     pub(crate) after: Status,
-    pub(crate) gained: Option<Difference>,
-    pub(crate) lost: Option<Difference>,
+    /// What is newly allowed and newly denied, changed texts of opaque conditions left aside; what is certain comes first.
+    pub(crate) plain: [Vec<Difference>; 2],
+    /// What may be newly allowed and newly denied by changed texts of opaque conditions, beyond that.
+    pub(crate) changed: [Option<Difference>; 2],
+}
+
+impl Compared {
+    /// Whether nothing differs, and nothing may.
+    pub(crate) fn is_same(&self) -> bool {
+        self.plain.iter().all(Vec::is_empty) && self.changed.iter().all(Option::is_none)
+    }
 }
 
 /// Contexts in which the answers differ in one direction.
@@ -49,25 +62,35 @@ pub(crate) struct Compared {
 pub(crate) struct Difference {
     /// Whether they differ whatever opaque conditions answer. Otherwise they may.
     pub(crate) certain: bool,
-    /// Some of the contexts; the first is certain where the difference is.
+    /// Some of the contexts; where the difference is certain there is one.
     pub(crate) contexts: Vec<Context>,
     /// The policies that make it, by position on each side.
     pub(crate) responsible: [Vec<usize>; 2],
 }
 
-/// Compares the two sides.
-pub(crate) fn compare(sides: [Side<'_, '_>; 2]) -> Result<Compared, TooLarge> {
+/// Compares the two sides. `assumed` are the questions of the new side as if no text of an opaque condition had changed.
+pub(crate) fn compare(sides: [Side<'_, '_>; 2], assumed: &[Option<usize>]) -> Result<Compared, TooLarge> {
     let mut cell = Cell::new(sides)?;
     let old = cell.allowed(0)?;
     let new = cell.allowed(1)?;
-    let gained = cell.space.sets.minus(new, old)?;
-    let lost = cell.space.sets.minus(old, new)?;
-    Ok(Compared {
-        before: cell.status(0, old)?,
-        after: cell.status(1, new)?,
-        gained: cell.difference(gained, true)?,
-        lost: cell.difference(lost, false)?,
-    })
+    let (before, after) = (cell.status(0, old)?, cell.status(1, new)?);
+    let [real_old, real_new] = [cell.space.sets.minus(new, old)?, cell.space.sets.minus(old, new)?];
+    let [_, new_side] = sides;
+    let texts_changed = new_side.questions != assumed;
+    let real = cell.extents.clone();
+    cell.assume(assumed)?;
+    let new = cell.allowed(1)?;
+    let plain = [cell.space.sets.minus(new, old)?, cell.space.sets.minus(old, new)?];
+    let differences = [cell.differences(plain, 0)?, cell.differences(plain, 1)?];
+    let mut changed = [None, None];
+    if texts_changed {
+        let [gained, lost] = plain;
+        let beyond = [cell.space.sets.minus(real_old, gained)?, cell.space.sets.minus(real_new, lost)?];
+        cell.extents = real;
+        let [gained, lost] = beyond;
+        changed = [cell.retold(gained, assumed), cell.retold(lost, assumed)];
+    }
+    Ok(Compared { before, after, plain: differences, changed })
 }
 
 /// When a policy of a cell is satisfied, and when it errs.
@@ -105,6 +128,18 @@ impl<'c, 'a> Cell<'c, 'a> {
         Ok(Self { sides, space, extents })
     }
 
+    /// Asks these opaque questions on the new side.
+    fn assume(&mut self, questions: &[Option<usize>]) -> Result<(), TooLarge> {
+        let [_, side] = self.sides;
+        let mut extents = Vec::new();
+        for (clause, question) in side.clauses.iter().zip(questions) {
+            extents.push(extent(&mut self.space, 1, clause, *question)?);
+        }
+        let [_, new] = &mut self.extents;
+        *new = extents;
+        Ok(())
+    }
+
     fn extents(&self, side: usize) -> impl Iterator<Item = (&'c Clause<'a>, Extent)> {
         let clauses = self.sides.get(side).map(|s| s.clauses).unwrap_or_default();
         let extents = self.extents.get(side).map(Vec::as_slice).unwrap_or_default().to_vec();
@@ -134,20 +169,43 @@ impl<'c, 'a> Cell<'c, 'a> {
         Ok(if allowed == well_formed { Status::Always } else { Status::Conditional })
     }
 
-    fn difference(&mut self, set: Set, gained: bool) -> Result<Option<Difference>, TooLarge> {
-        if set == NONE {
-            return Ok(None);
-        }
+    /// One of two sets, gained (0) and lost (1): what of it is certain, and what depends on opaque conditions.
+    fn differences(&mut self, sets: [Set; 2], which: usize) -> Result<Vec<Difference>, TooLarge> {
+        let set = sets.get(which).copied().unwrap_or(NONE);
         let sure = self.space.certain(set)?;
-        let certain = sure != NONE;
-        let contexts = if certain { self.space.contexts(sure, 1) } else { self.space.contexts(set, CONTEXTS_TRIED) };
-        let responsible = self.responsible(set, gained)?;
-        Ok(Some(Difference { certain, contexts, responsible }))
+        let open = self.space.sets.minus(set, sure)?;
+        let mut out = Vec::new();
+        for (part, certain) in [(sure, true), (open, false)] {
+            if part != NONE {
+                let contexts = self.space.contexts(part, if certain { 1 } else { CONTEXTS_TRIED });
+                let mut responsible = self.responsible(part, which == 0, certain)?;
+                if certain && responsible.iter().all(Vec::is_empty) {
+                    responsible = self.responsible(part, which == 0, false)?;
+                }
+                out.push(Difference { certain, contexts, responsible });
+            }
+        }
+        Ok(out)
+    }
+
+    /// A difference made by opaque policies whose text, or what they are shown, is not what it was: new ones, and old ones of
+    /// the same name.
+    fn retold(&self, set: Set, assumed: &[Option<usize>]) -> Option<Difference> {
+        if set == NONE {
+            return None;
+        }
+        let [old, new] = self.sides;
+        let pairs = new.questions.iter().zip(assumed).enumerate();
+        let after: Vec<usize> = pairs.filter(|(_, (real, assumed))| real != assumed).map(|(n, _)| n).collect();
+        let ids: Vec<&str> = after.iter().filter_map(|n| new.clauses.get(*n)).map(|c| &*c.policy.id).collect();
+        let before = old.clauses.iter().enumerate().filter(|(_, c)| ids.contains(&&*c.policy.id)).map(|(n, _)| n);
+        let responsible = [before.collect(), after];
+        Some(Difference { certain: false, contexts: self.space.contexts(set, CONTEXTS_TRIED), responsible })
     }
 
     /// The policies that make a difference: those which the other side does not have like that, and whose being satisfied (or
     /// erring) bears on it; and the other side's policies of the same names.
-    fn responsible(&mut self, set: Set, gained: bool) -> Result<[Vec<usize>; 2], TooLarge> {
+    fn responsible(&mut self, set: Set, gained: bool, certain: bool) -> Result<[Vec<usize>; 2], TooLarge> {
         let mut out = [Vec::new(), Vec::new()];
         for (side, found) in out.iter_mut().enumerate() {
             // What was allowed and is not: grants that went and prohibitions that came. The other way round likewise.
@@ -156,7 +214,12 @@ impl<'c, 'a> Cell<'c, 'a> {
                 let bearing = if clause.is_grant() == grants { extent.satisfied } else { NONE };
                 let errs = if grants { NONE } else { extent.errs };
                 let bearing = self.space.sets.or(bearing, errs)?;
-                if !self.has_like(1 - side, clause, extent) && self.space.sets.and(bearing, set)? != NONE {
+                let mut part = self.space.sets.and(bearing, set)?;
+                if certain {
+                    // What is certain is not made by opaque conditions.
+                    part = self.space.certain(part)?;
+                }
+                if part != NONE && !self.has_like(1 - side, clause, extent) {
                     found.push(position);
                 }
             }

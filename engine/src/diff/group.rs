@@ -11,7 +11,7 @@ use crate::algebra::principal::Principals;
 use crate::algebra::target::TargetKind;
 use crate::decision::PolicyRef;
 use crate::diff::survey::Found;
-use crate::diff::witness::{Seeds, Tried, try_certain, try_possible};
+use crate::diff::witness::{Judge, Tried};
 use crate::diff::{By, CellName, Change, ChangedOperation, ChangedService, Declaration, Direction, Kind, Tally};
 use crate::limits::WITNESSES_TRIED;
 use crate::model::Service;
@@ -49,7 +49,7 @@ pub(crate) struct Try {
 }
 
 /// Groups what was found.
-pub(crate) fn group(found: Vec<Found>) -> Vec<Draft> {
+pub(crate) fn group(judge: &mut Judge<'_, '_>, found: Vec<Found>) -> Vec<Draft> {
     // Per target first: the callers of all blocks with one nature. Targets come one after the other.
     let mut drafts: BTreeMap<(Nature, Vec<u32>), Draft> = BTreeMap::new();
     let mut here: BTreeMap<Nature, (Vec<u32>, Vec<Try>)> = BTreeMap::new();
@@ -60,17 +60,23 @@ pub(crate) fn group(found: Vec<Found>) -> Vec<Draft> {
             close(&mut drafts, &mut here, at.take());
             at = Some((cell.service.clone(), Rc::clone(&cell.target)));
         }
-        for (nature, contexts) in natures(&cell) {
+        for (nature, shown) in natures(judge, &cell) {
             let (callers, tries) = here.entry(nature).or_default();
-            callers.extend(&cell.callers);
-            if let (true, Some(caller)) = (tries.len() < WITNESSES_TRIED, cell.callers.first()) {
+            callers.extend(&shown.callers);
+            if let (true, Some(caller)) = (tries.len() < WITNESSES_TRIED, shown.callers.first()) {
                 let (service, target) = (cell.service.clone(), Rc::clone(&cell.target));
-                tries.push(Try { caller: *caller, service, target, contexts });
+                tries.push(Try { caller: *caller, service, target, contexts: shown.contexts });
             }
         }
     }
     close(&mut drafts, &mut here, at);
     drafts.into_values().collect()
+}
+
+/// Callers for which a change was found, and contexts to show it.
+struct Shown {
+    callers: Vec<u32>,
+    contexts: Vec<Context>,
 }
 
 fn close(
@@ -81,6 +87,7 @@ fn close(
     let Some(at) = at else { return };
     for (nature, (mut callers, tries)) in std::mem::take(here) {
         callers.sort_unstable();
+        callers.dedup();
         let draft = drafts.entry((nature.clone(), callers.clone())).or_insert_with(|| Draft {
             nature,
             callers,
@@ -94,35 +101,56 @@ fn close(
 }
 
 /// The changes that one cell shows, each with contexts in which the answers differ, or may.
-fn natures(cell: &Found) -> Vec<(Nature, Vec<Context>)> {
-    let compared = &cell.compared;
-    let (before, after) = (compared.before, compared.after);
-    let make = |kind: Kind, direction: Direction, parts: &[&Difference]| {
-        let mut policies: [BTreeSet<u32>; 2] = Default::default();
-        for (side, (set, numbers)) in policies.iter_mut().zip(&cell.clauses).enumerate() {
-            let positions = parts.iter().filter_map(|d| d.responsible.get(side)).flatten();
-            set.extend(positions.filter_map(|p| numbers.get(*p)));
-        }
-        let policies = policies.map(|set| set.into_iter().collect::<Vec<u32>>());
-        let declared = policies.iter().all(Vec::is_empty).then(|| cell.service.clone());
-        let contexts = parts.iter().flat_map(|d| d.contexts.iter().cloned()).collect();
-        (Nature { kind, before, after, direction, policies, declared }, contexts)
-    };
+fn natures(judge: &mut Judge<'_, '_>, cell: &Found) -> Vec<(Nature, Shown)> {
+    let (before, after) = (cell.compared.before, cell.compared.after);
     let mut out = Vec::new();
-    let mut possible: Vec<(&Difference, Direction)> = Vec::new();
-    for (difference, direction) in [(&compared.gained, Direction::Allow), (&compared.lost, Direction::Deny)] {
-        match difference {
-            Some(d) if d.certain => out.push(make(kind(before, after, direction), direction, &[d])),
-            Some(d) => possible.push((d, direction)),
-            None => {}
+    let plain = cell.compared.plain.iter().zip([Direction::Allow, Direction::Deny]);
+    for (difference, direction) in plain.flat_map(|(differences, direction)| differences.iter().map(move |d| (d, direction))) {
+        let sure = nature(cell, kind(before, after, direction), direction, &[difference]);
+        if difference.certain {
+            out.push((sure, Shown { callers: cell.callers.clone(), contexts: difference.contexts.clone() }));
+            continue;
+        }
+        // An opaque condition has a say. A request that shows the change proves it, for the caller that was asked about.
+        let mut open = Vec::new();
+        for caller in &cell.callers {
+            let one = Try {
+                caller: *caller,
+                service: cell.service.clone(),
+                target: Rc::clone(&cell.target),
+                contexts: difference.contexts.clone(),
+            };
+            match judge.shows(&one, direction) {
+                Some(context) => out.push((sure.clone(), Shown { callers: vec![*caller], contexts: vec![context] })),
+                None => open.push(*caller),
+            }
+        }
+        if !open.is_empty() {
+            let may = nature(cell, Kind::MayDiffer, direction, &[difference]);
+            out.push((may, Shown { callers: open, contexts: difference.contexts.clone() }));
         }
     }
-    match possible.as_slice() {
-        [] => {}
-        [(d, direction)] => out.push(make(Kind::MayDiffer, *direction, &[d])),
-        [(a, _), (b, _), ..] => out.push(make(Kind::MayDiffer, Direction::Either, &[a, b])),
-    }
+    let parts: Vec<&Difference> = cell.compared.changed.iter().flatten().collect();
+    let direction = match &cell.compared.changed {
+        [None, None] => return out,
+        [Some(_), None] => Direction::Allow,
+        [None, Some(_)] => Direction::Deny,
+        [Some(_), Some(_)] => Direction::Either,
+    };
+    let contexts = parts.iter().flat_map(|d| d.contexts.iter().cloned()).collect();
+    out.push((nature(cell, Kind::MayDiffer, direction, &parts), Shown { callers: cell.callers.clone(), contexts }));
     out
+}
+
+fn nature(cell: &Found, kind: Kind, direction: Direction, parts: &[&Difference]) -> Nature {
+    let mut policies: [BTreeSet<u32>; 2] = Default::default();
+    for (side, (set, numbers)) in policies.iter_mut().zip(&cell.clauses).enumerate() {
+        let positions = parts.iter().filter_map(|d| d.responsible.get(side)).flatten();
+        set.extend(positions.filter_map(|p| numbers.get(*p)));
+    }
+    let policies = policies.map(|set| set.into_iter().collect::<Vec<u32>>());
+    let declared = policies.iter().all(Vec::is_empty).then(|| cell.service.clone());
+    Nature { kind, before: cell.compared.before, after: cell.compared.after, direction, policies, declared }
 }
 
 /// The kind of a change that is certain.
@@ -138,22 +166,18 @@ const fn kind(before: Status, after: Status, direction: Direction) -> Kind {
 
 impl Draft {
     /// The change, with a witness that both bundles were asked.
-    pub(super) fn change(
-        self,
-        laws: [&Law<'_>; 2],
-        principals: &Principals,
-        seeds: &Seeds,
-        unexplored: &mut Vec<String>,
-        tally: &mut Tally,
-    ) -> Change {
+    pub(super) fn change(self, judge: &Judge<'_, '_>, unexplored: &mut Vec<String>, tally: &mut Tally) -> Change {
+        let (laws, principals) = (judge.laws, judge.principals);
         let Self { nature, callers, mut cells, tries } = self;
         let tried = match nature.kind {
             Kind::MayDiffer => {
                 tally.may_allow |= nature.direction != Direction::Deny;
                 tally.may_deny |= nature.direction != Direction::Allow;
-                try_possible(laws, principals, &tries, seeds)
+                let numbers = laws.iter().zip(&nature.policies).flat_map(|(law, numbers)| numbers.iter().filter_map(|n| law.clause(*n)));
+                let responsible: Vec<&str> = numbers.map(|c| &*c.policy.id).collect();
+                judge.try_possible(&tries, nature.direction, &responsible)
             }
-            _ => try_certain(laws, principals, &tries, nature.direction),
+            _ => judge.try_certain(&tries, nature.direction),
         };
         let Tried { witness, allows, denies } = tried;
         tally.allows |= allows;

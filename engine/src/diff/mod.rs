@@ -20,6 +20,7 @@ use crate::bundle::Bundle;
 use crate::decision::PolicyRef;
 use crate::diagnostic::Location;
 use crate::request::{Method, Request, Target};
+use witness::Judge;
 pub use witness::Witness;
 
 /// A compiled bundle with its files.
@@ -57,7 +58,8 @@ pub enum Kind {
     NewlyDenied,
     /// Always allowed or never before, on conditions now.
     NewlyConditional,
-    /// A Cedar condition or a Rego body decides, and it cannot be told how.
+    /// A Cedar condition or a Rego body decides. Either its text is not what it was, or it stands beside the change and no
+    /// request was found on which the change shows.
     MayDiffer,
 }
 
@@ -184,11 +186,11 @@ pub fn compare<'a>(old: Side<'a>, new: Side<'a>) -> Comparison<'a> {
     let survey = survey::survey(laws, &principals);
     out.unexplored = survey.unexplored;
     out.methods = survey.methods;
-    let grouped = group::group(survey.found);
-    let seeds = witness::seeds(authorizers);
+    let mut judge = Judge::new(laws, &principals);
+    let grouped = group::group(&mut judge, survey.found);
     let mut tally = Tally::default();
     for draft in grouped {
-        let change = draft.change(laws, &principals, &seeds, &mut out.unexplored, &mut tally);
+        let change = draft.change(&judge, &mut out.unexplored, &mut tally);
         out.changes.push(change);
     }
     out.changes.sort_by(|a, b| (a.kind, &a.targets, &a.callers).cmp(&(b.kind, &b.targets, &b.callers)));

@@ -245,7 +245,7 @@ impl<'l, 'a> Surveyor<'l, 'a> {
                 return Err(TooLarge);
             }
             let compared = self.compared(&block, services, operations, visible)?;
-            if compared.gained.is_some() || compared.lost.is_some() {
+            if !compared.is_same() {
                 let callers = if block.rest { self.rest(&about, block.caller) } else { block.callers };
                 self.survey.found.push(Found {
                     service: name.into(),
@@ -341,16 +341,18 @@ impl<'l, 'a> Surveyor<'l, 'a> {
         let old: Vec<&Clause<'a>> = old.iter().filter_map(|n| old_law.clause(*n)).collect();
         let new: Vec<&Clause<'a>> = new.iter().filter_map(|n| new_law.clause(*n)).collect();
         let questions = self.questions(block.caller, [&old, &new], services, operations);
-        let key = (visible, block.clauses.clone(), questions.concat());
+        let assumed = assumed([&old, &new], &questions);
+        let key = (visible, block.clauses.clone(), [questions.concat(), assumed.clone()].concat());
         if let Some(known) = self.memo.get(&key) {
             return Ok(Rc::clone(known));
         }
         let [old_service, new_service] = services;
         let [old_questions, new_questions] = &questions;
-        let compared = Rc::new(compare([
+        let sides = [
             Side { visible: old_service.map(|s| &s.visible), clauses: &old, questions: old_questions },
             Side { visible: new_service.map(|s| &s.visible), clauses: &new, questions: new_questions },
-        ])?);
+        ];
+        let compared = Rc::new(compare(sides, &assumed)?);
         self.memo.insert(key, Rc::clone(&compared));
         Ok(compared)
     }
@@ -406,6 +408,17 @@ impl<'l, 'a> Surveyor<'l, 'a> {
             self.visible.len() - 1
         })
     }
+}
+
+/// The questions of the new side as if each opaque condition still said what the one of the same name in the old bundle does.
+fn assumed(clauses: [&[&Clause<'_>]; 2], questions: &[Vec<Option<usize>>; 2]) -> Vec<Option<usize>> {
+    let [old, new] = clauses;
+    let [old_questions, new_questions] = questions;
+    let one = |(clause, own): (&&Clause<'_>, &Option<usize>)| {
+        let before = old.iter().zip(old_questions).find(|(c, _)| c.policy.id == clause.policy.id).and_then(|(_, question)| *question);
+        own.map(|own| before.unwrap_or(own))
+    };
+    new.iter().zip(new_questions).map(one).collect()
 }
 
 /// Callers that the policies about one target treat alike.

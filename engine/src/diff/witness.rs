@@ -10,7 +10,6 @@ use serde_json::{Map, Value, json};
 
 use crate::algebra::law::Law;
 use crate::algebra::principal::Principals;
-use crate::authorizer::Authorizer;
 use crate::decision::Effect;
 use crate::diff::Direction;
 use crate::diff::group::Try;
@@ -26,9 +25,6 @@ pub struct Witness {
     pub effects: [Effect; 2],
 }
 
-/// Contexts that the authors of the bundles thought of.
-pub(crate) struct Seeds(Vec<Context>);
-
 /// What trying gave: a witness, and the directions that were seen.
 #[derive(Debug, Default)]
 pub(crate) struct Tried {
@@ -37,55 +33,86 @@ pub(crate) struct Tried {
     pub(crate) denies: bool,
 }
 
-/// The contexts of the bundles' test cases, the old ones first.
-pub(crate) fn seeds(authorizers: [&Authorizer; 2]) -> Seeds {
-    let mut out: Vec<Context> = Vec::new();
-    for case in authorizers.iter().flat_map(|a| a.tests()).flat_map(|s| &s.cases) {
-        if out.len() < WITNESSES_TRIED && !out.contains(&case.request.context) {
-            out.push(case.request.context.clone());
-        }
-    }
-    Seeds(out)
+/// Asks both bundles.
+pub(crate) struct Judge<'l, 'a> {
+    pub(crate) laws: [&'l Law<'a>; 2],
+    pub(crate) principals: &'l Principals,
+    /// Contexts that the authors of the bundles thought of: those of their test cases, the old ones first.
+    seeds: Vec<Context>,
+    /// Requests that may still be asked for changes in which opaque conditions have a say.
+    left: usize,
 }
 
-/// Asks both bundles; the first answer that differs in the direction found is the witness.
-pub(crate) fn try_certain(laws: [&Law<'_>; 2], principals: &Principals, tries: &[Try], direction: Direction) -> Tried {
-    let mut out = Tried::default();
-    for one in tries {
-        for context in &one.contexts {
-            let Some(witness) = ask(laws, principals, one, context) else { continue };
-            let (allows, denies) = directions(&witness);
-            if allows && direction == Direction::Allow || denies && direction == Direction::Deny {
-                return Tried { witness: Some(witness), allows, denies };
+impl<'l, 'a> Judge<'l, 'a> {
+    pub(crate) fn new(laws: [&'l Law<'a>; 2], principals: &'l Principals) -> Self {
+        let mut seeds: Vec<Context> = Vec::new();
+        for case in laws.iter().flat_map(|law| law.authorizer.tests()).flat_map(|s| &s.cases) {
+            if seeds.len() < SEEDS_MAX && !seeds.contains(&case.request.context) {
+                seeds.push(case.request.context.clone());
             }
         }
+        Self { laws, principals, seeds, left: QUESTIONS_MAX }
     }
-    out.witness = None;
-    out
+
+    /// A context that shows a difference in this direction, if one of those tried does.
+    pub(crate) fn shows(&mut self, one: &Try, direction: Direction) -> Option<Context> {
+        let Self { laws, principals, seeds, left } = self;
+        for context in one.contexts.iter().chain(&*seeds) {
+            *left = left.checked_sub(1)?;
+            let witness = ask(*laws, principals, one, context)?;
+            if points(&witness, direction) {
+                return Some(context.clone());
+            }
+        }
+        None
+    }
+
+    /// The first answer that differs in the direction found is the witness.
+    pub(crate) fn try_certain(&self, tries: &[Try], direction: Direction) -> Tried {
+        let all = tries.iter().flat_map(|one| one.contexts.iter().map(move |c| (one, c)));
+        let mut asked = all.filter_map(|(one, context)| ask(self.laws, self.principals, one, context));
+        let witness = asked.find(|witness| points(witness, direction));
+        let found = witness.is_some();
+        Tried { witness, allows: found && direction == Direction::Allow, denies: found && direction == Direction::Deny }
+    }
+
+    /// Asks many times, until both directions were seen or there is nothing more to try. A witness shows this change only if one
+    /// of the responsible policies decided it, or could not be evaluated.
+    pub(crate) fn try_possible(&self, tries: &[Try], direction: Direction, responsible: &[&str]) -> Tried {
+        let mut out = Tried::default();
+        let of_cells = tries.iter().flat_map(|t| t.contexts.iter().map(move |c| (t, c)));
+        let of_tests = self.seeds.iter().flat_map(|c| tries.iter().take(TARGETS_PER_SEED).map(move |t| (t, c)));
+        for (one, context) in of_cells.take(WITNESSES_TRIED).chain(of_tests) {
+            let Some(witness) = ask(self.laws, self.principals, one, context) else { continue };
+            let (allows, denies) = (points(&witness, Direction::Allow), points(&witness, Direction::Deny));
+            out.allows |= allows;
+            out.denies |= denies;
+            if out.witness.is_none() && points(&witness, direction) && self.is_decided_by(&witness, responsible) {
+                out.witness.get_or_insert(witness);
+            }
+            if out.allows && out.denies {
+                break;
+            }
+        }
+        out
+    }
+
+    fn is_decided_by(&self, witness: &Witness, responsible: &[&str]) -> bool {
+        let decided = self.laws.iter().map(|law| law.authorizer.decide(&witness.request)).any(|decision| {
+            let erred = |error: &str| responsible.iter().any(|id| error.strip_prefix(id).is_some_and(|rest| rest.starts_with(':')));
+            decision.policies.iter().any(|p| responsible.contains(&&*p.id)) || decision.errors.iter().any(|e| erred(e))
+        });
+        decided || responsible.is_empty()
+    }
 }
 
-/// Asks both bundles many times, until both directions were seen or there is nothing more to try.
-pub(crate) fn try_possible(laws: [&Law<'_>; 2], principals: &Principals, tries: &[Try], seeds: &Seeds) -> Tried {
-    let mut out = Tried::default();
-    let of_cells = tries.iter().flat_map(|t| t.contexts.iter().map(move |c| (t, c)));
-    let of_tests = seeds.0.iter().flat_map(|c| tries.iter().take(TARGETS_PER_SEED).map(move |t| (t, c)));
-    for (one, context) in of_cells.take(WITNESSES_TRIED).chain(of_tests.take(WITNESSES_TRIED)) {
-        let Some(witness) = ask(laws, principals, one, context) else { continue };
-        let (allows, denies) = directions(&witness);
-        out.allows |= allows;
-        out.denies |= denies;
-        if allows || denies {
-            out.witness.get_or_insert(witness);
-        }
-        if out.allows && out.denies {
-            break;
-        }
+/// Whether the answers differ in this direction.
+fn points(witness: &Witness, direction: Direction) -> bool {
+    match witness.effects {
+        [Effect::Deny, Effect::Allow] => direction != Direction::Deny,
+        [Effect::Allow, Effect::Deny] => direction != Direction::Allow,
+        _ => false,
     }
-    out
-}
-
-fn directions(witness: &Witness) -> (bool, bool) {
-    (witness.effects == [Effect::Deny, Effect::Allow], witness.effects == [Effect::Allow, Effect::Deny])
 }
 
 fn ask(laws: [&Law<'_>; 2], principals: &Principals, one: &Try, context: &Context) -> Option<Witness> {
@@ -128,5 +155,9 @@ impl Witness {
     }
 }
 
+/// Contexts of test cases that are tried.
+const SEEDS_MAX: usize = 64;
+/// Requests asked to prove changes in which opaque conditions have a say; what is left open then may differ.
+const QUESTIONS_MAX: usize = 50_000;
 /// Cells of a change to which each context of a test case is put.
 const TARGETS_PER_SEED: usize = 4;
