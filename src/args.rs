@@ -55,6 +55,8 @@ pub(crate) enum Verb {
     /// The whole product on the marketplace example: sidecars, traffic, audit, report
     #[command(after_help = DEMO)]
     Demo(DemoArgs),
+    /// Write a bundle in the forms that other tools take
+    Export(crate::export::ExportArgs),
     /// Build, sign, verify and show built bundles
     Bundle(crate::bundling::BundleArgs),
     /// The built-in certificate authority, for development and small fleets

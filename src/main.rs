@@ -17,6 +17,7 @@ mod diff;
 mod enforce;
 mod escape;
 mod explained;
+mod export;
 mod files;
 mod fmt;
 mod init;
@@ -58,6 +59,7 @@ fn run(verb: Verb) -> Outcome {
         Verb::Verify(args) => verify::run(&args),
         Verb::Enforce(args) => enforce::run(&args),
         Verb::Demo(args) => demo::run(&args),
+        Verb::Export(args) => export::run(&args),
         Verb::Bundle(args) => bundling::run(&args),
         Verb::Ca(args) => ca::run(&args),
     }

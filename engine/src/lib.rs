@@ -13,6 +13,7 @@ pub mod diagnostic;
 pub mod diff;
 pub mod digest;
 pub mod explain;
+pub mod export;
 pub mod fmt;
 pub mod footprint;
 pub mod id;

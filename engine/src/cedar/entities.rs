@@ -91,6 +91,24 @@ impl World {
         Ok(Self { base, types, patterns })
     }
 
+    /// The entities as Cedar's JSON, sorted, without the actions: those are in the schema.
+    ///
+    /// # Errors
+    /// What Cedar finds wrong with them, in words.
+    pub(crate) fn json(&self) -> Result<String, String> {
+        let own = self.base.iter().filter(|e| *e.uid().type_name() != self.types.action).cloned();
+        let entities = Entities::from_entities(own, None).map_err(|e| e.to_string())?;
+        let serde_json::Value::Array(mut all) = entities.to_json_value().map_err(|e| e.to_string())? else {
+            return Err("the entities are no list".to_owned());
+        };
+        for parents in all.iter_mut().filter_map(|e| e.get_mut("parents")?.as_array_mut()) {
+            parents.sort_by_key(ToString::to_string);
+        }
+        all.sort_by_key(|e| e.get("uid").map(ToString::to_string));
+        let text = serde_json::to_string_pretty(&all).map_err(|e| e.to_string())?;
+        Ok(text + "\n")
+    }
+
     /// The question as Cedar puts it. The attributes of `context` are already those that the destination makes visible.
     ///
     /// # Errors
