@@ -29,7 +29,7 @@ pub(crate) fn run(args: &CheckArgs) -> Outcome {
     }
     let found = &found;
     let errors = found.iter().filter(|d| d.is_error()).count();
-    let valid = compiled.authorizer.is_some();
+    let valid = errors == 0;
     let mut out = Out::new();
     match args.format {
         CheckFormat::Human => output::tell(&diagnostics::human(found)),
@@ -57,7 +57,7 @@ fn today() -> Date {
 
 fn summary(args: &CheckArgs, authorizer: &Option<Authorizer>, found: &[Diagnostic], bundle: &portreeve_engine::Bundle) -> String {
     let count = diagnostics::count(found);
-    match authorizer {
+    match authorizer.as_ref().filter(|_| !found.iter().any(Diagnostic::is_error)) {
         None => format!("error: `{}` is invalid: {count}\n", args.bundle),
         Some(authorizer) => format!(
             "ok: `{}` is valid: {count}; {}, {}, {}, {} proved\n    revision {}\n",

@@ -48,7 +48,7 @@ pub const CERTIFICATE_LEFT_MS_MIN: i64 = 5 * 60_000;
 /// Twelve months, as days.
 pub const HISTORY_DAYS: i64 = 365;
 /// Classes of data that count as sensitive until a scope file says otherwise.
-pub const SENSITIVE_DATA: [&str; 2] = ["pan", "chd"];
+pub use portreeve_engine::model::SENSITIVE_DATA;
 /// Zones that count as untrusted until a scope file says otherwise.
 pub const UNTRUSTED_ZONES: [&str; 1] = ["edge"];
 /// Zones of systems before production, until a scope file says otherwise.

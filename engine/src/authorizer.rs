@@ -15,7 +15,7 @@ use crate::footprint::{Footprint, Reads};
 use crate::id::SpiffeId;
 use crate::inventory::Inventory;
 use crate::memo::{self, Projection};
-use crate::model::{AttributeType, Condition, Governance, Invariant, Operation, Permission, Service, TestSuite, Visible};
+use crate::model::{AttributeType, Condition, Exception, Governance, Invariant, Operation, Permission, Service, TestSuite, Visible, Zone};
 use crate::record::{Answer, ContextFacts, RequestFacts};
 use crate::rego::{self, InputFacts, RegoModules};
 use crate::request::{AttributeValue, Attributes, Claims, Context, Malformed, Request, RequestRef, Target, TargetRef, Token};
@@ -37,6 +37,8 @@ pub struct Authorizer {
     pub(crate) methods: Methods,
     pub(crate) table: Table,
     pub(crate) invariants: Vec<Invariant>,
+    pub(crate) zones: Vec<Zone>,
+    pub(crate) exceptions: Vec<Exception>,
     pub(crate) suites: Vec<TestSuite>,
     pub(crate) reads_time: bool,
     /// For each policy whose answers may be kept: what they are kept under.
@@ -80,7 +82,7 @@ pub struct Policy {
     pub answered: Answered,
     /// Whether its scope names every operation of a service (`'*'`, `any-path`, or no resource constraint).
     pub wildcard: bool,
-    /// Why it exists; empty for Cedar and Rego.
+    /// Why it exists and who answers for it. Cedar says so in annotations, Rego in the metadata of its package.
     pub governance: Governance,
 }
 
@@ -253,10 +255,22 @@ impl Authorizer {
         &self.policies
     }
 
-    /// Every invariant; each was proved at compile time.
+    /// Every invariant; each was proved at compile time, what exceptions take out of it left aside.
     #[must_use]
     pub fn invariants(&self) -> &[Invariant] {
         &self.invariants
+    }
+
+    /// Every exception, whatever its day.
+    #[must_use]
+    pub fn exceptions(&self) -> &[Exception] {
+        &self.exceptions
+    }
+
+    /// The declared zones.
+    #[must_use]
+    pub fn zones(&self) -> &[Zone] {
+        &self.zones
     }
 
     /// The test suites of the bundle.

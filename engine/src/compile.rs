@@ -7,14 +7,15 @@ use crate::bundle::Bundle;
 use crate::bundle::declare::{self, Declared};
 use crate::bundle::resolve::{Resolved, resolve};
 use crate::cedar::entities::World;
+use crate::cedar::governance::governance;
 use crate::cedar::policies::{self, CedarPolicy};
 use crate::cedar::schema;
-use crate::decision::{Effect, PolicyRef};
+use crate::decision::PolicyRef;
 use crate::diagnostic::{Diagnostic, Location};
 use crate::id::IdPattern;
 use crate::inventory::Inventory;
 use crate::memo::{self, Projection};
-use crate::model::{Caller, Governance, Operations, Permission};
+use crate::model::{Caller, Operations, Permission};
 use crate::rego::RegoModules;
 use crate::table::{CallerAtom, MethodMask, Methods, Scope, Table, TargetAtom};
 
@@ -26,13 +27,14 @@ pub(crate) fn compile(bundle: &Bundle) -> Compiled {
     Compiled { authorizer: authorizer.filter(|_| !invalid), diagnostics: problems }
 }
 
-fn build(bundle: &Bundle, problems: &mut Vec<Diagnostic>) -> Option<Authorizer> {
+/// The authorizer as far as it could be made; it must not be used where there are errors.
+pub(crate) fn build(bundle: &Bundle, problems: &mut Vec<Diagnostic>) -> Option<Authorizer> {
     let sources = Sources::read(bundle, problems);
     let mut declared = Declared::default();
     for (path, text) in &sources.yaml {
         declare::file(path, text, &mut declared, problems);
     }
-    let Resolved { inventory, permissions, invariants, suites } = resolve(declared, problems);
+    let Resolved { inventory, permissions, invariants, zones, exceptions, suites } = resolve(declared, problems);
     let rego = RegoModules::compile(&sources.rego).map_err(|found| problems.extend(found)).ok()?;
     // Cedar policies are validated against the inventory; a broken inventory would only raise complaints that mean nothing.
     if problems.iter().any(Diagnostic::is_error) {
@@ -57,6 +59,7 @@ fn build(bundle: &Bundle, problems: &mut Vec<Diagnostic>) -> Option<Authorizer> 
     gathered.cedar(&cedar);
     gathered.rego(&rego);
     let items = gathered.finish();
+    crate::invariant::tell_methods_apart(&invariants, &exceptions, &mut methods, problems);
     for case in suites.iter().flat_map(|s| &s.cases) {
         let known = || items.iter().map(|i| &*i.policy.reference.id);
         for id in case.policies.iter().flatten().filter(|id| !known().any(|k| *k == ***id)) {
@@ -94,6 +97,8 @@ fn build(bundle: &Bundle, problems: &mut Vec<Diagnostic>) -> Option<Authorizer> 
         methods,
         table,
         invariants,
+        zones,
+        exceptions,
         suites,
         reads_time,
         projections,
@@ -221,29 +226,13 @@ impl Gathered<'_, '_> {
     fn cedar(&mut self, policies: &[CedarPolicy]) {
         for (index, found) in policies.iter().enumerate() {
             let wide = found.scope.targets.iter().any(|t| !matches!(t, TargetAtom::Operation { .. } | TargetAtom::Undeclared { .. }));
-            if found.effect == Effect::Allow
-                && (found.scope.callers.contains(&CallerAtom::Anyone) || found.scope.targets.contains(&TargetAtom::Anything))
-            {
-                self.problems.push(
-                    Diagnostic::warning(
-                        "unscoped-grant",
-                        format!(
-                            "`{}` grants to strangers or to undeclared paths too: its scope leaves out the {}",
-                            found.id,
-                            left_out(&found.scope)
-                        ),
-                    )
-                    .at(found.at.clone())
-                    .help("name the callers and the service in the scope, for example `principal in Service::\"…\"`"),
-                );
-            }
             let policy = Policy {
                 reference: PolicyRef { id: found.id.clone(), effect: found.effect, at: found.at.clone() },
                 language: Language::Cedar,
                 conditional: found.conditional,
                 answered: if found.conditional { Answered::of(&found.footprint) } else { Answered::FromTable },
                 wildcard: wide,
-                governance: Governance::default(),
+                governance: found.policies().next().map(|p| governance(p, &found.at, self.problems)).unwrap_or_default(),
             };
             let body = if found.conditional { Body::Cedar(index) } else { Body::Always };
             self.items.push(Item { policy, body, scope: found.scope.clone() });
@@ -260,23 +249,13 @@ impl Gathered<'_, '_> {
                     .map(|service| TargetAtom::Service { service, declared: false })
                     .collect(),
             };
-            if rule.effect == Effect::Allow {
-                self.problems.push(
-                    Diagnostic::warning(
-                        "unscoped-grant",
-                        format!("`{}` can grant to strangers and to undeclared paths: a Rego rule has no scope", rule.id),
-                    )
-                    .at(rule.at.clone())
-                    .help("grant in YAML and keep Rego for `deny`, or test `input.source.service` and `input.operation` in the rule"),
-                );
-            }
             let policy = Policy {
                 reference: PolicyRef { id: rule.id.clone(), effect: rule.effect, at: rule.at.clone() },
                 language: Language::Rego,
                 conditional: true,
                 answered: Answered::of(&rule.footprint),
                 wildcard: true,
-                governance: Governance::default(),
+                governance: rule.governance.clone(),
             };
             let scope = Scope { callers: vec![CallerAtom::Anyone], targets, methods: MethodMask::ALL };
             self.items.push(Item { policy, body: Body::Rego(index), scope });
@@ -309,13 +288,5 @@ impl Gathered<'_, '_> {
             }
         }
         self.items
-    }
-}
-
-fn left_out(scope: &Scope) -> &'static str {
-    match (scope.callers.contains(&CallerAtom::Anyone), scope.targets.contains(&TargetAtom::Anything)) {
-        (true, true) => "principal and the resource",
-        (true, false) => "principal",
-        _ => "resource",
     }
 }

@@ -286,6 +286,48 @@ impl IdPattern {
         self.domain == other.domain && common && lengths
     }
 
+    /// The ids that both patterns cover, as a pattern; `None` where there is none.
+    pub(crate) fn meet(&self, other: &Self) -> Option<Self> {
+        if !self.overlaps(other) {
+            return None;
+        }
+        let (long, short) = if self.segments.len() >= other.segments.len() { (self, other) } else { (other, self) };
+        let narrower = |(at, segment): (usize, &Segment)| match (segment, short.segments.get(at)) {
+            (Segment::Any, Some(theirs)) => theirs.clone(),
+            _ => segment.clone(),
+        };
+        let segments = long.segments.iter().enumerate().map(narrower).collect();
+        Some(Self::of_parts(self.domain.clone(), segments, self.open && other.open))
+    }
+
+    /// Every workload of a trust domain.
+    pub(crate) fn whole_domain(domain: TrustDomain) -> Self {
+        Self::of_parts(domain, Vec::new(), true)
+    }
+
+    fn of_parts(domain: TrustDomain, segments: Vec<Segment>, open: bool) -> Self {
+        let words = segments.iter().map(|s| match s {
+            Segment::Exact(word) => &**word,
+            Segment::Any => "*",
+        });
+        let text = words.chain(open.then_some("**")).fold(format!("{SCHEME}{domain}"), |text, word| format!("{text}/{word}"));
+        Self { text: text.into(), domain, segments, open }
+    }
+
+    /// An id that the pattern covers, with `word` for each star and so many of them for a trailing `**` that there are
+    /// `depth` segments. Where the word is in no other pattern and the depth beyond all, only patterns that cover this one
+    /// whole cover the id.
+    pub(crate) fn example_of(&self, word: &str, depth: usize) -> Option<SpiffeId> {
+        let words = self.segments.iter().map(|s| match s {
+            Segment::Exact(own) => &**own,
+            Segment::Any => word,
+        });
+        let rest = if self.open { depth.saturating_sub(self.segments.len()).max(1) } else { 0 };
+        let text =
+            words.chain(std::iter::repeat_n(word, rest)).fold(format!("{SCHEME}{}", self.domain), |text, word| format!("{text}/{word}"));
+        text.parse().ok()
+    }
+
     /// Its trust domain.
     pub(crate) fn trust_domain(&self) -> &str {
         self.domain.as_str()

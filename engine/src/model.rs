@@ -357,7 +357,7 @@ pub enum Claim {
         from: Selector,
         /// Reached.
         to: Selector,
-        /// Names of services that may stand between, or be the end.
+        /// Names of services through which a chain may lead: at its start, between, or at its end.
         except_through: Vec<Box<str>>,
     },
     /// Every request from these to those declared operations is allowed, on no condition.
@@ -369,9 +369,11 @@ pub enum Claim {
     },
 }
 
-/// Names a set of services (and, by data class or id, of operations). All given parts must hold.
+/// Names a set of callers or of what is called. All given parts must hold.
 #[derive(Clone, Debug, Default)]
 pub struct Selector {
+    /// Callers that are any of these.
+    pub identities: Vec<IdentityPart>,
     /// Any of these services or members of these groups.
     pub services: Vec<Box<str>>,
     /// In any of these zones.
@@ -380,6 +382,139 @@ pub struct Selector {
     pub data: Vec<Box<str>>,
     /// Any of these operations (ids).
     pub operations: Vec<Box<str>>,
+    /// With any of these methods.
+    pub methods: Vec<Method>,
+}
+
+/// Callers by identity.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum IdentityPart {
+    /// One identity.
+    Id(SpiffeId),
+    /// The identities a pattern covers, of the inventory or not.
+    Pattern(IdPattern),
+    /// Every identity of the inventory.
+    AnyAuthenticated,
+    /// Every identity outside the inventory.
+    Strangers,
+}
+
+/// A declared zone. Where a bundle declares none, zones are free words.
+#[derive(Clone, Debug)]
+pub struct Zone {
+    /// Its name.
+    pub name: Box<str>,
+    /// Whether what lives in it is sensitive; where it is not said, the classes of data decide.
+    pub sensitive: Option<bool>,
+    /// Governance fields that every permission into it must have.
+    pub require: BTreeSet<GovernanceField>,
+    /// Where it is declared.
+    pub at: Location,
+}
+
+/// A field of [`Governance`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum GovernanceField {
+    /// `justification`
+    Justification,
+    /// `owner`
+    Owner,
+    /// `approved_by`
+    ApprovedBy,
+    /// `ticket`
+    Ticket,
+    /// `review_by`
+    ReviewBy,
+}
+
+impl GovernanceField {
+    /// Every field, in the order in which they are written.
+    pub const ALL: [Self; 5] = [Self::Justification, Self::Owner, Self::ApprovedBy, Self::Ticket, Self::ReviewBy];
+
+    /// The field's name in a policy file.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Justification => "justification",
+            Self::Owner => "owner",
+            Self::ApprovedBy => "approved_by",
+            Self::Ticket => "ticket",
+            Self::ReviewBy => "review_by",
+        }
+    }
+}
+
+impl Governance {
+    /// Whether the field is given.
+    #[must_use]
+    pub const fn has(&self, field: GovernanceField) -> bool {
+        match field {
+            GovernanceField::Justification => self.justification.is_some(),
+            GovernanceField::Owner => self.owner.is_some(),
+            GovernanceField::ApprovedBy => !self.approved_by.is_empty(),
+            GovernanceField::Ticket => self.ticket.is_some(),
+            GovernanceField::ReviewBy => self.review_by.is_some(),
+        }
+    }
+}
+
+/// Classes of data that are sensitive where no zone says otherwise: primary account numbers and cardholder data.
+pub const SENSITIVE_DATA: [&str; 2] = ["pan", "chd"];
+
+/// A deviation that somebody approved, for a reason and until a day. It never alters a decision.
+#[derive(Clone, Debug)]
+pub struct Exception {
+    /// Its name.
+    pub name: Box<str>,
+    /// From what it excepts.
+    pub excepts: Excepted,
+    /// Why.
+    pub reason: String,
+    /// Who agreed.
+    pub approved_by: Vec<String>,
+    /// Where that was discussed.
+    pub ticket: Option<String>,
+    /// The last day on which it holds.
+    pub expires: Date,
+    /// Where it is declared.
+    pub at: Location,
+}
+
+/// From what an [`Exception`] excepts.
+#[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a bundle has a handful of them, and boxes would be in every reader's way")]
+pub enum Excepted {
+    /// These may break this invariant.
+    Invariant {
+        /// The invariant's name.
+        invariant: Box<str>,
+        /// Callers.
+        from: Selector,
+        /// Called or, where the invariant says `reaches`, reached.
+        to: Selector,
+    },
+    /// This lint is silent about this resource or policy.
+    Lint {
+        /// The code of the lint.
+        code: Box<str>,
+        /// The name of what it is silent about.
+        of: Box<str>,
+    },
+    /// This control is not asked for; carried for the audit.
+    Control {
+        /// The control, such as `pci-1.4.4`.
+        control: Box<str>,
+        /// What it is not asked of, if not of everything.
+        of: Option<Box<str>>,
+    },
+}
+
+impl Exception {
+    /// Whether it no longer holds on this day.
+    #[must_use]
+    pub fn is_expired(&self, today: Date) -> bool {
+        self.expires < today
+    }
 }
 
 /// Test cases of a repo.

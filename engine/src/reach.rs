@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::authorizer::{AllowedEdge, Authorizer};
+use crate::authorizer::{AllowedEdge, Authorizer, Policy};
 use crate::decision::Effect;
 use crate::model::{Endpoint, Service};
 use crate::request::TargetRef;
@@ -20,8 +20,6 @@ pub(crate) struct Edge {
     pub(crate) conditional: bool,
     /// The grants, by position.
     pub(crate) grants: Vec<u32>,
-    /// A method that is granted.
-    pub(crate) method: MethodBit,
 }
 
 /// The atoms of a caller, apart: those of every identity, and those that only some identities have.
@@ -75,7 +73,7 @@ impl Authorizer {
         Callers { every, any }
     }
 
-    fn operations_of(&self, atom: &TargetAtom) -> Vec<(usize, Option<usize>)> {
+    pub(crate) fn operations_of(&self, atom: &TargetAtom) -> Vec<(usize, Option<usize>)> {
         let services = self.inventory.services();
         let all = |index: usize, service: &Service, declared: bool| {
             let each = (0..service.operations.len()).map(move |o| (index, Some(o)));
@@ -98,19 +96,17 @@ impl Authorizer {
         let targets = self.table.targets(to, operation);
         let mut grants: BTreeSet<u32> = BTreeSet::new();
         let mut conditional = true;
-        let mut open = None;
         for method in self.methods_of(to, operation) {
             let prohibited = self.table.entries(&callers.every, targets, method).any(|e| e.effect == Effect::Deny && !e.conditional);
             if prohibited {
                 continue;
             }
             for entry in self.table.entries(&callers.any, targets, method).filter(|e| e.effect == Effect::Allow) {
-                open.get_or_insert(method);
                 grants.insert(entry.policy);
                 conditional &= entry.conditional;
             }
         }
-        open.map(|method| Edge { from, to, operation, conditional, grants: grants.into_iter().collect(), method })
+        (!grants.is_empty()).then(|| Edge { from, to, operation, conditional, grants: grants.into_iter().collect() })
     }
 
     /// The methods with which an operation can be reached.
@@ -123,12 +119,23 @@ impl Authorizer {
         }
     }
 
-    /// Whether every request of every identity of a service, with this method, is allowed whatever its context.
-    pub(crate) fn always_allows(&self, from: usize, to: usize, operation: usize, method: MethodBit) -> bool {
-        let callers = self.callers_of(Some(from));
-        let targets = self.table.targets(to, Some(operation));
-        let granted = self.table.entries(&callers.every, targets, method).any(|e| e.effect == Effect::Allow && !e.conditional);
-        let endangered = self.table.entries(&callers.any, targets, method).any(|e| e.effect == Effect::Deny || self.can_err(e.policy));
-        granted && !endangered
+    /// Whether every request of callers with these atoms, with this method, is allowed whatever its context.
+    pub(crate) fn always_allows(&self, callers: &[u32], to: usize, operation: Option<usize>, method: MethodBit) -> bool {
+        let mut granted = false;
+        for entry in self.table.entries(callers, self.table.targets(to, operation), method) {
+            match (entry.effect, entry.conditional) {
+                (Effect::Deny, _) => return false,
+                _ if self.can_err(entry.policy) => return false,
+                (Effect::Allow, conditional) => granted |= !conditional,
+            }
+        }
+        granted
+    }
+
+    /// The grants for callers with these atoms and this method.
+    pub(crate) fn grants_of(&self, callers: &[u32], to: usize, operation: Option<usize>, method: MethodBit) -> Vec<&Policy> {
+        let entries = self.table.entries(callers, self.table.targets(to, operation), method).filter(|e| e.effect == Effect::Allow);
+        let positions: BTreeSet<u32> = entries.map(|e| e.policy).collect();
+        positions.into_iter().filter_map(|p| self.policies.get(p as usize)).collect()
     }
 }

@@ -314,6 +314,11 @@ impl Table {
             .collect()
     }
 
+    /// Every caller's atom under which some policy is entered.
+    pub(crate) fn caller_atoms(&self) -> impl Iterator<Item = &CallerAtom> {
+        self.callers.keys()
+    }
+
     fn callable(&self, service: usize, operation: Option<usize>) -> Option<&Callable> {
         let first = *self.first_operations.get(service)? as usize;
         self.operations.get(first + operation.map_or(0, |operation| operation + 1))

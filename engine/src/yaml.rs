@@ -218,13 +218,15 @@ pub struct Fields<'n> {
     at: &'n Node,
     items: &'n [(Node, Node)],
     known: Vec<&'static str>,
+    /// Fields whose absence was reported.
+    missed: Vec<&'static str>,
 }
 
 impl<'n> Fields<'n> {
     /// Begins to read `node`, which must be a mapping.
     pub fn of(file: &'n str, node: &'n Node, out: &mut Vec<Diagnostic>) -> Option<Self> {
         match &node.value {
-            Value::Mapping(items) => Some(Self { file, at: node, items, known: Vec::new() }),
+            Value::Mapping(items) => Some(Self { file, at: node, items, known: Vec::new(), missed: Vec::new() }),
             _ => {
                 out.push(Diagnostic::error("wrong-type", format!("expected a mapping, found {}", node.kind())).at(node.location(file)));
                 None
@@ -252,7 +254,9 @@ impl<'n> Fields<'n> {
 
     /// The field's node, if present and not null.
     pub fn take(&mut self, name: &'static str) -> Option<&'n Node> {
-        self.known.push(name);
+        if !self.known.contains(&name) {
+            self.known.push(name);
+        }
         self.items.iter().find(|(k, _)| k.as_str() == Some(name)).map(|(_, v)| v).filter(|v| !v.is_null())
     }
 
@@ -266,6 +270,7 @@ impl<'n> Fields<'n> {
     pub fn require(&mut self, name: &'static str, out: &mut Vec<Diagnostic>) -> Option<&'n Node> {
         let found = self.take(name);
         if found.is_none() {
+            self.missed.push(name);
             out.push(Diagnostic::error("missing-field", format!("`{name}` is missing")).at(self.location()).help(format!("add `{name}:`")));
         }
         found
@@ -286,6 +291,16 @@ impl<'n> Fields<'n> {
     /// A list of texts; a single text counts as a list of one. Absent: empty.
     pub fn texts(&mut self, name: &'static str, out: &mut Vec<Diagnostic>) -> Vec<Text<'n>> {
         self.take(name).map(|node| texts(self.file, node, out)).unwrap_or_default()
+    }
+
+    /// A list of at least one text, or none where the field is absent. A list that came out empty must not be taken for an
+    /// absent one: in a condition or a scope, absence means *any* (A48).
+    pub fn some_texts(&mut self, name: &'static str, out: &mut Vec<Diagnostic>) -> Vec<Text<'n>> {
+        let Some(node) = self.take(name) else { return Vec::new() };
+        if matches!(&node.value, Value::Sequence(items) if items.is_empty()) {
+            out.push(empty_list(name).at(node.location(self.file)));
+        }
+        texts(self.file, node, out)
     }
 
     /// An optional `true` or `false`.
@@ -320,10 +335,17 @@ impl<'n> Fields<'n> {
         }
     }
 
-    /// Reports every field that was not asked for.
+    /// Reports every field that was not asked for, and every one that is given and has no value.
     pub fn finish(self, out: &mut Vec<Diagnostic>) {
-        for (key, _) in self.items {
+        for (key, value) in self.items {
             let name = key.as_str().unwrap_or_default();
+            if value.is_null() && self.known.contains(&name) && !self.missed.contains(&name) {
+                out.push(
+                    Diagnostic::error("empty-value", format!("`{name}` is given and has no value"))
+                        .at(key.location(self.file))
+                        .help("give it one, or take the field out"),
+                );
+            }
             if !self.known.contains(&name) {
                 let mut diagnostic = Diagnostic::error("unknown-field", format!("`{name}` is not a field here"))
                     .at(key.location(self.file))
@@ -335,6 +357,12 @@ impl<'n> Fields<'n> {
             }
         }
     }
+}
+
+/// The complaint about a list that may be left out, not empty.
+pub(crate) fn empty_list(name: &str) -> Diagnostic {
+    Diagnostic::error("empty-list", format!("`{name}` is an empty list"))
+        .help("an empty list does not mean `any`: name at least one, or take the field out")
 }
 
 /// A scalar's text with its place.

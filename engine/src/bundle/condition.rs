@@ -37,10 +37,14 @@ impl DeclaredCondition {
     pub(crate) fn read(file: &str, node: &Node, problems: &mut Vec<Diagnostic>) -> Option<Self> {
         let mut fields = Fields::of(file, node, problems)?;
         let jwt = fields.take("jwt").and_then(|n| jwt(file, n, problems));
-        let source = fields.texts("source", problems);
+        let source = fields.some_texts("source", problems);
         let time = match fields.take("time") {
             None => Vec::new(),
             Some(node) => match &node.value {
+                Value::Sequence(items) if items.is_empty() => {
+                    problems.push(yaml::empty_list("time").at(node.location(file)));
+                    Vec::new()
+                }
                 Value::Sequence(items) => items.iter().filter_map(|item| window(file, item, problems)).collect(),
                 _ => window(file, node, problems).into_iter().collect(),
             },
@@ -57,6 +61,13 @@ impl DeclaredCondition {
         }
         let headers = values(&mut fields, "headers", problems);
         let query = values(&mut fields, "query", problems);
+        if matches!(&node.value, Value::Mapping(items) if items.is_empty()) {
+            problems.push(
+                Diagnostic::error("empty-list", "`when` asks for nothing")
+                    .at(node.location(file))
+                    .help("name a condition, or take `when` out to say that there is none"),
+            );
+        }
         fields.finish(problems);
         Some(Self { jwt, source: networks(file, source, problems), time, not_before, expires, headers, query })
     }
@@ -95,6 +106,9 @@ fn values(fields: &mut Fields<'_>, field: &'static str, problems: &mut Vec<Diagn
         );
         return Vec::new();
     };
+    if items.is_empty() {
+        problems.push(yaml::empty_list(field).at(node.location(file)));
+    }
     let mut out = Vec::new();
     for (key, value) in items {
         let name = Named { text: key.as_str().unwrap_or_default().into(), at: key.location(file) };

@@ -3,14 +3,16 @@
 //! Every fault is collected, none is guessed over: one run shows all of them. A resource with a fault is still declared as
 //! far as it could be read, so that its name does not cause further complaints elsewhere.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::bundle::policy::{DeclaredInvariant, DeclaredPermission};
+use crate::bundle::govern::{self, DeclaredException};
+use crate::bundle::invariant::DeclaredInvariant;
+use crate::bundle::policy::DeclaredPermission;
 use crate::bundle::suite::DeclaredSuite;
 use crate::diagnostic::{Diagnostic, Location};
 use crate::id::{IdPattern, SpiffeId};
 use crate::limits::NAME_CHARS_MAX;
-use crate::model::{AttributeType, Endpoint, Group, Operation, Service, Visible};
+use crate::model::{AttributeType, Endpoint, Group, Operation, Service, Visible, Zone};
 use crate::request::Method;
 use crate::template::PathTemplate;
 use crate::yaml::{self, Fields, Node, Text, Value};
@@ -29,6 +31,8 @@ pub(crate) struct Declared {
     pub(crate) groups: Vec<(Group, Vec<Named>)>,
     pub(crate) permissions: Vec<DeclaredPermission>,
     pub(crate) invariants: Vec<DeclaredInvariant>,
+    pub(crate) zones: Vec<Zone>,
+    pub(crate) exceptions: Vec<DeclaredException>,
     pub(crate) suites: Vec<DeclaredSuite>,
 }
 
@@ -55,16 +59,14 @@ fn resource(file: &str, node: &Node, out: &mut Declared, problems: &mut Vec<Diag
     let Some(name) = fields.require("name", problems).and_then(|n| yaml::text(file, n, problems)) else { return };
     let name = Named { text: name.text.into(), at: name.location(file) };
     if kind.text != "Test" && !is_name(&name.text) {
-        problems.push(Diagnostic::error("invalid-name", format!("`{}` is not a name", name.text)).at(name.at.clone()).help(format!(
-            "a name has letters, digits, dots, dashes and underscores, begins with a letter or digit, and is at most {NAME_CHARS_MAX} long"
-        )));
+        problems.push(not_a_name(&name.text, "a name").at(name.at));
         return;
     }
     match kind.text {
         "Service" => out.services.push(service(name, &mut fields, problems)),
         "Group" => {
             let members: Vec<Named> = named(&mut fields, "members", problems);
-            if members.is_empty() {
+            if fields.key("members").is_none_or(|_| fields.take("members").is_none()) {
                 problems.push(Diagnostic::error("empty-list", format!("group `{}` has no members", name.text)).at(name.at.clone()));
             }
             let group = Group { name: name.text, members: members.iter().map(|m| m.text.clone()).collect(), at: name.at };
@@ -72,6 +74,8 @@ fn resource(file: &str, node: &Node, out: &mut Declared, problems: &mut Vec<Diag
         }
         "Permission" => out.permissions.extend(DeclaredPermission::read(name, &mut fields, problems)),
         "Invariant" => out.invariants.extend(DeclaredInvariant::read(name, &mut fields, problems)),
+        "Zone" => out.zones.push(govern::zone(name, &mut fields, problems)),
+        "Exception" => out.exceptions.extend(DeclaredException::read(name, &mut fields, problems)),
         "Test" => out.suites.push(DeclaredSuite::read(name, &mut fields, problems)),
         other => {
             let mut problem = Diagnostic::error("unknown-kind", format!("`{other}` is not a kind of resource"))
@@ -93,18 +97,34 @@ pub(crate) fn is_name(text: &str) -> bool {
     bytes.next().is_some_and(|b| b.is_ascii_alphanumeric())
         && bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
         && text.len() <= NAME_CHARS_MAX
-        && text != "any-authenticated"
-        && text != "any-path"
+        && !RESERVED.contains(&text)
 }
 
 /// A field that holds one or several names.
 pub(crate) fn named(fields: &mut Fields<'_>, field: &'static str, problems: &mut Vec<Diagnostic>) -> Vec<Named> {
     let file = fields.file();
-    fields.texts(field, problems).into_iter().map(|t| Named { text: t.text.into(), at: t.location(file) }).collect()
+    fields.some_texts(field, problems).into_iter().map(|t| Named { text: t.text.into(), at: t.location(file) }).collect()
 }
 
-fn strings(fields: &mut Fields<'_>, field: &'static str, problems: &mut Vec<Diagnostic>) -> Vec<String> {
-    fields.texts(field, problems).into_iter().map(|t| t.text.to_owned()).collect()
+/// Zones and classes of data. They are free words, but in letters that nobody can mistake for others: a proof about the zone
+/// `cde` must not miss a service whose zone only looks like it.
+fn word(file: &str, text: Text<'_>, problems: &mut Vec<Diagnostic>) -> Option<String> {
+    if is_name(text.text) {
+        return Some(text.text.to_owned());
+    }
+    problems.push(not_a_name(text.text, "a word for a zone or a class of data").at(text.location(file)));
+    None
+}
+
+fn words(fields: &mut Fields<'_>, field: &'static str, problems: &mut Vec<Diagnostic>) -> BTreeSet<String> {
+    let file = fields.file();
+    fields.texts(field, problems).into_iter().filter_map(|text| word(file, text, problems)).collect()
+}
+
+fn not_a_name(text: &str, what: &str) -> Diagnostic {
+    Diagnostic::error("invalid-name", format!("`{text}` is not {what}")).help(format!(
+        "a name has letters (a-z, A-Z), digits, dots, dashes and underscores, begins with a letter or digit, and is at most {NAME_CHARS_MAX} long"
+    ))
 }
 
 fn service(name: Named, fields: &mut Fields<'_>, problems: &mut Vec<Diagnostic>) -> Service {
@@ -136,8 +156,8 @@ fn service(name: Named, fields: &mut Fields<'_>, problems: &mut Vec<Diagnostic>)
         identities,
         patterns,
         owner: fields.text("owner", problems).map(|t| t.text.to_owned()),
-        zone: fields.text("zone", problems).map(|t| t.text.to_owned()),
-        data: strings(fields, "data", problems).into_iter().collect(),
+        zone: fields.text("zone", problems).and_then(|text| word(file, text, problems)),
+        data: words(fields, "data", problems),
         labels,
         operations: operations(fields, problems),
         visible,
@@ -247,13 +267,13 @@ fn operation(file: &str, node: &Node, problems: &mut Vec<Diagnostic>) -> Option<
     let path = fields.text("path", problems);
     let grpc = fields.text("grpc", problems);
     let port = fields.take("port").map(|node| port(file, node, problems));
-    let data = fields.texts("data", problems).into_iter().map(|t| t.text.to_owned()).collect();
+    let data = words(&mut fields, "data", problems);
     let sensitive = fields.texts("sensitive", problems);
     let at = fields.location();
     fields.finish(problems);
     let (id, port) = (id?, port.map_or(Some(None), |port| port.map(Some))?);
     if !is_name(id.text) {
-        problems.push(Diagnostic::error("invalid-name", format!("`{}` is not an operation id", id.text)).at(id.location(file)));
+        problems.push(not_a_name(id.text, "an operation id").at(id.location(file)));
         return None;
     }
     let endpoint = match (methods.is_empty(), path, grpc, port) {
@@ -346,7 +366,10 @@ fn grpc_endpoint(file: &str, text: Text<'_>, problems: &mut Vec<Diagnostic>) -> 
     Some(Endpoint::Http { methods: vec![post], path })
 }
 
-const KINDS: [&str; 5] = ["Service", "Group", "Permission", "Invariant", "Test"];
+const KINDS: [&str; 7] = ["Service", "Group", "Zone", "Permission", "Invariant", "Exception", "Test"];
+
+/// Words that stand where a name may.
+const RESERVED: [&str; 3] = ["any-authenticated", "any-path", "strangers"];
 
 /// Headers that carry secrets: never visible, never recorded (INV-7).
 const SECRET_HEADERS: [&str; 5] = ["authorization", "cookie", "set-cookie", "proxy-authorization", "x-api-key"];

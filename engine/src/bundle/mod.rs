@@ -6,9 +6,12 @@
 pub mod archive;
 pub(crate) mod condition;
 pub(crate) mod declare;
+pub(crate) mod govern;
+pub(crate) mod invariant;
 pub mod manifest;
 pub(crate) mod policy;
 pub(crate) mod resolve;
+mod select;
 pub(crate) mod suite;
 
 use std::fs;

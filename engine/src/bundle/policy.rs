@@ -1,14 +1,15 @@
-//! Permissions and invariants as written.
+//! Permissions as written.
 
 use ipnet::IpNet;
 
 use crate::bundle::condition::DeclaredCondition;
 use crate::bundle::declare::{Named, method, named};
+use crate::bundle::govern;
 use crate::decision::Effect;
 use crate::diagnostic::Diagnostic;
 use crate::model::{Governance, Limit, Rate};
 use crate::request::Method;
-use crate::yaml::{Fields, Node, Text, Value};
+use crate::yaml::{Fields, Node, Text};
 
 /// A permission before its names are resolved.
 #[derive(Debug)]
@@ -28,8 +29,9 @@ impl DeclaredPermission {
     pub(crate) fn read(name: Named, fields: &mut Fields<'_>, problems: &mut Vec<Diagnostic>) -> Option<Self> {
         let file = fields.file();
         let when = fields.take("when").and_then(|node| DeclaredCondition::read(file, node, problems)).unwrap_or_default();
+        let limit_at = fields.key("limit").map_or_else(|| name.at.clone(), |key| key.location(file));
         let limit = fields.take("limit").and_then(|node| limit(file, node, problems));
-        let governance = governance(fields, problems);
+        let governance = govern::governance(fields, problems);
         let (effect, scope) = match (fields.take("allow"), fields.take("deny")) {
             (Some(allow), None) => (Effect::Allow, allow),
             (None, Some(deny)) => (Effect::Deny, deny),
@@ -42,13 +44,20 @@ impl DeclaredPermission {
                 return None;
             }
         };
+        if limit.is_some() && effect == Effect::Deny {
+            problems.push(
+                Diagnostic::error("empty-limit", "a prohibition has nothing to limit")
+                    .at(limit_at)
+                    .help("put the limit on the permission that grants"),
+            );
+        }
         let mut scope = Fields::of(file, scope, problems)?;
         scope.require("from", problems);
         scope.require("to", problems);
         let from = named(&mut scope, "from", problems);
         let to = named(&mut scope, "to", problems);
         let operations = operations(&mut scope, problems);
-        let methods = scope.texts("methods", problems);
+        let methods = scope.some_texts("methods", problems);
         let methods = (!methods.is_empty()).then(|| methods.into_iter().filter_map(|m| method(file, m, problems)).collect());
         scope.finish(problems);
         Some(Self { name, effect, from, to, operations, methods, when, limit, governance })
@@ -57,7 +66,7 @@ impl DeclaredPermission {
 
 fn operations(scope: &mut Fields<'_>, problems: &mut Vec<Diagnostic>) -> Vec<Named> {
     let listed = named(scope, "operations", problems);
-    if listed.is_empty() {
+    if scope.take("operations").is_none() {
         problems.push(
             Diagnostic::error("missing-field", "`operations` is missing")
                 .at(scope.location())
@@ -65,17 +74,6 @@ fn operations(scope: &mut Fields<'_>, problems: &mut Vec<Diagnostic>) -> Vec<Nam
         );
     }
     listed
-}
-
-fn governance(fields: &mut Fields<'_>, problems: &mut Vec<Diagnostic>) -> Governance {
-    let own = |text: Option<Text<'_>>| text.map(|t| t.text.to_owned());
-    Governance {
-        justification: own(fields.text("justification", problems)),
-        owner: own(fields.text("owner", problems)),
-        approved_by: fields.texts("approved_by", problems).into_iter().map(|t| t.text.to_owned()).collect(),
-        ticket: own(fields.text("ticket", problems)),
-        review_by: fields.parse("review_by", problems),
-    }
 }
 
 fn limit(file: &str, node: &Node, problems: &mut Vec<Diagnostic>) -> Option<Limit> {
@@ -91,9 +89,37 @@ fn limit(file: &str, node: &Node, problems: &mut Vec<Diagnostic>) -> Option<Limi
             None
         }
     });
-    let limit = Limit { rate, burst: fields.parse("burst", problems), concurrency: fields.parse("concurrency", problems) };
+    let limit = Limit { rate, burst: count(&mut fields, "burst", problems), concurrency: count(&mut fields, "concurrency", problems) };
+    let (at, asked) = (fields.location(), ["rate", "burst", "concurrency"].iter().any(|name| fields.key(name).is_some()));
+    let rate_given = fields.key("rate").is_some();
     fields.finish(problems);
+    if !asked {
+        problems.push(
+            Diagnostic::error("empty-limit", "the limit limits nothing").at(at).help("give `rate`, `rate` and `burst`, or `concurrency`"),
+        );
+    } else if limit.burst.is_some() && !rate_given {
+        problems.push(
+            Diagnostic::error("empty-limit", "a `burst` is what may come at once above a `rate`, and there is none")
+                .at(at)
+                .help("give `rate` too, or mean `concurrency`"),
+        );
+    }
     Some(limit)
+}
+
+/// A number of requests; none at all would be a prohibition in disguise.
+fn count(fields: &mut Fields<'_>, name: &'static str, problems: &mut Vec<Diagnostic>) -> Option<u32> {
+    let file = fields.file();
+    let text = fields.text(name, problems)?;
+    let number = text.text.parse().ok().filter(|n| *n > 0 && text.text.bytes().all(|b| b.is_ascii_digit()));
+    if number.is_none() {
+        problems.push(
+            Diagnostic::error("invalid-value", format!("`{}` is not a number of requests", text.text))
+                .at(text.location(file))
+                .help(format!("`{name}` is a whole number from 1 to {}", u32::MAX)),
+        );
+    }
+    number
 }
 
 fn rate(text: &str) -> Option<Rate> {
@@ -104,96 +130,8 @@ fn rate(text: &str) -> Option<Rate> {
         "h" => 3_600_000,
         _ => return None,
     };
-    let requests: u32 = requests.parse().ok()?;
+    let requests: u32 = requests.parse().ok().filter(|_| requests.bytes().all(|b| b.is_ascii_digit()))?;
     (requests > 0).then_some(Rate { requests, period_ms })
-}
-
-/// An invariant before its names are resolved.
-#[derive(Debug)]
-pub(crate) struct DeclaredInvariant {
-    pub(crate) name: Named,
-    pub(crate) claim: DeclaredClaim,
-    pub(crate) controls: Vec<String>,
-}
-
-#[derive(Debug)]
-pub(crate) enum DeclaredClaim {
-    NeverCalls { from: DeclaredSelector, to: DeclaredSelector },
-    NeverReaches { from: DeclaredSelector, to: DeclaredSelector, except_through: Vec<Named> },
-    AlwaysCalls { from: DeclaredSelector, to: DeclaredSelector },
-}
-
-/// A selector before its names are resolved.
-#[derive(Debug, Default)]
-pub(crate) struct DeclaredSelector {
-    pub(crate) services: Vec<Named>,
-    pub(crate) zones: Vec<Named>,
-    pub(crate) data: Vec<Named>,
-    pub(crate) operations: Vec<Named>,
-}
-
-impl DeclaredInvariant {
-    pub(crate) fn read(name: Named, fields: &mut Fields<'_>, problems: &mut Vec<Diagnostic>) -> Option<Self> {
-        let file = fields.file();
-        let controls = fields.texts("controls", problems).into_iter().map(|t| t.text.to_owned()).collect();
-        let shape = |name: &Named| {
-            Diagnostic::error("invariant-shape", format!("invariant `{}` does not say what must hold", name.text))
-                .at(name.at.clone())
-                .help("write `never: {from, to}`, `never: {from, reaches, except_through}` or `always: {from, to}`")
-        };
-        let (always, body) = match (fields.take("never"), fields.take("always")) {
-            (Some(never), None) => (false, never),
-            (None, Some(always)) => (true, always),
-            _ => {
-                problems.push(shape(&name));
-                return None;
-            }
-        };
-        let mut body = Fields::of(file, body, problems)?;
-        let from = body.require("from", problems).and_then(|n| DeclaredSelector::read(file, n, problems));
-        let to = body.take("to").and_then(|n| DeclaredSelector::read(file, n, problems));
-        let reaches = body.take("reaches").and_then(|n| DeclaredSelector::read(file, n, problems));
-        let except_through = named(&mut body, "except_through", problems);
-        body.finish(problems);
-        let claim = match (always, from?, to, reaches) {
-            (true, from, Some(to), None) if except_through.is_empty() => DeclaredClaim::AlwaysCalls { from, to },
-            (false, from, Some(to), None) if except_through.is_empty() => DeclaredClaim::NeverCalls { from, to },
-            (false, from, None, Some(to)) => DeclaredClaim::NeverReaches { from, to, except_through },
-            _ => {
-                problems.push(shape(&name));
-                return None;
-            }
-        };
-        Some(Self { name, claim, controls })
-    }
-}
-
-impl DeclaredSelector {
-    fn read(file: &str, node: &Node, problems: &mut Vec<Diagnostic>) -> Option<Self> {
-        if !matches!(node.value, Value::Mapping(_)) {
-            let services =
-                crate::yaml::texts(file, node, problems).into_iter().map(|t| Named { text: t.text.into(), at: t.location(file) }).collect();
-            return Some(Self { services, ..Self::default() });
-        }
-        let mut fields = Fields::of(file, node, problems)?;
-        let selector = Self {
-            services: named(&mut fields, "service", problems),
-            zones: named(&mut fields, "zone", problems),
-            data: named(&mut fields, "data", problems),
-            operations: named(&mut fields, "operation", problems),
-        };
-        let at = fields.location();
-        fields.finish(problems);
-        if selector.services.is_empty() && selector.zones.is_empty() && selector.data.is_empty() && selector.operations.is_empty() {
-            problems.push(
-                Diagnostic::error("empty-selector", "the selector names nothing")
-                    .at(at)
-                    .help("give `service`, `zone`, `data` or `operation`"),
-            );
-            return None;
-        }
-        Some(selector)
-    }
 }
 
 /// Networks of a condition.
@@ -202,6 +140,15 @@ pub(crate) fn networks(file: &str, texts: Vec<Text<'_>>, problems: &mut Vec<Diag
     for text in texts {
         let net = text.text.parse::<IpNet>().or_else(|_| text.text.parse::<std::net::IpAddr>().map(IpNet::from));
         match net {
+            // Addresses are judged in their plain form, so such a network would never match, and a prohibition never hold.
+            Ok(IpNet::V6(net)) if net.addr().to_ipv4_mapped().is_some() && net.prefix_len() >= 96 => problems.push(
+                Diagnostic::error("invalid-network", format!("`{}` is an IPv4 network in IPv6 clothes", text.text))
+                    .at(text.location(file))
+                    .help(match (net.addr().to_ipv4_mapped(), net.prefix_len().saturating_sub(96)) {
+                        (Some(plain), bits) => format!("write `{plain}/{bits}`"),
+                        _ => "write it as an IPv4 network".to_owned(),
+                    }),
+            ),
             Ok(net) if net.trunc() == net => out.push(net),
             Ok(net) => problems.push(
                 Diagnostic::error("invalid-network", format!("`{}` has bits beyond its prefix", text.text))

@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::bundle::condition::{DeclaredCondition, DeclaredJwt, DeclaredValues};
 use crate::bundle::declare::{Declared, Named};
-use crate::bundle::policy::{DeclaredClaim, DeclaredInvariant, DeclaredPermission, DeclaredSelector};
+use crate::bundle::policy::DeclaredPermission;
 use crate::decision::Effect;
 use crate::diagnostic::Diagnostic;
 use crate::id::{IdPattern, SpiffeId};
 use crate::inventory::Inventory;
 use crate::limits::GROUP_DEPTH_MAX;
 use crate::model::{
-    AttributeType, Caller, Claim, Condition, Group, Invariant, JwtCondition, Operations, Permission, Selector, Service, TestSuite, Visible,
+    AttributeType, Caller, Condition, Exception, Group, Invariant, JwtCondition, Operations, Permission, Service, TestSuite, Visible, Zone,
 };
 use crate::request::AttributeValue;
 
@@ -22,23 +22,30 @@ pub(crate) struct Resolved {
     pub(crate) inventory: Inventory,
     pub(crate) permissions: Vec<Permission>,
     pub(crate) invariants: Vec<Invariant>,
+    pub(crate) zones: Vec<Zone>,
+    pub(crate) exceptions: Vec<Exception>,
     pub(crate) suites: Vec<TestSuite>,
 }
 
 /// Resolves what was declared. Problems are collected; what they concern is left out.
 pub(crate) fn resolve(declared: Declared, problems: &mut Vec<Diagnostic>) -> Resolved {
-    let Declared { mut services, groups, permissions, invariants, suites } = declared;
+    let Declared { mut services, groups, permissions, invariants, zones, exceptions, suites } = declared;
     unique(services.iter().map(|s| (&*s.name, &s.at)).chain(groups.iter().map(|(g, _)| (&*g.name, &g.at))), "service or group", problems);
     unique(permissions.iter().map(|p| (&*p.name.text, &p.name.at)), "permission", problems);
     unique(invariants.iter().map(|i| (&*i.name.text, &i.name.at)), "invariant", problems);
+    unique(zones.iter().map(|z| (&*z.name, &z.at)), "zone", problems);
+    unique(exceptions.iter().map(|e| (&*e.name.text, &e.name.at)), "exception", problems);
+    known_zones(&services, &zones, problems);
     memberships(&mut services, &groups, problems);
     let groups: Vec<Group> = groups.into_iter().map(|(g, _)| g).collect();
     let inventory = Inventory::build(services, groups, problems);
     let names = Names { inventory: &inventory };
     let permissions: Vec<Permission> = permissions.into_iter().filter_map(|p| names.permission(p, problems)).collect();
-    let invariants = invariants.into_iter().filter_map(|i| names.invariant(i, problems)).collect();
+    let stated: BTreeSet<Box<str>> = invariants.iter().map(|i| i.name.text.clone()).collect();
+    let invariants: Vec<Invariant> = invariants.into_iter().filter_map(|i| names.invariant(i, problems)).collect();
+    let exceptions = exceptions.into_iter().filter_map(|e| names.exception(e, &invariants, &stated, problems)).collect();
     let suites = suites.into_iter().map(|s| s.resolve(&names, &permissions, problems)).collect();
-    Resolved { inventory, permissions, invariants, suites }
+    Resolved { inventory, permissions, invariants, zones, exceptions, suites }
 }
 
 fn unique<'a>(items: impl Iterator<Item = (&'a str, &'a crate::diagnostic::Location)>, what: &str, problems: &mut Vec<Diagnostic>) {
@@ -53,6 +60,33 @@ fn unique<'a>(items: impl Iterator<Item = (&'a str, &'a crate::diagnostic::Locat
         } else {
             seen.insert(name, at);
         }
+    }
+}
+
+/// Where zones are declared, every zone that is named is one of them and somebody lives in each: what is asked of a
+/// zone must not be dodged by a slip of the pen.
+fn known_zones(services: &[Service], zones: &[Zone], problems: &mut Vec<Diagnostic>) {
+    if zones.is_empty() {
+        return;
+    }
+    let known: BTreeSet<&str> = zones.iter().map(|z| &*z.name).collect();
+    let lived_in: BTreeSet<&str> = services.iter().filter_map(|s| s.zone.as_deref()).collect();
+    for service in services {
+        if let Some(zone) = service.zone.as_deref().filter(|zone| !known.contains(zone)) {
+            problems.push(
+                Diagnostic::error("unknown-zone", format!("`{}` lives in the zone `{zone}`, which is not declared", service.name))
+                    .at(service.at.clone())
+                    .help("where one zone is declared, all are; add `kind: Zone`")
+                    .suggest(zone, known.iter().copied()),
+            );
+        }
+    }
+    for zone in zones.iter().filter(|z| !lived_in.contains(&*z.name)) {
+        problems.push(
+            Diagnostic::error("empty-zone", format!("no service lives in the zone `{}`, so what it asks is asked of nothing", zone.name))
+                .at(zone.at.clone())
+                .suggest(&zone.name, lived_in.iter().copied().filter(|name| !known.contains(name))),
+        );
     }
 }
 
@@ -176,7 +210,7 @@ impl<'a> Names<'a> {
         Err(self.unknown_name(&name))
     }
 
-    fn unknown_name(&self, name: &Named) -> Diagnostic {
+    pub(crate) fn unknown_name(&self, name: &Named) -> Diagnostic {
         let known = self.inventory.services().iter().map(|s| &*s.name).chain(self.inventory.groups().iter().map(|g| &*g.name));
         Diagnostic::error("unknown-name", format!("there is no service or group `{}`", name.text))
             .at(name.at.clone())
@@ -184,7 +218,7 @@ impl<'a> Names<'a> {
     }
 
     /// The services a list of names stands for.
-    fn targets(&self, names: &[Box<str>]) -> Vec<&'a Service> {
+    pub(crate) fn targets(&self, names: &[Box<str>]) -> Vec<&'a Service> {
         self.inventory.services().iter().filter(|s| names.iter().any(|n| *n == s.name || s.groups.contains(n))).collect()
     }
 
@@ -220,66 +254,6 @@ impl<'a> Names<'a> {
             governance,
             at: name.at,
         })
-    }
-
-    fn invariant(&self, declared: DeclaredInvariant, problems: &mut Vec<Diagnostic>) -> Option<Invariant> {
-        let before = problems.len();
-        let claim = match declared.claim {
-            DeclaredClaim::NeverCalls { from, to } => {
-                Claim::NeverCalls { from: self.selector(from, problems), to: self.selector(to, problems) }
-            }
-            DeclaredClaim::AlwaysCalls { from, to } => {
-                Claim::AlwaysCalls { from: self.selector(from, problems), to: self.selector(to, problems) }
-            }
-            DeclaredClaim::NeverReaches { from, to, except_through } => {
-                for name in &except_through {
-                    if self.service(&name.text).is_none() {
-                        problems.push(self.unknown_service(name));
-                    }
-                }
-                let except_through = except_through.into_iter().map(|n| n.text).collect();
-                Claim::NeverReaches { from: self.selector(from, problems), to: self.selector(to, problems), except_through }
-            }
-        };
-        (problems.len() == before).then_some(Invariant {
-            name: declared.name.text,
-            claim,
-            controls: declared.controls,
-            at: declared.name.at,
-        })
-    }
-
-    fn selector(&self, declared: DeclaredSelector, problems: &mut Vec<Diagnostic>) -> Selector {
-        let services = self.inventory.services();
-        for name in &declared.services {
-            if self.targets(std::slice::from_ref(&name.text)).is_empty() {
-                problems.push(self.unknown_name(name));
-            }
-        }
-        let zones: Vec<&str> = services.iter().filter_map(|s| s.zone.as_deref()).collect();
-        let data: Vec<&str> =
-            services.iter().flat_map(|s| s.data.iter().chain(s.operations.iter().flat_map(|o| &o.data))).map(String::as_str).collect();
-        let operations: Vec<&str> = services.iter().flat_map(|s| s.operations.iter().map(|o| &*o.id)).collect();
-        matches_something(&declared.zones, &zones, "no service is in zone", problems);
-        matches_something(&declared.data, &data, "no service touches data of class", problems);
-        matches_something(&declared.operations, &operations, "no service has an operation", problems);
-        let plain = |names: Vec<Named>| names.into_iter().map(|n| n.text).collect();
-        Selector {
-            services: plain(declared.services),
-            zones: plain(declared.zones),
-            data: plain(declared.data),
-            operations: plain(declared.operations),
-        }
-    }
-}
-
-fn matches_something(names: &[Named], known: &[&str], what: &str, problems: &mut Vec<Diagnostic>) {
-    for name in names.iter().filter(|n| !known.contains(&&*n.text)) {
-        problems.push(
-            Diagnostic::error("empty-selector", format!("{what} `{}`, so this would be proved of nothing", name.text))
-                .at(name.at.clone())
-                .suggest(&name.text, known.iter().copied()),
-        );
     }
 }
 

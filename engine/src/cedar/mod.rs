@@ -6,7 +6,10 @@
 
 pub(crate) mod analysis;
 mod complaints;
+#[cfg(test)]
+mod corpus_tests;
 pub(crate) mod entities;
+pub(crate) mod governance;
 pub(crate) mod lower;
 pub(crate) mod policies;
 pub(crate) mod schema;

@@ -60,6 +60,9 @@ fn rank(kind: &str, field: &str) -> Option<usize> {
         "Permission" => &["allow", "deny", "when", "limit", "justification", "owner", "approved_by", "ticket", "review_by"],
         "Invariant" => &["never", "always", "controls"],
         "Group" => &["members"],
+        "Zone" => &["sensitive", "require"],
+        "Exception" => &["invariant", "from", "to", "reaches", "lint", "control", "of", "reason", "approved_by", "ticket", "expires"],
+        "Test" => &["fixtures", "cases"],
         _ => &[],
     };
     ["kind", "name"].iter().chain(rest).position(|known| *known == field)

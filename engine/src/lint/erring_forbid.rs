@@ -12,7 +12,7 @@ use crate::decision::Effect;
 use crate::diagnostic::Diagnostic;
 use crate::lint::{Findings, Lint, Linted};
 
-pub(super) const LINT: Lint = Lint { code: "erring-forbid", find };
+pub(super) const LINT: Lint = Lint { code: "erring-forbid", find, dated: false };
 
 fn find(linted: &Linted<'_>, out: &mut Findings) {
     for policy in linted.authorizer.cedar.iter().filter(|p| p.effect == Effect::Deny) {

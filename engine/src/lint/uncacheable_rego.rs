@@ -5,7 +5,7 @@ use crate::diagnostic::Diagnostic;
 use crate::footprint::Footprint;
 use crate::lint::{Findings, Lint, Linted};
 
-pub(super) const LINT: Lint = Lint { code: "uncacheable-rego", find };
+pub(super) const LINT: Lint = Lint { code: "uncacheable-rego", find, dated: false };
 
 fn find(linted: &Linted<'_>, out: &mut Findings) {
     for rule in linted.authorizer.rego.rules() {

@@ -9,10 +9,11 @@ use serde_json::Value;
 
 use crate::authorizer::Authorizer;
 use crate::diagnostic::Diagnostic;
+use crate::invariant::selectors;
 use crate::lint::{Findings, Lint, Linted};
-use crate::model::{Caller, Claim, Selector};
+use crate::model::Caller;
 
-pub(super) const LINT: Lint = Lint { code: "unused-group", find };
+pub(super) const LINT: Lint = Lint { code: "unused-group", find, dated: false };
 
 fn find(linted: &Linted<'_>, out: &mut Findings) {
     let authorizer = linted.authorizer;
@@ -52,19 +53,13 @@ fn named(authorizer: &Authorizer) -> Option<BTreeSet<Box<str>>> {
             _ => None,
         }));
     }
-    for selector in authorizer.invariants.iter().flat_map(|i| selectors(&i.claim)) {
+    for selector in selectors(&authorizer.invariants, &authorizer.exceptions) {
         out.extend(selector.services.iter().cloned());
     }
     for policy in authorizer.cedar.iter().flat_map(|c| c.policies()) {
         entities(&policy.to_json().ok()?, &mut out);
     }
     Some(out)
-}
-
-fn selectors(claim: &Claim) -> [&Selector; 2] {
-    match claim {
-        Claim::NeverCalls { from, to } | Claim::NeverReaches { from, to, .. } | Claim::AlwaysCalls { from, to } => [from, to],
-    }
 }
 
 /// The ids of all groups that a policy names, in its scope or its conditions.

@@ -10,9 +10,10 @@ use super::check::{Graph, Unit, check, check_tests, services};
 use super::evaluate::Evaluators;
 use super::limits::{COMPILE_STACK_BYTES, FILE_BYTES, FILES_MAX, LINE_COLUMNS_MAX};
 use super::testing::{self, RegoTest, RegoTests};
-use super::{RegoModules, RegoRule, document, metadata, place, scan, supply};
+use super::{RegoModules, RegoRule, document, metadata, place, prefixes, scan, supply};
 use crate::decision::Effect;
 use crate::diagnostic::{Diagnostic, Location};
+use crate::model::Governance;
 
 /// Compiles all files together, or says everything that is wrong with them.
 pub(super) fn compile(files: &[(&str, &str)]) -> Result<RegoModules, Vec<Diagnostic>> {
@@ -105,7 +106,7 @@ fn attempt(files: &[(&str, &str)], out: &mut Vec<Diagnostic>) -> Option<RegoModu
         return None;
     }
     prepare(&mut engine, rules.first().map(|r| &*r.id), files, out)?;
-    Some(RegoModules { rules, evaluators: Evaluators::new(engine, graph.cost()) })
+    Some(RegoModules { rules, bare_prefixes: prefixes::bare(&units), evaluators: Evaluators::new(engine, graph.cost()) })
 }
 
 /// Does once what an evaluator does before it answers the first time.
@@ -178,13 +179,20 @@ fn rules(units: &[Unit<'_>], graph: &Graph, out: &mut Vec<Diagnostic>) -> Vec<Re
             if let Some(at) = graph.first(&path, units) {
                 let id = path.join(".").into_boxed_str();
                 let (reads_time, footprint) = (graph.reads_time(&path), graph.footprint(&path));
+                let governance = governance(units, package);
                 let odd = graph.odd(&path, units);
-                rules.push(RegoRule { id, effect, at, services: services.clone(), reads_time, footprint, odd });
+                rules.push(RegoRule { id, effect, at, services: services.clone(), reads_time, footprint, odd, governance });
             }
         }
     }
     rules.sort_by(|a, b| a.id.cmp(&b.id));
     rules
+}
+
+/// What the modules of a package say of why they exist: the first that says anything.
+fn governance(units: &[Unit<'_>], package: &[String]) -> Governance {
+    let said = units.iter().filter(|u| u.module.package == package).map(|u| &u.metadata.governance);
+    said.into_iter().find(|g| **g != Governance::default()).cloned().unwrap_or_default()
 }
 
 /// Turns a message of the parser or compiler (`--> file:line:column`, an excerpt, `error: what`) into a diagnostic.

@@ -4,7 +4,9 @@
 //! turned into YAML in place, so that every complaint names the line and column of the file.
 
 use super::place;
+use crate::bundle::govern::governance;
 use crate::diagnostic::{Diagnostic, Location};
+use crate::model::Governance;
 use crate::yaml::{self, Fields, Node};
 
 /// What the metadata of a module can set.
@@ -14,6 +16,8 @@ pub(super) struct Metadata {
     pub(super) services: Option<(Vec<String>, Location)>,
     /// Whether it is written in the older syntax.
     pub(super) v0: bool,
+    /// Why its rules exist and who answers for them.
+    pub(super) governance: Governance,
 }
 
 /// Reads the metadata of a module.
@@ -94,6 +98,7 @@ fn fields(file: &str, node: &Node, out: &mut Vec<Diagnostic>) -> Metadata {
             ),
         }
     }
+    metadata.governance = governance(&mut fields, out);
     fields.finish(out);
     metadata
 }

@@ -13,6 +13,8 @@ mod check;
 mod compile;
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+mod corpora;
 mod evaluate;
 mod footprint;
 #[cfg(test)]
@@ -20,6 +22,7 @@ mod footprint_tests;
 mod input;
 mod limits;
 mod metadata;
+mod prefixes;
 mod scan;
 mod supply;
 mod testing;
@@ -29,6 +32,7 @@ mod tests;
 use crate::decision::Effect;
 use crate::diagnostic::{Diagnostic, Location};
 use crate::footprint::Footprint;
+use crate::model::Governance;
 
 pub(crate) use input::{InputFacts, input};
 pub use testing::{RegoOutcome, RegoTest, RegoTests};
@@ -38,6 +42,8 @@ pub use testing::{RegoOutcome, RegoTest, RegoTests};
 pub(crate) struct RegoModules {
     /// By id.
     rules: Vec<RegoRule>,
+    /// Texts that rules take for the beginning of an identity and that end within a segment: the rule, the text, its place.
+    bare_prefixes: Vec<(Box<str>, String, Location)>,
     evaluators: evaluate::Evaluators,
 }
 
@@ -56,6 +62,8 @@ pub(crate) struct RegoRule {
     pub(crate) reads_time: bool,
     /// What of the request its answer can depend on.
     pub(crate) footprint: Footprint,
+    /// Why it exists and who answers for it, as the metadata of its package says.
+    pub(crate) governance: Governance,
     /// What it is, in words, and where, if its value is written out and can be no answer.
     pub(crate) odd: Option<(&'static str, Location)>,
 }
@@ -102,6 +110,11 @@ impl RegoModules {
     /// The rules, by id.
     pub(crate) fn rules(&self) -> &[RegoRule] {
         &self.rules
+    }
+
+    /// What [`RegoModules::bare_prefixes`] holds: rule, text, place.
+    pub(crate) fn bare_prefixes(&self) -> &[(Box<str>, String, Location)] {
+        &self.bare_prefixes
     }
 
     /// Whether the rule at this place in [`RegoModules::rules`] is satisfied by this input.
