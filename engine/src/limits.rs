@@ -59,3 +59,7 @@ pub(crate) const EXPLAIN_KEPT_MAX: usize = 64;
 pub(crate) const EXPLAIN_CONSIDERED_MAX: usize = 1_000;
 /// Bytes of a bundle beyond which no edit of it is tried, and so none offered.
 pub(crate) const EXPLAIN_BYTES_MAX: usize = 1024 * 1024;
+/// Cells of one permission that a lint looks through; of a wider one it says nothing.
+pub(crate) const LINT_CELLS_MAX: usize = 20_000;
+/// Policies that one permission is compared with by a lint.
+pub(crate) const LINT_CANDIDATES_MAX: usize = 64;
