@@ -37,5 +37,5 @@ pub fn cedar(bundle: &Bundle, authorizer: &Authorizer) -> Result<CedarExport, St
         let text = String::from_utf8_lossy(&file.bytes);
         let _ = write!(policies, "\n// --- {}\n\n{}\n", file.path, text.trim_end());
     }
-    Ok(CedarExport { policies, schema: authorizer.cedar_schema().to_owned(), entities: authorizer.world.json()? })
+    Ok(CedarExport { policies, schema: authorizer.cedar_schema().to_owned(), entities: authorizer.world.json(&authorizer.inventory)? })
 }

@@ -62,12 +62,23 @@ impl World {
         Self { types: self.types.clone(), patterns: patterns.to_vec() }
     }
 
-    /// The entities as Cedar's JSON, sorted, without the actions: those are in the schema.
+    /// Everything that exists before any request as Cedar's JSON, sorted; the actions are in the schema.
     ///
     /// # Errors
-    /// What Cedar finds wrong with them, in words.
-    pub(crate) fn json(&self) -> Result<String, String> {
-        let own = self.base.iter().filter(|e| *e.uid().type_name() != self.types.action).cloned();
+    /// What Cedar finds wrong with it, in words.
+    pub(crate) fn json(&self, inventory: &Inventory) -> Result<String, String> {
+        let groups = inventory.groups().iter().map(|g| &*g.name);
+        let mut own: Vec<Entity> =
+            groups.map(|g| Entity::new_no_attrs(uid(&self.types.group, g), self.groups_above(inventory, g))).collect();
+        own.push(Entity::new_no_attrs(uid(&self.types.group, ANY_AUTHENTICATED), HashSet::new()));
+        own.extend(self.patterns.iter().map(|p| Entity::new_no_attrs(uid(&self.types.pattern, p.as_str()), HashSet::new())));
+        for service in inventory.services() {
+            own.extend(self.service(service));
+            for operation in service.operations.iter().map(Some).chain([None]) {
+                own.push(self.operation(service, operation)?);
+            }
+            own.extend(service.identities.iter().map(|id| self.workload(id, Some(service))));
+        }
         let entities = Entities::from_entities(own, None).map_err(|e| e.to_string())?;
         let serde_json::Value::Array(mut all) = entities.to_json_value().map_err(|e| e.to_string())? else {
             return Err("the entities are no list".to_owned());
