@@ -10,12 +10,15 @@ mod bundling;
 mod ca;
 mod cacheability;
 mod check;
+mod coverage;
 mod decide;
 mod demo;
 mod diagnostics;
 mod diff;
 mod enforce;
 mod escape;
+mod explained;
+mod export;
 mod files;
 mod fmt;
 mod init;
@@ -57,6 +60,7 @@ fn run(verb: Verb) -> Outcome {
         Verb::Verify(args) => verify::run(&args),
         Verb::Enforce(args) => enforce::run(&args),
         Verb::Demo(args) => demo::run(&args),
+        Verb::Export(args) => export::run(&args),
         Verb::Bundle(args) => bundling::run(&args),
         Verb::Ca(args) => ca::run(&args),
     }
