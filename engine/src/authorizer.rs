@@ -181,6 +181,7 @@ impl Authorizer {
         let Ok(context) = visible_context(&declared.visible, request.context) else { return Vec::new() };
         let operation = self.inventory.route(service, request.target);
         let caller = self.inventory.identify(request.principal);
+        let context = context.as_deref().unwrap_or(request.context);
         let concerned = Asked { authorizer: self, request, service, operation, caller, context }.concerned();
         let mut all: Vec<u32> = [concerned.prohibitions, concerned.prohibitions_if, concerned.grants, concerned.grants_if].concat();
         all.sort_unstable();
