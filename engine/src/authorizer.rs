@@ -523,7 +523,7 @@ fn either(unconditional: Indexes, conditional: Indexes) -> Indexes {
 /// Evaluates the conditions of policies; the forms of the question that they need are made once, when first needed.
 struct Evaluator<'q, 'a, 'r> {
     asked: &'q Asked<'a, 'r>,
-    question: Option<Result<Question<'a>, String>>,
+    question: Option<Result<Question, String>>,
     input: Option<regorus::Value>,
 }
 
@@ -593,13 +593,14 @@ impl<'q, 'a, 'r> Evaluator<'q, 'a, 'r> {
         })
     }
 
-    fn question(&mut self) -> &Result<Question<'a>, String> {
+    fn question(&mut self) -> &Result<Question, String> {
         let asked = self.asked;
         self.question.get_or_insert_with(|| {
             let authorizer = asked.authorizer;
             let service = asked.callee().ok_or("the service is missing")?;
             let caller = Caller { id: asked.request.principal, service: asked.caller.and_then(|c| authorizer.inventory.services().get(c)) };
-            let callee = Callee { service, operation: asked.operation_id(), target: asked.request.target };
+            let callee =
+                Callee { service, operation: asked.operation.and_then(|o| service.operations.get(o)), target: asked.request.target };
             authorizer.world.question(&caller, &callee, &asked.context)
         })
     }

@@ -51,3 +51,7 @@ pub(crate) const WITNESSES_TRIED: usize = 64;
 pub(crate) const ARCHIVE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Entries of a built bundle, whatever they are.
 pub(crate) const ARCHIVE_ENTRIES_MAX: usize = 25_000;
+/// Cells of one permission that a lint looks through; of a wider one it says nothing.
+pub(crate) const LINT_CELLS_MAX: usize = 20_000;
+/// Policies that one permission is compared with by a lint.
+pub(crate) const LINT_CANDIDATES_MAX: usize = 64;
