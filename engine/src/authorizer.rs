@@ -168,6 +168,21 @@ impl Authorizer {
         asked.answer()
     }
 
+    /// The policies whose scope covers the request, by id, whatever their conditions say; none where no policy is asked at all.
+    #[must_use]
+    pub fn covering(&self, request: &Request) -> Vec<&PolicyRef> {
+        let request = request.borrowed();
+        let Some(service) = self.inventory.index(request.service) else { return Vec::new() };
+        let Some(declared) = self.inventory.services().get(service) else { return Vec::new() };
+        let Ok(context) = visible_context(&declared.visible, request.context) else { return Vec::new() };
+        let operation = self.inventory.route(service, request.target);
+        let caller = self.inventory.identify(request.principal);
+        let concerned = Asked { authorizer: self, request, service, operation, caller, context }.concerned();
+        let mut all: Vec<u32> = [concerned.prohibitions, concerned.prohibitions_if, concerned.grants, concerned.grants_if].concat();
+        all.sort_unstable();
+        all.into_iter().filter_map(|p| self.policies.get(p as usize)).map(|p| &p.reference).collect()
+    }
+
     /// The same authorizer, evaluating every condition each time: how tests show that kept answers change nothing.
     #[must_use]
     pub fn without_memo(mut self) -> Self {

@@ -62,6 +62,35 @@ impl World {
         Self { types: self.types.clone(), patterns: patterns.to_vec() }
     }
 
+    /// Everything that exists before any request as Cedar's JSON, sorted; the actions are in the schema.
+    ///
+    /// # Errors
+    /// What Cedar finds wrong with it, in words.
+    pub(crate) fn json(&self, inventory: &Inventory) -> Result<String, String> {
+        let groups = inventory.groups().iter().map(|g| &*g.name);
+        let mut own: Vec<Entity> =
+            groups.map(|g| Entity::new_no_attrs(uid(&self.types.group, g), self.groups_above(inventory, g))).collect();
+        own.push(Entity::new_no_attrs(uid(&self.types.group, ANY_AUTHENTICATED), HashSet::new()));
+        own.extend(self.patterns.iter().map(|p| Entity::new_no_attrs(uid(&self.types.pattern, p.as_str()), HashSet::new())));
+        for service in inventory.services() {
+            own.extend(self.service(service));
+            for operation in service.operations.iter().map(Some).chain([None]) {
+                own.push(self.operation(service, operation)?);
+            }
+            own.extend(service.identities.iter().map(|id| self.workload(id, Some(service))));
+        }
+        let entities = Entities::from_entities(own, None).map_err(|e| e.to_string())?;
+        let serde_json::Value::Array(mut all) = entities.to_json_value().map_err(|e| e.to_string())? else {
+            return Err("the entities are no list".to_owned());
+        };
+        for parents in all.iter_mut().filter_map(|e| e.get_mut("parents")?.as_array_mut()) {
+            parents.sort_by_key(ToString::to_string);
+        }
+        all.sort_by_key(|e| e.get("uid").map(ToString::to_string));
+        let text = serde_json::to_string_pretty(&all).map_err(|e| e.to_string())?;
+        Ok(text + "\n")
+    }
+
     /// The question as Cedar puts it. The attributes of `context` are already those that the destination makes visible.
     ///
     /// # Errors
