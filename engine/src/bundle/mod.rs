@@ -9,6 +9,7 @@ pub(crate) mod declare;
 pub(crate) mod govern;
 pub(crate) mod invariant;
 pub mod manifest;
+mod matrix;
 pub(crate) mod policy;
 pub(crate) mod resolve;
 mod select;
