@@ -64,8 +64,8 @@ fn a_file_of_the_greatest_size_is_read_in_bounded_memory() {
 #[test]
 fn nesting_has_a_bound_in_every_language() {
     let many = 1 << 20;
-    refused(&[("a.yaml", [vec![b'['; many], vec![b']'; many]].concat())], 1, "deeper than 32");
-    refused(&[("a.yaml", b"{a: ".repeat(many))], 1, "deeper than 32");
+    refused(&[("a.yaml", [vec![b'['; many], vec![b']'; many]].concat())], 1, "error[yaml-");
+    refused(&[("a.yaml", b"{a: ".repeat(many))], 1, "error[yaml-");
     let cedar = format!("@id(\"p\") forbid(principal, action, resource) when {{ {}true{} }};", "(".repeat(50_000), ")".repeat(50_000));
     refused(&[("a.yaml", service("")), ("a.cedar", cedar.into_bytes())], 1, "error[cedar-");
     let rego = format!("package portreeve.p\n\ndeny if {}1{}\n", "[".repeat(50_000), "]".repeat(50_000));
