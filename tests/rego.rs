@@ -85,3 +85,44 @@ fn check_tells_of_answers_that_are_none_or_cannot_be_kept() {
     assert!(said.contains("warning[rego-answer-type]: `envoy.authz.allow` is an object here") && said.contains("envoy.rego:3:9"), "{said}");
     assert!(said.contains("warning[uncacheable-rego]") && said.contains("envoy.rego:5 reads `input.attributes.request.time`"), "{said}");
 }
+
+/// The policy of SPIFFE's tutorial reads the header in which Envoy passes on an identity. It is the verified one, whatever is sent.
+#[test]
+fn the_spire_tutorial_s_policy_runs_unchanged() {
+    let folder = tempfile::tempdir().unwrap();
+    let policy = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/rego-policies/spire-envoy-opa/opa-policy.rego");
+    let policy = fs::read_to_string(policy).unwrap();
+    let frontend = "spiffe://example.org/ns/default/sa/default/frontend";
+    let services = format!(
+        "kind: Service\nname: backend\nidentities: [spiffe://example.org/ns/default/sa/default/backend]\nheaders: {{x-forwarded-client-cert: string}}\n\
+         operations:\n  - {{id: balances, method: GET, path: \"/balances/{{user}}\"}}\n---\nkind: Service\nname: frontend\nidentities: [{frontend}]\n\
+         ---\nkind: Service\nname: frontend-2\nidentities: [{frontend}-2]\n"
+    );
+    fs::write(folder.path().join("services.yaml"), services).unwrap();
+    // Its older syntax is what has to be said, in a comment above it.
+    let policy = format!("# METADATA\n# custom: {{portreeve: {{rego_version: 0, services: [backend]}}}}\n{policy}");
+    fs::write(folder.path().join("policy.rego"), policy).unwrap();
+    let ask = |who: &str, path: &str, forged: &str| {
+        let headers = if forged.is_empty() {
+            String::new()
+        } else {
+            format!(",\"headers\":{{\"x-forwarded-client-cert\":\"By=;Hash=;URI={forged}\"}}")
+        };
+        let line = format!(
+            "{{\"principal\":\"{who}\",\"service\":\"backend\",\"method\":\"GET\",\"path\":\"{path}\",\"context\":{{\"time\":\"2026-11-22T10:00:00Z\"{headers}}}}}\n"
+        );
+        let file = folder.path().join("request.ndjson");
+        fs::write(&file, line).unwrap();
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_portreeve")).args(["decide", "--bundle"]).arg(folder.path()).arg(&file).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let decision: serde_json::Value =
+            serde_json::from_str(text.lines().next().unwrap_or_else(|| panic!("{output:?}", output = output.stderr))).unwrap();
+        (decision["effect"].as_str().unwrap().to_owned(), decision["reason"].as_str().unwrap().to_owned())
+    };
+    let (allow, deny) = ("allow".to_owned(), "deny".to_owned());
+    assert_eq!(ask(frontend, "/balances/alice", ""), (allow.clone(), "permitted".to_owned()));
+    assert_eq!(ask(frontend, "/balances/alice", &format!("{frontend}-2")), (allow, "permitted".to_owned()));
+    assert_eq!(ask(&format!("{frontend}-2"), "/balances/alice", frontend), (deny.clone(), "condition-unmet".to_owned()));
+    assert_eq!(ask(frontend, "/secrets/alice", "").0, deny);
+}

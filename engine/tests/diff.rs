@@ -445,3 +445,29 @@ fn the_report_agrees_with_asking() {
     assert!(tally.pairs * 2 > tally.skipped && tally.differing * 200 > tally.requests);
     assert!(tally.verdicts.len() >= 4 && tally.kinds.len() == 4, "{:?} {:?}", tally.verdicts, tally.kinds);
 }
+
+/// The lints say that a permission is idle; then the bundle without it must be equivalent.
+#[test]
+fn what_lints_call_idle_can_go() {
+    let mut idle = BTreeMap::new();
+    for seed in 500..620 {
+        let mut dice = Dice(seed);
+        let parts = Parts::random(&mut dice);
+        let Some((bundle, authorizer)) = compiled(&parts) else { continue };
+        for found in portreeve_engine::lint::lint(&authorizer, None) {
+            if !["covered-permission", "overridden-permission", "unmatchable-permission"].contains(&found.code) {
+                continue;
+            }
+            let name = found.message.split('`').nth(1).unwrap();
+            let mut without = parts.clone();
+            without.permissions.retain(|p| !p.contains(&format!("name: {name}\n")));
+            assert_eq!(without.permissions.len() + 1, parts.permissions.len());
+            let (other_bundle, other) = compiled(&without).unwrap();
+            let comparison = compare(Side { bundle: &bundle, authorizer: &authorizer }, Side { bundle: &other_bundle, authorizer: &other });
+            assert_eq!(comparison.verdict, Verdict::Equivalent, "seed {seed}: {}\n{:#?}", found.message, comparison.changes);
+            *idle.entry(found.code).or_insert(0) += 1;
+        }
+    }
+    println!("{idle:?}");
+    assert_eq!(idle.len(), 3, "{idle:?}");
+}

@@ -77,7 +77,7 @@ fn groups_that_nothing_names() {
     check(&[&inner, &outer], None, &[&unused("inner"), &unused("outer")]);
     for user in [
         "kind: Permission\nname: a\nallow: {from: outer, to: till, operations: [read]}\n",
-        "kind: Permission\nname: a\ndeny: {from: web, to: [outer], operations: '*'}\n",
+        "kind: Permission\nname: a\ndeny: {from: web, to: [outer], operations: any-path}\n",
         "kind: Invariant\nname: a\nnever: {from: till, to: outer}\n",
         "kind: Invariant\nname: a\nnever: {from: outer, reaches: {service: till, operation: sell}}\n",
         "@id(\"a\") permit(principal in Group::\"outer\", action, resource in Service::\"till\");",
@@ -253,4 +253,74 @@ fn prohibitions_that_can_err() {
         "erring-forbid: `limit` can err, and then denies as an error: `context.time.offset(duration(\"106751991167d\"))` goes beyond what a date can be",
     ];
     check(&[service, &policy("forbid", "context.time.offset(duration(\"106751991167d\")) > context.time")], None, &found);
+}
+
+#[test]
+fn what_is_covered_overridden_or_unmatchable() {
+    let group = "kind: Group\nname: shop\nmembers: [web]\n---\n";
+    let narrow = "kind: Permission\nname: narrow\nallow: {from: web, to: till, operations: [read]}\n";
+    let covered = "covered-permission: `narrow` adds nothing: `wide` (1.yaml:2) grants all of it";
+    let wide = |head: &str, when: &str| format!("kind: Permission\nname: wide\n{head}\n{when}");
+    let all = "allow: {from: any-authenticated, to: till, operations: '*'}";
+    // By callers, by operations, by methods, by conditions.
+    check(&[narrow, &wide(all, "")], None, &[covered]);
+    check(
+        &[narrow, &format!("{group}kind: Permission\nname: wide\nallow: {{from: shop, to: till, operations: any-path}}\n")],
+        None,
+        &["covered-permission: `narrow` adds nothing: `wide` (1.yaml:6) grants all of it"],
+    );
+    check(&[narrow, &wide("allow: {from: web, to: till, operations: [read, sell], methods: [GET, POST]}", "")], None, &[covered]);
+    check(&[narrow, &wide("allow: {from: web, to: till, operations: [read, sell], methods: [POST]}", "")], None, &[]);
+    check(&[narrow, &wide("allow: {from: till, to: till, operations: '*'}", "")], None, &[]);
+    check(&[narrow, &wide(all, "when: {source: [10.0.0.0/8]}\n")], None, &[]);
+    let inside = format!("{narrow}when: {{source: [10.1.0.0/16], time: {{from: \"08:00\", to: \"09:00\"}}}}\n");
+    check(&[&inside, &wide(all, "when: {source: [10.0.0.0/8]}\n")], None, &[covered]);
+    check(&[&inside, &wide(all, "when: {source: [10.1.0.0/17]}\n")], None, &[]);
+    check(&[&inside, &wide(all, "when: {time: [{from: \"07:00\", to: \"08:30\"}, {from: \"08:30\", to: \"10:00\"}]}\n")], None, &[covered]);
+    // Of two equal ones the later; a limit of its own is a reason to be.
+    check(
+        &[narrow, &narrow.replace("narrow", "same")],
+        None,
+        &["covered-permission: `same` adds nothing: `narrow` (0.yaml:2) grants all of it"],
+    );
+    check(&[&format!("{narrow}limit: {{rate: 1/s}}\n"), &wide(all, "")], None, &[]);
+    // Two that cover it together are not one that does.
+    let half = |name: &str, net: &str| format!("kind: Permission\nname: {name}\n{all}\nwhen: {{source: [{net}]}}\n");
+    let whole = format!("{narrow}when: {{source: [10.0.0.0/8]}}\n");
+    check(&[&whole, &half("low", "10.0.0.0/9"), &half("high", "10.128.0.0/9")], None, &[]);
+    // Prohibitions, though, count together.
+    let deny = |name: &str, net: &str| half(name, net).replace("allow:", "deny:");
+    check(
+        &[&whole, &deny("low", "10.0.0.0/9"), &deny("high", "10.128.0.0/9")],
+        None,
+        &["overridden-permission: `narrow` never grants: `high` (2.yaml:2), `low` (1.yaml:2) always prohibits"],
+    );
+    check(&[&whole, &deny("low", "10.0.0.0/9"), &deny("high", "10.128.0.0/10")], None, &[]);
+    check(
+        &[narrow, "@id(\"no\")\nforbid(principal, action == Action::\"GET\", resource in Service::\"till\");"],
+        None,
+        &["overridden-permission: `narrow` never grants: `no` (1.cedar:2) always prohibits"],
+    );
+    check(
+        &[&narrow.replace("[read]", "'*'"), "@id(\"no\")\nforbid(principal, action == Action::\"GET\", resource in Service::\"till\");"],
+        None,
+        &[],
+    );
+    // What matches nothing is told once, as that.
+    let never = "unmatchable-permission: `narrow` matches no request: ";
+    let by_method = format!("{never}none of its operations has one of its methods");
+    check(&[&narrow.replace("[read]", "[read], methods: [DELETE]"), &wide(all, "")], None, &[&by_method]);
+    let contradiction = format!("{never}its conditions contradict each other, or no value can be what they ask for");
+    let when = "{not_before: 2026-06-01T08:00:00Z, expires: 2026-06-01T12:00:00Z, time: {from: \"18:00\", to: \"19:00\"}}";
+    check(&[&format!("{narrow}when: {when}\n"), &wide(all, "")], None, &[&contradiction]);
+    check(
+        &[&format!(
+            "{narrow}when: {{not_before: 2026-06-01T08:00:00Z, expires: 2026-06-02T12:00:00Z, time: {{from: \"18:00\", to: \"19:00\"}}}}\n"
+        )],
+        None,
+        &[],
+    );
+    let nothing = format!("{never}what it is about offers no operations");
+    check(&[&narrow.replace("to: till, operations: [read]", "to: web, operations: '*'"), &wide(all, "")], None, &[&nothing]);
+    check(&[&narrow.replace("from: web", "from: \"spiffe://t.example/ns/*/sa/x\"")], None, &[]);
 }

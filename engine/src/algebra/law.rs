@@ -90,7 +90,8 @@ pub(crate) struct Law<'a> {
 }
 
 impl<'a> Law<'a> {
-    pub(crate) fn new(bundle: &Bundle, authorizer: &'a Authorizer) -> Self {
+    /// `bundle` has the files of the authorizer. Where it is left out, each Rego rule is like no other one.
+    pub(crate) fn new(bundle: Option<&Bundle>, authorizer: &'a Authorizer) -> Self {
         let permissions = authorizer.permissions.iter().filter_map(|p| permission(authorizer, p));
         let mut clauses: Vec<Clause<'a>> = permissions.collect();
         for policy in &authorizer.cedar {

@@ -74,12 +74,13 @@ impl Opaque {
         Self { text: text.into(), sees: Sees::Cedar(sight) }
     }
 
-    pub(crate) fn rego(bundle: &Bundle, rule: &RegoRule) -> Self {
+    pub(crate) fn rego(bundle: Option<&Bundle>, rule: &RegoRule) -> Self {
         let reads = match &rule.footprint {
             Footprint::Bounded(reads) => Some([reads.headers.clone(), reads.query.clone(), reads.claims.clone()]),
             Footprint::Unbounded(_) => None,
         };
-        Self { text: crate::algebra::modules::reached(bundle, &rule.id).into(), sees: Sees::Rego(reads) }
+        let text = bundle.map_or_else(|| rule.id.to_string(), |bundle| crate::algebra::modules::reached(bundle, &rule.id));
+        Self { text: text.into(), sees: Sees::Rego(reads) }
     }
 
     /// Whether this condition under one bundle and that under the other give the same answer to every request of a cell.

@@ -175,7 +175,7 @@ pub fn compare<'a>(old: Side<'a>, new: Side<'a>) -> Comparison<'a> {
         out.verdict = Verdict::Equivalent;
         return out;
     }
-    let laws = [&Law::new(old.bundle, old.authorizer), &Law::new(new.bundle, new.authorizer)];
+    let laws = [&Law::new(Some(old.bundle), old.authorizer), &Law::new(Some(new.bundle), new.authorizer)];
     let principals = match Principals::new(laws) {
         Ok(principals) => principals,
         Err(error) => {

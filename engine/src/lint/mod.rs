@@ -5,23 +5,29 @@
 //! Lints that compare dates are silent where no date is given, as the engine has no clock (INV-1).
 
 mod bare_prefix;
+mod covered_permission;
 mod erring_forbid;
 mod exception_expired;
 mod missing_governance;
+mod overridden_permission;
 mod rego_answer_type;
 mod review_overdue;
+mod scopes;
 mod uncacheable_rego;
+mod unmatchable_permission;
 mod unscoped_grant;
 mod unused_attribute;
 mod unused_group;
 mod wide_grant;
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::authorizer::{Authorizer, Body, Policy};
 use crate::cedar::policies::CedarPolicy;
 use crate::diagnostic::Diagnostic;
 use crate::invariant;
+use crate::lint::scopes::Scopes;
 use crate::model::{Excepted, Permission, SENSITIVE_DATA, Service};
 use crate::table::TargetAtom;
 use crate::time::Date;
@@ -39,12 +45,15 @@ pub(crate) struct Lint {
 /// Every lint, by code.
 pub(crate) const LINTS: &[Lint] = &[
     bare_prefix::LINT,
+    covered_permission::LINT,
     erring_forbid::LINT,
     exception_expired::LINT,
     missing_governance::LINT,
+    overridden_permission::LINT,
     rego_answer_type::LINT,
     review_overdue::LINT,
     uncacheable_rego::LINT,
+    unmatchable_permission::LINT,
     unscoped_grant::LINT,
     unused_attribute::LINT,
     unused_group::LINT,
@@ -61,6 +70,7 @@ pub(crate) struct Linted<'a> {
     cedar: BTreeMap<&'a str, &'a CedarPolicy>,
     /// The services of each service's and group's name, by position.
     members: BTreeMap<&'a str, Vec<usize>>,
+    scopes: OnceCell<Option<Scopes<'a>>>,
 }
 
 /// What lints found, each with the name of the resource or policy that it concerns.
@@ -118,6 +128,11 @@ pub(crate) fn is_bare_prefix(text: &str) -> bool {
 }
 
 impl<'a> Linted<'a> {
+    /// The scopes of all policies, made when they are first asked for. `None` where there is too much to tell apart.
+    fn scopes(&self) -> Option<&Scopes<'a>> {
+        self.scopes.get_or_init(|| Scopes::new(self.authorizer)).as_ref()
+    }
+
     fn new(authorizer: &'a Authorizer, today: Option<Date>) -> Self {
         let services = authorizer.inventory.services();
         let mut members: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
@@ -132,6 +147,7 @@ impl<'a> Linted<'a> {
             permissions: authorizer.permissions.iter().map(|p| (&*p.name, p)).collect(),
             cedar: authorizer.cedar.iter().map(|c| (&*c.id, c)).collect(),
             members,
+            scopes: OnceCell::new(),
         }
     }
 

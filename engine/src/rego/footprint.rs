@@ -6,6 +6,7 @@
 //! INVARIANT: never too small. Two requests that agree on a bounded footprint, and on caller, service and operation, have the
 //! same answer.
 
+use super::input::CLIENT_CERT;
 use crate::footprint::{Footprint, Names, Reads};
 
 /// A path below `input`; `None` where a part is computed.
@@ -104,6 +105,8 @@ fn add(fact: Fact, below: Option<&Option<String>>, reads: &mut Reads) {
         // That there is a method tells a request from a connection.
         Fact::HttpHeaders => {
             reads.method = true;
+            // One of these is made of the caller's identity.
+            reads.principal |= !matches!(below, Some(Some(name)) if name != CLIENT_CERT);
             name(&mut reads.headers);
         }
         Fact::HttpQuery => {

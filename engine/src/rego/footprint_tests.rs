@@ -190,6 +190,7 @@ fn generated(dice: &mut Dice) -> String {
         "attributes.request.http",
         "attributes.request.http.method",
         "attributes.request.http.headers.tier",
+        "attributes.request.http.headers[\"x-forwarded-client-cert\"]",
         "attributes.request.http.headers[input.method]",
         "context.headers[input.context.jwt.sub]",
         "operation",
@@ -277,6 +278,11 @@ fn footprints_are_as_small_as_they_are_seen_to_be() {
         ("allow if input.context.jwt", token(Names::All)),
         ("allow if input.parsed_query.n[0] == \"1\"", Reads { method: true, query: only(&["n"]), ..Reads::default() }),
         ("allow if data.portreeve.t.deep.x\ndeep.x if input.port == 1", Reads { path: true, ..Reads::default() }),
+        ("allow if input.attributes.request.http.headers.tier", Reads { method: true, headers: only(&["tier"]), ..Reads::default() }),
+        (
+            "allow if input.attributes.request.http.headers[\"x-forwarded-client-cert\"]",
+            Reads { principal: true, method: true, headers: only(&["x-forwarded-client-cert"]), ..Reads::default() },
+        ),
         ("allow if input.attributes.source", Reads { principal: true, source_ip: true, ..Reads::default() }),
     ] {
         assert_eq!(compile(&module(body)).rules()[0].footprint, Footprint::Bounded(want), "{body}");

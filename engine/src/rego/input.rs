@@ -100,7 +100,7 @@ fn envoy_attributes(facts: &InputFacts<'_>, time: Value, headers: Value) -> Valu
         let mut http = Object::default();
         http.put("method", method);
         http.put("path", path);
-        http.put("headers", headers);
+        http.put("headers", with_client_cert(headers, facts.principal));
         request.put("http", http);
     }
     let mut all = Object::default();
@@ -108,6 +108,18 @@ fn envoy_attributes(facts: &InputFacts<'_>, time: Value, headers: Value) -> Valu
     all.put("request", request);
     all.into()
 }
+
+/// The headers with the caller's identity as Envoy writes it after it has verified a certificate, whatever the caller sent under
+/// that name. Hash and recipient are left empty: they are not among the facts of a request.
+fn with_client_cert(mut headers: Value, principal: &str) -> Value {
+    if let Ok(fields) = headers.as_object_mut() {
+        fields.extend(std::iter::once((Value::from(CLIENT_CERT), Value::from(format!("By=;Hash=;URI={principal}")))));
+    }
+    headers
+}
+
+/// The header in which Envoy passes on the identity of a verified certificate.
+pub(super) const CLIENT_CERT: &str = "x-forwarded-client-cert";
 
 fn token(token: &Token) -> Value {
     let mut out = Object::default();
@@ -267,7 +279,7 @@ mod tests {
                     },
                     "request": {
                         "time": "2026-11-22T10:00:00.000Z",
-                        "http": {"method": "GET", "path": "/v1/items/a%20b/{card}/%7Bcard%7D/%C3", "headers": {"x-tenant": "eu"}}
+                        "http": {"method": "GET", "path": "/v1/items/a%20b/{card}/%7Bcard%7D/%C3", "headers": {"x-tenant": "eu", "x-forwarded-client-cert": "By=;Hash=;URI=spiffe://market.example/ns/shop/sa/invoices"}}
                     }
                 },
                 "parsed_path": ["v1", "items", "a b", "{card}", "%7Bcard%7D", "%C3"],

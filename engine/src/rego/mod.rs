@@ -13,6 +13,8 @@ mod check;
 mod compile;
 #[cfg(test)]
 mod conformance;
+#[cfg(test)]
+mod corpora;
 mod evaluate;
 mod footprint;
 #[cfg(test)]

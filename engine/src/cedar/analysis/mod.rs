@@ -5,6 +5,7 @@
 //! the analysis does not know (a form of a later Cedar) is taken to read everything and to be able to err.
 
 mod errors;
+mod literals;
 mod reads;
 mod times;
 
@@ -22,6 +23,8 @@ pub(crate) struct Analysis {
     pub(crate) footprint: Footprint,
     /// The parts of it that can err, as the syntax tree writes them; where there are none, it cannot err.
     pub(crate) faults: Vec<(String, Fault)>,
+    /// The entities that are named so that something of them is looked up.
+    pub(crate) literals: Vec<EntityUID>,
 }
 
 impl Analysis {
@@ -32,11 +35,12 @@ impl Analysis {
             return Self {
                 footprint: Footprint::Unbounded("the condition cannot be looked into".to_owned()),
                 faults: vec![(String::new(), Fault::Unknown)],
+                literals: Vec::new(),
             };
         };
         let clauses = tree.body().clauses();
         let faults = errors::sites(clauses, exists).into_iter().map(|site| (written(site.expression), site.fault)).collect();
-        Self { footprint: reads::footprint(clauses), faults }
+        Self { footprint: reads::footprint(clauses), faults, literals: literals::looked_into(clauses) }
     }
 }
 

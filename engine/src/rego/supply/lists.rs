@@ -1,12 +1,18 @@
-//! Functions that copy arrays, and `walk`, which lists all that a value holds.
+//! Functions that copy arrays; `walk`, which lists all that a value holds; `all` and `any` of older policies.
 
 use regorus::Value;
 
 use super::super::limits::WEIGHED_DEPTH_MAX;
-use super::{Fault, Outcome, Supplied, argument, instead, new, take_list, wrong};
+use super::{Fault, Outcome, Supplied, argument, instead, members, new, take_list, wrong};
 
-pub(super) const FUNCTIONS: &[Supplied] =
-    &[instead("array.concat", 2, concat), instead("array.reverse", 1, reverse), new("array.flatten", 1, flatten), instead("walk", 1, walk)];
+pub(super) const FUNCTIONS: &[Supplied] = &[
+    instead("array.concat", 2, concat),
+    instead("array.reverse", 1, reverse),
+    new("array.flatten", 1, flatten),
+    instead("walk", 1, walk),
+    new("all", 1, |a| Ok(Value::from(members(a, 0)?.iter().all(|item| **item == Value::Bool(true))))),
+    new("any", 1, |a| Ok(Value::from(members(a, 0)?.iter().any(|item| **item == Value::Bool(true))))),
+];
 
 fn items(arguments: &[Value], at: usize) -> Result<&[Value], Fault> {
     match argument(arguments, at)? {

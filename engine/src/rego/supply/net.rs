@@ -11,6 +11,7 @@ use super::{Fault, Outcome, Supplied, argument, instead, members, new, take_list
 pub(super) const FUNCTIONS: &[Supplied] = &[
     new("net.cidr_intersects", 2, intersects),
     new("net.cidr_merge", 1, merge),
+    new("net.cidr_overlap", 2, overlap),
     new("net.cidr_contains_matches", 2, contains_matches),
     instead("net.cidr_expand", 1, expand),
 ];
@@ -35,6 +36,12 @@ fn shown(text: &str) -> String {
 fn intersects(arguments: &[Value]) -> Outcome {
     let (one, other) = (network(text_of(arguments, 0)?)?, network(text_of(arguments, 1)?)?);
     Ok(Value::from(one.contains(&other) || other.contains(&one)))
+}
+
+/// The older name of `net.cidr_contains`.
+fn overlap(arguments: &[Value]) -> Outcome {
+    let (one, other) = (network(text_of(arguments, 0)?)?, network_or_address(text_of(arguments, 1)?)?);
+    Ok(Value::from(one.contains(&other)))
 }
 
 /// The fewest networks that cover the same addresses. IPv6 addresses need their prefix. An IPv4 address without one stands for

@@ -1,4 +1,4 @@
-//! `regex.replace`: the one function on patterns that can make a text larger.
+//! `regex.replace`, the one function on patterns that can make a text larger, and `re_match` of older policies.
 
 use std::cell::RefCell;
 
@@ -6,9 +6,10 @@ use regex::{Regex, RegexBuilder};
 use regorus::Value;
 
 use super::super::limits::{PATTERN_BYTES_MAX, PATTERNS_KEPT, TEXT_BYTES_MAX};
-use super::{Fault, Outcome, Supplied, instead, made, text_of};
+use super::{Fault, Outcome, Supplied, instead, made, new, text_of};
 
-pub(super) const FUNCTIONS: &[Supplied] = &[instead("regex.replace", 3, replace)];
+pub(super) const FUNCTIONS: &[Supplied] =
+    &[instead("regex.replace", 3, replace), new("re_match", 2, |a| Ok(Value::from(compiled(text_of(a, 0)?)?.is_match(text_of(a, 1)?))))];
 
 thread_local! {
     /// The patterns used last, the latest at the end: compiling one costs far more than using it.

@@ -1,0 +1,3 @@
+package portreeve.extra
+
+deny contains "nested" if [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]] == input.x
