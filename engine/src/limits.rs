@@ -65,3 +65,7 @@ pub(crate) const EXPLAIN_BYTES_MAX: usize = 1024 * 1024;
 pub(crate) const LINT_CELLS_MAX: usize = 20_000;
 /// Policies that one permission is compared with by a lint.
 pub(crate) const LINT_CANDIDATES_MAX: usize = 64;
+/// Questions asked at compile time to fold one Cedar policy; each costs some microseconds.
+pub(crate) const FOLD_QUESTIONS_MAX: usize = 5_000;
+/// Pairs of atoms under which one folded Cedar policy may be entered.
+pub(crate) const FOLD_ATOMS_MAX: usize = 10_000;

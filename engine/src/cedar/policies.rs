@@ -6,6 +6,7 @@ use cedar_policy::{Authorizer as CedarAuthorizer, Effect as CedarEffect, Entitie
 use crate::cedar::analysis::{Analysis, Fault};
 use crate::cedar::complaints::{self, Source};
 use crate::cedar::entities::{Question, World};
+use crate::cedar::fold::{Folded, fold};
 use crate::cedar::scopes::Scopes;
 use crate::cedar::tokens;
 use crate::decision::Effect;
@@ -154,15 +155,20 @@ impl Reader<'_> {
         let scope = scopes.scope(policy)?;
         let analysis = Analysis::of(policy, &|uid| complaints::Known { inventory: self.inventory }.exists(uid));
         let patterns = complaints::patterns(policy);
+        let literals = self.literals(&analysis.literals, &patterns);
+        let conditional = policy.has_non_scope_constraint();
+        let folded =
+            if conditional && analysis.faults.is_empty() { fold(policy, &scope, self.inventory, self.world, &literals) } else { None };
+        let Folded { scope, conditional } = folded.unwrap_or(Folded { scope, conditional });
         let faults = analysis.faults.into_iter().map(|(part, fault)| FaultAt { fault, at: source.part(policy.id(), &part), part });
         Some(CedarPolicy {
             id: id.into(),
             effect: if policy.effect() == CedarEffect::Permit { Effect::Allow } else { Effect::Deny },
-            conditional: policy.has_non_scope_constraint(),
+            conditional,
             scope,
             footprint: analysis.footprint,
             faults: faults.collect(),
-            literals: self.literals(&analysis.literals, &patterns),
+            literals,
             patterns,
             stack_bytes: stack_bytes(source.depth(policy.id())),
             alone: PolicySet::from_policies([policy.new_id(PolicyId::new(id))]).ok()?,

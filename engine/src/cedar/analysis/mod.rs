@@ -9,12 +9,14 @@ mod literals;
 mod reads;
 mod times;
 
+use std::sync::Arc;
+
 use cedar_policy::Policy;
-use cedar_policy::pst::{Clause, EntityUID, Expr, Policy as Tree};
+use cedar_policy::pst::{Clause, EntityUID, Expr, Policy as Tree, Var};
 
 pub(crate) use errors::Fault;
 
-use crate::footprint::Footprint;
+use crate::footprint::{Footprint, Reads};
 
 /// What is known of a policy's condition. Its scope is not part of it: the decision table has dealt with that.
 #[derive(Debug)]
@@ -41,6 +43,28 @@ impl Analysis {
         let clauses = tree.body().clauses();
         let faults = errors::sites(clauses, exists).into_iter().map(|site| (written(site.expression), site.fault)).collect();
         Self { footprint: reads::footprint(clauses), faults, literals: literals::looked_into(clauses) }
+    }
+}
+
+/// Whether a part of a condition reads nothing of the request but what the cell of the table gives.
+pub(super) fn is_fixed(part: &Arc<Expr>) -> bool {
+    reads::footprint(&[Clause::When(Arc::clone(part))]) == Footprint::Bounded(Reads::default())
+}
+
+/// Whether a variable stands in an expression.
+pub(super) fn mentions(expression: &Expr, variable: &Var) -> bool {
+    match expression {
+        Expr::Var(var) => var == variable,
+        Expr::Literal(_) => false,
+        Expr::UnaryOp { expr, .. } | Expr::GetAttr { expr, .. } | Expr::HasAttr { expr, .. } | Expr::Like { expr, .. } => {
+            mentions(expr, variable)
+        }
+        Expr::BinaryOp { left, right, .. } => mentions(left, variable) || mentions(right, variable),
+        Expr::Is { expr, in_expr, .. } => mentions(expr, variable) || in_expr.as_ref().is_some_and(|e| mentions(e, variable)),
+        Expr::IfThenElse { cond, then_expr, else_expr } => [cond, then_expr, else_expr].into_iter().any(|e| mentions(e, variable)),
+        Expr::Set(items) => items.iter().any(|e| mentions(e, variable)),
+        Expr::Record(fields) => fields.values().any(|e| mentions(e, variable)),
+        _ => true,
     }
 }
 
