@@ -55,6 +55,8 @@ pub(crate) enum Verb {
     /// The whole product on the marketplace example: sidecars, traffic, audit, report
     #[command(after_help = DEMO)]
     Demo(DemoArgs),
+    /// Write a bundle in the forms that other tools take
+    Export(crate::export::ExportArgs),
     /// Build, sign, verify and show built bundles
     Bundle(crate::bundling::BundleArgs),
     /// The built-in certificate authority, for development and small fleets
@@ -117,6 +119,28 @@ pub(crate) struct TestArgs {
     /// How to print the results
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: TestFormat,
+    /// Tell too which policies decide and which operations are asked for, and what is not covered
+    #[arg(long, value_enum, value_name = "FORM")]
+    pub(crate) coverage: Option<CoverageFormat>,
+    /// Where the coverage is written [default: stdout; for people, stderr]
+    #[arg(long, value_name = "FILE", requires = "coverage")]
+    pub(crate) coverage_out: Option<PathBuf>,
+    /// Fail unless at least so many percent of the policies decide a case, and as many of the operations are asked for
+    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub(crate) coverage_min: Option<u8>,
+}
+
+/// How `test --coverage` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CoverageFormat {
+    /// Totals and what is not covered, in words
+    Human,
+    /// One JSON document
+    Json,
+    /// A tracefile of lcov
+    Lcov,
+    /// XML of Cobertura
+    Cobertura,
 }
 
 /// How `test` prints.
@@ -377,8 +401,14 @@ const TEST: &str = "\
 Examples:
   portreeve test policies
   portreeve test policies --format junit > results.xml
+  portreeve test policies --coverage human --coverage-min 90
+  portreeve test policies --coverage lcov > policies.info
+  portreeve test policies --format junit --coverage cobertura --coverage-out coverage.xml > results.xml
 
-Exit codes: 0 all cases pass, 1 a case fails, 2 the bundle is invalid or has no test case";
+Coverage counts policies that decide a case, and operations that a case asks for. It goes to stdout, or to --coverage-out where the
+results take stdout.
+
+Exit codes: 0 all cases pass, 1 a case fails or too little is covered, 2 the bundle is invalid or has no test case";
 
 const DECIDE: &str = "\
 Example (one line):

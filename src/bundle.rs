@@ -187,7 +187,12 @@ fn read_archive(name: &str) -> Result<Bundle, LoadError> {
 
 fn read_git(name: &str, rev: &str, folder: &str) -> Result<Vec<SourceFile>, LoadError> {
     // `REV:` followed by nothing is the root of the tree, as git itself has it.
-    let tree = git(name, &["rev-parse", "--verify", "--end-of-options", &format!("{rev}:{}", folder.trim_end_matches('/'))], &[])?;
+    let folder = match folder.trim_end_matches('/') {
+        // To git a single dot is a name; with its slash it is the folder we are in.
+        "." => "./",
+        folder => folder,
+    };
+    let tree = git(name, &["rev-parse", "--verify", "--end-of-options", &format!("{rev}:{folder}")], &[])?;
     let tree = String::from_utf8_lossy(&tree).trim().to_owned();
     let listing = git(name, &["ls-tree", "-r", "-z", "--long", &tree], &[])?;
     let mut budget = Budget { name, bytes: 0, entries: 0 };

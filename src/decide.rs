@@ -7,8 +7,8 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
-use portreeve_engine::explain::{self, Nearest};
-use portreeve_engine::{Authorizer, Decision, Malformed, Reason, Request};
+use portreeve_engine::explain::{Explainer, Explanation};
+use portreeve_engine::{Authorizer, Decision, Malformed, Request};
 use serde::Serialize;
 
 use crate::args::DecideArgs;
@@ -19,7 +19,9 @@ use crate::output::Out;
 
 /// Answers every line of the input.
 pub(crate) fn run(args: &DecideArgs) -> Outcome {
-    let authorizer = bundle::authorizer(&args.bundle)?;
+    let loaded = bundle::load(&args.bundle)?;
+    let authorizer = bundle::compiled(&args.bundle, &loaded.bundle)?;
+    let mut explainer = args.explain.then(|| Explainer::new(&loaded.bundle, &authorizer));
     let mut input = open(&args.file)?;
     let mut out = Out::new();
     let mut all_allowed = true;
@@ -35,21 +37,24 @@ pub(crate) fn run(args: &DecideArgs) -> Outcome {
             Line::TooLong => Err(Malformed::Json(format!("the line is longer than {REQUEST_LINE_BYTES_MAX} bytes"))),
             Line::Whole => Request::from_json(&line),
         };
-        all_allowed &= answer(&authorizer, request, args.explain, &mut out)?;
+        all_allowed &= answer(&authorizer, request, explainer.as_mut(), &mut out)?;
     }
     out.flush()?;
     Ok(Verdict::of(all_allowed))
 }
 
-/// A decision with the grants that came nearest.
+/// A decision with its explanation.
 #[derive(Serialize)]
 struct Explained<'d, 'a> {
     #[serde(flatten)]
     decision: &'d Decision<'a>,
-    nearest: Vec<Nearest>,
+    #[serde(flatten)]
+    explanation: Explanation,
 }
 
-fn answer(authorizer: &Authorizer, request: Result<Request, Malformed>, explain: bool, out: &mut Out) -> Result<bool, Failure> {
+type Asked = Result<Request, Malformed>;
+
+fn answer(authorizer: &Authorizer, request: Asked, explainer: Option<&mut Explainer<'_>>, out: &mut Out) -> Result<bool, Failure> {
     let request = match request {
         Ok(request) => request,
         Err(malformed) => {
@@ -58,18 +63,14 @@ fn answer(authorizer: &Authorizer, request: Result<Request, Malformed>, explain:
         }
     };
     let decision = authorizer.decide(&request);
-    if explain && is_default_denial(&decision) {
-        let nearest = explain::nearest(authorizer, &request, &decision);
-        out.json_line(&Explained { decision: &decision, nearest })?;
-    } else {
-        out.json_line(&decision)?;
+    match explainer {
+        Some(explainer) => {
+            let explanation = explainer.explain(&request, &decision);
+            out.json_line(&Explained { decision: &decision, explanation })?;
+        }
+        None => out.json_line(&decision)?,
     }
     Ok(decision.is_allow())
-}
-
-/// Denied because nothing allowed it; other denials name what decided.
-fn is_default_denial(decision: &Decision<'_>) -> bool {
-    matches!(decision.reason, Reason::UnknownPrincipal | Reason::UndeclaredOperation | Reason::ConditionUnmet | Reason::NoPermission)
 }
 
 type Input = BufReader<Box<dyn Read>>;

@@ -9,12 +9,15 @@ mod bundle;
 mod bundling;
 mod ca;
 mod check;
+mod coverage;
 mod decide;
 mod demo;
 mod diagnostics;
 mod diff;
 mod enforce;
 mod escape;
+mod explained;
+mod export;
 mod files;
 mod fmt;
 mod init;
@@ -56,6 +59,7 @@ fn run(verb: Verb) -> Outcome {
         Verb::Verify(args) => verify::run(&args),
         Verb::Enforce(args) => enforce::run(&args),
         Verb::Demo(args) => demo::run(&args),
+        Verb::Export(args) => export::run(&args),
         Verb::Bundle(args) => bundling::run(&args),
         Verb::Ca(args) => ca::run(&args),
     }

@@ -49,6 +49,12 @@ impl Out {
     }
 }
 
+/// One value as an indented document that ends with a newline.
+pub(crate) fn json_text<T: Serialize>(value: &T) -> Result<String, Failure> {
+    let text = serde_json::to_string_pretty(value).map_err(|e| Failure::new(format_args!("cannot write JSON: {e}")))?;
+    Ok(text + "\n")
+}
+
 /// Tells people something on stderr; control characters are made visible. Where stderr is closed nobody listens.
 pub(crate) fn tell(text: &str) {
     let text = escape_control(text);

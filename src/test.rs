@@ -2,25 +2,36 @@
 
 use std::collections::BTreeSet;
 
-use portreeve_engine::explain::{self, Nearest};
+use portreeve_engine::coverage::Coverage;
+use portreeve_engine::explain::{Edit, Explainer, Nearest};
 use portreeve_engine::model::TestCase;
-use portreeve_engine::{Authorizer, Decision, Effect, Reason, RegoTests};
+use portreeve_engine::{Authorizer, Bundle, Decision, Effect, Reason, RegoTests};
 use serde::Serialize;
 
-use crate::args::{TestArgs, TestFormat};
+use crate::args::{CoverageFormat, TestArgs, TestFormat};
 use crate::bundle;
+use crate::coverage;
+use crate::explained;
+use crate::files;
 use crate::junit;
-use crate::limits::NEAREST_SHOWN_MAX;
 use crate::outcome::{Failure, Outcome, Verdict};
 use crate::output::{self, Out};
 use crate::rego_tests::{self, RegoResult};
 
 /// Runs every case and prints the results.
 pub(crate) fn run(args: &TestArgs) -> Outcome {
+    let results_take_stdout = args.format != TestFormat::Human;
+    let coverage_takes_stdout = args.coverage.is_some_and(|c| c != CoverageFormat::Human) && args.coverage_out.is_none();
+    if results_take_stdout && coverage_takes_stdout {
+        return Err(Failure::with_help(
+            "results and coverage cannot both go to stdout",
+            "give the coverage a file of its own, such as `--coverage-out coverage.xml`",
+        ));
+    }
     let loaded = bundle::load(&args.bundle)?;
     let authorizer = bundle::compiled(&args.bundle, &loaded.bundle)?;
     let rego = if RegoTests::exist(&loaded.bundle) { rego_tests::run(&loaded.bundle, &args.bundle)? } else { Vec::new() };
-    let report = Report::of(&authorizer, rego);
+    let report = Report::of(&loaded.bundle, &authorizer, rego);
     if report.cases.is_empty() && report.rego.is_empty() {
         return Err(Failure::with_help(
             format_args!("the bundle `{}` has no test case", args.bundle),
@@ -33,11 +44,40 @@ pub(crate) fn run(args: &TestArgs) -> Outcome {
         TestFormat::Json => out.json_document(&report)?,
         TestFormat::Junit => out.text(&junit::document(&report))?,
     }
+    let enough = tell_coverage(args, &loaded.prefix, &authorizer, &mut out)?;
     out.flush()?;
     let verdict = if report.failed == 0 { "ok" } else { "FAIL" };
     let skipped = if report.skipped == 0 { String::new() } else { format!(", {} to do", report.skipped) };
     output::tell(&format!("{verdict}: {} passed, {} failed{skipped}\n", report.passed, report.failed));
-    Ok(Verdict::of(report.failed == 0))
+    Ok(Verdict::of(report.failed == 0 && enough))
+}
+
+/// Prints the coverage that was asked for; whether there is enough of it.
+fn tell_coverage(args: &TestArgs, prefix: &str, authorizer: &Authorizer, out: &mut Out) -> Result<bool, Failure> {
+    if args.coverage.is_none() && args.coverage_min.is_none() {
+        return Ok(true);
+    }
+    let found = Coverage::of(authorizer);
+    let text = match args.coverage {
+        None => String::new(),
+        Some(CoverageFormat::Human) => coverage::human(&found),
+        Some(CoverageFormat::Json) => output::json_text(&coverage::Document::of(&found))?,
+        Some(CoverageFormat::Lcov) => coverage::lcov(&found, prefix),
+        Some(CoverageFormat::Cobertura) => coverage::cobertura(&found, prefix),
+    };
+    match (&args.coverage_out, args.coverage) {
+        (Some(path), _) => files::replace(path, text.as_bytes(), 0o644)
+            .map_err(|e| Failure::new(format_args!("cannot write `{}`: {e}", path.display())))?,
+        (None, Some(CoverageFormat::Human)) => output::tell(&text),
+        (None, _) => out.text(&text)?,
+    }
+    let min = usize::from(args.coverage_min.unwrap_or(0));
+    let shares = [("policies that decide", found.policies_decided()), ("operations asked for", found.operations_asked())];
+    let missed = shares.into_iter().filter(|(_, share)| share.percent() < min);
+    Ok(missed.fold(true, |_, (what, share)| {
+        output::tell(&format!("FAIL: {what}: {} of {}, which is less than {min} %\n", share.covered, share.all));
+        false
+    }))
 }
 
 /// The results of all cases; also the `--format json` document.
@@ -79,9 +119,18 @@ pub(crate) struct CaseResult<'a> {
     pub(crate) expected: Expected<'a>,
     /// What came.
     pub(crate) decision: Decision<'a>,
+    /// The decision in a sentence, where it was not the one expected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) explanation: Option<String>,
     /// The grants that came nearest to an unexpected denial.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) nearest: Vec<Nearest>,
+    /// The smallest edit that would allow what was denied unexpectedly.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) suggestion: Option<Edit>,
+    /// Why there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) obstacle: Option<String>,
 }
 
 /// What a case expects.
@@ -98,11 +147,13 @@ pub(crate) struct Expected<'a> {
 }
 
 impl<'a> Report<'a> {
-    fn of(authorizer: &'a Authorizer, rego: Vec<RegoResult>) -> Self {
+    fn of(bundle: &Bundle, authorizer: &'a Authorizer, rego: Vec<RegoResult>) -> Self {
+        let mut explainer = Explainer::new(bundle, authorizer);
         let cases: Vec<_> = authorizer
             .tests()
             .iter()
-            .flat_map(|suite| suite.cases.iter().map(|case| CaseResult::of(authorizer, &suite.name, case)))
+            .flat_map(|suite| suite.cases.iter().map(move |case| (suite, case)))
+            .map(|(suite, case)| CaseResult::of(authorizer, &mut explainer, &suite.name, case))
             .collect();
         let passed = cases.iter().filter(|case| case.passed).count() + rego.iter().filter(|test| test.passed).count();
         let skipped = rego.iter().filter(|test| test.skipped).count();
@@ -123,12 +174,21 @@ impl<'a> Report<'a> {
 }
 
 impl<'a> CaseResult<'a> {
-    fn of(authorizer: &'a Authorizer, suite: &'a str, case: &'a TestCase) -> Self {
+    fn of(authorizer: &'a Authorizer, explainer: &mut Explainer<'_>, suite: &'a str, case: &'a TestCase) -> Self {
         let decision = authorizer.decide(&case.request);
         let expected = Expected { effect: case.expect, reason: case.because, policies: case.policies.as_deref() };
         let passed = expected.met_by(&decision);
-        let nearest = if passed || decision.is_allow() { Vec::new() } else { explain::nearest(authorizer, &case.request, &decision) };
-        Self { suite, title: &case.title, at: case.at.short(), passed, expected, decision, nearest }
+        let mut explained = (!passed).then(|| explainer.explain(&case.request, &decision));
+        if let Some(explained) = explained.as_mut().filter(|_| case.expect != Effect::Allow) {
+            // Nobody who expects a denial for another reason asks how to allow it.
+            explained.suggestion = None;
+            explained.obstacle = None;
+            explained.nearest.iter_mut().flatten().for_each(|near| near.edit = None);
+        }
+        let (explanation, nearest, suggestion, obstacle) =
+            explained.map_or((None, None, None, None), |e| (Some(e.explanation), e.nearest, e.suggestion, e.obstacle));
+        let (title, at, nearest) = (&*case.title, case.at.short(), nearest.unwrap_or_default());
+        Self { suite, title, at, passed, expected, decision, explanation, nearest, suggestion, obstacle }
     }
 
     /// Expected and found, one under the other, and what came nearest.
@@ -140,9 +200,11 @@ impl<'a> CaseResult<'a> {
         for error in &self.decision.errors {
             out.push_str(&format!("  error     {error}\n"));
         }
-        for near in self.nearest.iter().take(NEAREST_SHOWN_MAX) {
-            out.push_str(&format!("  nearest   `{}` at {}, which lacks: {}\n", near.id, near.at, near.lacks.join("; ")));
+        if let Some(explanation) = &self.explanation {
+            out.push_str(&format!("  because   {explanation}\n"));
         }
+        out.push_str(&explained::nearest(&self.nearest));
+        out.push_str(&explained::suggestion(self.suggestion.as_ref(), self.obstacle.as_deref()));
         out
     }
 }

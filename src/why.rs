@@ -1,23 +1,22 @@
 //! `portreeve why`: from the request id on a refusal to the record, the reason, the policies and the nearest grants.
 
 use portreeve_auditor::{FoundRequest, find_request};
-use portreeve_engine::explain::{self, Nearest};
+use portreeve_engine::explain::{Edit, Explainer, Nearest};
 use portreeve_engine::record::Decided;
-use portreeve_engine::{Authorizer, Timestamp};
+use portreeve_engine::{Authorizer, Bundle, Timestamp};
 use serde::Serialize;
 
 use crate::args::{DocumentFormat, WhyArgs};
 use crate::bundle;
-use crate::limits::NEAREST_SHOWN_MAX;
 use crate::logs;
-use crate::outcome::{Outcome, Verdict};
+use crate::outcome::{Failure, Outcome, Verdict};
 use crate::output::{self, Out};
 
 /// Finds the record and explains it.
 pub(crate) fn run(args: &WhyArgs) -> Outcome {
-    let bundles = args.bundle.iter().map(|name| bundle::authorizer(name)).collect::<Result<Vec<_>, _>>()?;
+    let bundles = args.bundle.iter().map(|name| read(name)).collect::<Result<Vec<_>, _>>()?;
     let logs = logs::sources(&args.logs)?;
-    let found = find_request(&logs, &args.request_id).map_err(crate::outcome::Failure::new)?;
+    let found = find_request(&logs, &args.request_id).map_err(Failure::new)?;
     let Some(found) = found else {
         output::tell(&format!("no record of request `{}` is in these logs\n", args.request_id));
         return Ok(Verdict::No);
@@ -35,6 +34,13 @@ pub(crate) fn run(args: &WhyArgs) -> Outcome {
     Ok(Verdict::Yes)
 }
 
+/// A bundle with its texts, which edits are about.
+fn read(name: &str) -> Result<(Bundle, Authorizer), Failure> {
+    let bundle = bundle::load(name)?.bundle;
+    let authorizer = bundle::compiled(name, &bundle)?;
+    Ok((bundle, authorizer))
+}
+
 /// The record and what the bundles add to it; also the `--format json` document.
 #[derive(Serialize)]
 struct Explanation<'a> {
@@ -44,8 +50,17 @@ struct Explanation<'a> {
     record: &'a Decided,
     /// Where the deciding policies stand, from the bundle that decided; `null` where that bundle was not given.
     policies: Option<Vec<PolicyAt>>,
+    /// The answer in a sentence, from the same bundle.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explanation: Option<String>,
     /// The grants that came nearest, from the same bundle.
     nearest: Vec<Nearest>,
+    /// The smallest edit that would allow it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suggestion: Option<Edit>,
+    /// Why there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    obstacle: Option<String>,
     /// What the other bundles given would answer.
     elsewhere: Vec<Elsewhere>,
 }
@@ -64,26 +79,41 @@ struct Elsewhere {
 }
 
 impl<'a> Explanation<'a> {
-    fn of(found: &'a FoundRequest, log: &'a str, bundles: &[Authorizer]) -> Self {
+    fn of(found: &'a FoundRequest, log: &'a str, bundles: &[(Bundle, Authorizer)]) -> Self {
         let decided = &found.decided;
-        let own = bundles.iter().find(|b| *b.revision() == decided.revision);
+        let own = bundles.iter().find(|(_, a)| *a.revision() == decided.revision);
         let request = decided.request(found.at).ok();
-        let policies = own.map(|authorizer| {
+        let policies = own.map(|(_, authorizer)| {
             let is_named = |id: &str| decided.decision.policies.iter().any(|p| p == id);
             let all = authorizer.policies().iter().map(|p| &p.reference).filter(|p| is_named(&p.id));
             all.map(|p| PolicyAt { id: p.id.to_string(), at: p.at.short() }).collect()
         });
-        let nearest = match (own, &request) {
-            (Some(authorizer), Some(request)) => explain::nearest(authorizer, request, &authorizer.decide(request)),
-            _ => Vec::new(),
+        let explained = match (own, &request) {
+            (Some((bundle, authorizer)), Some(request)) => {
+                Some(Explainer::new(bundle, authorizer).explain(request, &authorizer.decide(request)))
+            }
+            _ => None,
         };
-        let others = bundles.iter().filter(|b| *b.revision() != decided.revision);
+        let (explanation, nearest, suggestion, obstacle) =
+            explained.map_or((None, None, None, None), |e| (Some(e.explanation), e.nearest, e.suggestion, e.obstacle));
+        let others = bundles.iter().map(|(_, a)| a).filter(|a| *a.revision() != decided.revision);
         let elsewhere = others.zip(std::iter::repeat(&request)).filter_map(|(authorizer, request)| {
             let decision = authorizer.decide(request.as_ref()?);
             let (effect, reason) = (decision.effect.as_str(), decision.reason.as_str());
             Some(Elsewhere { revision: authorizer.revision().to_string(), effect, reason })
         });
-        Self { log, line: found.evidence.line, at: found.at, record: decided, policies, nearest, elsewhere: elsewhere.collect() }
+        Self {
+            log,
+            line: found.evidence.line,
+            at: found.at,
+            record: decided,
+            policies,
+            explanation,
+            nearest: nearest.unwrap_or_default(),
+            suggestion,
+            obstacle,
+            elsewhere: elsewhere.collect(),
+        }
     }
 
     fn human(&self) -> String {
@@ -111,9 +141,11 @@ impl<'a> Explanation<'a> {
                 ));
             }
         }
-        for near in self.nearest.iter().take(NEAREST_SHOWN_MAX) {
-            out.push_str(&format!("  nearest   `{}` at {}, which lacks: {}\n", near.id, near.at, near.lacks.join("; ")));
+        if let Some(explanation) = &self.explanation {
+            out.push_str(&format!("  because   {explanation}\n"));
         }
+        out.push_str(&crate::explained::nearest(&self.nearest));
+        out.push_str(&crate::explained::suggestion(self.suggestion.as_ref(), self.obstacle.as_deref()));
         for other in &self.elsewhere {
             out.push_str(&format!("  under {}: {}, {}\n", other.revision, other.effect, other.reason));
         }

@@ -65,6 +65,24 @@ fn init_check_test_in_an_empty_folder() {
     let check = run_in(dir.path(), &["check", "repo", "--today", "2026-11-22"], b"");
     assert_eq!(check.code, 0, "{}", check.err);
     assert!(!check.err.contains("warning["), "the scaffold has warnings:\n{}", check.err);
+    // What the workflow beside it runs; its commands are those that are tested here.
+    let workflow = fs::read_to_string(dir.path().join("repo/.github/workflows/policies.yml")).unwrap();
+    let commands: [&[&str]; 4] = [
+        &["fmt", ".", "--check"],
+        &["check", ".", "--format", "github"],
+        &["check", ".", "--format", "sarif"],
+        &["test", ".", "--format", "junit"],
+    ];
+    for args in commands {
+        assert!(workflow.contains(&format!("portreeve {}", args.join(" "))), "{args:?} is not in\n{workflow}");
+        let run = run_in(&dir.path().join("repo"), args, b"");
+        assert_eq!(run.code, 0, "{args:?}: {}", run.err);
+        assert!(!run.out.contains("::"), "{}", run.out);
+    }
+    let readme = fs::read_to_string(dir.path().join("repo/README.md")).unwrap();
+    for verb in ["check", "test", "fmt", "diff", "bundle build", "why"] {
+        assert!(readme.contains(&format!("portreeve {verb}")), "{verb}");
+    }
     let test = run_in(dir.path(), &["test", "repo"], b"");
     assert_eq!(test.code, 0, "{}", test.err);
     assert!(test.err.contains("5 passed, 0 failed"), "{}", test.err);
@@ -303,6 +321,9 @@ fn the_same_bundle_has_the_same_revision_in_all_forms() {
     assert_eq!(revision("HEAD:policies"), first);
     assert_eq!(revision("HEAD:./policies/"), first);
     assert_eq!(revision("built.tar.gz"), first);
+    // From inside the folder, as a workflow of the repo itself names it.
+    let inside = run_in(&dir.path().join("policies"), &["check", "HEAD:./", "--format", "json"], b"");
+    assert!(inside.code == 0 && inside.out.contains(&first), "{}", inside.err);
     fs::write(dir.path().join("policies/extra.yaml"), "kind: Group\nname: all\nmembers: [web, orders]\n").unwrap();
     assert_ne!(revision("policies"), first);
     assert_eq!(revision("HEAD:policies"), first);

@@ -168,6 +168,21 @@ impl Authorizer {
         asked.answer()
     }
 
+    /// The policies whose scope covers the request, by id, whatever their conditions say; none where no policy is asked at all.
+    #[must_use]
+    pub fn covering(&self, request: &Request) -> Vec<&PolicyRef> {
+        let request = request.borrowed();
+        let Some(service) = self.inventory.index(request.service) else { return Vec::new() };
+        let Some(declared) = self.inventory.services().get(service) else { return Vec::new() };
+        let Ok(context) = visible_context(&declared.visible, request.context) else { return Vec::new() };
+        let operation = self.inventory.route(service, request.target);
+        let caller = self.inventory.identify(request.principal);
+        let concerned = Asked { authorizer: self, request, service, operation, caller, context }.concerned();
+        let mut all: Vec<u32> = [concerned.prohibitions, concerned.prohibitions_if, concerned.grants, concerned.grants_if].concat();
+        all.sort_unstable();
+        all.into_iter().filter_map(|p| self.policies.get(p as usize)).map(|p| &p.reference).collect()
+    }
+
     /// The same authorizer, evaluating every condition each time: how tests show that kept answers change nothing.
     #[must_use]
     pub fn without_memo(mut self) -> Self {
@@ -523,7 +538,7 @@ fn either(unconditional: Indexes, conditional: Indexes) -> Indexes {
 /// Evaluates the conditions of policies; the forms of the question that they need are made once, when first needed.
 struct Evaluator<'q, 'a, 'r> {
     asked: &'q Asked<'a, 'r>,
-    question: Option<Result<Question<'a>, String>>,
+    question: Option<Result<Question, String>>,
     input: Option<regorus::Value>,
 }
 
@@ -593,13 +608,14 @@ impl<'q, 'a, 'r> Evaluator<'q, 'a, 'r> {
         })
     }
 
-    fn question(&mut self) -> &Result<Question<'a>, String> {
+    fn question(&mut self) -> &Result<Question, String> {
         let asked = self.asked;
         self.question.get_or_insert_with(|| {
             let authorizer = asked.authorizer;
             let service = asked.callee().ok_or("the service is missing")?;
             let caller = Caller { id: asked.request.principal, service: asked.caller.and_then(|c| authorizer.inventory.services().get(c)) };
-            let callee = Callee { service, operation: asked.operation_id(), target: asked.request.target };
+            let callee =
+                Callee { service, operation: asked.operation.and_then(|o| service.operations.get(o)), target: asked.request.target };
             authorizer.world.question(&caller, &callee, &asked.context)
         })
     }

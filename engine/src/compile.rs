@@ -41,19 +41,13 @@ pub(crate) fn build(bundle: &Bundle, problems: &mut Vec<Diagnostic>) -> Option<A
         return None;
     }
     let schema_text = schema::text(&inventory);
-    let schema = match Schema::from_cedarschema_str(&schema_text) {
-        Ok((schema, _)) => schema,
-        Err(error) => {
-            problems.push(Diagnostic::error("cedar-schema", format!("the inventory makes no Cedar schema: {error}")));
-            return None;
-        }
-    };
     let mut methods = Methods::default();
-    let reader = policies::Reader { inventory: &inventory, schema: &schema, schema_text: &schema_text };
-    let mut cedar = Vec::new();
-    for (path, text) in &sources.cedar {
-        cedar.extend(reader.read(path, text, &mut methods, problems));
-    }
+    let Some(world) = World::new() else {
+        problems.push(Diagnostic::error("internal", "an entity type has no name"));
+        return None;
+    };
+    let cedar = cedar(&sources.cedar, &world, &inventory, &schema_text, &mut methods, problems)?;
+    let world = world.naming(&patterns(&permissions, &cedar));
     let mut gathered = Gathered { inventory: &inventory, methods: &mut methods, items: Vec::new(), problems };
     gathered.permissions(&permissions);
     gathered.cedar(&cedar);
@@ -70,13 +64,6 @@ pub(crate) fn build(bundle: &Bundle, problems: &mut Vec<Diagnostic>) -> Option<A
             );
         }
     }
-    let world = match World::build(&inventory, patterns(&permissions, &cedar), &schema) {
-        Ok(world) => world,
-        Err(error) => {
-            problems.push(Diagnostic::error("cedar-schema", format!("the inventory makes no Cedar entities: {error}")));
-            return None;
-        }
-    };
     let entered: Vec<_> = items.iter().map(|i| (i.scope.clone(), i.policy.reference.effect, i.policy.conditional)).collect();
     let table = Table::build(&inventory, &entered);
     let (listed, bodies): (Vec<Policy>, Vec<Body>) = items.into_iter().map(|i| (i.policy, i.body)).unzip();
@@ -106,6 +93,33 @@ pub(crate) fn build(bundle: &Bundle, problems: &mut Vec<Diagnostic>) -> Option<A
     };
     crate::invariant::prove(&authorizer, problems);
     Some(authorizer)
+}
+
+/// Reads the Cedar policies. Where there are none, nothing is made of the schema.
+fn cedar(
+    sources: &[(&str, &str)],
+    world: &World,
+    inventory: &Inventory,
+    schema_text: &str,
+    methods: &mut Methods,
+    problems: &mut Vec<Diagnostic>,
+) -> Option<Vec<CedarPolicy>> {
+    if sources.is_empty() {
+        return Some(Vec::new());
+    }
+    let schema = match Schema::from_cedarschema_str(schema_text) {
+        Ok((schema, _)) => schema,
+        Err(error) => {
+            problems.push(Diagnostic::error("cedar-schema", format!("the inventory makes no Cedar schema: {error}")));
+            return None;
+        }
+    };
+    let reader = policies::Reader { world, inventory, schema: &schema, schema_text };
+    let mut out = Vec::new();
+    for (path, text) in sources {
+        out.extend(reader.read(path, text, methods, problems));
+    }
+    Some(out)
 }
 
 /// The identity patterns that policies name.

@@ -51,7 +51,19 @@ pub(crate) const WITNESSES_TRIED: usize = 64;
 pub(crate) const ARCHIVE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Entries of a built bundle, whatever they are.
 pub(crate) const ARCHIVE_ENTRIES_MAX: usize = 25_000;
+/// Edits tried for one explanation; each is a compilation of the whole bundle.
+pub(crate) const EXPLAIN_TRIES_MAX: usize = 12;
+/// Changed bundles kept for the next explanation.
+pub(crate) const EXPLAIN_KEPT_MAX: usize = 64;
+/// Edits considered for one explanation, the smallest first.
+pub(crate) const EXPLAIN_CONSIDERED_MAX: usize = 1_000;
+/// Bytes of a bundle beyond which no edit of it is tried, and so none offered.
+pub(crate) const EXPLAIN_BYTES_MAX: usize = 1024 * 1024;
 /// Cells of one permission that a lint looks through; of a wider one it says nothing.
 pub(crate) const LINT_CELLS_MAX: usize = 20_000;
 /// Policies that one permission is compared with by a lint.
 pub(crate) const LINT_CANDIDATES_MAX: usize = 64;
+/// Questions asked at compile time to fold one Cedar policy; each costs some microseconds.
+pub(crate) const FOLD_QUESTIONS_MAX: usize = 5_000;
+/// Pairs of atoms under which one folded Cedar policy may be entered.
+pub(crate) const FOLD_ATOMS_MAX: usize = 10_000;

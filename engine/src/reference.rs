@@ -82,9 +82,11 @@ impl<'a> Reference<'a> {
         };
         let operation = inventory.route(index, request.target.borrowed()).and_then(|o| service.operations.get(o));
         let caller = self.authorizer.identify(&request.principal);
-        let callee = Callee { service, operation: operation.map(|o| &*o.id), target: request.target.borrowed() };
+        let callee = Callee { service, operation, target: request.target.borrowed() };
         let question = self.authorizer.world.question(&Caller { id: &request.principal, service: caller }, &callee, &context)?;
-        let evaluate = || CedarAuthorizer::new().is_authorized(&question.request, &self.policies, &question.entities);
+        let literals = self.authorizer.cedar.iter().flat_map(|p| &p.literals).cloned();
+        let entities = question.entities.upsert_entities(literals, None).map_err(|e| e.to_string())?;
+        let evaluate = || CedarAuthorizer::new().is_authorized(&question.request, &self.policies, &entities);
         let response = stacker::maybe_grow(self.stack_bytes, self.stack_bytes, evaluate);
         let mut errors: Vec<String> =
             response.diagnostics().errors().map(|AuthorizationError::PolicyEvaluationError(e)| e.policy_id().to_string()).collect();

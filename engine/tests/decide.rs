@@ -273,3 +273,25 @@ fn cedar_conditions_are_as_deep_as_the_stack_bears() {
         assert_eq!(ask(condition), ("cedar-too-deep".to_owned(), None));
     }
 }
+
+/// What the inventory alone decides is scope: such a policy is unconditional, and grants nothing to others.
+#[test]
+fn conditions_on_the_inventory_are_scope() {
+    for (condition, conditional, strangers) in [
+        ("principal in Service::\"invoices\" && resource.data.contains(\"pan\")", false, false),
+        ("resource.data.contains(\"pan\") && Service::\"items\" has zone", false, true),
+        ("!(principal in Group::\"front\")", true, true),
+        ("principal in Service::\"invoices\" || resource.data.contains(\"pan\")", true, true),
+        ("principal in Service::\"invoices\" && context.headers has \"x-tenant\"", true, false),
+        ("principal in Service::\"invoices\" && action == Action::\"GET\"", true, false),
+        ("Service::\"users\".data.contains(\"pan\")", false, false),
+    ] {
+        let text = format!("@id(\"c\") permit(principal, action, resource) when {{ {condition} }};");
+        let compiled = compile(&[("a.yaml", SHOP), ("b.cedar", &text)]);
+        let authorizer = compiled.authorizer.unwrap();
+        let policy = authorizer.policies().iter().find(|p| &*p.reference.id == "c").unwrap();
+        assert_eq!(policy.conditional, conditional, "{condition}");
+        let granted = authorizer.allowed().iter().any(|e| e.from.is_none() && e.policies.iter().any(|p| &*p.id == "c"));
+        assert_eq!(granted, strangers, "{condition}");
+    }
+}

@@ -2,26 +2,28 @@
 
 use std::collections::{HashMap, HashSet};
 
+use cedar_policy::pst::EntityUID;
 use cedar_policy::{
-    Context as CedarContext, Entities, Entity, EntityId, EntityTypeName, EntityUid, Request as CedarRequest, RestrictedExpression, Schema,
+    Context as CedarContext, Entities, Entity, EntityId, EntityTypeName, EntityUid, Request as CedarRequest, RestrictedExpression,
 };
 
 use crate::cedar::ANY_AUTHENTICATED;
-use crate::cedar::lower::{operation, undeclared};
+use crate::cedar::lower::{self, undeclared};
+use crate::cedar::schema::action_group;
 use crate::id::{IdPattern, SpiffeId};
 use crate::inventory::Inventory;
-use crate::model::Service;
+use crate::model::{Operation, Service};
 use crate::request::{AttributeValue, Attributes, Claims, Context, TargetRef, Token};
 
-/// The entities that do not depend on a request, and the type names to make the others.
+/// What makes the entities of a request: those that its policies can reach, and no others. What it costs does not grow with
+/// the inventory.
 #[derive(Debug)]
 pub(crate) struct World {
-    base: Entities,
     types: Types,
     patterns: Vec<IdPattern>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Types {
     workload: EntityTypeName,
     service: EntityTypeName,
@@ -50,74 +52,128 @@ fn uid(kind: &EntityTypeName, id: &str) -> EntityUid {
 }
 
 impl World {
-    /// Builds the entities of an inventory; `patterns` are those that permissions name.
+    /// A world in which no patterns are named.
+    pub(crate) fn new() -> Option<Self> {
+        Some(Self { types: Types::new()?, patterns: Vec::new() })
+    }
+
+    /// The same with these patterns.
+    pub(crate) fn naming(&self, patterns: &[IdPattern]) -> Self {
+        Self { types: self.types.clone(), patterns: patterns.to_vec() }
+    }
+
+    /// Everything that exists before any request as Cedar's JSON, sorted; the actions are in the schema.
     ///
     /// # Errors
-    /// What Cedar finds wrong with them, in words.
-    pub(crate) fn build(inventory: &Inventory, patterns: Vec<IdPattern>, schema: &Schema) -> Result<Self, String> {
-        let types = Types::new().ok_or("an entity type has no name")?;
-        let mut entities = Vec::new();
-        let any = uid(&types.group, ANY_AUTHENTICATED);
-        entities.push(Entity::new_no_attrs(any.clone(), HashSet::new()));
-        for group in inventory.groups() {
-            let parents =
-                inventory.groups().iter().filter(|g| g.members.contains(&group.name)).map(|g| uid(&types.group, &g.name)).collect();
-            entities.push(Entity::new_no_attrs(uid(&types.group, &group.name), parents));
-        }
+    /// What Cedar finds wrong with it, in words.
+    pub(crate) fn json(&self, inventory: &Inventory) -> Result<String, String> {
+        let groups = inventory.groups().iter().map(|g| &*g.name);
+        let mut own: Vec<Entity> =
+            groups.map(|g| Entity::new_no_attrs(uid(&self.types.group, g), self.groups_above(inventory, g))).collect();
+        own.push(Entity::new_no_attrs(uid(&self.types.group, ANY_AUTHENTICATED), HashSet::new()));
+        own.extend(self.patterns.iter().map(|p| Entity::new_no_attrs(uid(&self.types.pattern, p.as_str()), HashSet::new())));
         for service in inventory.services() {
-            let direct = inventory.groups().iter().filter(|g| g.members.contains(&service.name)).map(|g| uid(&types.group, &g.name));
-            let parents = direct.chain([any.clone()]).collect();
-            let own = uid(&types.service, &service.name);
-            entities.push(Entity::new(own.clone(), service_attributes(service), parents).map_err(|e| e.to_string())?);
-            let declared =
-                service.operations.iter().map(|o| (operation(&service.name, &o.id), service.data.iter().chain(&o.data).cloned().collect()));
-            let all = declared.chain([(undeclared(&service.name), service.data.iter().cloned().collect::<Vec<_>>())]);
-            for (id, data) in all {
-                let attributes = HashMap::from([("data".to_owned(), strings(data))]);
-                entities
-                    .push(Entity::new(uid(&types.operation, &id), attributes, HashSet::from([own.clone()])).map_err(|e| e.to_string())?);
+            own.extend(self.service(service));
+            for operation in service.operations.iter().map(Some).chain([None]) {
+                own.push(self.operation(service, operation)?);
             }
-            for id in &service.identities {
-                let parents =
-                    std::iter::once(own.clone()).chain(patterns.iter().filter(|p| p.matches(id)).map(|p| uid(&types.pattern, p.as_str())));
-                entities.push(Entity::new_no_attrs(uid(&types.workload, id.as_str()), parents.collect()));
-            }
+            own.extend(service.identities.iter().map(|id| self.workload(id, Some(service))));
         }
-        for pattern in &patterns {
-            entities.push(Entity::new_no_attrs(uid(&types.pattern, pattern.as_str()), HashSet::new()));
+        let entities = Entities::from_entities(own, None).map_err(|e| e.to_string())?;
+        let serde_json::Value::Array(mut all) = entities.to_json_value().map_err(|e| e.to_string())? else {
+            return Err("the entities are no list".to_owned());
+        };
+        for parents in all.iter_mut().filter_map(|e| e.get_mut("parents")?.as_array_mut()) {
+            parents.sort_by_key(ToString::to_string);
         }
-        // The schema adds the actions with their groups.
-        let base = Entities::from_entities(entities, Some(schema)).map_err(|e| e.to_string())?;
-        Ok(Self { base, types, patterns })
+        all.sort_by_key(|e| e.get("uid").map(ToString::to_string));
+        let text = serde_json::to_string_pretty(&all).map_err(|e| e.to_string())?;
+        Ok(text + "\n")
     }
 
     /// The question as Cedar puts it. The attributes of `context` are already those that the destination makes visible.
     ///
     /// # Errors
     /// What Cedar finds wrong with it, in words; the caller denies.
-    pub(crate) fn question(&self, caller: &Caller<'_>, callee: &Callee<'_>, context: &Context) -> Result<Question<'_>, String> {
-        let principal = uid(&self.types.workload, caller.id.as_str());
-        let (action, resource) = self.action_and_resource(callee);
-        let entities = if self.base.get(&principal).is_some() {
-            std::borrow::Cow::Borrowed(&self.base)
-        } else {
-            let service = caller.service.map(|s| uid(&self.types.service, &s.name));
-            let patterns = self.patterns.iter().filter(|p| p.matches(caller.id)).map(|p| uid(&self.types.pattern, p.as_str()));
-            let entity = Entity::new_no_attrs(principal.clone(), service.into_iter().chain(patterns).collect());
-            std::borrow::Cow::Owned(self.base.clone().upsert_entities([entity], None).map_err(|e| e.to_string())?)
-        };
+    pub(crate) fn question(&self, caller: &Caller<'_>, callee: &Callee<'_>, context: &Context) -> Result<Question, String> {
+        let principal = self.workload(caller.id, caller.service);
+        let action = self.action(match callee.target {
+            TargetRef::Http { method, .. } => method.as_str(),
+            TargetRef::Connect { .. } => "connect",
+        });
+        let resource = self.operation(callee.service, callee.operation)?;
+        let uids = [principal.uid(), action.uid(), resource.uid()];
+        let entities = Entities::from_entities([principal, action, resource], None).map_err(|e| e.to_string())?;
+        let [principal, action, resource] = uids;
         let request = CedarRequest::new(principal, action, resource, cedar_context(context)?, None).map_err(|e| e.to_string())?;
         Ok(Question { request, entities })
     }
 
-    fn action_and_resource(&self, callee: &Callee<'_>) -> (EntityUid, EntityUid) {
-        let action = match callee.target {
-            TargetRef::Http { method, .. } => uid(&self.types.action, method.as_str()),
-            TargetRef::Connect { .. } => uid(&self.types.action, "connect"),
-        };
-        let name = &callee.service.name;
-        let id = callee.operation.map_or_else(|| undeclared(name), |o| operation(name, o));
-        (action, uid(&self.types.operation, &id))
+    fn workload(&self, id: &SpiffeId, service: Option<&Service>) -> Entity {
+        let services = service.into_iter().flat_map(|s| self.within(s));
+        let patterns = self.patterns.iter().filter(|p| p.matches(id)).map(|p| uid(&self.types.pattern, p.as_str()));
+        Entity::new_no_attrs(uid(&self.types.workload, id.as_str()), services.chain(patterns).collect())
+    }
+
+    fn action(&self, name: &str) -> Entity {
+        let group = action_group(name).map(|group| uid(&self.types.action, group));
+        Entity::new_no_attrs(uid(&self.types.action, name), group.into_iter().collect())
+    }
+
+    fn operation(&self, service: &Service, operation: Option<&Operation>) -> Result<Entity, String> {
+        let data = service.data.iter().chain(operation.iter().flat_map(|o| &o.data)).cloned();
+        let id = operation.map_or_else(|| undeclared(&service.name), |o| lower::operation(&service.name, &o.id));
+        let attributes = HashMap::from([("data".to_owned(), strings(data))]);
+        Entity::new(uid(&self.types.operation, &id), attributes, self.within(service).collect()).map_err(|e| e.to_string())
+    }
+
+    fn service(&self, service: &Service) -> Option<Entity> {
+        let above = self.groups_of(service).collect();
+        Entity::new(uid(&self.types.service, &service.name), service_attributes(service), above).ok()
+    }
+
+    /// A service and the groups that it is in, all of them.
+    fn within<'a>(&'a self, service: &'a Service) -> impl Iterator<Item = EntityUid> + 'a {
+        std::iter::once(uid(&self.types.service, &service.name)).chain(self.groups_of(service))
+    }
+
+    fn groups_of<'a>(&'a self, service: &'a Service) -> impl Iterator<Item = EntityUid> + 'a {
+        let named = service.groups.iter().map(|g| &**g).chain([ANY_AUTHENTICATED]);
+        named.map(|g| uid(&self.types.group, g))
+    }
+
+    /// An entity that a condition names and looks into. `None` for those that have nothing to look into.
+    pub(crate) fn named(&self, inventory: &Inventory, named: &EntityUID) -> Option<Entity> {
+        let id = named.eid.as_str();
+        match named.ty.to_string().as_str() {
+            "Workload" => {
+                let id: SpiffeId = id.parse().ok()?;
+                Some(self.workload(&id, inventory.identify(&id).and_then(|n| inventory.services().get(n))))
+            }
+            "Service" => self.service(inventory.service(id)?),
+            "Operation" => {
+                let (service, operation) = id.split_once('/')?;
+                let service = inventory.service(service)?;
+                self.operation(service, service.operations.iter().find(|o| *o.id == *operation)).ok()
+            }
+            "Group" => Some(Entity::new_no_attrs(uid(&self.types.group, id), self.groups_above(inventory, id))),
+            "Action" => Some(self.action(id)),
+            _ => None,
+        }
+    }
+
+    fn groups_above(&self, inventory: &Inventory, group: &str) -> HashSet<EntityUid> {
+        let mut found: Vec<&str> = vec![group];
+        let mut seen = 0;
+        while let Some(inner) = found.get(seen).copied() {
+            seen += 1;
+            for outer in inventory.groups().iter().filter(|g| g.members.iter().any(|m| **m == *inner)) {
+                if !found.contains(&&*outer.name) {
+                    found.push(&outer.name);
+                }
+            }
+        }
+        found.into_iter().skip(1).map(|g| uid(&self.types.group, g)).collect()
     }
 }
 
@@ -130,14 +186,14 @@ pub(crate) struct Caller<'a> {
 /// What is asked of whom.
 pub(crate) struct Callee<'a> {
     pub(crate) service: &'a Service,
-    pub(crate) operation: Option<&'a str>,
+    pub(crate) operation: Option<&'a Operation>,
     pub(crate) target: TargetRef<'a>,
 }
 
 /// A request with the entities it refers to.
-pub(crate) struct Question<'a> {
+pub(crate) struct Question {
     pub(crate) request: CedarRequest,
-    pub(crate) entities: std::borrow::Cow<'a, Entities>,
+    pub(crate) entities: Entities,
 }
 
 fn service_attributes(service: &Service) -> HashMap<String, RestrictedExpression> {

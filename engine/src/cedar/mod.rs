@@ -9,6 +9,7 @@ mod complaints;
 #[cfg(test)]
 mod corpus_tests;
 pub(crate) mod entities;
+mod fold;
 pub(crate) mod governance;
 pub(crate) mod lower;
 pub(crate) mod policies;

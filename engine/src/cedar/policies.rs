@@ -1,10 +1,12 @@
 //! The policies of `.cedar` files: read, validated strictly against the generated schema, their scopes taken apart.
 
-use cedar_policy::{Authorizer as CedarAuthorizer, Effect as CedarEffect, Policy, PolicyId, PolicySet, Schema};
+use cedar_policy::pst::EntityUID;
+use cedar_policy::{Authorizer as CedarAuthorizer, Effect as CedarEffect, Entities, Entity, Policy, PolicyId, PolicySet, Schema};
 
 use crate::cedar::analysis::{Analysis, Fault};
 use crate::cedar::complaints::{self, Source};
-use crate::cedar::entities::Question;
+use crate::cedar::entities::{Question, World};
+use crate::cedar::fold::{Folded, fold};
 use crate::cedar::scopes::Scopes;
 use crate::cedar::tokens;
 use crate::decision::Effect;
@@ -29,6 +31,8 @@ pub(crate) struct CedarPolicy {
     pub(crate) faults: Vec<FaultAt>,
     /// The identity patterns that it names.
     pub(crate) patterns: Vec<IdPattern>,
+    /// The entities that its condition names and looks into.
+    pub(crate) literals: Vec<Entity>,
     /// What the evaluation of its condition may take of the stack.
     pub(crate) stack_bytes: usize,
     alone: PolicySet,
@@ -48,8 +52,13 @@ impl CedarPolicy {
     ///
     /// # Errors
     /// Cedar's reason why it could not be evaluated.
-    pub(crate) fn satisfied(&self, question: &Question<'_>) -> Result<bool, String> {
-        satisfied(&self.alone, &question.request, &question.entities, self.stack_bytes).map_err(|error| error.to_string())
+    pub(crate) fn satisfied(&self, question: &Question) -> Result<bool, String> {
+        let answer = |entities: &Entities| satisfied(&self.alone, &question.request, entities, self.stack_bytes);
+        if self.literals.is_empty() {
+            return answer(&question.entities).map_err(|error| error.to_string());
+        }
+        let entities = question.entities.clone().upsert_entities(self.literals.iter().cloned(), None).map_err(|e| e.to_string())?;
+        answer(&entities).map_err(|error| error.to_string())
     }
 
     /// Whether its evaluation can end in an error.
@@ -67,7 +76,7 @@ impl CedarPolicy {
 pub(crate) fn satisfied(
     alone: &PolicySet,
     request: &cedar_policy::Request,
-    entities: &cedar_policy::Entities,
+    entities: &Entities,
     stack_bytes: usize,
 ) -> Result<bool, cedar_policy::EvaluationError> {
     let evaluate = || CedarAuthorizer::new().is_authorized(request, alone, entities);
@@ -87,6 +96,7 @@ pub(crate) const fn stack_bytes(depth: usize) -> usize {
 
 /// What policies are read against.
 pub(crate) struct Reader<'a> {
+    pub(crate) world: &'a World,
     pub(crate) inventory: &'a Inventory,
     pub(crate) schema: &'a Schema,
     pub(crate) schema_text: &'a str,
@@ -144,18 +154,31 @@ impl Reader<'_> {
         let mut scopes = Scopes { inventory: self.inventory, methods, at: &at, text: source.text, problems };
         let scope = scopes.scope(policy)?;
         let analysis = Analysis::of(policy, &|uid| complaints::Known { inventory: self.inventory }.exists(uid));
+        let patterns = complaints::patterns(policy);
+        let literals = self.literals(&analysis.literals, &patterns);
+        let conditional = policy.has_non_scope_constraint();
+        let folded =
+            if conditional && analysis.faults.is_empty() { fold(policy, &scope, self.inventory, self.world, &literals) } else { None };
+        let Folded { scope, conditional } = folded.unwrap_or(Folded { scope, conditional });
         let faults = analysis.faults.into_iter().map(|(part, fault)| FaultAt { fault, at: source.part(policy.id(), &part), part });
         Some(CedarPolicy {
             id: id.into(),
             effect: if policy.effect() == CedarEffect::Permit { Effect::Allow } else { Effect::Deny },
-            conditional: policy.has_non_scope_constraint(),
+            conditional,
             scope,
             footprint: analysis.footprint,
             faults: faults.collect(),
-            patterns: complaints::patterns(policy),
+            literals,
+            patterns,
             stack_bytes: stack_bytes(source.depth(policy.id())),
             alone: PolicySet::from_policies([policy.new_id(PolicyId::new(id))]).ok()?,
             at,
         })
+    }
+
+    /// Those of the named entities that there are, in the patterns that the policy itself names.
+    fn literals(&self, named: &[EntityUID], patterns: &[IdPattern]) -> Vec<Entity> {
+        let world = self.world.naming(patterns);
+        named.iter().filter_map(|uid| world.named(self.inventory, uid)).collect()
     }
 }

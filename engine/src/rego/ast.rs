@@ -5,6 +5,8 @@
 
 use serde_json::{Map, Value};
 
+use super::growth::{self, Growth};
+
 /// A parsed module.
 #[derive(Debug)]
 pub(super) struct Module {
@@ -42,6 +44,8 @@ pub(super) struct Rule {
     pub(super) levels: usize,
     /// How much deeper than what it is given a value can be that it makes, what it calls not counted.
     pub(super) nests: usize,
+    /// How often one value can stand in another that it makes, what it calls not counted.
+    pub(super) growth: Growth,
     /// The body with the most statements: how many, and where.
     pub(super) longest: Option<(usize, Span)>,
     pub(super) uses: Vec<Use>,
@@ -106,6 +110,7 @@ fn rule(tree: &Value) -> Option<Rule> {
     let mut uses = Vec::new();
     let levels = loops(tree) + depth(tree);
     let nests = nests(tree) + HEAD_NESTS;
+    let growth = growth::of(tree);
     let longest = longest(tree);
     match kind {
         "Default" => {
@@ -122,6 +127,7 @@ fn rule(tree: &Value) -> Option<Rule> {
                 span: span_of(body.get("refr")?)?,
                 levels,
                 nests,
+                growth,
                 longest,
                 uses,
             })
@@ -139,7 +145,7 @@ fn rule(tree: &Value) -> Option<Rule> {
             let arguments = head.get("args").and_then(Value::as_array).map(Vec::len);
             let adds = form == "Set";
             let odd = head.get("assign").and_then(|assign| odd(assign.get("value")?));
-            Some(Rule { name, computed, adds, odd, arguments, span: span_of(refr)?, levels, nests, longest, uses })
+            Some(Rule { name, computed, adds, odd, arguments, span: span_of(refr)?, levels, nests, growth, longest, uses })
         }
         _ => None,
     }

@@ -38,6 +38,11 @@ pub(super) fn is_family(name: &str) -> bool {
     names().filter_map(|n| n.split_once('.')).any(|(family, _)| family == name)
 }
 
+/// Whether there is a built-in of this name.
+pub(super) fn is_known(name: &str) -> bool {
+    ALLOWED.binary_search(&name).is_ok() || supply::additions().any(|(added, _)| added == name)
+}
+
 /// The names a slip of the pen may have meant.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
     ALLOWED.iter().copied().chain(supply::additions().map(|(name, _)| name))

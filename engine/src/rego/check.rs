@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::ast::{Module, Rule, Span, Use};
 use super::builtins;
 use super::footprint;
-use super::limits::{ARGUMENTS_MAX, CALLS_MAX, LEVELS_MAX, STATEMENTS_MAX, TRIES_MAX};
+use super::growth::Growth;
+use super::limits::{ARGUMENTS_MAX, CALLS_MAX, GROWTH_MAX, LEVELS_MAX, STATEMENTS_MAX, TRIES_MAX};
 use super::metadata::{Metadata, top};
 use super::place;
 use super::testing;
@@ -55,13 +56,15 @@ struct Node {
     levels: usize,
     /// By how many levels one definition can nest values.
     nests: usize,
+    /// How often one value can stand in another that a definition makes.
+    growth: Growth,
     /// The definitions of a function; 0 for what is none.
     definitions: usize,
     /// The definition whose value is written out and no answer: its unit, place, and what it is.
     odd: Option<(usize, Span, &'static str)>,
     reads: BTreeSet<Path>,
-    /// The functions it calls, as often as they stand there.
-    calls: BTreeMap<Path, usize>,
+    /// For each definition the functions it calls, as often as they stand there.
+    calls: Vec<BTreeMap<Path, usize>>,
     /// What its own definitions read of the request; `None` if nothing.
     input: Option<Footprint>,
     reads_time: bool,
@@ -69,9 +72,13 @@ struct Node {
 
 impl Node {
     fn add(&mut self, found: Found) {
+        let mut calls: BTreeMap<Path, usize> = BTreeMap::new();
         for called in found.calls {
-            *self.calls.entry(called.clone()).or_default() += 1;
+            *calls.entry(called.clone()).or_default() += 1;
             self.reads.insert(called);
+        }
+        if !calls.is_empty() {
+            self.calls.push(calls);
         }
         self.reads.extend(found.reads);
         self.reads_time |= found.reads_time;
@@ -94,6 +101,8 @@ pub(super) fn check(units: &[Unit<'_>], out: &mut Vec<Diagnostic>) -> Graph {
             node.first.get_or_insert((number, rule.span));
             node.levels = node.levels.max(rule.levels);
             node.nests = node.nests.max(rule.nests);
+            node.growth.peak = node.growth.peak.max(rule.growth.peak);
+            node.growth.result = node.growth.result.max(rule.growth.result);
             node.odd = node.odd.or(rule.odd.map(|odd| (number, rule.span, odd)));
             node.definitions += usize::from(rule.arguments.is_some());
         }
@@ -457,14 +466,26 @@ impl Graph {
                 trail.push(path);
                 let mut cost = Cost::default();
                 let mut nested: usize = 0;
+                let mut grown: u64 = 1;
                 if let Some(node) = self.nodes.get(path) {
+                    let mut below = BTreeMap::new();
                     for next in &node.reads {
-                        let below = self.depth(next, trail, known)?;
-                        let calls = node.calls.get(next).copied().unwrap_or_default();
-                        nested = nested.saturating_add(below.nests.saturating_mul(calls));
-                        cost = cost.max(below);
+                        let found = self.depth(next, trail, known)?;
+                        below.insert(next, found);
+                        cost = cost.max(found);
+                    }
+                    // Calls of one definition can be handed each other's values; of what is only read, one is the largest.
+                    for calls in &node.calls {
+                        let each = || calls.iter().filter_map(|(called, times)| Some((below.get(called)?, *times)));
+                        let times = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+                        nested = nested.max(each().fold(0, |sum: usize, (c, n)| sum.saturating_add(c.nests.saturating_mul(n))));
+                        grown = grown.max(each().fold(1, |all: u64, (c, n)| all.saturating_mul(c.growth.max(1).saturating_pow(times(n)))));
                     }
                     cost.levels += node.levels;
+                    let only_read = below.iter().filter(|(path, _)| !node.calls.iter().any(|calls| calls.contains_key(**path)));
+                    let given = only_read.fold(1, |most: u64, (_, c)| most.max(c.growth)).saturating_mul(grown);
+                    cost.peak = cost.peak.max(given.saturating_mul(node.growth.peak.max(1)));
+                    cost.growth = given.saturating_mul(node.growth.result.max(1));
                     cost.tries = cost.tries.max(1).saturating_mul(node.definitions.max(1));
                     cost.nests = cost.nests.saturating_add(nested).saturating_add(node.nests);
                 }
@@ -478,6 +499,9 @@ impl Graph {
         if cost.levels > LEVELS_MAX {
             return fault(format!("this rule and what it calls nest more than {LEVELS_MAX} loops and levels"), CALL_LESS);
         }
+        if cost.peak > GROWTH_MAX {
+            return fault(format!("one value can stand in another more than {GROWTH_MAX} times here"), DOUBLE_LESS);
+        }
         if cost.tries > TRIES_MAX {
             return fault(format!("this function and those it calls can be tried in more than {TRIES_MAX} ways"), DEFINE_LESS);
         }
@@ -487,6 +511,7 @@ impl Graph {
 }
 
 const CALL_LESS: &str = "call less deeply; a rule may not depend on itself";
+const DOUBLE_LESS: &str = "each literal that names a value twice doubles it; name it once, or give its parts";
 const DEFINE_LESS: &str =
     "each definition of a function multiplies with those of the functions it calls; use a rule, or a table such as `limits := {…}`";
 
@@ -500,13 +525,16 @@ pub(super) struct Cost {
     pub(super) nests: usize,
     /// How often the budget can be spent: the evaluator goes on with the next definition of a function when one has failed.
     tries: usize,
+    /// How often one value can stand in the value of the rule, and in any that it makes.
+    growth: u64,
+    peak: u64,
 }
 
 impl Cost {
     /// The cost of modules that nobody has looked at: as much as any may have.
     #[cfg(test)]
     pub(super) const fn any() -> Self {
-        Self { calls: CALLS_MAX, levels: LEVELS_MAX, nests: LEVELS_MAX, tries: TRIES_MAX }
+        Self { calls: CALLS_MAX, levels: LEVELS_MAX, nests: LEVELS_MAX, tries: TRIES_MAX, growth: 1, peak: 1 }
     }
 
     /// The larger of both in each respect.
@@ -516,6 +544,8 @@ impl Cost {
             levels: self.levels.max(other.levels),
             nests: self.nests.max(other.nests),
             tries: self.tries.max(other.tries),
+            growth: self.growth.max(other.growth),
+            peak: self.peak.max(other.peak),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Evaluating a rule: an idle evaluator, the input, the budget, the answer.
 //!
 //! The evaluator is regorus' interpreter, not its virtual machine: the machine takes a failing built-in, and two definitions
-//! that disagree, for "not satisfied", and a prohibition that fails must not pass for one that does not apply (INV-4).
+//! that disagree, for "not satisfied", strict or not (tried again with 0.14.1: all of eleven such policies). A prohibition that
+//! fails must not pass for one that does not apply (INV-4).
 //!
 //! The budget is counted in steps. The interpreter offers a limit of time that is looked at every so many steps; with a limit
 //! of no time at all, looked at after as many steps as the budget has, it is a limit of steps, the same on every machine.

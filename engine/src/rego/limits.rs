@@ -50,6 +50,10 @@ pub(super) const NEST_BYTES: usize = if cfg!(debug_assertions) { 2 << 10 } else 
 /// Levels of values that come from the input and from built-ins: JSON is read no deeper.
 pub(super) const NESTS_GIVEN: usize = 160;
 
+/// How often one value may stand in another by way of literals: comparing such a value looks at it as often. A thousand million
+/// are some ten seconds, and take a policy made for it.
+pub(super) const GROWTH_MAX: u64 = 1 << 30;
+
 /// How often one question can spend the budget. The evaluator tries every definition of a function, even when an earlier one
 /// has spent it, and so do the functions that call it: the numbers of definitions multiply. A thousand budgets are some ten
 /// seconds, and take a policy made for it.

@@ -19,6 +19,7 @@ mod evaluate;
 mod footprint;
 #[cfg(test)]
 mod footprint_tests;
+mod growth;
 mod input;
 mod limits;
 mod metadata;

@@ -478,7 +478,41 @@ fn what_grows_without_bound_is_an_error() {
         lists("[sprintf(\"%v\", [[@, @]])]"),
         "allow if count([upper(s) | some i in numbers.range(1, 10000)]) > 0\ns := concat(\"\", [x | some i in numbers.range(1, 9000); x := \"0123456789\"])".to_owned(),
     ] {
-        let answer = run(&module(&body));
-        assert!(matches!(&answer, Err(RegoError::Failed { why, .. }) if why.contains("bytes")), "{body}: {answer:?}");
+        match RegoModules::compile(&[("a.rego", &module(&body))]) {
+            // Lists that hold lists twice are seen before they are made.
+            Err(found) => assert!(body.contains("[1, 2, 3]") && found[0].message.contains("stand in another"), "{body}: {found:?}"),
+            Ok(_) => {
+                let answer = run(&module(&body));
+                assert!(matches!(&answer, Err(RegoError::Failed { why, .. }) if why.contains("bytes")), "{body}: {answer:?}");
+            }
+        }
+    }
+}
+
+/// Comparing two values that share their parts takes as long as if nothing were shared.
+#[test]
+fn chained_doublings_of_literals_are_refused() {
+    let chain = |n: usize, step: &str| {
+        (0..n).fold(String::new(), |out, i| out + &format!(" x{} := {}\n", i + 1, step.replace('@', &format!("x{i}"))))
+    };
+    let calls = (0..28).fold(String::new(), |out, i| out + &format!("f{i}(x) := [y, y] if y := f{}(x)\n", i + 1));
+    for (body, refused) in [
+        (format!("allow if {{\n x0 := input.a\n{} x40 == 1\n}}", chain(40, "[@, @]")), true),
+        (format!("allow if {{\n x0 := input.a\n{} x20 == 1\n}}", chain(20, "{\"a\": @, \"b\": [1, @, @]}")), true),
+        (format!("allow if {{\n x0 := input.a\n{} x40 == 1\n}}", chain(40, "[@, 1]")), false),
+        (format!("allow if {{\n x0 := input.a\n{} x9 == 1\n}}", chain(9, "[@, @]")), false),
+        (format!("allow if {{\n x0 := input.a\n{} x9 == 1\n}}", chain(9, "d(@)")) + "\nd(x) := [x, x, x, x, x, x, x, x, x, x, x]", true),
+        (format!("allow if f0(1)\n{calls}f28(x) := x"), false),
+        // Reasons are made in the same way in many definitions.
+        (
+            "t(x) := sprintf(\"%v %v %v\", [x, x, x])\no(x) := {\"a\": x, \"b\": x, \"c\": x}\n".to_owned()
+                + &"deny contains t(o(input.path)) if t(o(input.method)) != \"\"\n".repeat(40),
+            false,
+        ),
+        (format!("allow if f0(1)\n{}f28(x) := x", calls.replace("[y, y]", "[y, y, y]")), true),
+    ] {
+        let found = RegoModules::compile(&[("a.rego", &module(&body))]);
+        let told = found.as_ref().is_err_and(|f| f[0].message.contains("more than 1073741824 times"));
+        assert_eq!(told, refused, "{body}: {found:?}");
     }
 }

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::authorizer::Authorizer;
 use crate::decision::{Decision, Effect, Reason};
+use crate::explain::Edit;
 use crate::limits::NEAREST_MAX;
 use crate::model::{Caller, Operations, Permission};
 use crate::request::{Request, Target};
@@ -17,14 +18,40 @@ pub struct Nearest {
     pub at: String,
     /// What would have had to be different, in words; the fewest first.
     pub lacks: Vec<String>,
+    /// What would make it cover the request, tried; absent where no single edit of it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub edit: Option<Edit>,
+}
+
+/// Whether nothing allowed the request, rather than something denied it.
+pub(super) fn is_by_default(decision: &Decision<'_>) -> bool {
+    matches!(decision.reason, Reason::UnknownPrincipal | Reason::UndeclaredOperation | Reason::ConditionUnmet | Reason::NoPermission)
+}
+
+/// Which parts of a permission's scope leave the request out.
+pub(super) struct Missed {
+    pub(super) caller: bool,
+    pub(super) service: bool,
+    pub(super) operation: bool,
+    pub(super) method: bool,
+}
+
+/// What of the permission's scope does not cover the request.
+pub(super) fn missed(authorizer: &Authorizer, request: &Request, decision: &Decision<'_>, permission: &Permission) -> Missed {
+    let miss = Miss { authorizer, request, decision };
+    let service = authorizer.service(&request.service);
+    Missed {
+        caller: !miss.covers_caller(permission),
+        service: !service.is_some_and(|s| permission.to.iter().any(|to| *to == s.name || s.groups.contains(to))),
+        operation: !miss.covers_operation(permission),
+        method: !miss.covers_method(permission),
+    }
 }
 
 /// The grants nearest to a request that was denied by default; empty for every other decision.
 #[must_use]
 pub fn nearest(authorizer: &Authorizer, request: &Request, decision: &Decision<'_>) -> Vec<Nearest> {
-    let by_default =
-        matches!(decision.reason, Reason::UnknownPrincipal | Reason::UndeclaredOperation | Reason::ConditionUnmet | Reason::NoPermission);
-    if !by_default {
+    if !is_by_default(decision) {
         return Vec::new();
     }
     let grants = authorizer.permissions.iter().filter(|p| p.effect == Effect::Allow);
@@ -35,7 +62,8 @@ pub fn nearest(authorizer: &Authorizer, request: &Request, decision: &Decision<'
             // first whose scope is nearest, then those of whose conditions least is missing.
             // What another service offers is further away than what another caller may do.
             let missed = usize::from(caller) + 2 * usize::from(service) + usize::from(operation);
-            (!(caller && service)).then(|| (missed, Nearest { id: permission.name.to_string(), at: permission.at.short(), lacks }))
+            (!(caller && service))
+                .then(|| (missed, Nearest { id: permission.name.to_string(), at: permission.at.short(), lacks, edit: None }))
         })
         .collect();
     found.sort_by(|(a_missed, a), (b_missed, b)| (*a_missed, a.lacks.len(), &a.id).cmp(&(*b_missed, b.lacks.len(), &b.id)));
@@ -94,21 +122,29 @@ impl Miss<'_, '_> {
         })
     }
 
-    fn operation(&self, permission: &Permission) -> Vec<String> {
-        let mut out = Vec::new();
-        let covered = match (&permission.operations, self.decision.operation) {
+    fn covers_operation(&self, permission: &Permission) -> bool {
+        match (&permission.operations, self.decision.operation) {
             (Operations::AnyPath, _) | (Operations::Declared, Some(_)) => true,
             (Operations::Listed(ids), Some(operation)) => ids.iter().any(|id| **id == *operation),
             (_, None) => false,
-        };
+        }
+    }
+
+    fn covers_method(&self, permission: &Permission) -> bool {
+        match (&permission.methods, &self.request.target) {
+            (Some(methods), Target::Http { method, .. }) => methods.contains(method),
+            _ => true,
+        }
+    }
+
+    fn operation(&self, permission: &Permission) -> Vec<String> {
+        let mut out = Vec::new();
         match &permission.operations {
-            _ if covered => {}
+            _ if self.covers_operation(permission) => {}
             Operations::Listed(ids) => out.push(format!("operation: {}", ids.join(" or "))),
             _ => out.push("operation: a declared one".to_owned()),
         }
-        if let (Some(methods), Target::Http { method, .. }) = (&permission.methods, &self.request.target)
-            && !methods.contains(method)
-        {
+        if let Some(methods) = permission.methods.as_ref().filter(|_| !self.covers_method(permission)) {
             let names: Vec<&str> = methods.iter().map(|m| m.as_str()).collect();
             out.push(format!("method: {}", names.join(" or ")));
         }
