@@ -194,7 +194,7 @@ fn read_git(name: &str, rev: &str, folder: &str) -> Result<Vec<SourceFile>, Load
     };
     let tree = git(name, &["rev-parse", "--verify", "--end-of-options", &format!("{rev}:{folder}")], &[])?;
     let tree = String::from_utf8_lossy(&tree).trim().to_owned();
-    let listing = git(name, &["ls-tree", "-r", "-z", "--long", &tree], &[])?;
+    let listing = git(name, &["ls-tree", "-r", "--full-tree", "-z", "--long", &tree], &[])?;
     let mut budget = Budget { name, bytes: 0, entries: 0 };
     let mut paths = Vec::new();
     let mut wanted = String::new();

@@ -63,6 +63,8 @@ pub(crate) const EXPLAIN_BYTES_MAX: usize = 1024 * 1024;
 pub(crate) const LINT_CELLS_MAX: usize = 20_000;
 /// Policies that one permission is compared with by a lint.
 pub(crate) const LINT_CANDIDATES_MAX: usize = 64;
+/// Stack on which Cedar files are formatted; only what is used of it is ever touched.
+pub(crate) const CEDAR_FORMAT_STACK_BYTES: usize = 256 * 1024 * 1024;
 /// Questions asked at compile time to fold one Cedar policy; each costs some microseconds.
 pub(crate) const FOLD_QUESTIONS_MAX: usize = 5_000;
 /// Pairs of atoms under which one folded Cedar policy may be entered.

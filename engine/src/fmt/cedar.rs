@@ -2,8 +2,10 @@
 
 use cedar_policy_formatter::{Config, policies_str_to_pretty};
 
+use crate::cedar::tokens;
 use crate::diagnostic::Diagnostic;
 use crate::fmt::unsound;
+use crate::limits::{CEDAR_DEPTH_MAX, CEDAR_FORMAT_STACK_BYTES};
 
 /// The policies in the form that Cedar's tools write.
 pub(super) fn format(path: &str, text: &str) -> Result<String, Diagnostic> {
@@ -16,7 +18,14 @@ pub(super) fn format(path: &str, text: &str) -> Result<String, Diagnostic> {
     }
     let (head, text) = head(&text);
     let config = Config { line_width: LINE_WIDTH, indent_width: 2 };
-    let pretty = |text: &str| policies_str_to_pretty(text, &config).map_err(|e| unsound(path, &words(&e)));
+    if tokens::outlines(text).iter().any(|o| o.depth > CEDAR_DEPTH_MAX) {
+        return Err(unsound(path, &format!("its expressions nest more than {CEDAR_DEPTH_MAX} deep")));
+    }
+    // Cedar walks expressions by recursion, and lays them out more deeply than it reads them.
+    let pretty = |text: &str| {
+        let walk = || policies_str_to_pretty(text, &config).map_err(|e| unsound(path, &words(&e)));
+        stacker::maybe_grow(CEDAR_FORMAT_STACK_BYTES, CEDAR_FORMAT_STACK_BYTES, walk)
+    };
     let mut out = pretty(text)?;
     // A long comment may move a line break, and only the next pass sees it.
     for _ in 0..PASSES_MAX {
