@@ -6,6 +6,7 @@ use crate::authorizer::{Answered, Authorizer, Body, Compiled, Language, Policy};
 use crate::bundle::Bundle;
 use crate::bundle::declare::{self, Declared};
 use crate::bundle::resolve::{Resolved, resolve};
+use crate::bundle::suite;
 use crate::cedar::entities::World;
 use crate::cedar::governance::governance;
 use crate::cedar::policies::{self, CedarPolicy};
@@ -91,6 +92,7 @@ pub(crate) fn build(bundle: &Bundle, problems: &mut Vec<Diagnostic>) -> Option<A
         projections,
         snapshot: Some(memo::snapshot()),
     };
+    suite::time_needed(&authorizer, problems);
     crate::invariant::prove(&authorizer, problems);
     Some(authorizer)
 }

@@ -18,8 +18,10 @@ pub(crate) const METHODS_MAX: usize = 31;
 pub(crate) const GROUP_DEPTH_MAX: usize = 64;
 /// Nearest permissions named in an explanation.
 pub(crate) const NEAREST_MAX: usize = 3;
+/// Cases that one case with a matrix stands for.
+pub(crate) const MATRIX_CASES_MAX: usize = 1_000;
 /// Ways in which patterns of identities may meet in one bundle with invariants: each is a class of callers in every proof.
-pub(crate) const CALLER_PATTERNS_MAX: usize = 4_096;
+pub(crate) const CALLER_PATTERNS_MAX: usize = 1_024;
 /// Depth of the expressions of a Cedar policy, bounded from its tokens before a parser sees them. People write a dozen.
 pub(crate) const CEDAR_DEPTH_MAX: usize = 256;
 /// Stack on which Cedar text of that depth is parsed, validated and analysed.

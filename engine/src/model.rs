@@ -533,7 +533,9 @@ pub struct TestSuite {
 pub struct TestCase {
     /// The question.
     pub request: crate::request::Request,
-    /// In words: `invoices → GET items/v1/items/42`.
+    /// Whether the case says what time it is; where it does not, no policy that concerns it reads the time.
+    pub timed: bool,
+    /// In words: `invoices → GET items/v1/items/42`, and the parameters of its combination.
     pub title: String,
     /// The effect expected.
     pub expect: Effect,

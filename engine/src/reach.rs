@@ -5,10 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::authorizer::{AllowedEdge, Authorizer, Policy};
+use crate::authorizer::{AllowedEdge, Authorizer, Body, Policy};
 use crate::decision::Effect;
 use crate::model::{Endpoint, Service};
-use crate::request::TargetRef;
+use crate::request::{Request, TargetRef};
 use crate::table::{Atoms, CallerAtom, MethodBit, TargetAtom};
 
 /// A caller (`None`: identities outside the inventory), a service, and an operation of it (`None`: undeclared paths).
@@ -137,5 +137,24 @@ impl Authorizer {
         let entries = self.table.entries(callers, self.table.targets(to, operation), method).filter(|e| e.effect == Effect::Allow);
         let positions: BTreeSet<u32> = entries.map(|e| e.policy).collect();
         positions.into_iter().filter_map(|p| self.policies.get(p as usize)).collect()
+    }
+
+    /// The policies whose scope covers a request, by position.
+    pub(crate) fn concerning(&self, request: &Request) -> BTreeSet<u32> {
+        let Some(service) = self.inventory.index(&request.service) else { return BTreeSet::new() };
+        let target = request.target.borrowed();
+        let callers = self.table.callers(self.inventory.identify(&request.principal), &request.principal);
+        let targets = self.table.targets(service, self.inventory.route(service, target));
+        self.table.entries(&callers, targets, self.methods.bit(target)).map(|entry| entry.policy).collect()
+    }
+
+    /// Whether the answer of a policy may depend on the time.
+    pub(crate) fn policy_reads_time(&self, policy: u32) -> bool {
+        match self.bodies.get(policy as usize) {
+            Some(Body::Always) | None => false,
+            Some(Body::Native(index)) => self.permissions.get(*index).is_some_and(|p| p.when.reads_time()),
+            Some(Body::Cedar(index)) => self.cedar.get(*index).is_some_and(|c| c.footprint.reads_time()),
+            Some(Body::Rego(index)) => self.rego.rules().get(*index).is_some_and(|r| r.reads_time),
+        }
     }
 }

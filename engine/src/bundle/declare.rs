@@ -42,14 +42,8 @@ pub(crate) fn file(path: &str, text: &str, out: &mut Declared, problems: &mut Ve
         Ok(documents) => documents,
         Err(problem) => return problems.push(problem),
     };
-    let before = problems.len();
     for document in documents.iter().filter(|d| !d.is_null()) {
         resource(path, document, out, problems);
-    }
-    for problem in problems.iter_mut().skip(before) {
-        if problem.source.is_none() {
-            *problem = problem.clone().with_source(text);
-        }
     }
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod declare;
 pub(crate) mod govern;
 pub(crate) mod invariant;
 pub mod manifest;
+mod matrix;
 pub(crate) mod policy;
 pub(crate) mod resolve;
 mod select;
@@ -89,15 +90,16 @@ impl Bundle {
     /// Puts diagnostics of this bundle into the form in which they are shown: each with its source line, by file and line, none
     /// twice, no more than are worth reading.
     pub fn arrange(&self, diagnostics: &mut Vec<Diagnostic>) {
+        diagnostics.sort_by(|a, b| (&a.location, a.code, &a.message).cmp(&(&b.location, b.code, &b.message)));
+        diagnostics.dedup();
+        diagnostics.truncate(DIAGNOSTICS_MAX);
+        // Only then: to find a line costs as much as the file is long.
         for problem in diagnostics.iter_mut().filter(|d| d.source.is_none()) {
             let file = problem.location.as_ref().and_then(|at| self.files.iter().find(|f| f.path == at.file));
             if let Some(Ok(text)) = file.map(SourceFile::text) {
                 *problem = problem.clone().with_source(text);
             }
         }
-        diagnostics.sort_by(|a, b| (&a.location, a.code, &a.message).cmp(&(&b.location, b.code, &b.message)));
-        diagnostics.dedup();
-        diagnostics.truncate(DIAGNOSTICS_MAX);
     }
 
     /// Reads a directory with all its folders. Hidden files and folders (`.git`, `.github`) are left out.

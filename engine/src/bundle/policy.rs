@@ -138,10 +138,13 @@ fn rate(text: &str) -> Option<Rate> {
 pub(crate) fn networks(file: &str, texts: Vec<Text<'_>>, problems: &mut Vec<Diagnostic>) -> Vec<IpNet> {
     let mut out = Vec::new();
     for text in texts {
-        let net = text.text.parse::<IpNet>().or_else(|_| text.text.parse::<std::net::IpAddr>().map(IpNet::from));
+        // `010.0.0.0` is 10.0.0.0 to some and 8.0.0.0 to others; the standard reader refuses it.
+        let address = text.text.split('/').next().unwrap_or_default().parse::<std::net::IpAddr>();
+        let net =
+            address.ok().and_then(|address| text.text.parse::<IpNet>().ok().or_else(|| (!text.text.contains('/')).then(|| address.into())));
         match net {
             // Addresses are judged in their plain form, so such a network would never match, and a prohibition never hold.
-            Ok(IpNet::V6(net)) if net.addr().to_ipv4_mapped().is_some() && net.prefix_len() >= 96 => problems.push(
+            Some(IpNet::V6(net)) if net.addr().to_ipv4_mapped().is_some() && net.prefix_len() >= 96 => problems.push(
                 Diagnostic::error("invalid-network", format!("`{}` is an IPv4 network in IPv6 clothes", text.text))
                     .at(text.location(file))
                     .help(match (net.addr().to_ipv4_mapped(), net.prefix_len().saturating_sub(96)) {
@@ -149,13 +152,13 @@ pub(crate) fn networks(file: &str, texts: Vec<Text<'_>>, problems: &mut Vec<Diag
                         _ => "write it as an IPv4 network".to_owned(),
                     }),
             ),
-            Ok(net) if net.trunc() == net => out.push(net),
-            Ok(net) => problems.push(
+            Some(net) if net.trunc() == net => out.push(net),
+            Some(net) => problems.push(
                 Diagnostic::error("invalid-network", format!("`{}` has bits beyond its prefix", text.text))
                     .at(text.location(file))
                     .help(format!("write `{}`", net.trunc())),
             ),
-            Err(_) => problems.push(
+            None => problems.push(
                 Diagnostic::error("invalid-network", format!("`{}` is not a network", text.text))
                     .at(text.location(file))
                     .help("for example `10.0.0.0/8` or `2001:db8::/32`"),

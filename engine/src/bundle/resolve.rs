@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::bundle::condition::{DeclaredCondition, DeclaredJwt, DeclaredValues};
 use crate::bundle::declare::{Declared, Named};
 use crate::bundle::policy::DeclaredPermission;
+use crate::bundle::suite::DeclaredSuite;
 use crate::decision::Effect;
 use crate::diagnostic::Diagnostic;
 use crate::id::{IdPattern, SpiffeId};
@@ -44,7 +45,8 @@ pub(crate) fn resolve(declared: Declared, problems: &mut Vec<Diagnostic>) -> Res
     let stated: BTreeSet<Box<str>> = invariants.iter().map(|i| i.name.text.clone()).collect();
     let invariants: Vec<Invariant> = invariants.into_iter().filter_map(|i| names.invariant(i, problems)).collect();
     let exceptions = exceptions.into_iter().filter_map(|e| names.exception(e, &invariants, &stated, problems)).collect();
-    let suites = suites.into_iter().map(|s| s.resolve(&names, &permissions, problems)).collect();
+    let fixtures = DeclaredSuite::fixtures(&suites, problems);
+    let suites = suites.into_iter().map(|s| s.resolve(&names, &permissions, &fixtures, problems)).collect();
     Resolved { inventory, permissions, invariants, zones, exceptions, suites }
 }
 
