@@ -82,6 +82,9 @@ pub(crate) struct CheckArgs {
     /// The day on which reviews and exceptions are looked at [default: today, UTC]
     #[arg(long, value_name = "DATE")]
     pub(crate) today: Option<Date>,
+    /// Also tell how the answers of each policy come about, and which cannot be kept and why
+    #[arg(long)]
+    pub(crate) cacheability: bool,
 }
 
 /// Arguments of `fmt`.
@@ -382,6 +385,7 @@ Examples:
   portreeve check policies
   portreeve check HEAD~1:policies
   portreeve check policies --format sarif > check.sarif
+  portreeve check policies --cacheability
   portreeve check policies --today 2027-01-01
 
 Exit codes: 0 valid (there may be warnings), 1 invalid, 2 the bundle cannot be read";

@@ -6,11 +6,11 @@ use portreeve_engine::time::Date;
 use portreeve_engine::{Authorizer, Diagnostic, RegoTests, Severity, Timestamp, lint};
 
 use crate::args::{CheckArgs, CheckFormat};
-use crate::bundle;
 use crate::diagnostics::{self, CheckReport};
 use crate::outcome::{Outcome, Verdict};
 use crate::output::{self, Out};
 use crate::sarif;
+use crate::{bundle, cacheability};
 
 /// Compiles the bundle and prints what was found; the last line on stderr counts it.
 pub(crate) fn run(args: &CheckArgs) -> Outcome {
@@ -30,6 +30,7 @@ pub(crate) fn run(args: &CheckArgs) -> Outcome {
     let found = &found;
     let errors = found.iter().filter(|d| d.is_error()).count();
     let valid = errors == 0;
+    let lines = compiled.authorizer.as_ref().filter(|_| args.cacheability).map(cacheability::lines);
     let mut out = Out::new();
     match args.format {
         CheckFormat::Human => output::tell(&diagnostics::human(found)),
@@ -40,11 +41,15 @@ pub(crate) fn run(args: &CheckArgs) -> Outcome {
             errors,
             warnings: found.len() - errors,
             diagnostics: found,
+            cacheability: lines.as_deref(),
         })?,
         CheckFormat::Sarif => out.json_document(&sarif::document(found, &loaded.prefix))?,
         CheckFormat::Github => out.text(&diagnostics::github(found, &loaded.prefix))?,
     }
     out.flush()?;
+    if args.format != CheckFormat::Json {
+        output::tell(&lines.as_deref().map(cacheability::human).unwrap_or_default());
+    }
     output::tell(&summary(args, &compiled.authorizer, found, &loaded.bundle));
     Ok(Verdict::of(valid))
 }

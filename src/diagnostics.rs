@@ -3,6 +3,7 @@
 use portreeve_engine::Diagnostic;
 use serde::Serialize;
 
+use crate::cacheability::Line;
 use crate::escape::{workflow_message, workflow_property};
 
 /// The `--format json` document of `check`.
@@ -20,6 +21,9 @@ pub(crate) struct CheckReport<'a> {
     pub(crate) warnings: usize,
     /// All of them, by file and line.
     pub(crate) diagnostics: &'a [Diagnostic],
+    /// How the answers of each policy come about, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cacheability: Option<&'a [Line<'a>]>,
 }
 
 /// All of them for people, an empty line between.

@@ -8,6 +8,7 @@ mod audit;
 mod bundle;
 mod bundling;
 mod ca;
+mod cacheability;
 mod check;
 mod coverage;
 mod decide;

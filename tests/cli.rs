@@ -207,6 +207,34 @@ fn check_speaks_to_machines() {
 }
 
 #[test]
+fn check_tells_how_answers_come_about() {
+    let dir = TempDir::new().unwrap();
+    for entry in fs::read_dir(root().join(MARKET)).unwrap().map(Result::unwrap).filter(|e| e.path().is_file()) {
+        fs::copy(entry.path(), dir.path().join(entry.file_name())).unwrap();
+    }
+    let rego = "# METADATA\n# custom:\n#   portreeve:\n#     services: [users]\npackage portreeve.night\n\nimport rego.v1\n\ndeny if time.clock(time.parse_rfc3339_ns(input.context.time))[0] < 4\n";
+    fs::write(dir.path().join("night.rego"), rego).unwrap();
+    let told = run_in(dir.path(), &["check", ".", "--cacheability"], b"");
+    assert_eq!(told.code, 0, "{}", told.err);
+    assert!(told.out.is_empty(), "{}", told.out);
+    assert!(told.err.contains("`tenants-kept-apart` (tenants.cedar:12): kept under header `x-tenant`, claim `tenant`"), "{}", told.err);
+    assert!(told.err.contains("`portreeve.night.deny` (night.rego:9): evaluated each time, because "), "{}", told.err);
+
+    let json = run_in(dir.path(), &["check", ".", "--cacheability", "--format", "json"], b"");
+    let document: Value = serde_json::from_str(&json.out).unwrap();
+    let all = document["cacheability"].as_array().unwrap();
+    let of = |id: &str| all.iter().find(|line| line["id"] == id).unwrap_or_else(|| panic!("{id}: {document}"));
+    assert_eq!(of("tenants-kept-apart")["answered"], "kept");
+    assert_eq!(of("tenants-kept-apart")["reads"], serde_json::json!(["header `x-tenant`", "claim `tenant`"]));
+    assert_eq!(of("portreeve.night.deny")["answered"], "each-time");
+    assert!(of("portreeve.night.deny")["because"].as_str().unwrap().contains("time"), "{document}");
+    assert_eq!(of("prober-reads-health")["answered"], "from-table");
+    assert_eq!(of("users-lists-invoices")["answered"], "in-place");
+    let plain: Value = serde_json::from_str(&run_in(dir.path(), &["check", ".", "--format", "json"], b"").out).unwrap();
+    assert!(plain.get("cacheability").is_none());
+}
+
+#[test]
 fn sarif_validates_against_its_schema() {
     let schema: Value =
         serde_json::from_str(&fs::read_to_string(root().join("tests/corpus/schemas/sarif-schema-2.1.0.json")).unwrap()).unwrap();

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,6 +40,8 @@ pub struct Config {
     pub health: Option<SocketAddr>,
     /// Enforce or dry-run.
     pub mode: Mode,
+    /// One request in so many is decided again by the reference evaluators.
+    pub self_check: Option<NonZeroU32>,
     /// How long running requests may take at shutdown.
     pub drain: Duration,
     /// SHA-256 of the configuration file.
@@ -211,6 +214,7 @@ impl<'a> Reader<'a> {
         let admin = f.take("admin").and_then(|n| self.listener(n, true));
         let health = f.take("health").and_then(|n| self.listener(n, false));
         let mode = self.word(&mut f, "mode", &[("enforce", Mode::Enforce), ("dry-run", Mode::DryRun)], Mode::Enforce);
+        let self_check = f.take("self_check").and_then(|n| self.self_check(n));
         let drain = self.duration(&mut f, "drain", limits::DRAIN, limits::DRAIN_MAX);
         f.finish(&mut self.out);
         if inbound.is_empty() && outbound.is_empty() {
@@ -229,6 +233,7 @@ impl<'a> Reader<'a> {
             admin,
             health,
             mode: mode?,
+            self_check,
             drain: drain?,
             digest,
         })
@@ -250,6 +255,14 @@ impl<'a> Reader<'a> {
         let key = f.text("key", &mut self.out).map(|t| self.base.join(t.text));
         f.finish(&mut self.out);
         Some((path?, key))
+    }
+
+    fn self_check(&mut self, node: &'a Node) -> Option<NonZeroU32> {
+        let mut f = Fields::of(self.file, node, &mut self.out)?;
+        f.require("one_in", &mut self.out);
+        let one_in: Option<NonZeroU32> = f.parse("one_in", &mut self.out);
+        f.finish(&mut self.out);
+        one_in
     }
 
     fn identity(&mut self, node: &'a Node) -> Option<Identity> {

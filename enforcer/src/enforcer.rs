@@ -29,6 +29,7 @@ use crate::policy::{self, PolicyError, Standing, Taken};
 use crate::pool::{Dial, Pool};
 use crate::reload::{ReloadError, Reloader, Stamps, identity_files, issuers, place};
 use crate::report::Report;
+use crate::self_check::SelfCheck;
 use crate::serve::{Phase, accept_loop};
 use crate::tls::{Identity, IdentityError};
 
@@ -163,6 +164,7 @@ impl Enforcer {
             digest: config.digest,
         };
         let log = DecisionLog::open(opening, Arc::clone(&clock), Arc::clone(&metrics), report.clone())?;
+        let self_check = config.self_check.map(|one_in| SelfCheck::new(one_in, Arc::clone(&metrics), report.clone()));
         let gate = Arc::new(Gate {
             service: Arc::clone(&config.service),
             mode: config.mode,
@@ -174,6 +176,7 @@ impl Enforcer {
             metrics,
             ids: RequestIds::new(&instance),
             epoch: AtomicU64::new(0),
+            self_check,
         });
         let changed = watch::Sender::new(0);
         let listeners = Listeners { config: &config, gate: &gate, report: &report, changed: changed.clone() };

@@ -22,6 +22,7 @@ use crate::limits;
 use crate::log::{DecisionLog, End, NotAccepted, Ticket};
 use crate::metrics::Metrics;
 use crate::question::{self, Asked, Asker, NoQuestion, Question};
+use crate::self_check::SelfCheck;
 use crate::strict::Fault;
 use crate::tls::{Identity, VerifiedPeer};
 
@@ -48,6 +49,8 @@ pub struct Gate {
     pub ids: RequestIds,
     /// Counts what makes older outbound connections unfit: a new identity of ours, a new inventory.
     pub epoch: AtomicU64,
+    /// Decides some requests again, where that is asked for.
+    pub self_check: Option<SelfCheck>,
 }
 
 /// The other end of one inbound connection.
@@ -239,7 +242,7 @@ impl Gate {
     fn answer(
         self: &Arc<Self>,
         caller: &Arc<Caller>,
-        policy: &Authorizer,
+        policy: &Arc<Authorizer>,
         mut question: Question,
         headers: HeaderMap,
         protocol: &str,
@@ -260,6 +263,9 @@ impl Gate {
                 Err(NotAccepted::Full | NotAccepted::Down) => return unrecorded(request_id),
                 Ok(ticket) => {
                     self.metrics.decided(decision.effect, decision.reason);
+                    if let Some(check) = &self.self_check {
+                        check.look(policy, &question.request, &decision);
+                    }
                     return match ticket {
                         Some(ticket) => self.permit(caller, ticket, question, headers, request_id),
                         None => Verdict::Answer { status: denial(decision.reason), request_id, close: false },

@@ -24,6 +24,7 @@ pub mod pool;
 pub mod question;
 pub mod reload;
 pub mod report;
+pub mod self_check;
 pub mod serve;
 pub mod strict;
 pub mod tls;

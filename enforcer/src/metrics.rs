@@ -56,6 +56,12 @@ pub struct Metrics {
     pub clock_steps: Gauge,
     /// Failures to reach another service's enforcer.
     outbound_failures: Family<Labels, Counter>,
+    /// Decisions that were made again by the reference evaluators.
+    pub self_checks: Counter,
+    /// Decisions whose turn came while another was being checked.
+    pub self_checks_passed_over: Counter,
+    /// Decisions that the reference evaluators do not share; must stay 0.
+    pub self_check_disagreements: Counter,
 }
 
 impl Default for Metrics {
@@ -98,6 +104,9 @@ impl Metrics {
             log_records: Counter::default(),
             clock_steps: Gauge::default(),
             outbound_failures: Family::default(),
+            self_checks: Counter::default(),
+            self_checks_passed_over: Counter::default(),
+            self_check_disagreements: Counter::default(),
             registry: Registry::default(),
         };
         metrics.register(registry)
@@ -121,6 +130,11 @@ impl Metrics {
         r.register("log_records", "Records written to the decision log", self.log_records.clone());
         r.register("clock_steps_back", "Readings of a clock that had gone back", self.clock_steps.clone());
         r.register("outbound_failures", "Failures to reach another service, by reason", self.outbound_failures.clone());
+        r.register("self_checks", "Decisions made again by the reference evaluators", self.self_checks.clone());
+        let passed_over = self.self_checks_passed_over.clone();
+        r.register("self_checks_passed_over", "Decisions whose turn came while another was being checked", passed_over);
+        let disagreements = self.self_check_disagreements.clone();
+        r.register("self_check_disagreements", "Decisions that the reference evaluators do not share; must stay 0", disagreements);
         self.registry = r;
         self
     }

@@ -463,6 +463,26 @@ async fn a_dry_run_forwards_denials_by_policy_alone() {
 }
 
 #[tokio::test]
+async fn the_self_check_agrees_with_what_is_served() {
+    let world = World::new().await;
+    let enforcer = world.start("self_check: {one_in: 1}\n").await;
+    let to = enforcer.inbound()[0];
+    for target in ["/v1/items/42", "/v1/other", "/v1/items/7"] {
+        world.get(to, "invoices", target, "").await;
+    }
+    let mut text = String::new();
+    for _ in 0..200 {
+        text = enforcer.gate().metrics.render();
+        if !text.contains("portreeve_self_checks_total 0") {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(!text.contains("portreeve_self_checks_total 0") && text.contains("portreeve_self_check_disagreements_total 0"), "{text}");
+    enforcer.shutdown().await;
+}
+
+#[tokio::test]
 async fn the_way_out_pins_the_other_service() {
     let world = World::new().await;
     let enforcer = world.start("").await;

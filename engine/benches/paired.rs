@@ -1,7 +1,9 @@
 //! Decisions of this engine beside Cedar's and regorus', in one interleaved run: `cargo bench -p portreeve-engine --bench paired`.
 //!
 //! Each round runs every contestant in turn; what is compared are ratios within a round, and the median of those. Times are
-//! the thread's time on a processor, which a busy neighbour disturbs less than the clock on the wall. `ROUNDS` sets how many.
+//! the thread's time on a processor, which a busy neighbour disturbs less than the clock on the wall. `ROUNDS` sets how many; `ONLY` measures just the
+//! contestants whose name has this text, without ratios. `PEERS=DIR` writes the same thousand grants as Rego for other engines
+//! (see `opa.sh`) and measures nothing.
 
 #![expect(
     clippy::unwrap_used,
@@ -38,8 +40,14 @@ fn main() {
         println!("benchmarks are measured in release builds: cargo bench -p portreeve-engine --bench paired");
         return;
     }
+    if let Some(dir) = std::env::var_os("PEERS") {
+        write_peers(dir.as_ref());
+        return;
+    }
     let rounds: usize = std::env::var("ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(11);
+    let only = std::env::var("ONLY").ok();
     let mut contestants = contestants();
+    contestants.retain(|c| only.as_ref().is_none_or(|only| c.name.contains(only)));
     let mut seen: Vec<Vec<f64>> = vec![Vec::new(); contestants.len()];
     for _ in 0..rounds {
         for (contestant, seen) in contestants.iter_mut().zip(&mut seen) {
@@ -57,6 +65,9 @@ fn main() {
         let most = seen.iter().copied().fold(0.0, f64::max);
         println!("{:<58} {:>11.0} ({least:.0} to {most:.0})", contestant.name, median(seen));
     }
+    if only.is_some() {
+        return;
+    }
     println!("\nratios within a round: median (least to most)");
     let of = |name: &str| contestants.iter().position(|c| c.name == name).map(|at| &seen[at]).unwrap();
     for (what, over, under) in RATIOS {
@@ -68,10 +79,11 @@ fn main() {
     println!("two threads that only count take {:.2} times the time of one, each", spin_efficiency());
 }
 
-const RATIOS: [(&str, &str, &str); 8] = [
+const RATIOS: [(&str, &str, &str); 9] = [
     ("D1: 100,000 permissions over 10 (at most 1.5)", PLAIN_100K, PLAIN_10),
     ("D2: Cedar, 1,000 policies, over ours at 1,000 (at least 1000)", CEDAR_1000, PLAIN_1000),
     ("D2: Cedar, one policy, over ours at 1,000 (at least 10)", CEDAR_ONE, PLAIN_1000),
+    ("D2: the same, Cedar's request made from texts like ours", CEDAR_ONE_BUILT, PLAIN_1000),
     ("D3: native condition over Cedar, one policy (at most 0.125)", NATIVE, CEDAR_ONE_IF),
     ("regorus, one indexed look-up, over ours at 1,000", REGO_INDEXED, PLAIN_1000),
     ("regorus, 1,000 definitions of a rule, over ours at 1,000", REGO_1000, PLAIN_1000),
@@ -85,6 +97,7 @@ const PLAIN_100K: &str = "unconditional, 100,000 permissions";
 const NATIVE: &str = "scope and time window, 1,000 permissions";
 const CEDAR_1000: &str = "Cedar authorizer, 1,000 lowered policies";
 const CEDAR_ONE: &str = "Cedar authorizer, the one policy that matters";
+const CEDAR_ONE_BUILT: &str = "Cedar, the one policy, from the same texts";
 const CEDAR_ONE_IF: &str = "Cedar authorizer, the one policy, scope and time window";
 const REGO_INDEXED: &str = "regorus interpreter, one look-up in indexed data";
 const REGO_1000: &str = "regorus interpreter, 1,000 definitions of a rule";
@@ -154,6 +167,7 @@ fn contestants() -> Vec<Contestant> {
     out.push(Contestant::new(NATIVE, asked.len(), move |n| ask(&authorizer, &asked[n])));
     out.push(cedar(CEDAR_1000, Conditions::None, false));
     out.push(cedar(CEDAR_ONE, Conditions::None, true));
+    out.push(cedar_from_texts());
     out.push(cedar(CEDAR_ONE_IF, Conditions::ScopeAndTime, true));
     out.extend(rego());
     out.extend(residual("cedar", CEDAR_RESIDUAL, CEDAR_MEMO, CEDAR_NO_MEMO));
@@ -216,6 +230,33 @@ fn cedar(name: &'static str, conditions: Conditions, sliced: bool) -> Contestant
     })
 }
 
+/// Cedar on the one policy, its request made from the texts that ours begins from (without a path: Cedar has no routes).
+fn cedar_from_texts() -> Contestant {
+    let authorizer = compile(&bundle(Size::MEDIUM, Conditions::None));
+    let lowered: HashMap<String, String> = authorizer.lowered().into_iter().map(|(id, text)| (id.to_owned(), text)).collect();
+    let (entities, grants) = (entities(), grants(Size::MEDIUM));
+    let kind = |name: &str| name.parse::<cedar_policy::EntityTypeName>().unwrap();
+    let (workload, action, operation) = (kind("Workload"), kind("Action"), kind("Operation"));
+    let asked: Vec<(String, String, PolicySet)> = (0..256)
+        .map(|n| {
+            let number = n * (grants.len() / 256).max(1) % grants.len();
+            let (grant, id) = (grants[number], format!("grant-{number}"));
+            let one = PolicySet::from_policies([Policy::parse(Some(PolicyId::new(&id)), &lowered[&id]).unwrap()]).unwrap();
+            (identity(grant.from), format!("service-{}/op-{}", grant.to, grant.operation), one)
+        })
+        .collect();
+    let judge = CedarAuthorizer::new();
+    Contestant::new(CEDAR_ONE_BUILT, asked.len(), move |n| {
+        let (caller, target, one) = &asked[n];
+        let uid =
+            |kind: &cedar_policy::EntityTypeName, id: &str| EntityUid::from_type_name_and_id(kind.clone(), cedar_policy::EntityId::new(id));
+        let context =
+            CedarContext::from_pairs([("time".to_owned(), RestrictedExpression::new_datetime("2026-11-22T12:00:00.000Z"))]).unwrap();
+        let request = CedarRequest::new(uid(&workload, caller), uid(&action, "GET"), uid(&operation, target), context, None).unwrap();
+        judge.is_authorized(&request, one, &entities).decision() == cedar_policy::Decision::Allow
+    })
+}
+
 /// The mesh's entities, as the engine's own Cedar world has them.
 fn entities() -> Entities {
     let size = Size::MEDIUM;
@@ -232,33 +273,55 @@ fn entities() -> Entities {
     Entities::from_entities(out, None).unwrap()
 }
 
-/// The same thousand grants in Rego: as data with one rule that looks them up, and as a definition each.
-fn rego() -> Vec<Contestant> {
+/// The thousand grants in Rego, and a question that one of them allows.
+struct InRego {
+    /// `{"index": {caller: {operation: true}}}`.
+    data: serde_json::Value,
+    /// One rule that looks the data up.
+    indexed: String,
+    /// A definition for each grant, of equalities alone.
+    equalities: String,
+    /// The same with a set of methods in each, which OPA's index does not see into.
+    sets: String,
+    inputs: Vec<serde_json::Value>,
+}
+
+fn in_rego() -> InRego {
     let grants = grants(Size::MEDIUM);
+    let head = "package mesh\nimport rego.v1\ndefault allow := false\n";
     let mut index = serde_json::Map::new();
-    let mut definitions = "package mesh\nimport rego.v1\n".to_owned();
+    let (mut equalities, mut sets) = (head.to_owned(), head.to_owned());
     for grant in &grants {
         let (caller, target) = (identity(grant.from), format!("service-{}/op-{}", grant.to, grant.operation));
-        definitions += &format!("allow if {{ input.principal == \"{caller}\"; input.operation == \"{target}\" }}\n");
+        let body = format!("input.principal == \"{caller}\"; input.operation == \"{target}\"");
+        equalities += &format!("allow if {{ {body} }}\n");
+        sets += &format!("allow if {{ input.method in {{\"GET\", \"HEAD\"}}; {body} }}\n");
         let entry = index.entry(caller).or_insert_with(|| serde_json::Value::Object(serde_json::Map::new()));
         entry.as_object_mut().unwrap().insert(target, true.into());
     }
-    let indexed = "package mesh\nimport rego.v1\nallow if data.index[input.principal][input.operation]\n".to_owned();
     let step = grants.len() / 256;
-    let inputs: Vec<regorus::Value> = (0..256)
-        .map(|n| {
-            let grant = grants[n * step];
-            let input =
-                serde_json::json!({"principal": identity(grant.from), "operation": format!("service-{}/op-{}", grant.to, grant.operation)});
-            regorus::Value::from_json_str(&input.to_string()).unwrap()
-        })
-        .collect();
-    [(REGO_INDEXED, indexed), (REGO_1000, definitions)]
+    let input = |grant: mesh::Grant| {
+        let operation = format!("service-{}/op-{}", grant.to, grant.operation);
+        serde_json::json!({"principal": identity(grant.from), "method": "GET", "operation": operation})
+    };
+    InRego {
+        data: serde_json::json!({ "index": index }),
+        indexed: format!("{head}allow if data.index[input.principal][input.operation]\n"),
+        equalities,
+        sets,
+        inputs: (0..256).map(|n| input(grants[n * step])).collect(),
+    }
+}
+
+fn rego() -> Vec<Contestant> {
+    let InRego { data, indexed, equalities, inputs, .. } = in_rego();
+    let inputs: Vec<regorus::Value> = inputs.iter().map(|i| regorus::Value::from_json_str(&i.to_string()).unwrap()).collect();
+    [(REGO_INDEXED, indexed), (REGO_1000, equalities)]
         .into_iter()
         .map(|(name, module)| {
             let mut engine = regorus::Engine::new();
             engine.add_policy("mesh.rego".to_owned(), module).unwrap();
-            engine.add_data(regorus::Value::from_json_str(&serde_json::json!({ "index": index }).to_string()).unwrap()).unwrap();
+            engine.add_data(regorus::Value::from_json_str(&data.to_string()).unwrap()).unwrap();
             let inputs = inputs.clone();
             Contestant::new(name, inputs.len(), move |n| {
                 engine.set_input(inputs[n].clone());
@@ -266,6 +329,17 @@ fn rego() -> Vec<Contestant> {
             })
         })
         .collect()
+}
+
+fn write_peers(dir: &std::path::Path) {
+    let InRego { data, indexed, equalities, sets, inputs } = in_rego();
+    std::fs::create_dir_all(dir).unwrap();
+    for (name, text) in [("indexed.rego", indexed), ("equalities.rego", equalities), ("sets.rego", sets)] {
+        std::fs::write(dir.join(name), text).unwrap();
+    }
+    std::fs::write(dir.join("data.json"), data.to_string()).unwrap();
+    // The grant in the middle: neither the first definition nor the last.
+    std::fs::write(dir.join("input.json"), inputs[128].to_string()).unwrap();
 }
 
 const CEDAR_RESIDUAL: &str = r#"@id("readers")

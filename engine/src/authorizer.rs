@@ -17,9 +17,10 @@ use crate::inventory::Inventory;
 use crate::memo::{self, Projection};
 use crate::model::{AttributeType, Condition, Exception, Governance, Invariant, Operation, Permission, Service, TestSuite, Visible, Zone};
 use crate::record::{Answer, ContextFacts, RequestFacts};
+use crate::reference::Slices;
 use crate::rego::{self, InputFacts, RegoModules};
 use crate::request::{AttributeValue, Attributes, Claims, Context, Malformed, Request, RequestRef, Target, TargetRef, Token};
-use crate::table::{Atoms, Methods, Table};
+use crate::table::{Methods, Table};
 
 /// A compiled bundle: an immutable snapshot with one pure, total, deterministic function, [`Authorizer::decide`].
 #[derive(Debug)]
@@ -43,6 +44,8 @@ pub struct Authorizer {
     pub(crate) reads_time: bool,
     /// For each policy whose answers may be kept: what they are kept under.
     pub(crate) projections: Vec<Option<Projection>>,
+    /// What the reference evaluators are asked.
+    pub(crate) slices: Slices,
     /// Tells this snapshot's kept answers from those of others; `None` where none are kept.
     pub(crate) snapshot: Option<u64>,
 }
@@ -164,6 +167,7 @@ impl Authorizer {
         };
         let operation = self.inventory.route(service, request.target);
         let caller = self.inventory.identify(request.principal);
+        let context = context.as_deref().unwrap_or(request.context);
         let asked = Asked { authorizer: self, request, service, operation, caller, context };
         asked.answer()
     }
@@ -177,6 +181,7 @@ impl Authorizer {
         let Ok(context) = visible_context(&declared.visible, request.context) else { return Vec::new() };
         let operation = self.inventory.route(service, request.target);
         let caller = self.inventory.identify(request.principal);
+        let context = context.as_deref().unwrap_or(request.context);
         let concerned = Asked { authorizer: self, request, service, operation, caller, context }.concerned();
         let mut all: Vec<u32> = [concerned.prohibitions, concerned.prohibitions_if, concerned.grants, concerned.grants_if].concat();
         all.sort_unstable();
@@ -352,11 +357,11 @@ enum Rejected {
 
 /// The context as the policies of this destination see it: only what is allow-listed, each in its type.
 ///
-/// The unchanged context is lent where there is nothing to hide and nothing to type, so that a plain request costs no copy.
-fn visible_context<'c>(visible: &Visible, context: &'c Context) -> Result<Cow<'c, Context>, Rejected> {
+/// `None` where there is nothing to hide and nothing to type: a plain request costs no copy.
+fn visible_context(visible: &Visible, context: &Context) -> Result<Option<Box<Context>>, Rejected> {
     let source_ip = context.source_ip.map(|ip| ip.to_canonical());
     if source_ip == context.source_ip && is_seen_whole(visible, context) {
-        return Ok(Cow::Borrowed(context));
+        return Ok(None);
     }
     let headers = typed(&visible.headers, &context.headers, AttributeType::coerce).map_err(Rejected::Malformed)?;
     let query = typed(&visible.query, &context.query, AttributeType::coerce).map_err(Rejected::Malformed)?;
@@ -369,7 +374,7 @@ fn visible_context<'c>(visible: &Visible, context: &'c Context) -> Result<Cow<'c
             Some(Token::Valid(Claims { other, ..claims.clone() }))
         }
     };
-    Ok(Cow::Owned(Context { time: context.time, source_ip, headers, query, jwt }))
+    Ok(Some(Box::new(Context { time: context.time, source_ip, headers, query, jwt })))
 }
 
 /// Whether policies see all of a context, just as it is: nothing in it is hidden from them or has to be given its type.
@@ -387,10 +392,12 @@ fn is_seen_whole(visible: &Visible, context: &Context) -> bool {
 
 /// The context as policies see it, or why they are not asked.
 pub(crate) fn seen<'c>(visible: &Visible, context: &'c Context) -> Result<Cow<'c, Context>, Reason> {
-    visible_context(visible, context).map_err(|rejected| match rejected {
-        Rejected::Malformed(_) => Reason::MalformedRequest,
-        Rejected::Token => Reason::InvalidToken,
-    })
+    match visible_context(visible, context) {
+        Ok(None) => Ok(Cow::Borrowed(context)),
+        Ok(Some(seen)) => Ok(Cow::Owned(*seen)),
+        Err(Rejected::Malformed(_)) => Err(Reason::MalformedRequest),
+        Err(Rejected::Token) => Err(Reason::InvalidToken),
+    }
 }
 
 /// How a value becomes one of the type that the inventory gives it.
@@ -408,13 +415,13 @@ fn typed(visible: &BTreeMap<Box<str>, AttributeType>, sent: &Attributes, coerce:
 }
 
 /// One well-formed request to a known service, with everything that was looked up for it.
-struct Asked<'a, 'r> {
+pub(crate) struct Asked<'a, 'r> {
     authorizer: &'a Authorizer,
     request: RequestRef<'r>,
     service: usize,
     operation: Option<usize>,
     caller: Option<usize>,
-    context: Cow<'r, Context>,
+    context: &'r Context,
 }
 
 type Indexes = SmallVec<[u32; 4]>;
@@ -428,7 +435,20 @@ struct Concerned {
     grants_if: Indexes,
 }
 
-impl<'a> Asked<'a, '_> {
+impl<'a, 'r> Asked<'a, 'r> {
+    /// A question to a known service whose context is already as policies see it.
+    pub(crate) fn new(authorizer: &'a Authorizer, request: &'r Request, service: usize, context: &'r Context) -> Self {
+        let request = request.borrowed();
+        let operation = authorizer.inventory.route(service, request.target);
+        let caller = authorizer.inventory.identify(request.principal);
+        Self { authorizer, request, service, operation, caller, context }
+    }
+
+    /// The name of the service that is asked.
+    pub(crate) const fn service_name(&self) -> &'r str {
+        self.request.service
+    }
+
     fn answer(&self) -> Decision<'a> {
         let concerned = self.concerned();
         if concerned.prohibitions_if.is_empty() && concerned.grants_if.is_empty() {
@@ -475,11 +495,10 @@ impl<'a> Asked<'a, '_> {
 
     fn concerned(&self) -> Concerned {
         let authorizer = self.authorizer;
-        let callers: Atoms = authorizer.table.callers(self.caller, self.request.principal);
         let targets = authorizer.table.targets(self.service, self.operation);
         let method = authorizer.methods.bit(self.request.target);
         let mut out = Concerned::default();
-        for entry in authorizer.table.entries(&callers, targets, method) {
+        authorizer.table.concerning((self.caller, self.request.principal), targets, method, |entry| {
             let list = match (entry.effect, entry.conditional) {
                 (Effect::Deny, false) => &mut out.prohibitions,
                 (Effect::Deny, true) => &mut out.prohibitions_if,
@@ -487,10 +506,16 @@ impl<'a> Asked<'a, '_> {
                 (Effect::Allow, true) => &mut out.grants_if,
             };
             // Kept in order and single, as one policy may stand in several cells.
-            if let Err(at) = list.binary_search(&entry.policy) {
-                list.insert(at, entry.policy);
+            match list.last() {
+                None => list.push(entry.policy),
+                Some(last) if *last < entry.policy => list.push(entry.policy),
+                Some(_) => {
+                    if let Err(at) = list.binary_search(&entry.policy) {
+                        list.insert(at, entry.policy);
+                    }
+                }
             }
-        }
+        });
         out
     }
 
@@ -512,6 +537,30 @@ impl<'a> Asked<'a, '_> {
             TargetRef::Http { path, .. } => Some(self.authorizer.inventory.shown(self.service, self.operation, path)),
             TargetRef::Connect { .. } => None,
         }
+    }
+
+    /// The question as Rego sees it.
+    pub(crate) fn rego_input(&self) -> regorus::Value {
+        let inventory = &self.authorizer.inventory;
+        let (method, port) = match self.request.target {
+            TargetRef::Http { method, .. } => (Some(method.as_str()), None),
+            TargetRef::Connect { port } => (None, Some(port)),
+        };
+        let path = self.path();
+        rego::input(&InputFacts {
+            principal: self.request.principal.as_str(),
+            source_service: self.caller.and_then(|c| inventory.services().get(c)).map(|s| &*s.name),
+            source_ip: self.context.source_ip,
+            service: self.request.service,
+            operation: self.operation_id(),
+            method,
+            path: path.as_deref(),
+            port,
+            time: self.context.time,
+            headers: &self.context.headers,
+            query: &self.context.query,
+            jwt: self.context.jwt.as_ref(),
+        })
     }
 
     fn callee(&self) -> Option<&'a Service> {
@@ -569,7 +618,7 @@ impl<'q, 'a, 'r> Evaluator<'q, 'a, 'r> {
             Some(Body::Always) => Ok(true),
             Some(Body::Native(index)) => {
                 let condition = authorizer.permissions.get(*index).map(|p: &Permission| &p.when);
-                Ok(condition.is_some_and(|c: &Condition| c.holds(&self.asked.context)))
+                Ok(condition.is_some_and(|c: &Condition| c.holds(self.asked.context)))
             }
             Some(Body::Cedar(index)) => self.remembered(policy, |this| {
                 let policy = authorizer.cedar.get(*index).ok_or("the policy is missing")?;
@@ -604,7 +653,7 @@ impl<'q, 'a, 'r> Evaluator<'q, 'a, 'r> {
             operation: asked.operation,
             target: asked.request.target,
             path: &|| asked.path().unwrap_or_default(),
-            context: &asked.context,
+            context: asked.context,
         })
     }
 
@@ -616,34 +665,13 @@ impl<'q, 'a, 'r> Evaluator<'q, 'a, 'r> {
             let caller = Caller { id: asked.request.principal, service: asked.caller.and_then(|c| authorizer.inventory.services().get(c)) };
             let callee =
                 Callee { service, operation: asked.operation.and_then(|o| service.operations.get(o)), target: asked.request.target };
-            authorizer.world.question(&caller, &callee, &asked.context)
+            authorizer.world.question(&caller, &callee, asked.context)
         })
     }
 
     fn input(&mut self) -> &regorus::Value {
         let asked = self.asked;
-        self.input.get_or_insert_with(|| {
-            let inventory = &asked.authorizer.inventory;
-            let (method, port) = match asked.request.target {
-                TargetRef::Http { method, .. } => (Some(method.as_str()), None),
-                TargetRef::Connect { port } => (None, Some(port)),
-            };
-            let path = asked.path();
-            rego::input(&InputFacts {
-                principal: asked.request.principal.as_str(),
-                source_service: asked.caller.and_then(|c| inventory.services().get(c)).map(|s| &*s.name),
-                source_ip: asked.context.source_ip,
-                service: asked.request.service,
-                operation: asked.operation_id(),
-                method,
-                path: path.as_deref(),
-                port,
-                time: asked.context.time,
-                headers: &asked.context.headers,
-                query: &asked.context.query,
-                jwt: asked.context.jwt.as_ref(),
-            })
-        })
+        self.input.get_or_insert_with(|| asked.rego_input())
     }
 }
 

@@ -17,6 +17,7 @@ use crate::id::IdPattern;
 use crate::inventory::Inventory;
 use crate::memo::{self, Projection};
 use crate::model::{Caller, Operations, Permission};
+use crate::reference::Slices;
 use crate::rego::RegoModules;
 use crate::table::{CallerAtom, MethodMask, Methods, Scope, Table, TargetAtom};
 
@@ -72,6 +73,7 @@ pub(crate) fn build(bundle: &Bundle, problems: &mut Vec<Diagnostic>) -> Option<A
     let reads_time = permissions.iter().any(|p| p.when.reads_time())
         || cedar.iter().any(|p| p.footprint.reads_time())
         || rego.rules().iter().any(|r| r.reads_time);
+    let slices = Slices::of(inventory.services().len());
     let authorizer = Authorizer {
         revision: bundle.revision,
         inventory,
@@ -90,6 +92,7 @@ pub(crate) fn build(bundle: &Bundle, problems: &mut Vec<Diagnostic>) -> Option<A
         suites,
         reads_time,
         projections,
+        slices,
         snapshot: Some(memo::snapshot()),
     };
     suite::time_needed(&authorizer, problems);

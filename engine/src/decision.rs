@@ -123,7 +123,7 @@ impl Serialize for PolicyRef {
         let mut s = serializer.serialize_struct("PolicyRef", 3)?;
         s.serialize_field("id", &self.id)?;
         s.serialize_field("effect", &self.effect)?;
-        s.serialize_field("at", &self.at.short())?;
+        s.serialize_field("at", &format_args!("{}:{}", self.at.file, self.at.line))?;
         s.end()
     }
 }

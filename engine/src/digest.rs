@@ -51,10 +51,12 @@ fn push_hex(out: &mut String, bytes: &[u8]) {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = String::with_capacity(71);
-        text.push_str(PREFIX);
-        push_hex(&mut text, &self.0);
-        f.pad(&text)
+        let mut text = [0; PREFIX.len() + 64];
+        let digits = self.0.iter().flat_map(|byte| [byte >> 4, byte & 0xf]).filter_map(|nibble| HEX.get(usize::from(nibble)));
+        for (place, byte) in text.iter_mut().zip(PREFIX.as_bytes().iter().chain(digits)) {
+            *place = *byte;
+        }
+        f.pad(std::str::from_utf8(&text).unwrap_or_default())
     }
 }
 
@@ -102,4 +104,5 @@ impl<'de> Deserialize<'de> for Digest {
     }
 }
 
+const HEX: &[u8; 16] = b"0123456789abcdef";
 const PREFIX: &str = "sha256:";

@@ -99,6 +99,33 @@ impl TimeReads {
 }
 
 impl Reads {
+    /// What is read, in words: `the path`, ``header `x-tenant` ``, `the time at 2026-12-31T00:00:00.000Z`.
+    #[must_use]
+    pub fn words(&self) -> Vec<String> {
+        let plain = [
+            (self.principal, "the caller's SPIFFE ID"),
+            (self.method, "the method"),
+            (self.path, "the path"),
+            (self.source_ip, "the source address"),
+            (self.token && self.claims.is_empty(), "whether there is a token"),
+        ];
+        let mut out: Vec<String> = plain.into_iter().filter(|(read, _)| *read).map(|(_, what)| what.to_owned()).collect();
+        for (names, one, all) in [
+            (&self.headers, "header", "every header"),
+            (&self.query, "query parameter", "every query parameter"),
+            (&self.claims, "claim", "every claim"),
+        ] {
+            match names {
+                Names::Only(names) => out.extend(names.iter().map(|name| format!("{one} `{name}`"))),
+                Names::All => out.push(all.to_owned()),
+            }
+        }
+        out.extend(self.time.instants.iter().map(|instant| format!("the time at {instant}")));
+        let of_day = |ms: &i64| Timestamp::from_unix_ms(*ms).to_string().get(11..23).map(|clock| format!("the time of day at {clock}"));
+        out.extend(self.time.of_day_ms.iter().filter_map(of_day));
+        out
+    }
+
     /// Adds everything that `other` reads.
     pub fn union(&mut self, other: &Self) {
         self.principal |= other.principal;

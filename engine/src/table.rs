@@ -290,12 +290,10 @@ impl Table {
         self.targets_of = targets_of;
     }
 
-    /// The caller's atoms.
+    /// The caller's atoms, for analyses.
     pub(crate) fn callers(&self, service: Option<usize>, id: &SpiffeId) -> Atoms {
         let mut out = self.service_atoms(service).clone();
-        if !self.identities.is_empty() {
-            out.extend(self.identities.get(id).copied());
-        }
+        out.extend(self.identities.get(id).copied());
         self.patterns.covering(id, &mut |atom| out.push(atom));
         out
     }
@@ -351,6 +349,30 @@ impl Table {
     fn cell<'c>(&'c self, cell: &'c Cell) -> impl Iterator<Item = &'c Entry> {
         let more = self.entries.get(cell.more_from as usize..cell.more_to as usize).unwrap_or_default();
         std::iter::once(&cell.first).chain(more)
+    }
+
+    /// Gives `visit` every policy entered for a request. One policy may come more than once.
+    pub(crate) fn concerning(
+        &self,
+        caller: (Option<usize>, &SpiffeId),
+        targets: &[Target],
+        method: MethodBit,
+        mut visit: impl FnMut(Entry),
+    ) {
+        let (service, id) = caller;
+        let mut look = |caller: u32| {
+            for target in targets.iter().filter(|target| target.callers & hint(caller) != 0) {
+                let Some(cell) = self.cells.get(&key(caller, target.atom)) else { continue };
+                for entry in self.cell(cell).filter(|entry| entry.methods.contains(method)) {
+                    visit(*entry);
+                }
+            }
+        };
+        self.service_atoms(service).iter().copied().for_each(&mut look);
+        if !self.identities.is_empty() {
+            self.identities.get(id).copied().into_iter().for_each(&mut look);
+        }
+        self.patterns.covering(id, &mut look);
     }
 
     /// Every policy entered for these atoms and this method. One policy may come more than once.
