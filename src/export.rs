@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use portreeve_engine::export;
+use portreeve_engine::{export, schema};
 
 use crate::bundle;
 use crate::files;
@@ -25,6 +25,9 @@ enum Form {
     /// Policies, schema and entities for Cedar's own tools; YAML permissions in the form that is their meaning
     #[command(after_help = CEDAR)]
     Cedar(CedarArgs),
+    /// The JSON Schema of policy files, for editors
+    #[command(name = "json-schema", after_help = SCHEMA)]
+    JsonSchema,
 }
 
 #[derive(Debug, Args)]
@@ -46,6 +49,12 @@ struct CedarArgs {
 pub(crate) fn run(args: &ExportArgs) -> Outcome {
     match &args.form {
         Form::Cedar(args) => cedar(args),
+        Form::JsonSchema => {
+            let mut out = Out::new();
+            out.json_document(&schema::json_schema())?;
+            out.flush()?;
+            Ok(Verdict::Yes)
+        }
     }
 }
 
@@ -73,6 +82,15 @@ fn cedar(args: &CedarArgs) -> Outcome {
     output::tell(&format!("ok: wrote policies, schema and entities into `{}`\n", dir.display()));
     Ok(Verdict::Yes)
 }
+
+const SCHEMA: &str = "\
+Example:
+  portreeve export json-schema > policies/portreeve.schema.json
+
+Then let each policy file begin with
+  # yaml-language-server: $schema=portreeve.schema.json
+
+Exit codes: 0 written, 2 not written";
 
 const CEDAR: &str = "\
 Examples:

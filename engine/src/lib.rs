@@ -30,6 +30,7 @@ pub mod reference;
 mod rego;
 pub mod request;
 mod router;
+pub mod schema;
 pub mod svid;
 mod table;
 pub mod template;

@@ -446,6 +446,104 @@ fn the_report_agrees_with_asking() {
     assert!(tally.verdicts.len() >= 4 && tally.kinds.len() == 4, "{:?} {:?}", tally.verdicts, tally.kinds);
 }
 
+/// Two bundles of one permission each, asked about nothing but its one operation.
+fn narrow(seed: u64, old: &str, new: &str, requests: impl Iterator<Item = String>) -> (Verdict, usize) {
+    let sides = [old, new].map(|text| {
+        let bundle = Bundle::from_files("t", vec![SourceFile { path: "a.yaml".to_owned(), bytes: text.as_bytes().to_vec() }]).unwrap();
+        let compiled = Authorizer::compile(&bundle);
+        let problems: Vec<String> = compiled.diagnostics.iter().map(|d| d.render()).collect();
+        (bundle, compiled.authorizer.unwrap_or_else(|| panic!("{}\n{text}", problems.concat())))
+    });
+    let [(old_bundle, old), (new_bundle, new)] = &sides;
+    let comparison = compare(Side { bundle: old_bundle, authorizer: old }, Side { bundle: new_bundle, authorizer: new });
+    let trial = Trial { seed, sides: [old, new], comparison: &comparison };
+    trial.witnesses();
+    let differing =
+        requests.filter(|line| trial.ask(&Request::from_json(line.as_bytes()).unwrap_or_else(|e| panic!("{e}: {line}")))).count();
+    (comparison.verdict, differing)
+}
+
+/// Each boundary by itself, with so many contexts that one lies on each side of it.
+#[test]
+fn every_change_of_a_condition_is_seen() {
+    let conditions = [
+        "source: [10.0.0.0/8, \"2001:db8::/32\"]",
+        "source: [10.0.0.0/9, 10.1.0.0/16, 10.1.2.3]",
+        "source: [10.1.2.3]",
+        "source: [10.1.0.0/16]",
+        "time: {from: \"08:00\", to: \"18:00\"}",
+        "time: [{from: \"22:00\", to: \"06:00\"}]",
+        "not_before: 2026-06-01",
+        "expires: 2026-11-22T10:00:00Z",
+        "expires: 2026-11-22T10:00:00Z\n  time: {from: \"08:00\", to: \"18:00\"}",
+        "jwt: {issuer: [i1, i2], scopes: [r]}",
+        "jwt: {audience: a, scopes_any: [r, w]}",
+        "jwt: {claims: {tenant: [eu, us]}}",
+        "jwt: {claims: {roles: admin}}",
+        "jwt: {}",
+        "headers: {x-tenant: [eu, us]}",
+        "headers: {x-role: [admin, user]}",
+        "query: {n: [1, 2]}",
+    ];
+    let more = [
+        ("[eu, us]", "[us]"),
+        ("[admin, user]", "[admin]"),
+        ("[admin, user]", "[user, admin]"),
+        ("roles: admin", "tenant: eu"),
+        ("scopes: [r]", "scopes: [r, w]"),
+    ];
+    let mut dice = Dice(7);
+    let inventory = policies::inventory(&mut dice);
+    let (mut pairs, mut different) = (0, 0);
+    for condition in conditions {
+        for (from, to) in PERMISSION_CHANGES.iter().chain(&more).filter(|(from, _)| condition.contains(from)) {
+            let bundle = |when: &str| {
+                format!("{inventory}kind: Permission\nname: p\nallow: {{from: a, to: b, operations: [two]}}\nwhen:\n  {when}\n")
+            };
+            let (old, new) = (bundle(condition), bundle(&condition.replace(from, to)));
+            let call = "\"principal\":\"spiffe://t.example/sa/a\",\"service\":\"b\",\"method\":\"GET\",\"path\":\"/two/7\"";
+            let requests: Vec<String> = (0..900).map(|_| format!("{{{call},\"context\":{{{}}}}}", context(&mut dice))).collect();
+            let (verdict, differing) = narrow(pairs, &old, &new, requests.into_iter());
+            assert_eq!(verdict == Verdict::Equivalent, differing == 0, "{condition} → {to}: {verdict:?}, {differing} differ");
+            pairs += 1;
+            different += usize::from(differing > 0);
+        }
+    }
+    assert!(pairs > 25 && different > 20, "{pairs} pairs, {different} different");
+}
+
+/// Each pair of templates by itself, with every path of interest.
+#[test]
+fn every_change_of_a_path_is_seen() {
+    let templates = ["/one", "/one/", "/{x}", "/{x}/", "/one/{x}", "/{x}/{y}", "/{rest*}", "/one/{rest*}", "/", "/two/7"];
+    let paths = ["/", "/one", "/one/", "/two", "/two/", "/one/x", "/one/x/", "/two/7", "/two/8", "/two/7/", "/one/x/y", "/a/b/c/"];
+    let bundle = |main: &str, beside: &str| {
+        format!(
+            "kind: Service\nname: a\nidentities: [spiffe://t.example/sa/a]\n---\nkind: Service\nname: b\nidentities: [spiffe://t.example/sa/b]\n\
+             operations:\n  - {{id: one, method: GET, path: \"{main}\"}}\n  - {{id: two, method: GET, path: \"{beside}\"}}\n---\n\
+             kind: Permission\nname: p\nallow: {{from: a, to: b, operations: [one]}}\n"
+        )
+    };
+    let mut different = 0;
+    for (n, old) in templates.iter().enumerate() {
+        for new in templates.iter().filter(|new| *new != old) {
+            for beside in ["/one/y", "/{z}/{q}/z"] {
+                let call = |path: &&str| {
+                    format!(
+                        "{{\"principal\":\"spiffe://t.example/sa/a\",\"service\":\"b\",\"method\":\"GET\",\"path\":\"{path}\",\
+                         \"context\":{{\"time\":\"2026-01-01T00:00:00Z\"}}}}"
+                    )
+                };
+                let requests: Vec<String> = paths.iter().map(call).collect();
+                let (verdict, differing) = narrow(n as u64, &bundle(old, beside), &bundle(new, beside), requests.into_iter());
+                assert!(verdict != Verdict::Equivalent && differing > 0, "{old} → {new}: {verdict:?}, {differing}");
+                different += 1;
+            }
+        }
+    }
+    assert_eq!(different, templates.len() * (templates.len() - 1) * 2);
+}
+
 /// The lints say that a permission is idle; then the bundle without it must be equivalent.
 #[test]
 fn what_lints_call_idle_can_go() {
