@@ -149,7 +149,8 @@ impl<'a> Reference<'a> {
         let callee = Callee { service, operation, target: request.target.borrowed() };
         let question = self.authorizer.world.question(&Caller { id: &request.principal, service: caller }, &callee, &context)?;
         let slice = self.slice(index)?;
-        let literals = self.authorizer.cedar.iter().flat_map(|p| &p.literals).cloned();
+        let named = self.authorizer.cedar.iter().flat_map(|p| &p.literals);
+        let literals = named.map(|entity| self.authorizer.world.complete(inventory, entity));
         let entities = question.entities.upsert_entities(literals, None).map_err(|e| e.to_string())?;
         let evaluate = || CedarAuthorizer::new().is_authorized(&question.request, &slice.policies, &entities);
         let response = stacker::maybe_grow(slice.stack_bytes, slice.stack_bytes, evaluate);

@@ -162,6 +162,17 @@ impl World {
         }
     }
 
+    /// An entity that one policy names, as all policies together see it: a workload in every pattern that covers it, not only in
+    /// those of that policy.
+    pub(crate) fn complete(&self, inventory: &Inventory, named: &Entity) -> Entity {
+        let uid = named.uid();
+        let workload = uid.type_name() == &self.types.workload;
+        match workload.then(|| uid.id().unescaped().parse::<SpiffeId>().ok()).flatten() {
+            Some(id) => self.workload(&id, inventory.identify(&id).and_then(|n| inventory.services().get(n))),
+            None => named.clone(),
+        }
+    }
+
     fn groups_above(&self, inventory: &Inventory, group: &str) -> HashSet<EntityUid> {
         let mut found: Vec<&str> = vec![group];
         let mut seen = 0;

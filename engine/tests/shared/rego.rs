@@ -30,7 +30,7 @@ pub(crate) fn module(dice: &mut Dice, number: usize) -> String {
         "input.context.query.full",
         "input.context.jwt.level >= 2",
         "input.context.jwt.tenant == \"eu\"",
-        "some role in input.context.jwt.roles; role == \"admin\"",
+        "\"admin\" in input.context.jwt.roles",
         "input.context.time < \"2026-06-01T00:00:00.000Z\"",
         "1 / input.context.query.n > 0",
     ];
