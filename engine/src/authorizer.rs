@@ -576,7 +576,11 @@ impl<'a, 'r> Asked<'a, 'r> {
     }
 
     fn named(&self, policies: Indexes) -> SmallVec<[&'a PolicyRef; 2]> {
-        policies.into_iter().filter_map(|p| self.authorizer.policies.get(p as usize)).map(|p| &p.reference).collect()
+        let mut out = SmallVec::new();
+        for policy in policies {
+            out.extend(self.authorizer.policies.get(policy as usize).map(|p| &p.reference));
+        }
+        out
     }
 }
 

@@ -119,7 +119,7 @@ impl Router {
         for draft in templates.nodes {
             let literals_from = u32::try_from(self.literals.len()).unwrap_or(NONE);
             for (text, child) in draft.literals {
-                let (word, child) = (Word::of(&text), link(child));
+                let (word, child) = (Word::of(text.as_bytes()), link(child));
                 self.literals.push(Literal { word, child });
                 if !word.is_whole() {
                     self.long.insert(child, text);
@@ -141,14 +141,14 @@ impl Router {
 
     /// The operation that a path reaches.
     pub(crate) fn find(&self, root: Root, path: PathRef<'_>) -> Option<usize> {
-        let found = self.descend(root.0, path.as_str().get(1..)?);
+        let found = self.descend(root.0, path.as_str().as_bytes().get(1..)?);
         (found != NONE).then_some(found as usize)
     }
 
     /// Looks from a node on with what is left of the path: at least one segment, perhaps an empty one.
-    fn descend(&self, at: Link, left: &str) -> Link {
+    fn descend(&self, at: Link, left: &[u8]) -> Link {
         let Some(node) = self.nodes.get(at as usize) else { return NONE };
-        let (segment, rest) = match left.bytes().position(|b| b == b'/') {
+        let (segment, rest) = match slash(left) {
             Some(slash) => (left.get(..slash).unwrap_or_default(), left.get(slash + 1..)),
             None => (left, None),
         };
@@ -164,19 +164,39 @@ impl Router {
     }
 
     /// The child behind a literal.
-    fn literal(&self, node: &Node, text: &str) -> Link {
+    fn literal(&self, node: &Node, text: &[u8]) -> Link {
         let literals = self.literals.get(node.literals_from as usize..node.literals_to as usize).unwrap_or_default();
         if literals.is_empty() {
             return NONE;
         }
         let word = Word::of(text);
         // A short list is looked through faster than it is searched.
-        let from = if literals.len() <= FEW { 0 } else { literals.partition_point(|literal| literal.word < word) };
-        let same = literals.get(from..).unwrap_or_default().iter().filter(|literal| literal.word == word);
-        let whole = |child: &Link| word.is_whole() || self.long.get(child).is_some_and(|long| **long == *text);
-        let bounded = same.take(if literals.len() <= FEW { FEW } else { literals.len() });
-        bounded.map(|literal| literal.child).find(whole).unwrap_or(NONE)
+        let near = if literals.len() <= FEW {
+            literals
+        } else {
+            let from = literals.partition_point(|literal| literal.word < word);
+            let same = literals.get(from..).unwrap_or_default();
+            same.get(..same.partition_point(|literal| literal.word == word)).unwrap_or_default()
+        };
+        let whole = |child: &Link| word.is_whole() || self.long.get(child).is_some_and(|long| long.as_bytes() == text);
+        near.iter().filter(|literal| literal.word.is(word)).map(|literal| literal.child).find(whole).unwrap_or(NONE)
     }
+}
+
+/// Where the first slash is, eight bytes at a time.
+fn slash(bytes: &[u8]) -> Option<usize> {
+    const SLASHES: u64 = u64::from_le_bytes([b'/'; 8]);
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    let (words, rest) = bytes.as_chunks::<8>();
+    for (at, word) in words.iter().enumerate() {
+        // A byte that is a slash becomes zero; the lowest zero byte is the first one with its high bit set here.
+        let differs = u64::from_le_bytes(*word) ^ SLASHES;
+        let zeros = differs.wrapping_sub(ONES) & !differs & (ONES << 7);
+        if zeros != 0 {
+            return Some(8 * at + zeros.trailing_zeros() as usize / 8);
+        }
+    }
+    rest.iter().position(|byte| *byte == b'/').map(|at| 8 * words.len() + at)
 }
 
 /// The length, the first and the last eight bytes of a text: all of it, up to sixteen bytes. Words are compared without
@@ -189,14 +209,18 @@ struct Word {
 }
 
 impl Word {
-    fn of(text: &str) -> Self {
-        let bytes = text.as_bytes();
+    fn of(bytes: &[u8]) -> Self {
         let (first, last) = match (bytes.first_chunk(), bytes.last_chunk()) {
             (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
             // At most seven bytes.
             _ => (bytes.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)), 0),
         };
         Self { first, last, length: u32::try_from(bytes.len()).unwrap_or(u32::MAX) }
+    }
+
+    /// Whether the two are equal, without a branch for each part.
+    const fn is(self, other: Self) -> bool {
+        (self.first ^ other.first) | (self.last ^ other.last) | (self.length ^ other.length) as u64 == 0
     }
 
     /// Whether it says all of the text.
@@ -206,7 +230,7 @@ impl Word {
 }
 
 /// Literals of a node that are looked through one by one.
-const FEW: usize = 6;
+const FEW: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -278,6 +302,36 @@ mod tests {
             assert_eq!(router.find(root, CanonicalPath::parse(template).unwrap().borrowed()), Some(*n), "{template}");
             let near = format!("{}c", template.strip_suffix(|_| true).unwrap());
             assert_eq!(router.find(root, CanonicalPath::parse(&near).unwrap().borrowed()), None, "{near}");
+        }
+    }
+
+    #[test]
+    fn long_literals_that_begin_and_end_alike_are_told_apart() {
+        let texts: Vec<String> = (0..60).map(|n| format!("/beginning-{n:02}-and-the-ending")).collect();
+        let mut gathered = Templates::new();
+        for (n, text) in texts.iter().enumerate() {
+            gathered.insert(&text.parse().unwrap(), n).unwrap();
+        }
+        let (router, root) = finished(gathered);
+        for (n, text) in texts.iter().enumerate() {
+            assert_eq!(router.find(root, CanonicalPath::parse(text).unwrap().borrowed()), Some(n), "{text}");
+        }
+        assert_eq!(router.find(root, CanonicalPath::parse("/beginning-xx-and-the-ending").unwrap().borrowed()), None);
+    }
+
+    #[test]
+    fn the_first_slash_is_found_wherever_it_is() {
+        for length in 0..40 {
+            for at in (0..=length).map(|at| (at < length).then_some(at)) {
+                // Bytes next to the slash's in value, and of the upper half, must not be taken for it.
+                let mut bytes: Vec<u8> = (0..length).map(|n| [b'.', b'0', 0xaf, 0x2e ^ 0x80, 0, 1, 0xff][n % 7]).collect();
+                if let Some(place) = at.and_then(|at| bytes.get_mut(at)) {
+                    *place = b'/';
+                }
+                assert_eq!(slash(&bytes), at, "{bytes:?}");
+                bytes.extend(b"/x/");
+                assert_eq!(slash(&bytes), Some(at.unwrap_or(length)), "{bytes:?}");
+            }
         }
     }
 
