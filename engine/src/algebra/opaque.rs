@@ -103,7 +103,7 @@ impl Opaque {
                 let attributes =
                     if sight.context_whole { types.is_empty() } else { types.iter().all(|(_, name)| !sight.words.contains(*name)) };
                 attributes
-                    && (!sight.principal || same_facts(here.caller, there.caller) && same_patterns(here, there, sight))
+                    && (!sight.principal || same_facts(here.caller, there.caller))
                     && (!sight.resource || same_callee(here, there))
                     && sight.entities.iter().all(|(kind, id)| same_entity(kind, id, here, there))
             }
@@ -192,12 +192,7 @@ fn same_callee(here: &Shown<'_>, there: &Shown<'_>) -> bool {
     same_facts(Some(here.callee), Some(there.callee)) && facts(here.operation) == facts(there.operation)
 }
 
-/// A caller is in the patterns that permissions name; only a condition that names a pattern can tell.
-fn same_patterns(here: &Shown<'_>, there: &Shown<'_>, sight: &CedarSight) -> bool {
-    let names_pattern = sight.entities.iter().any(|(kind, _)| &**kind == "Pattern");
-    !names_pattern || patterns(here.authorizer) == patterns(there.authorizer)
-}
-
+/// The patterns that permissions name. Callers are in them; a condition can tell only if it names one.
 fn patterns(authorizer: &Authorizer) -> BTreeSet<&str> {
     let callers = authorizer.permissions.iter().flat_map(|p| &p.from);
     callers.filter_map(|c| if let Caller::Pattern(p) = c { Some(p.as_str()) } else { None }).collect()
