@@ -108,6 +108,9 @@ fn a_grant_that_errs_denies() {
         let statuses: Vec<(Status, Status)> = at.iter().map(|n| (comparison.changes[*n].before, comparison.changes[*n].after)).collect();
         assert_eq!(statuses, [(Status::Conditional, Status::Always)]);
     });
+    // Proved unable to err, and for nobody but who is granted this anyway.
+    let sure = "@id(\"c\") permit(principal in Service::\"a\", action, resource == Operation::\"b/one\") when { context.query has n };\n";
+    unseen([&yaml, sure], (sure, ""), &plain);
     let more = [yaml.as_str(), "# nothing\n"].concat();
     let added: Edit<'_> = ("# nothing\n", "kind: Permission\nname: q\nallow: {from: c, to: b, operations: [one]}\n---\n");
     with([&more, &errs], added, &request("c", "GET", "/one?n=9"), |comparison, effects| {

@@ -24,6 +24,8 @@ pub(crate) struct Opaque {
     /// Everything the answer follows from, besides what the bundle shows; compared in full.
     text: Box<str>,
     sees: Sees,
+    /// Whether the answer can be an error; `false` is proved.
+    can_err: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +73,7 @@ impl Opaque {
             sight.entities.insert(("unreadable".into(), "".into()));
             text = format!("unreadable {} at {}", policy.id, policy.at.short());
         }
-        Self { text: text.into(), sees: Sees::Cedar(sight) }
+        Self { text: text.into(), sees: Sees::Cedar(sight), can_err: policy.can_err() }
     }
 
     pub(crate) fn rego(bundle: Option<&Bundle>, rule: &RegoRule) -> Self {
@@ -80,7 +82,11 @@ impl Opaque {
             Footprint::Unbounded(_) => None,
         };
         let text = bundle.map_or_else(|| rule.id.to_string(), |bundle| crate::algebra::modules::reached(bundle, &rule.id));
-        Self { text: text.into(), sees: Sees::Rego(reads) }
+        Self { text: text.into(), sees: Sees::Rego(reads), can_err: true }
+    }
+
+    pub(crate) const fn can_err(&self) -> bool {
+        self.can_err
     }
 
     /// Whether this condition under one bundle and that under the other give the same answer to every request of a cell.
