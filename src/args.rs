@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use portreeve_engine::time::Date;
 
+use crate::help::{self, ABOUT, AFTER};
+
 /// The whole command line.
 #[derive(Debug, Parser)]
 #[command(name = "portreeve", version, about = "One law, one gate, one examiner for microservices", long_about = ABOUT, after_help = AFTER)]
@@ -20,46 +22,49 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     /// Write a small policy repo that passes check and test
-    #[command(after_help = INIT)]
+    #[command(after_help = help::INIT)]
     Init(InitArgs),
     /// Say whether a bundle is valid: read, resolve, type-check, prove its invariants
-    #[command(after_help = CHECK)]
+    #[command(after_help = help::CHECK)]
     Check(CheckArgs),
     /// Bring policy files into their canonical form; comments stay
-    #[command(after_help = FMT)]
+    #[command(after_help = help::FMT)]
     Fmt(FmtArgs),
     /// Run the test cases of a bundle
-    #[command(after_help = TEST)]
+    #[command(after_help = help::TEST)]
     Test(TestArgs),
     /// Answer requests: one JSON object a line in, one decision a line out
-    #[command(after_help = DECIDE)]
+    #[command(after_help = help::DECIDE)]
     Decide(DecideArgs),
     /// Say what a change of policy changes, over all requests: newly allowed, newly denied, newly conditional
-    #[command(after_help = DIFF)]
+    #[command(after_help = help::DIFF)]
     Diff(DiffArgs),
     /// From the request id on a refusal to its reason, source lines and nearest grants
-    #[command(after_help = WHY)]
+    #[command(after_help = help::WHY)]
     Why(WhyArgs),
     /// Put recorded requests again: was every answer lawful, and what would another bundle answer?
-    #[command(after_help = REPLAY)]
+    #[command(after_help = help::REPLAY)]
     Replay(ReplayArgs),
     /// Examine decision logs against a bundle and control catalogues, and write the report
-    #[command(after_help = AUDIT)]
+    #[command(after_help = help::AUDIT)]
     Audit(AuditArgs),
     /// Check the chain of decision logs: changes, gaps, rotation links, signed heads
-    #[command(after_help = VERIFY)]
+    #[command(after_help = help::VERIFY)]
     Verify(VerifyArgs),
     /// Run the sidecar: mutual TLS in and out, decide, record, forward or refuse
-    #[command(after_help = ENFORCE)]
+    #[command(after_help = help::ENFORCE)]
     Enforce(EnforceArgs),
     /// The whole product on the marketplace example: sidecars, traffic, audit, report
-    #[command(after_help = DEMO)]
+    #[command(after_help = help::DEMO)]
     Demo(DemoArgs),
     /// Write a bundle in the forms that other tools take
+    #[command(after_help = help::EXPORT)]
     Export(crate::export::ExportArgs),
     /// Build, sign, verify and show built bundles
+    #[command(after_help = help::BUNDLE)]
     Bundle(crate::bundling::BundleArgs),
     /// The built-in certificate authority, for development and small fleets
+    #[command(after_help = help::CA)]
     Ca(crate::ca::CaArgs),
 }
 
@@ -353,141 +358,6 @@ pub(crate) fn lifetime(text: &str) -> Result<Duration, &'static str> {
     let seconds = number.and_then(|n| n.checked_mul(unit)).filter(|seconds| *seconds <= LIFETIME_SECONDS_MAX);
     seconds.map(Duration::from_secs).ok_or(wrong)
 }
-
-const ABOUT: &str = "Portreeve keeps the law of a mesh of services: policies in a repo, tested like code; a sidecar that asks for \
-certificates on both sides, decides every request and writes down every decision; and an auditor that reads what was written, \
-decides again, and says what the evidence shows.";
-
-const AFTER: &str = "\
-Begin:
-  portreeve init policies               write a small policy repo
-  portreeve check policies              is it valid?
-  portreeve test policies               does it say what was meant?
-
-Exit codes:
-  0  yes: valid, allowed, passed, no difference
-  1  no: invalid, denied, failed, different
-  2  could not tell: bad usage, unreadable input, an invalid bundle given to another verb than check
-
-Machine output goes to stdout, everything else to stderr. NO_COLOR is respected.";
-
-const INIT: &str = "\
-Examples:
-  portreeve init policies
-  portreeve init policies && portreeve check policies && portreeve test policies
-
-Existing files are never overwritten.
-
-Exit codes: 0 written, 2 not written";
-
-const CHECK: &str = "\
-Examples:
-  portreeve check policies
-  portreeve check HEAD~1:policies
-  portreeve check policies --format sarif > check.sarif
-  portreeve check policies --cacheability
-  portreeve check policies --today 2027-01-01
-
-Exit codes: 0 valid (there may be warnings), 1 invalid, 2 the bundle cannot be read";
-
-const FMT: &str = "\
-Examples:
-  portreeve fmt policies
-  portreeve fmt policies --check
-  portreeve fmt policies --diff | less
-
-YAML and Cedar files are formatted; Rego files are left as they are. A file that cannot be read, or not be formatted without a change
-of meaning, is left as it is too, and the exit code is 2.
-
-Exit codes: 0 formatted (with --check or --diff: nothing to do), 1 something is not in its form, 2 a file was left as it is";
-
-const TEST: &str = "\
-Examples:
-  portreeve test policies
-  portreeve test policies --format junit > results.xml
-  portreeve test policies --coverage human --coverage-min 90
-  portreeve test policies --coverage lcov > policies.info
-  portreeve test policies --format junit --coverage cobertura --coverage-out coverage.xml > results.xml
-
-Coverage counts policies that decide a case, and operations that a case asks for. It goes to stdout, or to --coverage-out where the
-results take stdout.
-
-Exit codes: 0 all cases pass, 1 a case fails or too little is covered, 2 the bundle is invalid or has no test case";
-
-const DECIDE: &str = "\
-Example (one line):
-  echo '{\"principal\":\"spiffe://market.example/ns/shop/sa/invoices\",\"service\":\"items\",
-         \"method\":\"GET\",\"path\":\"/v1/items/42\",\"context\":{\"time\":\"2026-11-22T10:00:00.000Z\"}}' |
-    portreeve decide --bundle policies/marketplace --explain
-
-A request to a TCP port has \"port\" instead of \"method\" and \"path\". A line that is no request is denied as
-malformed-request; it does not end the stream. Each line in gives one line out, in the same order.
-
-Exit codes: 0 every answer is allow, 1 some answer is deny, 2 the bundle is invalid or the input cannot be read";
-
-const VERIFY: &str = "\
-Examples:
-  portreeve verify decisions.ndjson
-  portreeve verify 'logs/*.ndjson.zst' --heads heads.ndjson --key head.pub
-
-Without heads from elsewhere a whole log is `self-consistent`: someone who can rewrite all of it leaves no trace.
-
-Exit codes: 0 nothing is wrong, 1 something is, 2 a log, the heads or the key cannot be read";
-
-const WHY: &str = "\
-Examples:
-  portreeve why 01JD8Z5V7M decisions.ndjson --bundle policies
-  portreeve why 01JD8Z5V7M 'logs/*.ndjson' --bundle policies --bundle HEAD~1:policies
-
-Exit codes: 0 found, 1 no such request in these logs, 2 a log or bundle cannot be read";
-
-const DIFF: &str = "\
-Examples:
-  portreeve diff HEAD~1:policies policies
-  portreeve diff main:policies policies --format markdown > comment.md
-  portreeve diff old.tar.gz policies --logs 'logs/*.ndjson'
-
-Each change comes with a request that both bundles were asked. Where a Cedar condition or a Rego body decides, the answers \
-may differ; that is said and not guessed.
-
-Exit codes: 0 every request has the same effect, 1 some have not or it cannot be known, 2 a bundle or log cannot be read";
-
-const REPLAY: &str = "\
-Examples:
-  portreeve replay --bundle policies decisions.ndjson
-  portreeve replay --bundle HEAD~1:policies --against policies 'logs/*.ndjson'
-
-Exit codes: 0 no difference, 1 a difference, or a record that cannot be put again, 2 a log or bundle cannot be read";
-
-const AUDIT: &str = "\
-Examples:
-  portreeve audit --bundle policies 'logs/*.ndjson' --out report
-  portreeve audit --bundle policies --bundle HEAD~1:policies logs/a.ndjson --fail-on suspect
-  portreeve audit --bundle policies decisions.ndjson --format json > assessment.json
-
-Verdicts speak of the technical evidence alone; the assessor decides.
-
-Exit codes: 0 the gate is passed, 1 it is not, 2 a log, bundle or catalogue cannot be read";
-
-const ENFORCE: &str = "\
-Examples:
-  portreeve enforce --config enforcer.yaml --check
-  portreeve enforce --config enforcer.yaml
-
-SIGHUP takes up a new bundle and new certificates; SIGTERM drains and ends.
-
-Exit codes: 0 ended in order (with --check: could run), 2 cannot run";
-
-const DEMO: &str = "\
-Examples:
-  portreeve demo
-  portreeve demo --out /tmp/market --requests 10000 --seed 7
-
-It makes a certificate authority, starts six services behind a sidecar each on loopback, asks lawful and unlawful questions over
-mutual TLS, replaces the bundle and the certificates in the middle, stops, audits its own logs and writes the report. It needs no
-privileges and no network, and stops by itself. Everything it used lies in the folder afterwards.
-
-Exit codes: 0 every answer was the one that was due and the audit found no mismatch, 1 not so, 2 it could not run";
 
 /// A century: longer than anything here may live, and far from any overflow.
 const LIFETIME_SECONDS_MAX: u64 = 100 * 365 * 86_400;

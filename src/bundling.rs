@@ -15,6 +15,7 @@ use crate::args::{DocumentFormat, lifetime};
 use crate::bundle::{self, LoadError};
 use crate::diagnostics;
 use crate::files;
+use crate::help;
 use crate::outcome::{Failure, Outcome, Verdict};
 use crate::output::{self, Out};
 
@@ -30,19 +31,19 @@ pub(crate) struct BundleArgs {
 #[derive(Debug, Subcommand)]
 enum BundleVerb {
     /// Pack a valid bundle into one file that is the same on every machine, with a manifest
-    #[command(after_help = BUILD)]
+    #[command(after_help = help::BUNDLE_BUILD)]
     Build(BuildArgs),
     /// Sign a built bundle
-    #[command(after_help = SIGN)]
+    #[command(after_help = help::BUNDLE_SIGN)]
     Sign(SignArgs),
     /// Make sure that a built bundle is signed, whole, the one asked for, and not an older one
-    #[command(after_help = VERIFY)]
+    #[command(after_help = help::BUNDLE_VERIFY)]
     Verify(VerifyArgs),
     /// Show what a built bundle says of itself
-    #[command(after_help = INSPECT)]
+    #[command(after_help = help::BUNDLE_INSPECT)]
     Inspect(InspectArgs),
     /// Make an Ed25519 key pair for signed bundles
-    #[command(after_help = KEYGEN)]
+    #[command(after_help = help::BUNDLE_KEYGEN)]
     Keygen {
         /// The private key's file; the public key goes beside it with the extension `pub`
         #[arg(long, value_name = "FILE")]
@@ -323,43 +324,3 @@ fn now() -> Timestamp {
 
 /// An Ed25519 key in PEM has less than 200 bytes; comments may stand around it.
 const KEY_BYTES_MAX: u64 = 16 << 10;
-
-const BUILD: &str = "\
-Examples:
-  portreeve bundle build policies --name market --out market.tar.gz --key bundle.key
-  portreeve bundle build HEAD:policies --name market --serial 42 --issued-at 2026-11-22T10:00:00Z --out market.tar.gz
-
-An invalid bundle is not built. The revision is that of the sources.
-
-Exit codes: 0 built, 2 not built";
-
-const SIGN: &str = "\
-Example:
-  portreeve bundle sign market.tar.gz --key bundle.key
-
-The signature covers name, serial, time of issue and revision, and so every byte of every policy file.
-
-Exit codes: 0 signed, 2 not signed";
-
-const VERIFY: &str = "\
-Examples:
-  portreeve bundle verify market.tar.gz --key bundle.pub --name market
-  portreeve bundle verify new.tar.gz --key bundle.pub --newer-than in-force.tar.gz --max-age 7d
-
-Exit codes: 0 it is what was asked for, 1 it is not, 2 a file or key cannot be read";
-
-const INSPECT: &str = "\
-Example:
-  portreeve bundle inspect market.tar.gz --format json
-
-Nothing is verified but that manifest and files belong together.
-
-Exit codes: 0 shown, 2 the file cannot be read";
-
-const KEYGEN: &str = "\
-Example:
-  portreeve bundle keygen --out bundle.key
-
-Nothing is overwritten. The private key can be read by its owner alone.
-
-Exit codes: 0 written, 2 not written";

@@ -15,6 +15,7 @@ use portreeve_engine::id::{SpiffeId, TrustDomain};
 use serde_json::{Map, Value};
 
 use crate::args::lifetime;
+use crate::help;
 use crate::outcome::{Failure, Outcome, Verdict};
 use crate::output;
 
@@ -30,6 +31,7 @@ pub(crate) struct CaArgs {
 #[derive(Debug, Subcommand)]
 enum CaVerb {
     /// Make an authority: a root and an intermediate
+    #[command(after_help = help::CA_INIT)]
     Init {
         /// The trust domain it issues for, such as `market.example`
         #[arg(long)]
@@ -39,6 +41,7 @@ enum CaVerb {
         dir: PathBuf,
     },
     /// Issue a certificate and its key for a workload
+    #[command(after_help = help::CA_ISSUE)]
     Issue {
         /// The workload's SPIFFE ID
         #[arg(long)]
@@ -57,6 +60,7 @@ enum CaVerb {
         out: Option<PathBuf>,
     },
     /// Take a new intermediate into use; what was issued before stays valid
+    #[command(after_help = help::CA_RENEW)]
     Renew {
         /// Where the authority is kept
         #[arg(long, default_value = "ca")]
@@ -66,6 +70,7 @@ enum CaVerb {
         lifetime: Option<Duration>,
     },
     /// Revoke a certificate and write the revocation lists
+    #[command(after_help = help::CA_REVOKE)]
     Revoke {
         /// Its serial number in hexadecimal, as the decision log has it
         #[arg(long)]
@@ -75,18 +80,21 @@ enum CaVerb {
         dir: PathBuf,
     },
     /// Write the revocation lists anew; they are good for seven days
+    #[command(after_help = help::CA_CRL)]
     Crl {
         /// Where the authority is kept
         #[arg(long, default_value = "ca")]
         dir: PathBuf,
     },
     /// Make an Ed25519 key pair for signed heads of the decision log
+    #[command(after_help = help::CA_HEAD_KEY)]
     HeadKey {
         /// The private key's file; the public key goes beside it with the extension `pub`
         #[arg(long)]
         out: PathBuf,
     },
     /// Write the public keys of the development token issuer as a JWK set; its key is made if there is none
+    #[command(after_help = help::CA_JWKS)]
     Jwks {
         /// The key's file
         #[arg(long, default_value = "issuer.key")]
@@ -96,6 +104,7 @@ enum CaVerb {
         out: Option<PathBuf>,
     },
     /// Print a token of the development token issuer
+    #[command(after_help = help::CA_TOKEN)]
     Token(TokenArgs),
 }
 

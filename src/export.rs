@@ -8,6 +8,7 @@ use portreeve_engine::{export, schema};
 
 use crate::bundle;
 use crate::files;
+use crate::help;
 use crate::outcome::{Failure, Outcome, Verdict};
 use crate::output::{self, Out};
 
@@ -23,10 +24,10 @@ pub(crate) struct ExportArgs {
 #[derive(Debug, Subcommand)]
 enum Form {
     /// Policies, schema and entities for Cedar's own tools; YAML permissions in the form that is their meaning
-    #[command(after_help = CEDAR)]
+    #[command(after_help = help::EXPORT_CEDAR)]
     Cedar(CedarArgs),
     /// The JSON Schema of policy files, for editors
-    #[command(name = "json-schema", after_help = SCHEMA)]
+    #[command(name = "json-schema", after_help = help::EXPORT_SCHEMA)]
     JsonSchema,
 }
 
@@ -82,22 +83,3 @@ fn cedar(args: &CedarArgs) -> Outcome {
     output::tell(&format!("ok: wrote policies, schema and entities into `{}`\n", dir.display()));
     Ok(Verdict::Yes)
 }
-
-const SCHEMA: &str = "\
-Example:
-  portreeve export json-schema > policies/portreeve.schema.json
-
-Then let each policy file begin with
-  # yaml-language-server: $schema=portreeve.schema.json
-
-Exit codes: 0 written, 2 not written";
-
-const CEDAR: &str = "\
-Examples:
-  portreeve export cedar policies > policies.cedar
-  portreeve export cedar policies --out cedar
-  cedar validate --policies cedar/policies.cedar --schema cedar/schema.cedarschema
-
-Rego rules have no Cedar form; a comment names those that are left out.
-
-Exit codes: 0 exported, 2 the bundle is invalid or cannot be read";

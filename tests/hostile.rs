@@ -26,6 +26,12 @@ fn check(dir: &Path) -> Run {
     run
 }
 
+/// What a verb says on stdout.
+fn portreeve(dir: &Path, args: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_portreeve")).args(args).current_dir(dir).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
 /// Checks a bundle of these files: what it must say, how many bytes it may say at most.
 fn refused(files: &[(&str, Vec<u8>)], code: i32, says: &str) {
     let dir = TempDir::new().unwrap();
@@ -50,6 +56,46 @@ fn files_beyond_the_bound_are_not_read() {
     refused(&[("a.yaml", vec![b'#'; (16 << 20) + 1])], 2, "bundle-too-large");
     let deep = vec!["d"; 20].join("/");
     refused(&[(&*format!("{deep}/a.yaml"), service(""))], 2, "bundle-too-large");
+}
+
+/// A device may never end, and a pipe may never begin.
+#[test]
+fn only_plain_files_are_read() {
+    let dir = TempDir::new().unwrap();
+    fs::create_dir(dir.path().join("b")).unwrap();
+    fs::write(dir.path().join("b/a.yaml"), service("")).unwrap();
+    std::os::unix::fs::symlink("/dev/null", dir.path().join("b/b.yaml")).unwrap();
+    let run = check(dir.path());
+    assert_eq!(run.code, 2, "{}", run.err);
+    assert!(run.err.contains("cannot read `b/b.yaml`: it is not a plain file"), "{}", run.err);
+}
+
+/// People who never read Rust read what is wrong with a line; an array is no object, whatever order its members have.
+#[test]
+fn lines_of_the_wrong_shape_are_named_in_words() {
+    let dir = TempDir::new().unwrap();
+    let asked = r#""principal":"spiffe://t.example/web","service":"web","method":"GET","path":"/""#;
+    let requests = [
+        "[]".to_owned(),
+        r#" ["spiffe://t.example/web","web","GET","/",null,null,{"time":"2026-11-22T10:00:00.000Z"}]"#.to_owned(),
+        "7".to_owned(),
+        format!(r#"{{{asked},"context":7}}"#),
+        format!(r#"{{{asked},"context":{{"time":"2026-11-22T10:00:00.000Z","jwt":7}}}}"#),
+        format!(r#"{{{asked},"context":{{"time":"2026-11-22T10:00:00.000Z","jwt":{{"aud":7}}}}}}"#),
+        format!(r#"{{{asked},"context":{{"time":"2026-11-22T10:00:00.000Z","query":{{"a":{{}}}}}}}}"#),
+    ];
+    fs::create_dir(dir.path().join("b")).unwrap();
+    fs::write(dir.path().join("b/a.yaml"), service("")).unwrap();
+    fs::write(dir.path().join("requests"), requests.join("\n")).unwrap();
+    let decided = portreeve(dir.path(), &["decide", "--bundle", "b", "requests"]);
+    assert_eq!(decided.lines().count(), requests.len());
+    for line in decided.lines() {
+        assert!(line.contains("malformed-request") && line.contains("expected "), "{line}");
+        assert!(!["struct", "enum", "Json", "variant"].iter().any(|word| line.contains(word)), "{line}");
+    }
+    fs::write(dir.path().join("log"), "[]\n7\n{}\n{\"v\":1}\n").unwrap();
+    let told = portreeve(dir.path(), &["verify", "--format", "json", "log"]);
+    assert!(told.contains("expected an object") && !told.contains("LineOwned"), "{told}");
 }
 
 #[test]

@@ -130,6 +130,7 @@ impl ChainReader {
 
 /// A statement that a chain had a given head, signed so that it can be kept elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "an object")]
 pub struct Head {
     /// The process.
     pub instance: String,

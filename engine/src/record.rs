@@ -62,6 +62,7 @@ pub enum Mode {
 
 /// See [`Event::Started`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(expecting = "an object")]
 pub struct Started {
     /// The enforcer's own identity.
     pub enforcer: SpiffeId,
@@ -85,6 +86,7 @@ pub struct Started {
 
 /// The last whole line of an earlier chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "an object")]
 pub struct After {
     /// That process.
     pub instance: String,
@@ -96,6 +98,7 @@ pub struct After {
 
 /// See [`Event::Continued`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(expecting = "an object")]
 pub struct Continued {
     /// The enforcer's own identity.
     pub enforcer: SpiffeId,
@@ -109,6 +112,7 @@ pub struct Continued {
 
 /// See [`Event::Decided`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(expecting = "an object")]
 pub struct Decided {
     /// How the answer was applied.
     pub mode: Mode,
@@ -142,6 +146,7 @@ pub enum Side {
 
 /// Who asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "an object")]
 pub struct Source {
     /// The verified SPIFFE ID.
     pub id: SpiffeId,
@@ -153,6 +158,7 @@ pub struct Source {
 
 /// Who was asked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "an object")]
 pub struct Destination {
     /// The destination's own SPIFFE ID.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -163,6 +169,7 @@ pub struct Destination {
 
 /// What was asked.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(expecting = "an object")]
 pub struct RequestFacts {
     /// The id on the answer's `x-request-id`.
     pub id: String,
@@ -192,6 +199,7 @@ pub struct RequestFacts {
 
 /// What policies could read besides principal, action and resource. Time is the record's `at`, the address its source's.
 #[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
+#[serde(expecting = "an object")]
 pub struct ContextFacts {
     /// Allow-listed headers.
     #[serde(default)]
@@ -206,6 +214,7 @@ pub struct ContextFacts {
 
 /// The TLS facts of a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(expecting = "an object")]
 pub struct Tls {
     /// `TLSv1.3`.
     pub version: String,
@@ -221,6 +230,7 @@ pub struct Tls {
 
 /// The answer, as far as it must be kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "an object")]
 pub struct Answer {
     /// Allow or deny.
     pub effect: Effect,
@@ -236,6 +246,7 @@ pub struct Answer {
 
 /// See [`Event::Ended`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "an object")]
 pub struct Ended {
     /// `seq` of the `decided` line.
     pub of: u64,
@@ -286,6 +297,7 @@ pub enum Why {
 
 /// See [`Event::Refused`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "an object")]
 pub struct Refused {
     /// The stranger's address.
     pub ip: IpAddr,
@@ -297,6 +309,7 @@ pub struct Refused {
 
 /// See [`Event::Reloaded`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "an object")]
 pub struct Reloaded {
     /// The bundle now in force.
     pub revision: Revision,
@@ -304,6 +317,7 @@ pub struct Reloaded {
 
 /// See [`Event::Heartbeat`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "an object")]
 pub struct Heartbeat {
     /// The bundle in force.
     pub revision: Revision,
@@ -317,6 +331,7 @@ pub struct Heartbeat {
 
 /// See [`Event::Stopped`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "an object")]
 pub struct Stopped {
     /// As in [`Heartbeat::unrecorded`], since the last heartbeat.
     pub unrecorded: u64,
@@ -338,6 +353,7 @@ pub(crate) struct LineRef<'a> {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object")]
 struct LineOwned {
     v: u32,
     seq: u64,

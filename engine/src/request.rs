@@ -177,7 +177,7 @@ pub type Attributes = BTreeMap<Box<str>, AttributeValue>;
 
 /// The value of a header, query parameter or claim.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a text, a whole number, true, false or a list of texts")]
 pub enum AttributeValue {
     /// Text; what comes from the network is text until the inventory says otherwise.
     Text(Box<str>),
@@ -310,6 +310,10 @@ impl Request {
     /// # Errors
     /// [`Malformed`], with the first reason found.
     pub fn from_json(line: &[u8]) -> Result<Self, Malformed> {
+        // The fields of an object could also be read from an array, in their order; that form is not promised.
+        if line.trim_ascii_start().first() == Some(&b'[') {
+            return Err(Malformed::Json("expected an object".to_owned()));
+        }
         let json: RequestJson<'_> = serde_json::from_slice(line).map_err(|e| Malformed::Json(e.to_string()))?;
         json.build()
     }
@@ -317,6 +321,7 @@ impl Request {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+#[serde(expecting = "an object")]
 struct RequestJson<'a> {
     #[serde(borrow)]
     principal: Cow<'a, str>,
@@ -336,6 +341,7 @@ struct RequestJson<'a> {
 /// The context of a request as JSON; also the `context` of a record, there without time and address.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[serde(expecting = "an object")]
 struct ContextJson {
     time: Timestamp,
     #[serde(default)]
@@ -401,12 +407,13 @@ impl<'de> Deserialize<'de> for Token {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         use serde::de::Error;
         #[derive(Deserialize)]
-        #[serde(untagged)]
+        #[serde(untagged, expecting = "expected a text or a list of texts")]
         enum Audience {
             One(Box<str>),
             Many(Vec<Box<str>>),
         }
         #[derive(Deserialize)]
+        #[serde(expecting = "an object")]
         struct Json {
             invalid: Option<Box<str>>,
             iss: Option<Box<str>>,

@@ -27,6 +27,7 @@ pub struct Label {
 /// The manifest, `.portreeve/manifest.json` in the archive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[serde(expecting = "an object")]
 pub struct Manifest {
     /// The form of this manifest.
     v: u32,
@@ -45,6 +46,7 @@ pub struct Manifest {
 /// A file that the manifest names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[serde(expecting = "an object")]
 pub struct ManifestFile {
     /// Relative to the bundle.
     pub path: String,
@@ -57,6 +59,7 @@ pub struct ManifestFile {
 /// The signature, `.portreeve/signature.json` in the archive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[serde(expecting = "an object")]
 pub struct Seal {
     /// SHA-256 of the public key's 32 bytes: says which key to look for, proves nothing.
     pub key: Digest,

@@ -141,6 +141,10 @@ fn walk(dir: &Path, prefix: &str, depth: usize, out: &mut Vec<SourceFile>) -> Re
             if size.is_dir() {
                 continue;
             }
+            if !size.is_file() {
+                // A pipe or a device may never end.
+                return Err(Diagnostic::error("unreadable-bundle", format!("cannot read `{}`: it is not a plain file", path.display())));
+            }
             if size.len() > FILE_BYTES_MAX as u64 || out.len() >= BUNDLE_FILES_MAX {
                 return Err(Diagnostic::error(
                     "bundle-too-large",

@@ -1,0 +1,309 @@
+//! What `--help` says below the flags: examples that can be pasted, what should be known, and the exit codes.
+//!
+//! INVARIANT: no line is wider than 80 columns, so that no terminal breaks an example in two (`tests/help.rs`).
+
+pub(crate) const ABOUT: &str = "Portreeve keeps the law of a mesh of services: policies in a repo, tested like code; a sidecar that asks for \
+certificates on both sides, decides every request and writes down every decision; and an auditor that reads what was written, \
+decides again, and says what the evidence shows.";
+
+pub(crate) const AFTER: &str = "\
+Begin:
+  portreeve init policies               write a small policy repo
+  portreeve check policies              is it valid?
+  portreeve test policies               does it say what was meant?
+
+Exit codes:
+  0  yes: valid, allowed, passed, no difference
+  1  no: invalid, denied, failed, different
+  2  could not tell: bad usage, unreadable input, an invalid bundle given to
+     another verb than check
+
+Machine output goes to stdout, everything else to stderr. NO_COLOR is respected.";
+
+pub(crate) const INIT: &str = "\
+Examples:
+  portreeve init policies
+  cd policies && portreeve check . && portreeve test .
+
+Existing files are never overwritten.
+
+Exit codes: 0 written, 2 not written";
+
+pub(crate) const CHECK: &str = "\
+Examples:
+  portreeve check policies
+  portreeve check HEAD~1:policies
+  portreeve check policies --format sarif > check.sarif
+  portreeve check policies --cacheability
+  portreeve check policies --today 2027-01-01
+
+Exit codes: 0 valid (there may be warnings), 1 invalid, 2 the bundle cannot be
+read";
+
+pub(crate) const FMT: &str = "\
+Examples:
+  portreeve fmt policies
+  portreeve fmt policies --check
+  portreeve fmt policies --diff | less
+
+YAML and Cedar files are formatted; Rego files are left as they are. A file
+that cannot be read, or not be formatted without a change of meaning, is left
+as it is too, and the exit code is 2.
+
+Exit codes: 0 formatted (with --check or --diff: nothing to do), 1 something is
+not in its form, 2 a file was left as it is";
+
+pub(crate) const TEST: &str = "\
+Examples:
+  portreeve test policies
+  portreeve test policies --format junit > results.xml
+  portreeve test policies --coverage human --coverage-min 90
+  portreeve test policies --coverage lcov > policies.info
+  portreeve test policies --coverage cobertura --coverage-out coverage.xml
+
+Coverage counts policies that decide a case, and operations that a case asks
+for. It goes to stdout, or to --coverage-out where the results take stdout.
+
+Exit codes: 0 all cases pass, 1 a case fails or too little is covered, 2 the
+bundle is invalid or has no test case";
+
+pub(crate) const DECIDE: &str = r#"Example:
+  printf %s '{"principal":"spiffe://market.example/ns/shop/sa/users",' \
+    '"service":"items","method":"GET","path":"/v1/items/42",' \
+    '"context":{"time":"2026-11-22T10:00:00.000Z"}}' |
+    portreeve decide --bundle policies/marketplace --explain
+
+One request a line. A request to a TCP port has "port" instead of "method" and
+"path". A line that is no request is denied as malformed-request; it does not
+end the stream. Each line in gives one line out, in the same order.
+
+Exit codes: 0 every answer is allow, 1 some answer is deny, 2 the bundle is
+invalid or the input cannot be read"#;
+
+pub(crate) const DIFF: &str = "\
+Examples:
+  portreeve diff HEAD~1:policies policies
+  portreeve diff main:policies policies --format markdown > comment.md
+  portreeve diff old.tar.gz policies --logs 'logs/*.ndjson'
+
+Each change comes with a request that both bundles were asked. Where a Cedar
+condition or a Rego body decides, the answers may differ; that is said and not
+guessed.
+
+Exit codes: 0 every request has the same effect, 1 some have not or it cannot be
+known, 2 a bundle or log cannot be read";
+
+pub(crate) const WHY: &str = "\
+Examples:
+  portreeve why 01JD8Z5V7M decisions.ndjson --bundle policies
+  portreeve why 01JD8Z5V7M 'logs/*.ndjson' --bundle HEAD~1:policies
+
+Exit codes: 0 found, 1 no such request in these logs, 2 a log or bundle cannot
+be read";
+
+pub(crate) const REPLAY: &str = "\
+Examples:
+  portreeve replay --bundle policies decisions.ndjson
+  portreeve replay --bundle HEAD:policies --against policies 'logs/*.ndjson'
+
+Exit codes: 0 no difference, 1 a difference, or a record that cannot be put
+again, 2 a log or bundle cannot be read";
+
+pub(crate) const AUDIT: &str = "\
+Examples:
+  portreeve audit --bundle policies 'logs/*.ndjson' --out report
+  portreeve audit --bundle policies --bundle HEAD~1:policies logs/a.ndjson
+  portreeve audit --bundle policies a.ndjson --fail-on suspect
+  portreeve audit --bundle policies a.ndjson --format json > assessment.json
+
+Verdicts speak of the technical evidence alone; the assessor decides.
+
+Exit codes: 0 the gate is passed, 1 it is not, 2 a log, bundle or catalogue
+cannot be read";
+
+pub(crate) const VERIFY: &str = "\
+Examples:
+  portreeve verify decisions.ndjson
+  portreeve verify 'logs/*.zst' --heads heads.ndjson --key head.pub
+
+Without heads from elsewhere a whole log is `self-consistent`: someone who can
+rewrite all of it leaves no trace.
+
+Exit codes: 0 nothing is wrong, 1 something is, 2 a log, the heads or the key
+cannot be read";
+
+pub(crate) const ENFORCE: &str = "\
+Examples:
+  portreeve enforce --config enforcer.yaml --check
+  portreeve enforce --config enforcer.yaml
+
+SIGHUP takes up a new bundle and new certificates; SIGTERM drains and ends.
+
+Exit codes: 0 ended in order (with --check: could run), 2 cannot run";
+
+pub(crate) const DEMO: &str = "\
+Examples:
+  portreeve demo
+  portreeve demo --out /tmp/market --requests 10000 --seed 7
+
+It makes a certificate authority, starts six services behind a sidecar each on
+loopback, asks lawful and unlawful questions over mutual TLS, replaces the
+bundle and the certificates in the middle, stops, audits its own logs and writes
+the report. It needs no privileges and no network, and stops by itself.
+Everything it used lies in the folder afterwards.
+
+Exit codes: 0 every answer was the one that was due and the audit found no
+mismatch, 1 not so, 2 it could not run";
+
+pub(crate) const EXPORT: &str = "\
+Examples:
+  portreeve export cedar policies --out cedar
+  portreeve export json-schema > policies/portreeve.schema.json
+
+Exit codes: 0 exported, 2 not exported";
+
+pub(crate) const EXPORT_SCHEMA: &str = "\
+Example:
+  portreeve export json-schema > policies/portreeve.schema.json
+
+Then let each policy file begin with
+  # yaml-language-server: $schema=portreeve.schema.json
+
+Exit codes: 0 written, 2 not written";
+
+pub(crate) const EXPORT_CEDAR: &str = "\
+Examples:
+  portreeve export cedar policies > policies.cedar
+  portreeve export cedar policies --out cedar
+
+With Cedar's own tool:
+  cd cedar
+  cedar validate --policies policies.cedar --schema schema.cedarschema
+
+Rego rules have no Cedar form; a comment names those that are left out.
+
+Exit codes: 0 exported, 2 the bundle is invalid or cannot be read";
+
+pub(crate) const BUNDLE: &str = "\
+Examples:
+  portreeve bundle keygen --out bundle.key
+  portreeve bundle build policies --name market --key bundle.key --out m.tar.gz
+  portreeve bundle verify m.tar.gz --key bundle.pub --name market
+
+Exit codes: 0 done, 1 `verify` refuses the bundle, 2 not done or unreadable";
+
+pub(crate) const BUNDLE_BUILD: &str = "\
+Examples:
+  portreeve bundle build policies --name market --key bundle.key --out m.tar.gz
+  portreeve bundle build HEAD:policies --name market --serial 42 \\
+    --issued-at 2026-11-22T10:00:00Z --out market.tar.gz
+
+An invalid bundle is not built. The revision is that of the sources.
+
+Exit codes: 0 built, 2 not built";
+
+pub(crate) const BUNDLE_SIGN: &str = "\
+Example:
+  portreeve bundle sign market.tar.gz --key bundle.key
+
+The signature covers name, serial, time of issue and revision, and so every byte
+of every policy file.
+
+Exit codes: 0 signed, 2 not signed";
+
+pub(crate) const BUNDLE_VERIFY: &str = "\
+Examples:
+  portreeve bundle verify market.tar.gz --key bundle.pub --name market
+  portreeve bundle verify new.tar.gz --key bundle.pub \\
+    --newer-than in-force.tar.gz --max-age 7d
+
+Exit codes: 0 it is what was asked for, 1 it is not, 2 a file or key cannot be
+read";
+
+pub(crate) const BUNDLE_INSPECT: &str = "\
+Example:
+  portreeve bundle inspect market.tar.gz --format json
+
+Nothing is verified but that manifest and files belong together.
+
+Exit codes: 0 shown, 2 the file cannot be read";
+
+pub(crate) const BUNDLE_KEYGEN: &str = "\
+Example:
+  portreeve bundle keygen --out bundle.key
+
+Nothing is overwritten. The private key can be read by its owner alone.
+
+Exit codes: 0 written, 2 not written";
+
+pub(crate) const CA: &str = "\
+Examples:
+  portreeve ca init --trust-domain market.example --dir ca
+  portreeve ca issue --id spiffe://market.example/ns/shop/sa/items --dir ca
+  portreeve ca revoke --serial 66240f5fc641946483d86bf040d10f52 --dir ca
+  portreeve ca jwks --out jwks.json
+  portreeve ca token --issuer https://idp.market.example --sub ann --aud items
+
+An authority or key that is there is never overwritten; private keys can be
+read by their owner alone. For development and small fleets: whoever reads that
+folder can name any workload.
+
+Exit codes: 0 done, 2 not done";
+
+pub(crate) const CA_INIT: &str = "\
+Example:
+  portreeve ca init --trust-domain market.example --dir ca
+
+Enforcers trust `ca/ca.pem`. An authority that is there is never overwritten.
+
+Exit codes: 0 made, 2 not made";
+
+pub(crate) const CA_ISSUE: &str = "\
+Example:
+  portreeve ca issue --id spiffe://market.example/ns/shop/sa/items --dir ca
+
+It writes `items.pem` and `items.key`; what was issued under these names before
+is replaced.
+
+Exit codes: 0 issued, 2 not issued";
+
+pub(crate) const CA_RENEW: &str = "\
+Example:
+  portreeve ca renew --dir ca
+
+Exit codes: 0 renewed, 2 not renewed";
+
+pub(crate) const CA_REVOKE: &str = "\
+Example:
+  portreeve ca revoke --serial 66240f5fc641946483d86bf040d10f52 --dir ca
+
+Exit codes: 0 revoked, 2 not revoked";
+
+pub(crate) const CA_CRL: &str = "\
+Example:
+  portreeve ca crl --dir ca
+
+Exit codes: 0 written, 2 not written";
+
+pub(crate) const CA_HEAD_KEY: &str = "\
+Example:
+  portreeve ca head-key --out head.key
+
+The enforcer signs with `head.key`; `portreeve verify` takes `head.pub`.
+
+Exit codes: 0 written, 2 not written";
+
+pub(crate) const CA_JWKS: &str = "\
+Example:
+  portreeve ca jwks --out jwks.json
+
+Exit codes: 0 written, 2 not written";
+
+pub(crate) const CA_TOKEN: &str = "\
+Example:
+  portreeve ca token --issuer https://idp.market.example --sub ann --aud items \\
+    --scope 'items:read' --claim tenant=eu
+
+The key is made by `portreeve ca jwks`.
+
+Exit codes: 0 printed, 2 not printed";
