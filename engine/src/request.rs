@@ -4,6 +4,8 @@
 //! Whether the destination knows the named headers is not known here: [`crate::Authorizer::decide`] looks only at what the
 //! inventory allow-lists.
 
+mod json;
+
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -176,8 +178,8 @@ pub struct Context {
 pub type Attributes = BTreeMap<Box<str>, AttributeValue>;
 
 /// The value of a header, query parameter or claim.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(untagged, expecting = "expected a text, a whole number, true, false or a list of texts")]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(untagged)]
 pub enum AttributeValue {
     /// Text; what comes from the network is text until the inventory says otherwise.
     Text(Box<str>),
@@ -400,42 +402,5 @@ impl Serialize for Token {
             }
         }
         map.end()
-    }
-}
-
-impl<'de> Deserialize<'de> for Token {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        use serde::de::Error;
-        #[derive(Deserialize)]
-        #[serde(untagged, expecting = "expected a text or a list of texts")]
-        enum Audience {
-            One(Box<str>),
-            Many(Vec<Box<str>>),
-        }
-        #[derive(Deserialize)]
-        #[serde(expecting = "an object")]
-        struct Json {
-            invalid: Option<Box<str>>,
-            iss: Option<Box<str>>,
-            sub: Option<Box<str>>,
-            aud: Option<Audience>,
-            scope: Option<Box<str>>,
-            #[serde(flatten)]
-            other: BTreeMap<Box<str>, serde_json::Value>,
-        }
-        let json = Json::deserialize(deserializer)?;
-        if let Some(why) = json.invalid {
-            return Ok(Self::Invalid(why));
-        }
-        let (Some(iss), Some(sub), Some(aud)) = (json.iss, json.sub, json.aud) else {
-            return Err(D::Error::custom("`jwt` needs `iss`, `sub` and `aud`, or `invalid`"));
-        };
-        let aud = match aud {
-            Audience::One(one) => vec![one],
-            Audience::Many(many) => many,
-        };
-        // Claims of another shape (objects, fractions, null) cannot be allow-listed, so no policy could read them.
-        let other = json.other.into_iter().filter_map(|(name, value)| Some((name, serde_json::from_value(value).ok()?))).collect();
-        Ok(Self::Valid(Claims { iss, sub, aud, scope: json.scope, other }))
     }
 }
