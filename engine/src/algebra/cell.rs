@@ -104,6 +104,8 @@ struct Cell<'c, 'a> {
     sides: [Side<'c, 'a>; 2],
     space: Space,
     extents: [Vec<Extent>; 2],
+    /// For each opaque question whether its answer can be an error.
+    can_err: Vec<bool>,
 }
 
 impl<'c, 'a> Cell<'c, 'a> {
@@ -119,13 +121,16 @@ impl<'c, 'a> Cell<'c, 'a> {
             .collect();
         let questions = sides.iter().flat_map(|s| s.questions).flatten().max().map_or(0, |most| most + 1);
         let mut space = Space::new(visible, &conditions, questions)?;
+        let asked = || sides.iter().flat_map(|s| s.clauses.iter().zip(s.questions));
+        let sure = |n: usize| asked().any(|(c, q)| *q == Some(n) && matches!(&c.term, Term::Opaque(opaque) if !opaque.can_err()));
+        let can_err: Vec<bool> = (0..questions).map(|n| !sure(n)).collect();
         let mut extents = [Vec::new(), Vec::new()];
         for ((number, side), out) in sides.iter().enumerate().zip(&mut extents) {
             for (clause, question) in side.clauses.iter().zip(side.questions) {
-                out.push(extent(&mut space, number, clause, *question)?);
+                out.push(extent(&mut space, number, clause, *question, &can_err)?);
             }
         }
-        Ok(Self { sides, space, extents })
+        Ok(Self { sides, space, extents, can_err })
     }
 
     /// Asks these opaque questions on the new side.
@@ -133,7 +138,7 @@ impl<'c, 'a> Cell<'c, 'a> {
         let [_, side] = self.sides;
         let mut extents = Vec::new();
         for (clause, question) in side.clauses.iter().zip(questions) {
-            extents.push(extent(&mut self.space, 1, clause, *question)?);
+            extents.push(extent(&mut self.space, 1, clause, *question, &self.can_err)?);
         }
         let [_, new] = &mut self.extents;
         *new = extents;
@@ -245,13 +250,15 @@ impl<'c, 'a> Cell<'c, 'a> {
     }
 }
 
-fn extent(space: &mut Space, side: usize, clause: &Clause<'_>, question: Option<usize>) -> Result<Extent, TooLarge> {
+fn extent(space: &mut Space, side: usize, clause: &Clause<'_>, question: Option<usize>, can_err: &[bool]) -> Result<Extent, TooLarge> {
     use crate::algebra::diagram::ALL;
     match (&clause.term, question) {
         (Term::Always, _) => Ok(Extent { satisfied: ALL, errs: NONE }),
         (Term::Native(condition), _) => Ok(Extent { satisfied: space.condition(side, condition)?, errs: NONE }),
         (Term::Opaque(_), Some(question)) => {
-            Ok(Extent { satisfied: space.opaque(question, Answer::Yes)?, errs: space.opaque(question, Answer::Error)? })
+            // Where no error can be, its value of the variable is one more no.
+            let errs = if can_err.get(question) == Some(&false) { NONE } else { space.opaque(question, Answer::Error)? };
+            Ok(Extent { satisfied: space.opaque(question, Answer::Yes)?, errs })
         }
         (Term::Opaque(_), None) => Err(TooLarge),
     }

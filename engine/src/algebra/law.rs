@@ -1,8 +1,9 @@
 //! A bundle as the algebra sees it: each policy as a scope by names, and what is left once the scope has matched.
 //!
 //! Names and not positions, so that the policies of two bundles can be compared. What the algebra cannot look into, the
-//! condition of a Cedar policy and the body of a Rego rule, is *opaque*: a question with three answers (yes, no, error). Two
-//! opaque questions are one only where both bundles are sure to answer them alike; see [`crate::algebra::opaque`].
+//! condition of a Cedar policy and the body of a Rego rule, is *opaque*: a question with three answers (yes, no, error), or with
+//! two where an error is proved impossible. Two opaque questions are one only where both bundles are sure to answer them alike; see
+//! [`crate::algebra::opaque`].
 
 use std::collections::BTreeSet;
 

@@ -14,7 +14,7 @@ use crate::bundle::Bundle;
 use crate::cedar::policies::CedarPolicy;
 use crate::footprint::{Footprint, Names};
 use crate::id::SpiffeId;
-use crate::model::{AttributeType, Caller, Endpoint, Operation, Service, Visible};
+use crate::model::{AttributeType, Endpoint, Operation, Service, Visible};
 use crate::rego::RegoRule;
 use crate::template::Segment;
 
@@ -24,6 +24,8 @@ pub(crate) struct Opaque {
     /// Everything the answer follows from, besides what the bundle shows; compared in full.
     text: Box<str>,
     sees: Sees,
+    /// Whether the answer can be an error; `false` is proved.
+    can_err: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,7 +73,7 @@ impl Opaque {
             sight.entities.insert(("unreadable".into(), "".into()));
             text = format!("unreadable {} at {}", policy.id, policy.at.short());
         }
-        Self { text: text.into(), sees: Sees::Cedar(sight) }
+        Self { text: text.into(), sees: Sees::Cedar(sight), can_err: policy.can_err() }
     }
 
     pub(crate) fn rego(bundle: Option<&Bundle>, rule: &RegoRule) -> Self {
@@ -80,7 +82,11 @@ impl Opaque {
             Footprint::Unbounded(_) => None,
         };
         let text = bundle.map_or_else(|| rule.id.to_string(), |bundle| crate::algebra::modules::reached(bundle, &rule.id));
-        Self { text: text.into(), sees: Sees::Rego(reads) }
+        Self { text: text.into(), sees: Sees::Rego(reads), can_err: true }
+    }
+
+    pub(crate) const fn can_err(&self) -> bool {
+        self.can_err
     }
 
     /// Whether this condition under one bundle and that under the other give the same answer to every request of a cell.
@@ -192,20 +198,14 @@ fn same_callee(here: &Shown<'_>, there: &Shown<'_>) -> bool {
     same_facts(Some(here.callee), Some(there.callee)) && facts(here.operation) == facts(there.operation)
 }
 
-/// The patterns that permissions name. Callers are in them; a condition can tell only if it names one.
-fn patterns(authorizer: &Authorizer) -> BTreeSet<&str> {
-    let callers = authorizer.permissions.iter().flat_map(|p| &p.from);
-    callers.filter_map(|c| if let Caller::Pattern(p) = c { Some(p.as_str()) } else { None }).collect()
-}
-
 fn same_entity(kind: &str, id: &str, here: &Shown<'_>, there: &Shown<'_>) -> bool {
     let [a, b] = [here.authorizer, there.authorizer];
     match kind {
-        // Actions and their groups follow from nothing but the method.
-        "Action" => true,
+        // Actions and their groups follow from nothing but the method. A pattern that a condition names is there because it
+        // does, and whom it covers follows from its text.
+        "Action" | "Pattern" => true,
         "Service" => same_facts(a.service(id), b.service(id)),
         "Group" => group_facts(a, id) == group_facts(b, id),
-        "Pattern" => patterns(a) == patterns(b),
         "Workload" => id.parse::<SpiffeId>().is_ok_and(|id| same_facts(a.identify(&id), b.identify(&id))),
         "Operation" => {
             let facts = |authorizer: &Authorizer| {
