@@ -51,7 +51,7 @@ pub(crate) fn run(args: &FmtArgs) -> Outcome {
     output::tell(&diagnostics::human(&problems));
     let (sum, verdict) = summary(args, changed.len(), paths.len());
     if !problems.is_empty() {
-        return Err(Failure::Told(format!("error: {} left as they are; {sum}\n", diagnostics::many(problems.len(), "file"))));
+        return Err(Failure::Told(format!("error: {} left alone; {sum}\n", diagnostics::many(problems.len(), "file"))));
     }
     output::tell(&format!("{}: {sum}\n", if verdict == Verdict::Yes { "ok" } else { "error" }));
     Ok(verdict)

@@ -44,18 +44,20 @@ pub(crate) fn run(args: &TestArgs) -> Outcome {
         TestFormat::Json => out.json_document(&report)?,
         TestFormat::Junit => out.text(&junit::document(&report))?,
     }
-    let enough = tell_coverage(args, &loaded.prefix, &authorizer, &mut out)?;
+    let missed = tell_coverage(args, &loaded.prefix, &authorizer, &mut out)?;
     out.flush()?;
     let verdict = if report.failed == 0 { "ok" } else { "FAIL" };
     let skipped = if report.skipped == 0 { String::new() } else { format!(", {} to do", report.skipped) };
     output::tell(&format!("{verdict}: {} passed, {} failed{skipped}\n", report.passed, report.failed));
-    Ok(Verdict::of(report.failed == 0 && enough))
+    // Last, so that a run that fails does not end with `ok`.
+    output::tell(&missed);
+    Ok(Verdict::of(report.failed == 0 && missed.is_empty()))
 }
 
-/// Prints the coverage that was asked for; whether there is enough of it.
-fn tell_coverage(args: &TestArgs, prefix: &str, authorizer: &Authorizer, out: &mut Out) -> Result<bool, Failure> {
+/// Prints the coverage that was asked for; what there is too little of, a line each.
+fn tell_coverage(args: &TestArgs, prefix: &str, authorizer: &Authorizer, out: &mut Out) -> Result<String, Failure> {
     if args.coverage.is_none() && args.coverage_min.is_none() {
-        return Ok(true);
+        return Ok(String::new());
     }
     let found = Coverage::of(authorizer);
     let text = match args.coverage {
@@ -74,10 +76,7 @@ fn tell_coverage(args: &TestArgs, prefix: &str, authorizer: &Authorizer, out: &m
     let min = usize::from(args.coverage_min.unwrap_or(0));
     let shares = [("policies that decide", found.policies_decided()), ("operations asked for", found.operations_asked())];
     let missed = shares.into_iter().filter(|(_, share)| share.percent() < min);
-    Ok(missed.fold(true, |_, (what, share)| {
-        output::tell(&format!("FAIL: {what}: {} of {}, which is less than {min} %\n", share.covered, share.all));
-        false
-    }))
+    Ok(missed.map(|(what, share)| format!("FAIL: {what}: {} of {}, which is less than {min} %\n", share.covered, share.all)).collect())
 }
 
 /// The results of all cases; also the `--format json` document.

@@ -154,6 +154,7 @@ fn the_gate_and_the_ways_out() {
     let less = run_in(dir.path(), &["test", REPO, "--coverage-min", "51"], b"");
     assert_eq!(less.code, 1);
     assert!(less.err.contains("policies that decide: 2 of 4, which is less than 51 %"), "{}", less.err);
+    assert!(less.err.lines().last().unwrap().starts_with("FAIL: "), "a run that fails ends with `ok`: {}", less.err);
     assert!(!less.err.contains("operations asked for:"), "{}", less.err);
     assert_eq!(code(&["--coverage-min", "101"]), 2);
     assert_eq!(code(&["--coverage-out", "x"]), 2);

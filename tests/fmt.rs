@@ -82,7 +82,7 @@ fn what_cannot_be_read_is_left_and_told_and_the_rest_is_formatted() {
         "repo/twice.yaml:2:",
         "repo/latin.yaml:1:4",
         "repo/broken.cedar",
-        "4 files left as they are; 1 of 6 files formatted",
+        "4 files left alone; 1 of 6 files formatted",
     ] {
         assert!(run.err.contains(needed), "no `{needed}` in\n{}", run.err);
     }

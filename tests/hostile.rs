@@ -93,9 +93,11 @@ fn lines_of_the_wrong_shape_are_named_in_words() {
         assert!(line.contains("malformed-request") && line.contains("expected "), "{line}");
         assert!(!["struct", "enum", "Json", "variant"].iter().any(|word| line.contains(word)), "{line}");
     }
-    fs::write(dir.path().join("log"), "[]\n7\n{}\n{\"v\":1}\n").unwrap();
+    let head = format!(r#"{{"instance":"a","seq":1,"head":"sha256:{0}","at":"2026-11-22T10:00:00.000Z","sig":"{0}{0}"}}"#, "0".repeat(64));
+    fs::write(dir.path().join("log"), format!("[]\n7\n{{}}\n{{\"v\":1}}\n{head}\n")).unwrap();
     let told = portreeve(dir.path(), &["verify", "--format", "json", "log"]);
     assert!(told.contains("expected an object") && !told.contains("LineOwned"), "{told}");
+    assert!(told.contains("it is a signed head, and files of heads are given by `--heads`"), "{told}");
 }
 
 #[test]

@@ -66,7 +66,8 @@ impl Catalog {
         if id == BUILT_IN[0] {
             return Self::parse(PCI_DSS.0, PCI_DSS.1);
         }
-        Err(vec![Diagnostic::error("unknown-catalog", format!("there is no built-in catalogue `{id}`")).suggest(id, BUILT_IN)])
+        let help = format!("give a file, or one of these: `{}`", BUILT_IN.join("`, `"));
+        Err(vec![Diagnostic::error("unknown-catalog", format!("there is no built-in catalogue `{id}`")).help(help).suggest(id, BUILT_IN)])
     }
 
     /// Reads a catalogue.

@@ -37,9 +37,10 @@ pub(crate) fn build(bundle: &Bundle, problems: &mut Vec<Diagnostic>) -> Option<A
         declare::file(path, text, &mut declared, problems);
     }
     let Resolved { inventory, permissions, invariants, zones, exceptions, suites } = resolve(declared, problems);
-    let rego = RegoModules::compile(&sources.rego).map_err(|found| problems.extend(found)).ok()?;
     // Cedar policies are validated against the inventory; a broken inventory would only raise complaints that mean nothing.
-    if problems.iter().any(Diagnostic::is_error) {
+    let broken = problems.iter().any(Diagnostic::is_error);
+    let rego = RegoModules::compile(&sources.rego).map_err(|found| problems.extend(found)).ok();
+    if broken {
         return None;
     }
     let schema_text = schema::text(&inventory);
@@ -48,7 +49,7 @@ pub(crate) fn build(bundle: &Bundle, problems: &mut Vec<Diagnostic>) -> Option<A
         problems.push(Diagnostic::error("internal", "an entity type has no name"));
         return None;
     };
-    let cedar = cedar(&sources.cedar, &world, &inventory, &schema_text, &mut methods, problems)?;
+    let (cedar, rego) = (cedar(&sources.cedar, &world, &inventory, &schema_text, &mut methods, problems)?, rego?);
     let world = world.naming(&patterns(&permissions, &cedar));
     let mut gathered = Gathered { inventory: &inventory, methods: &mut methods, items: Vec::new(), problems };
     gathered.permissions(&permissions);

@@ -369,7 +369,11 @@ impl Record {
     /// # Errors
     /// The line is not JSON of the documented shape, or of another version.
     pub fn from_line(line: &[u8]) -> Result<Self, RecordError> {
-        let read: LineOwned = serde_json::from_slice(line).map_err(|e| RecordError(e.to_string()))?;
+        let read: LineOwned = serde_json::from_slice(line).map_err(|e| {
+            // Heads often lie beside the log, and a pattern takes them along.
+            let head = serde_json::from_slice::<crate::chain::Head>(line).is_ok();
+            RecordError(if head { "it is a signed head, and files of heads are given by `--heads`".to_owned() } else { e.to_string() })
+        })?;
         if read.v != VERSION {
             return Err(RecordError(format!("version {} is not known, only {VERSION}", read.v)));
         }

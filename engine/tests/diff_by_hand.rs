@@ -41,13 +41,16 @@ const OPEN: &str = "kind: Permission\nname: p\nallow: {from: a, to: b, operation
 
 type Edit<'a> = (&'a str, &'a str);
 
-fn compiled(yaml: &str, cedar: &str) -> (Bundle, Authorizer) {
-    let files = [("a.yaml", yaml), ("b.cedar", cedar)].into_iter().filter(|(_, text)| !text.is_empty());
+/// The second text is Rego if it begins with a package, Cedar otherwise.
+fn compiled(yaml: &str, other: &str) -> (Bundle, Authorizer) {
+    let files = [("a.yaml", yaml), (if other.starts_with("package") { "c.rego" } else { "b.cedar" }, other)]
+        .into_iter()
+        .filter(|(_, text)| !text.is_empty());
     let files = files.map(|(path, text)| SourceFile { path: path.to_owned(), bytes: text.as_bytes().to_vec() }).collect();
     let bundle = Bundle::from_files("t", files).unwrap();
     let compiled = Authorizer::compile(&bundle);
     let problems: String = compiled.diagnostics.iter().map(|d| d.render()).collect();
-    let authorizer = compiled.authorizer.unwrap_or_else(|| panic!("{problems}\n{yaml}{cedar}"));
+    let authorizer = compiled.authorizer.unwrap_or_else(|| panic!("{problems}\n{yaml}{other}"));
     (bundle, authorizer)
 }
 
@@ -201,4 +204,20 @@ fn methods_that_nothing_names_are_seen() {
         assert_eq!(effects, [Effect::Allow; 2]);
         assert!(comparison.changes_at(&request("a", "DELETE", "/one")).is_empty(), "{:#?}", comparison.changes);
     });
+}
+
+/// The same text is another condition where the bundle shows it a type, a caller's name or an operation's id otherwise.
+#[test]
+fn what_a_rego_body_is_shown_counts() {
+    let open = [INVENTORY, "kind: Permission\nname: p\nallow: {from: any-authenticated, to: b, operations: any-path}\n"].concat();
+    let rego = |body: &str| format!("package portreeve.r\ndeny if {body}\n");
+    let by_c = request("c", "GET", "/one?n=9");
+    for (body, edit, gained) in [
+        ("input.context.query.n == 9", ("n: integer", "n: string"), true),
+        ("input.source.service == \"d\"", ("kind: Service\nname: c", "kind: Service\nname: d"), false),
+        ("input.operation == \"uno\"", ("id: one", "id: uno"), false),
+    ] {
+        let yaml = open.replace("members: [c]", "members: [b]");
+        seen([&yaml, &rego(body)], edit, &by_c, gained);
+    }
 }

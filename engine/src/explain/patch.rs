@@ -155,7 +155,11 @@ fn declaration(service: &Service, request: &Request) -> (String, String) {
     let (base, endpoint) = match &request.target {
         Target::Connect { port } => (format!("port-{port}"), format!("port: {port}")),
         Target::Http { method, path } => {
-            let segment = path.segments().filter(|s| s.bytes().all(|b| b.is_ascii_alphabetic() || b == b'-')).last().unwrap_or("root");
+            let segment = path
+                .segments()
+                .filter(|s| !s.is_empty() && s.bytes().all(|b| b.is_ascii_alphabetic() || b == b'-'))
+                .last()
+                .unwrap_or("root");
             let template = if path.as_str().contains(['{', '}', '%']) { "/{rest*}".to_owned() } else { path.as_str().to_owned() };
             (format!("{}-{segment}", method.as_str().to_ascii_lowercase()), format!("method: {}, path: \"{template}\"", method.as_str()))
         }

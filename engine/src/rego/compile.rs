@@ -210,6 +210,7 @@ fn explain(message: &str, files: &[(&str, &str)], current: Option<(&str, &str)>)
         None => message,
     };
     let what = lower_first(what.split_whitespace().collect::<Vec<_>>().join(" ").trim_end_matches('.'));
+    let what = if what.ends_with("Missing package declaration") { "there is no `package` declaration".to_owned() } else { what };
     let diagnostic = Diagnostic::error("rego-syntax", if what.is_empty() { "this cannot be compiled".to_owned() } else { what });
     match (located, current) {
         (Some((file, text, line, column)), _) => diagnostic.at(from_parser(file, text, line, column)).with_source(text),

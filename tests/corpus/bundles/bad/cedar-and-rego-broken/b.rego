@@ -1,0 +1,3 @@
+package portreeve.b
+
+deny if {
