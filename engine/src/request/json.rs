@@ -86,7 +86,7 @@ impl<'de> Deserialize<'de> for Audience {
         match Readable::deserialize(deserializer)?.0 {
             Some(AttributeValue::Text(one)) => Ok(Self(vec![one])),
             Some(AttributeValue::List(many)) => Ok(Self(many)),
-            _ => Err(D::Error::custom("`aud` is a text or a list of texts")),
+            _ => Err(D::Error::custom("expected a text or a list of texts as `aud`")),
         }
     }
 }
@@ -170,8 +170,8 @@ mod tests {
         assert_eq!(token(r#"{"invalid":"expired"}"#), Ok(Token::Invalid("expired".into())));
         for (json, why) in [
             (r#"{"iss":"i","sub":"s"}"#, "needs `iss`, `sub` and `aud`"),
-            (r#"{"iss":"i","sub":"s","aud":3}"#, "`aud` is a text or a list of texts"),
-            (r#"{"iss":"i","sub":"s","aud":["a",3]}"#, "`aud` is a text or a list of texts"),
+            (r#"{"iss":"i","sub":"s","aud":3}"#, "expected a text or a list of texts as `aud`"),
+            (r#"{"iss":"i","sub":"s","aud":["a",3]}"#, "expected a text or a list of texts as `aud`"),
             (r#"{"iss":"i","iss":"j","sub":"s","aud":"a"}"#, "duplicate field `iss`"),
             (r#"{"iss":7,"sub":"s","aud":"a"}"#, "invalid type"),
             (r#""token""#, "invalid type"),
