@@ -1,7 +1,7 @@
 //! What of a request a rule can read: the paths below `input` that stand in it and in everything it reaches.
 //!
 //! The paths come from the syntax tree, so what is passed on as a whole counts as read whole, and a computed part as every
-//! part there is. The list of [`FACTS`] mirrors the document that [`super::input`] builds; a test holds the two together.
+//! part there is. The list of [`FACTS`] mirrors the document that [`super::input()`] builds; a test holds the two together.
 //!
 //! INVARIANT: never too small. Two requests that agree on a bounded footprint, and on caller, service and operation, have the
 //! same answer.
