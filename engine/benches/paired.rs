@@ -281,8 +281,10 @@ struct InRego {
     indexed: String,
     /// A definition for each grant, of equalities alone.
     equalities: String,
-    /// The same with a set of methods in each, which OPA's index does not see into.
+    /// The same with a set of methods in each, which older versions of OPA did not index.
     sets: String,
+    /// The same by computed, which OPA does not index.
+    computed: String,
     inputs: Vec<serde_json::Value>,
 }
 
@@ -290,12 +292,13 @@ fn in_rego() -> InRego {
     let grants = grants(Size::MEDIUM);
     let head = "package mesh\nimport rego.v1\ndefault allow := false\n";
     let mut index = serde_json::Map::new();
-    let (mut equalities, mut sets) = (head.to_owned(), head.to_owned());
+    let (mut equalities, mut sets, mut computed) = (head.to_owned(), head.to_owned(), head.to_owned());
     for grant in &grants {
         let (caller, target) = (identity(grant.from), format!("service-{}/op-{}", grant.to, grant.operation));
         let body = format!("input.principal == \"{caller}\"; input.operation == \"{target}\"");
         equalities += &format!("allow if {{ {body} }}\n");
         sets += &format!("allow if {{ input.method in {{\"GET\", \"HEAD\"}}; {body} }}\n");
+        computed += &format!("allow if {{ lower(input.principal) == \"{caller}\"; lower(input.operation) == \"{target}\" }}\n");
         let entry = index.entry(caller).or_insert_with(|| serde_json::Value::Object(serde_json::Map::new()));
         entry.as_object_mut().unwrap().insert(target, true.into());
     }
@@ -309,6 +312,7 @@ fn in_rego() -> InRego {
         indexed: format!("{head}allow if data.index[input.principal][input.operation]\n"),
         equalities,
         sets,
+        computed,
         inputs: (0..256).map(|n| input(grants[n * step])).collect(),
     }
 }
@@ -332,9 +336,9 @@ fn rego() -> Vec<Contestant> {
 }
 
 fn write_peers(dir: &std::path::Path) {
-    let InRego { data, indexed, equalities, sets, inputs } = in_rego();
+    let InRego { data, indexed, equalities, sets, computed, inputs } = in_rego();
     std::fs::create_dir_all(dir).unwrap();
-    for (name, text) in [("indexed.rego", indexed), ("equalities.rego", equalities), ("sets.rego", sets)] {
+    for (name, text) in [("indexed.rego", indexed), ("equalities.rego", equalities), ("sets.rego", sets), ("computed.rego", computed)] {
         std::fs::write(dir.join(name), text).unwrap();
     }
     std::fs::write(dir.join("data.json"), data.to_string()).unwrap();
