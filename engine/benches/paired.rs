@@ -79,8 +79,9 @@ fn main() {
     println!("two threads that only count take {:.2} times the time of one, each", spin_efficiency());
 }
 
-const RATIOS: [(&str, &str, &str); 9] = [
-    ("D1: 100,000 permissions over 10 (at most 1.5)", PLAIN_100K, PLAIN_10),
+const RATIOS: [(&str, &str, &str); 10] = [
+    ("D1: 100,000 permissions over 10, same routes (at most 1.5)", PLAIN_100K, PLAIN_FEW),
+    ("D1: the same over 10 permissions among five services", PLAIN_100K, PLAIN_10),
     ("D2: Cedar, 1,000 policies, over ours at 1,000 (at least 1000)", CEDAR_1000, PLAIN_1000),
     ("D2: Cedar, one policy, over ours at 1,000 (at least 10)", CEDAR_ONE, PLAIN_1000),
     ("D2: the same, Cedar's request made from texts like ours", CEDAR_ONE_BUILT, PLAIN_1000),
@@ -91,7 +92,11 @@ const RATIOS: [(&str, &str, &str); 9] = [
     ("Rego residual from the memo over not from it", REGO_MEMO, REGO_NO_MEMO),
 ];
 
+/// Ten permissions over the services and operations of [`Size::LARGE`]: the same routes.
+const FEW: Size = Size { permissions: 10, ..Size::LARGE };
+
 const PLAIN_10: &str = "unconditional, 10 permissions";
+const PLAIN_FEW: &str = "unconditional, 10 permissions, 2,000 services";
 const PLAIN_1000: &str = "unconditional, 1,000 permissions";
 const PLAIN_100K: &str = "unconditional, 100,000 permissions";
 const NATIVE: &str = "scope and time window, 1,000 permissions";
@@ -157,7 +162,7 @@ fn compile(bundle: &Bundle) -> Authorizer {
 
 fn contestants() -> Vec<Contestant> {
     let mut out = Vec::new();
-    for (name, size) in [(PLAIN_10, Size::SMALL), (PLAIN_1000, Size::MEDIUM), (PLAIN_100K, Size::LARGE)] {
+    for (name, size) in [(PLAIN_10, Size::SMALL), (PLAIN_FEW, FEW), (PLAIN_1000, Size::MEDIUM), (PLAIN_100K, Size::LARGE)] {
         let authorizer = compile(&bundle(size, Conditions::None));
         let questions = questions(size, 256);
         out.push(Contestant::new(name, questions.len(), move |n| ask(&authorizer, &questions[n])));
