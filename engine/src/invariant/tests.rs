@@ -301,7 +301,7 @@ fn no_proof_is_contradicted_and_no_counterexample_is_made_up() {
 
 /// On demand: `cargo test -p portreeve-engine --release --lib -- --ignored proofs_at_length`
 #[test]
-#[ignore = "minutes"]
+#[ignore = "takes minutes; a longer run is asked for by hand with `-- --ignored`"]
 fn proofs_at_length() {
     check_seeds(1_000..6_000);
 }
