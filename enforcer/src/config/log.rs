@@ -1,0 +1,91 @@
+//! Where the decision log and its signed heads go.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use portreeve_engine::yaml::{Fields, Node};
+
+use super::reader::{Reader, parse_size};
+use crate::limits;
+
+/// Where the decision log goes.
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// The file, or standard output.
+    pub to: LogTo,
+    /// Size at which the file is rotated; `None` never.
+    pub rotate_bytes: Option<u64>,
+    /// Interval of heartbeats.
+    pub heartbeat: Duration,
+    /// Signed heads.
+    pub heads: Option<Heads>,
+}
+
+/// The destination of the decision log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogTo {
+    /// A file.
+    File(PathBuf),
+    /// Standard output.
+    Stdout,
+}
+
+/// Signed heads.
+#[derive(Clone, Debug)]
+pub struct Heads {
+    /// Interval.
+    pub every: Duration,
+    /// The file they are appended to.
+    pub to: PathBuf,
+    /// Ed25519 private key, PKCS#8 PEM.
+    pub key: PathBuf,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn log(&mut self, node: &'a Node) -> Option<Log> {
+        let mut f = Fields::of(self.file, node, &mut self.out)?;
+        let to = f.require_text("path", &mut self.out).map(|t| match t.text {
+            "-" => LogTo::Stdout,
+            path => LogTo::File(self.base.join(path)),
+        });
+        let rotate_bytes = f.take("rotate").and_then(|n| self.rotate(n));
+        let queued = self.word(&mut f, "durability", &[("queued", true)], true);
+        let heartbeat = self.duration(&mut f, "heartbeat", limits::HEARTBEAT, limits::HEARTBEAT);
+        let heads = f.take("heads").map(|n| self.heads(n));
+        f.finish(&mut self.out);
+        if to == Some(LogTo::Stdout) && rotate_bytes.is_some() {
+            self.fault(
+                node.get("rotate").unwrap_or(node),
+                "config",
+                "standard output cannot be rotated",
+                "remove `rotate`, or log to a file",
+            );
+        }
+        queued?;
+        Some(Log { to: to?, rotate_bytes, heartbeat: heartbeat?, heads: heads.map_or(Some(None), |h| h.map(Some))? })
+    }
+
+    fn rotate(&mut self, node: &'a Node) -> Option<u64> {
+        let mut f = Fields::of(self.file, node, &mut self.out)?;
+        let size = f.require_text("size", &mut self.out);
+        f.finish(&mut self.out);
+        let size = size?;
+        match parse_size(size.text) {
+            Some(bytes) if bytes >= limits::ROTATE_BYTES_MIN => Some(bytes),
+            _ => {
+                let message = format!("`{}` is not a size of at least {} bytes", size.text, limits::ROTATE_BYTES_MIN);
+                self.fault(size.node, "invalid-value", &message, "write a number and `B`, `KiB`, `MiB` or `GiB`, such as `256MiB`");
+                None
+            }
+        }
+    }
+
+    fn heads(&mut self, node: &'a Node) -> Option<Heads> {
+        let mut f = Fields::of(self.file, node, &mut self.out)?;
+        let every = self.duration(&mut f, "every", limits::HEARTBEAT, Duration::from_secs(86_400));
+        let to = f.require_text("to", &mut self.out).map(|t| self.base.join(t.text));
+        let key = f.require_text("key", &mut self.out).map(|t| self.base.join(t.text));
+        f.finish(&mut self.out);
+        Some(Heads { every: every?, to: to?, key: key? })
+    }
+}

@@ -1,0 +1,237 @@
+//! The enforcer's configuration: the YAML file as written becomes [`Config`], what the program needs.
+//!
+//! Never touches the network, and reads no file but the one named. Every fault is found in one pass and told with its place;
+//! an unknown field is an error (A44). Paths are relative to the configuration file.
+
+mod bundle;
+mod identity;
+mod inbound;
+mod log;
+mod outbound;
+mod pages;
+mod reader;
+mod tokens;
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use portreeve_engine::yaml::{self, Fields, Node};
+use portreeve_engine::{Diagnostic, Digest, record::Mode};
+
+pub use identity::Identity;
+pub use inbound::{Inbound, UpstreamProtocol};
+pub use log::{Heads, Log, LogTo};
+pub use outbound::Outbound;
+use reader::Reader;
+pub use reader::{parse_duration, parse_size};
+pub use tokens::Issuer;
+
+use crate::limits;
+
+/// What the enforcer needs to run.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The name, in the inventory, of the service behind this enforcer.
+    pub service: Arc<str>,
+    /// The bundle: a directory or, with a key, one built and signed file.
+    pub bundle: PathBuf,
+    /// The public key that must have signed the bundle.
+    pub bundle_key: Option<PathBuf>,
+    /// Certificate, key, roots and revocation lists.
+    pub identity: Identity,
+    /// Where mTLS is accepted, and what is behind.
+    pub inbound: Vec<Inbound>,
+    /// Local ways to other services.
+    pub outbound: Vec<Outbound>,
+    /// Accepted issuers of user tokens.
+    pub jwt: Vec<Issuer>,
+    /// The decision log.
+    pub log: Log,
+    /// The admin listener, loopback only.
+    pub admin: Option<SocketAddr>,
+    /// The probe listener.
+    pub health: Option<SocketAddr>,
+    /// Enforce or dry-run.
+    pub mode: Mode,
+    /// One request in so many is decided again by the reference evaluators.
+    pub self_check: Option<NonZeroU32>,
+    /// How long running requests may take at shutdown.
+    pub drain: Duration,
+    /// SHA-256 of the configuration file.
+    pub digest: Digest,
+}
+
+/// Why a configuration is not usable.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read `{path}`: {why}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        why: std::io::Error,
+    },
+    /// The file is too large to be a configuration.
+    #[error("`{0}` is larger than a configuration may be")]
+    TooLarge(PathBuf),
+    /// The file is not an acceptable configuration.
+    #[error("{}", render(.0))]
+    Invalid(Vec<Diagnostic>),
+}
+
+fn render(diagnostics: &[Diagnostic]) -> String {
+    diagnostics.iter().map(Diagnostic::render).collect::<Vec<_>>().join("").trim_end().to_owned()
+}
+
+impl Config {
+    /// Reads a configuration file.
+    ///
+    /// # Errors
+    /// The file cannot be read, or everything that is wrong with it.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let io = |why| ConfigError::Read { path: path.to_owned(), why };
+        if std::fs::metadata(path).map_err(io)?.len() > limits::CONFIG_BYTES_MAX {
+            return Err(ConfigError::TooLarge(path.to_owned()));
+        }
+        let text = std::fs::read_to_string(path).map_err(io)?;
+        let base = path.parent().unwrap_or(Path::new(""));
+        Self::parse(&path.display().to_string(), &text, base).map_err(ConfigError::Invalid)
+    }
+
+    /// Reads the text of a configuration. `name` is for messages, `base` is what relative paths are relative to.
+    ///
+    /// # Errors
+    /// Everything that is wrong, with its place.
+    pub fn parse(name: &str, text: &str, base: &Path) -> Result<Self, Vec<Diagnostic>> {
+        let documents = yaml::parse(name, text).map_err(|d| vec![d])?;
+        let [root] = documents.as_slice() else {
+            return Err(vec![Diagnostic::error("config-documents", "a configuration is exactly one YAML document")]);
+        };
+        let mut reader = Reader { file: name, base, out: Vec::new() };
+        let config = reader.config(root, Digest::of(text.as_bytes()));
+        let out: Vec<_> = reader.out.into_iter().map(|d| d.with_source(text)).collect();
+        match config {
+            Some(config) if out.is_empty() => Ok(config),
+            _ if out.is_empty() => Err(vec![Diagnostic::error("missing-field", "the configuration is not complete")]),
+            _ => Err(out),
+        }
+    }
+}
+
+impl<'a> Reader<'a> {
+    fn config(&mut self, root: &'a Node, digest: Digest) -> Option<Config> {
+        let mut f = Fields::of(self.file, root, &mut self.out)?;
+        let service = f.require_text("service", &mut self.out).map(|t| Arc::from(t.text));
+        let bundle = f.require("bundle", &mut self.out).and_then(|n| self.bundle(n));
+        let identity = f.require("identity", &mut self.out).and_then(|n| self.identity(n));
+        let inbound = self.each(f.take("inbound"), Self::inbound);
+        let outbound = self.each(f.take("outbound"), Self::outbound);
+        let jwt = self.each(f.take("jwt"), Self::issuer);
+        let log = f.require("log", &mut self.out).and_then(|n| self.log(n));
+        let admin = f.take("admin").and_then(|n| self.listener(n, true));
+        let health = f.take("health").and_then(|n| self.listener(n, false));
+        let mode = self.word(&mut f, "mode", &[("enforce", Mode::Enforce), ("dry-run", Mode::DryRun)], Mode::Enforce);
+        let self_check = f.take("self_check").and_then(|n| self.self_check(n));
+        let drain = self.duration(&mut f, "drain", limits::DRAIN, limits::DRAIN_MAX);
+        f.finish(&mut self.out);
+        if inbound.is_empty() && outbound.is_empty() {
+            self.fault(root, "config-listeners", "neither `inbound` nor `outbound` has a listener", "add one, or there is nothing to do");
+        }
+        let (bundle_path, bundle_key) = bundle?;
+        Some(Config {
+            service: service?,
+            bundle: bundle_path,
+            bundle_key,
+            identity: identity?,
+            inbound,
+            outbound,
+            jwt,
+            log: log?,
+            admin,
+            health,
+            mode: mode?,
+            self_check,
+            drain: drain?,
+            digest,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"service: items
+bundle: {path: ./policies}
+identity: {cert: items.pem, key: /abs/items.key, trust: {market.example: ca.pem}, crl: []}
+inbound: [{listen: "0.0.0.0:8443", upstream: "127.0.0.1:8080", protocol: http}]
+outbound: [{listen: "127.0.0.1:15001", service: users, connect: "10.0.0.12:8443"}]
+jwt: [{issuer: https://idp.market.example, jwks: {path: jwks.json}, audiences: [items]}]
+log: {path: decisions.ndjson, rotate: {size: 256MiB}, durability: queued, heads: {every: 60s, to: heads.ndjson, key: head.key}}
+admin: {listen: "127.0.0.1:9901"}
+health: {listen: "0.0.0.0:9902"}
+mode: enforce
+"#;
+
+    #[test]
+    fn the_documented_file_is_read() {
+        let config = Config::parse("e.yaml", GOOD, Path::new("/etc/p")).unwrap();
+        assert_eq!(&*config.service, "items");
+        assert_eq!(config.bundle, Path::new("/etc/p/./policies"));
+        assert_eq!(config.bundle_key, None);
+        let signed = Config::parse("e.yaml", &GOOD.replace("./policies", "market.tar.gz, key: bundle.pub"), Path::new("/etc/p")).unwrap();
+        assert_eq!((signed.bundle, signed.bundle_key), ("/etc/p/market.tar.gz".into(), Some("/etc/p/bundle.pub".into())));
+        assert_eq!(config.identity.key, Path::new("/abs/items.key"));
+        assert_eq!(config.inbound[0].upstream, "127.0.0.1:8080".parse().unwrap());
+        assert_eq!(config.inbound[0].upstream_protocol, UpstreamProtocol::Http1);
+        assert_eq!(&*config.outbound[0].service, "users");
+        assert_eq!(config.jwt[0].jwks, Path::new("/etc/p/jwks.json"));
+        assert_eq!(config.log.rotate_bytes, Some(256 << 20));
+        assert_eq!(config.log.heads.unwrap().every, Duration::from_secs(60));
+        assert_eq!(config.mode, Mode::Enforce);
+        assert_eq!(config.digest, Digest::of(GOOD.as_bytes()));
+    }
+
+    #[test]
+    fn faults_are_told_with_their_places() {
+        for (from, to, code, line, at, says) in [
+            ("mode: enforce", "mod: enforce", "unknown-field", 10, "mod", "did you mean `mode`"),
+            ("mode: enforce", "mode: audit", "invalid-value", 10, "audit", "`dry-run`"),
+            ("path: ./policies", "url: https://x", "unsupported", 2, "url", "`bundle.url` is not supported yet"),
+            ("protocol: http}", "protocol: tcp}", "unsupported", 4, "tcp", "`protocol: tcp` is not supported yet"),
+            ("127.0.0.1:9901", "0.0.0.0:9901", "not-loopback", 8, "\"0.0", "loopback"),
+            ("127.0.0.1:15001", "10.0.0.1:15001", "not-loopback", 5, "\"10.0.0.1:", "in the name of this service"),
+            ("256MiB", "256MB", "invalid-value", 7, "256", "`256MB` is not a size"),
+            ("every: 60s", "every: 60", "invalid-value", 7, "60,", "`60` is not a time"),
+            ("127.0.0.1:8080", "localhost:8080", "invalid-value", 4, "\"localhost", "names are not looked up"),
+            ("audiences: [items]", "audiences: []", "missing-field", 6, "{issuer", "audiences"),
+            ("market.example: ca.pem", "Market_: ca.pem", "invalid-value", 3, "Market_", "not a trust domain"),
+            ("service: items\n", "", "missing-field", 1, "bundle", "`service` is missing"),
+            ("cert: items.pem, ", "", "missing-field", 3, "{key", "`cert` is missing"),
+        ] {
+            let text = GOOD.replacen(from, to, 1);
+            assert_ne!(text, GOOD, "{from}");
+            let found = Config::parse("e.yaml", &text, Path::new("")).unwrap_err();
+            let found = found.iter().find(|d| d.code == code).unwrap_or_else(|| panic!("{to}: {found:?}"));
+            let place = found.location.as_ref().unwrap();
+            let column = text.lines().nth(line - 1).unwrap().find(at).unwrap() + 1;
+            assert_eq!((place.line as usize, place.column as usize), (line, column), "{to}");
+            assert!(found.render().contains(says), "{}", found.render());
+        }
+    }
+
+    #[test]
+    fn times_and_sizes() {
+        assert_eq!(parse_duration("250ms"), Some(Duration::from_millis(250)));
+        assert_eq!(parse_duration("2h"), Some(Duration::from_secs(7200)));
+        assert_eq!(parse_size("64KiB"), Some(65_536));
+        for bad in ["", "s", "-1s", "1", "1 s", "1.5s", "99999999999999999999s"] {
+            assert_eq!(parse_duration(bad), None, "{bad}");
+        }
+        assert_eq!(parse_size("18446744073709551615GiB"), None);
+    }
+}

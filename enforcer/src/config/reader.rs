@@ -1,0 +1,103 @@
+//! Reads the shape of the file: every fault is collected with its place.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use portreeve_engine::Diagnostic;
+use portreeve_engine::yaml::{Fields, Node, Value};
+
+use crate::limits;
+
+/// Reads the file's shape; collects every fault instead of stopping at the first.
+pub(super) struct Reader<'a> {
+    pub(super) file: &'a str,
+    pub(super) base: &'a Path,
+    pub(super) out: Vec<Diagnostic>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn each<T>(&mut self, node: Option<&'a Node>, read: fn(&mut Self, &'a Node) -> Option<T>) -> Vec<T> {
+        match node.map(|n| (n, &n.value)) {
+            None => Vec::new(),
+            Some((_, Value::Sequence(items))) => items.iter().filter_map(|item| read(self, item)).collect(),
+            Some((node, _)) => {
+                self.fault(
+                    node,
+                    "wrong-type",
+                    &format!("expected a list, found {}", node.kind()),
+                    "put `- ` before it, or write it in `[…]`",
+                );
+                Vec::new()
+            }
+        }
+    }
+
+    pub(super) fn address(&mut self, f: &mut Fields<'a>, name: &'static str) -> Option<SocketAddr> {
+        let text = f.require_text(name, &mut self.out)?;
+        let parsed = text.text.parse();
+        if parsed.is_err() {
+            let message = format!("`{}` is not an IP address with a port", text.text);
+            self.fault(text.node, "invalid-value", &message, "write `127.0.0.1:8080` or `[::1]:8080`; names are not looked up");
+        }
+        parsed.ok()
+    }
+
+    pub(super) fn word<T: Copy>(&mut self, f: &mut Fields<'a>, name: &'static str, known: &[(&'static str, T)], default: T) -> Option<T> {
+        let Some(text) = f.text(name, &mut self.out) else { return Some(default) };
+        let found = known.iter().find(|(word, _)| *word == text.text).map(|(_, value)| *value);
+        if found.is_none() {
+            let words = known.iter().map(|(w, _)| format!("`{w}`")).collect::<Vec<_>>().join(" or ");
+            self.fault(text.node, "invalid-value", &format!("`{}` is not acceptable for `{name}`", text.text), &format!("write {words}"));
+        }
+        found
+    }
+
+    pub(super) fn duration(&mut self, f: &mut Fields<'a>, name: &'static str, default: Duration, max: Duration) -> Option<Duration> {
+        let Some(text) = f.text(name, &mut self.out) else { return Some(default) };
+        let found = parse_duration(text.text).filter(|d| *d >= limits::INTERVAL_MIN && *d <= max);
+        if found.is_none() {
+            let message = format!("`{}` is not a time between 10ms and {}s", text.text, max.as_secs());
+            self.fault(text.node, "invalid-value", &message, "write a number and `ms`, `s`, `m` or `h`, such as `60s`");
+        }
+        found
+    }
+
+    pub(super) fn fault(&mut self, node: &Node, code: &'static str, message: &str, help: &str) {
+        self.out.push(Diagnostic::error(code, message).at(node.location(self.file)).help(help));
+    }
+}
+
+/// Reads `250ms`, `60s`, `5m`, `1h`.
+#[must_use]
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let (number, unit) = split_unit(text)?;
+    let ms = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    number.checked_mul(ms).map(Duration::from_millis)
+}
+
+/// Reads `4096B`, `64KiB`, `256MiB`, `1GiB` into bytes.
+#[must_use]
+pub fn parse_size(text: &str) -> Option<u64> {
+    let (number, unit) = split_unit(text)?;
+    let bytes = match unit {
+        "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    number.checked_mul(bytes)
+}
+
+fn split_unit(text: &str) -> Option<(u64, &str)> {
+    let at = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at_checked(at)?;
+    Some((number.parse().ok()?, unit))
+}
