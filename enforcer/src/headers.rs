@@ -7,7 +7,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use portreeve_engine::SpiffeId;
 use portreeve_engine::model::Visible;
 
-use crate::head::{Fields, Kind, Lines};
+use crate::head::{Field, Fields, Kind, Lines};
 use crate::limits;
 
 /// The id of a request, on the way in and on the answer.
@@ -27,7 +27,8 @@ pub fn clean(fields: &mut Fields<'_>) -> Option<String> {
     let own = fields.of(Kind::RequestId).next().and_then(|f| f.text()).filter(|v| !v.is_empty());
     let correlation = own.map(|v| v.chars().take(limits::CORRELATION_BYTES_MAX).collect());
     let gone = |kind| matches!(kind, Kind::Connection | Kind::Te | Kind::Upgrade | Kind::Hop | Kind::RequestId);
-    fields.retain(|f| !gone(f.kind) && !(f.kind == Kind::Other && claims_identity(f.name)));
+    let claims = |f: &Field<'_>| f.kind == Kind::Other && claims_identity(f.name);
+    fields.retain(|f| !gone(f.kind) && !claims(f));
     if trailers {
         fields.push("te", b"trailers");
     }
