@@ -12,6 +12,7 @@ pub mod fetch;
 mod files;
 pub mod forward;
 pub mod gate;
+pub mod head;
 pub mod headers;
 pub mod heads;
 pub mod inbound;
