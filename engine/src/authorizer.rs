@@ -16,7 +16,6 @@ use crate::id::SpiffeId;
 use crate::inventory::Inventory;
 use crate::memo::{self, Projection};
 use crate::model::{AttributeType, Condition, Exception, Governance, Invariant, Operation, Permission, Service, TestSuite, Visible, Zone};
-use crate::outside::Host;
 use crate::record::{Answer, ContextFacts, RequestFacts};
 use crate::reference::Slices;
 use crate::rego::{self, InputFacts, RegoModules};
@@ -150,19 +149,10 @@ impl Authorizer {
     #[must_use]
     pub fn decide<'a>(&'a self, request: &Request) -> Decision<'a> {
         // What is outside the mesh is known by its name alone: a record that names another place is about another place.
-        if let Some(index) = self.inventory.index(&request.service)
-            && self.inventory.services().get(index).is_some_and(Service::is_outside)
-            && !self.inventory.outside().is_of(index, request)
-        {
+        if self.is_elsewhere(request) {
             return self.denial(Reason::UnknownService, None);
         }
         self.answer(request.borrowed())
-    }
-
-    /// The service outside the mesh that a host stands for, as the target of a request.
-    #[must_use]
-    pub fn outside(&self, host: &Host, target: &Target) -> Option<&Service> {
-        self.inventory.services().get(self.inventory.outside().of(host, target)?)
     }
 
     /// [`Authorizer::decide`] for a question whose parts are borrowed. An unconditional answer allocates nothing.

@@ -11,6 +11,7 @@ use std::str::FromStr;
 
 use hashbrown::HashMap;
 
+use crate::authorizer::Authorizer;
 use crate::diagnostic::Diagnostic;
 use crate::limits::HOST_BYTES_MAX;
 use crate::model::Service;
@@ -240,6 +241,20 @@ impl Outside {
     /// Whether the host that a request names is one of the service's, or none is named.
     pub(crate) fn is_of(&self, service: usize, request: &Request) -> bool {
         request.host.as_deref().is_none_or(|text| text.parse().is_ok_and(|host| self.of(&host, &request.target) == Some(service)))
+    }
+}
+
+impl Authorizer {
+    /// The service outside the mesh that a host stands for, as the target of a request.
+    #[must_use]
+    pub fn outside(&self, host: &Host, target: &Target) -> Option<&Service> {
+        self.inventory.services().get(self.inventory.outside().of(host, target)?)
+    }
+
+    /// Whether a request about a place outside the mesh names a host that is none of that place's.
+    pub(crate) fn is_elsewhere(&self, request: &Request) -> bool {
+        let Some(index) = self.inventory.index(&request.service) else { return false };
+        self.inventory.services().get(index).is_some_and(Service::is_outside) && !self.inventory.outside().is_of(index, request)
     }
 }
 
