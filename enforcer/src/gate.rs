@@ -24,7 +24,7 @@ use crate::metrics::Metrics;
 use crate::question::{self, Asked, Asker, NoQuestion, Question};
 use crate::self_check::SelfCheck;
 use crate::strict::Fault;
-use crate::tls::{Identity, VerifiedPeer};
+use crate::tls::{Current, VerifiedPeer};
 
 /// What decides and records. One per enforcer.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub struct Gate {
     /// The policy in force.
     pub policy: ArcSwap<Authorizer>,
     /// Our own identity.
-    pub identity: ArcSwap<Identity>,
+    pub identity: Current,
     /// Which tokens are believed.
     pub tokens: ArcSwap<Verifier>,
     /// The decision log.
