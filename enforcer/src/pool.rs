@@ -256,7 +256,12 @@ impl Pool {
         });
     }
 
-    async fn http2<T: Read + Write + Unpin + Send + 'static>(&self, io: T, epoch: u64, peer: Option<VerifiedPeer>) -> Result<Sender, SendError> {
+    async fn http2<T: Read + Write + Unpin + Send + 'static>(
+        &self,
+        io: T,
+        epoch: u64,
+        peer: Option<VerifiedPeer>,
+    ) -> Result<Sender, SendError> {
         // The library drives an HTTP/2 connection in a task of its own: it ends with what we drive, or it would outlive a cut.
         let parts = Parts::default();
         let mut builder = http2::Builder::new(parts.0.clone());

@@ -92,8 +92,7 @@ impl Identity {
     /// [`IdentityError::Own`] where peers would refuse our certificate.
     pub fn new(pair: Pair, trust: Arc<Trust>, min: MinVersion) -> Result<Self, IdentityError> {
         let now = crate::clock::wall();
-        let (leaf, intermediates) =
-            pair.chain.split_first().ok_or_else(|| IdentityError::NoCertificate { path: pair.place.clone() })?;
+        let (leaf, intermediates) = pair.chain.split_first().ok_or_else(|| IdentityError::NoCertificate { path: pair.place.clone() })?;
         for role in [Role::Client, Role::Server] {
             trust.judge(leaf, intermediates, unix(now), role).map_err(|refusal| IdentityError::Own {
                 path: pair.place.clone(),
