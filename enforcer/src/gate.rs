@@ -23,7 +23,7 @@ use crate::log::{DecisionLog, End, NotAccepted, Ticket};
 use crate::metrics::Metrics;
 use crate::question::{self, Asked, Asker, NoQuestion, Question};
 use crate::self_check::SelfCheck;
-use crate::tls::{Identity, VerifiedPeer};
+use crate::tls::{Current, VerifiedPeer};
 
 /// What decides and records. One per enforcer.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub struct Gate {
     /// The policy in force.
     pub policy: ArcSwap<Authorizer>,
     /// Our own identity.
-    pub identity: ArcSwap<Identity>,
+    pub identity: Current,
     /// Which tokens are believed.
     pub tokens: ArcSwap<Verifier>,
     /// The decision log.
