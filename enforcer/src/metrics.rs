@@ -14,6 +14,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
+use crate::outbound::metrics::OutboundMetrics;
 use crate::tls::Refusal;
 
 type Labels = [(&'static str, &'static str); 1];
@@ -54,8 +55,8 @@ pub struct Metrics {
     pub log_records: Counter,
     /// Readings of a clock that had gone back.
     pub clock_steps: Gauge,
-    /// Failures to reach another service's enforcer.
-    outbound_failures: Family<Labels, Counter>,
+    /// The outbound side.
+    pub outbound: OutboundMetrics,
     /// Decisions that were made again by the reference evaluators.
     pub self_checks: Counter,
     /// Decisions whose turn came while another was being checked.
@@ -103,7 +104,7 @@ impl Metrics {
             unrecorded: Counter::default(),
             log_records: Counter::default(),
             clock_steps: Gauge::default(),
-            outbound_failures: Family::default(),
+            outbound: OutboundMetrics::default(),
             self_checks: Counter::default(),
             self_checks_passed_over: Counter::default(),
             self_check_disagreements: Counter::default(),
@@ -129,7 +130,7 @@ impl Metrics {
         r.register("unrecorded", "Requests refused because their record had no place", self.unrecorded.clone());
         r.register("log_records", "Records written to the decision log", self.log_records.clone());
         r.register("clock_steps_back", "Readings of a clock that had gone back", self.clock_steps.clone());
-        r.register("outbound_failures", "Failures to reach another service, by reason", self.outbound_failures.clone());
+        self.outbound.register(&mut r);
         r.register("self_checks", "Decisions made again by the reference evaluators", self.self_checks.clone());
         let passed_over = self.self_checks_passed_over.clone();
         r.register("self_checks_passed_over", "Decisions whose turn came while another was being checked", passed_over);
@@ -162,11 +163,6 @@ impl Metrics {
     /// Counts an attempt to take up a new `what` (`bundle`, `identity`, `jwks`).
     pub fn reloaded(&self, what: &'static str, result: &'static str) {
         self.reloads.get_or_create(&[("what", what), ("result", result)]).inc();
-    }
-
-    /// Counts a failure to reach another service.
-    pub fn outbound_failed(&self, why: &'static str) {
-        self.outbound_failures.get_or_create(&[("reason", why)]).inc();
     }
 
     /// The text that Prometheus reads.

@@ -9,6 +9,7 @@ mod inbound;
 mod log;
 mod outbound;
 mod pages;
+mod proxy;
 mod reader;
 mod tls;
 mod tokens;
@@ -25,7 +26,8 @@ use portreeve_engine::{Diagnostic, Digest, record::Mode};
 pub use identity::Identity;
 pub use inbound::{Inbound, UpstreamProtocol};
 pub use log::{Heads, Log, LogTo};
-pub use outbound::Outbound;
+pub use outbound::{Outbound, Way};
+pub use proxy::{Egress, Proxy, Served};
 use reader::Reader;
 pub use reader::{parse_duration, parse_size};
 pub use tls::Tls;
@@ -50,6 +52,8 @@ pub struct Config {
     pub inbound: Vec<Inbound>,
     /// Local ways to other services.
     pub outbound: Vec<Outbound>,
+    /// The proxy of the local service.
+    pub proxy: Option<Proxy>,
     /// Accepted issuers of user tokens.
     pub jwt: Vec<Issuer>,
     /// The decision log.
@@ -135,6 +139,7 @@ impl<'a> Reader<'a> {
         let tls = f.take("tls").map_or(Some(Tls::default()), |n| self.tls(n));
         let inbound = self.each(f.take("inbound"), Self::inbound);
         let outbound = self.each(f.take("outbound"), Self::outbound);
+        let proxy = f.take("proxy").map(|n| self.proxy(n));
         let jwt = self.each(f.take("jwt"), Self::issuer);
         let log = f.require("log", &mut self.out).and_then(|n| self.log(n));
         let admin = f.take("admin").and_then(|n| self.listener(n, true));
@@ -143,8 +148,13 @@ impl<'a> Reader<'a> {
         let self_check = f.take("self_check").and_then(|n| self.self_check(n));
         let drain = self.duration(&mut f, "drain", limits::DRAIN, limits::DRAIN_MAX);
         f.finish(&mut self.out);
-        if inbound.is_empty() && outbound.is_empty() {
-            self.fault(root, "config-listeners", "neither `inbound` nor `outbound` has a listener", "add one, or there is nothing to do");
+        if inbound.is_empty() && outbound.is_empty() && proxy.is_none() {
+            self.fault(
+                root,
+                "config-listeners",
+                "none of `inbound`, `outbound` and `proxy` has a listener",
+                "add one, or there is nothing to do",
+            );
         }
         let (bundle_path, bundle_key) = bundle?;
         Some(Config {
@@ -155,6 +165,7 @@ impl<'a> Reader<'a> {
             tls: tls?,
             inbound,
             outbound,
+            proxy: proxy.map_or(Some(None), |p| p.map(Some))?,
             jwt,
             log: log?,
             admin,

@@ -33,6 +33,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+pub(crate) use address::objection;
 pub use error::FetchError;
 pub use roots::Roots;
 use roots::Stamp;
