@@ -115,7 +115,8 @@ impl Pages {
             "identity": {"id": self.gate.identity.load().id(), "not_after": self.gate.identity.load().not_after()},
             "inbound": c.inbound.iter().map(|i| json!({"listen": i.listen, "upstream": i.upstream})).collect::<Vec<_>>(),
             "tls": {"min_version": c.tls.min_version.as_str()},
-            "outbound": c.outbound.iter().map(|o| json!({"listen": o.listen, "service": *o.service, "connect": o.way.connect})).collect::<Vec<_>>(),
+            "outbound": crate::outbound::listed(c),
+            "proxy": crate::outbound::proxy_listed(c),
             "jwt": c.jwt.iter().map(|j| json!({"issuer": j.issuer, "audiences": j.audiences})).collect::<Vec<_>>(),
             "log": {"path": log, "rotate_bytes": c.log.rotate_bytes},
         })

@@ -69,7 +69,7 @@ impl<'a> Reader<'a> {
             settings.retries = u32::try_from(found?).ok()?;
             Some(())
         });
-        (times?, bounds?, retries?);
+        times.and(bounds).and(retries)?;
         (!connect.is_empty()).then_some(Way { connect, settings })
     }
 

@@ -128,3 +128,65 @@ impl<'a> Reader<'a> {
         found
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::config::Config;
+
+    const GOOD: &str = r#"service: items
+bundle: {path: ./policies}
+identity: {cert: items.pem, key: items.key, trust: {market.example: ca.pem}}
+log: {path: decisions.ndjson}
+outbound:
+  - listen: "127.0.0.1:15001"
+    service: users
+    connect: ["10.0.0.12:8443", "10.0.0.13:8443"]
+    timeouts: {connect: 1s, request: 5s}
+    retries: 1
+    limits: {requests: 100, pending: 0}
+proxy:
+  listen: "127.0.0.1:15000"
+  transparent: ["127.0.0.1:15002", "[::1]:15002"]
+  services:
+    users: {connect: "10.0.0.12:8443", hosts: [users.shop.local], addresses: ["10.96.0.12:80"]}
+  egress: {private: [10.20.0.0/16], without_tls: ["db.partner.example:5432"]}
+"#;
+
+    #[test]
+    fn the_documented_file_is_read() {
+        let config = Config::parse("e.yaml", GOOD, Path::new("")).unwrap();
+        let way = &config.outbound[0].way;
+        assert_eq!((way.connect.len(), way.settings.retries, way.settings.requests, way.settings.pending), (2, 1, 100, 0));
+        assert_eq!((way.settings.connect.as_secs(), way.settings.request.as_secs()), (1, 5));
+        let proxy = config.proxy.unwrap();
+        assert_eq!((proxy.transparent.len(), proxy.services.len(), proxy.egress.private.len()), (2, 1, 1));
+        assert_eq!(proxy.services[0].hosts[0].name(), "users.shop.local");
+    }
+
+    #[test]
+    fn faults_are_told_with_their_places() {
+        for (from, to, code, says) in [
+            ("\"127.0.0.1:15000\"", "\"0.0.0.0:15000\"", "not-loopback", "in the name of this service"),
+            ("\"[::1]:15002\"", "\"10.0.0.1:15002\"", "not-loopback", "loopback"),
+            ("retries: 1", "retries: 9", "invalid-value", "from 0 to 5"),
+            ("pending: 0", "pendin: 0", "unknown-field", "did you mean `pending`"),
+            ("requests: 100", "requests: 0", "invalid-value", "from 1"),
+            ("\"10.0.0.13:8443\"", "\"10.0.0.12:8443\"", "invalid-value", "twice"),
+            ("\"10.0.0.13:8443\"", "users:8443", "invalid-value", "names are not looked up"),
+            ("[\"10.0.0.12:8443\", \"10.0.0.13:8443\"]", "[]", "empty-list", "connect"),
+            ("    connect: [\"10.0.0.12:8443\", \"10.0.0.13:8443\"]\n", "", "missing-field", "`connect` is missing"),
+            ("[users.shop.local]", "[\"users.shop.local:80\"]", "invalid-value", "without a port"),
+            ("\"db.partner.example:5432\"", "db.partner.example", "invalid-value", "a name and a port"),
+            ("10.20.0.0/16", "10.20.0.0", "invalid-value", "10.20.0.0/16"),
+            ("  listen: \"127.0.0.1:15000\"\n  transparent: [\"127.0.0.1:15002\", \"[::1]:15002\"]\n", "", "missing-field", "neither"),
+        ] {
+            let text = GOOD.replacen(from, to, 1);
+            assert_ne!(text, GOOD, "{from}");
+            let found = Config::parse("e.yaml", &text, Path::new("")).unwrap_err();
+            let rendered: String = found.iter().map(|d| d.render()).collect();
+            assert!(found.iter().any(|d| d.code == code && d.location.is_some()) && rendered.contains(says), "{to}: {rendered}");
+        }
+    }
+}

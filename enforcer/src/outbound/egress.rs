@@ -186,15 +186,15 @@ impl Egress {
         let policy = self.gate.policy.load();
         let facts = Facts { id: &request_id, correlation, protocol: "TCP" };
         let question = self.connection(&policy, &host, port);
-        let (question, running) = self.decide(&policy, question, facts)?;
+        let (question, running) = self.decide(&policy, question, &facts)?;
         Ok(Permit { running, what: What::Tunnel { host, port, question: Box::new(question) } })
     }
 
-    /// Decides about one request in the clear. `named` is its host, in whatever form it came.
+    /// Decides about one request in the clear. `port` is meant where its host names none.
     ///
     /// # Errors
     /// It is not let through.
-    pub fn request(&self, parts: &Parts) -> Result<Permit, Refused> {
+    pub fn request(&self, parts: &Parts, port: u16) -> Result<Permit, Refused> {
         let request_id = self.gate.ids.next();
         let policy = self.gate.policy.load();
         let mut head = Head::of(parts);
@@ -204,8 +204,9 @@ impl Egress {
         let line = format!("{} {}", head.method, head.path());
         let Some(host) = named else {
             let malformed = Malformed::Carrier("the request does not name one host".to_owned());
-            return Err(self.malformed("outside", &malformed, StatusCode::BAD_REQUEST, line.as_bytes(), facts(None)));
+            return Err(self.malformed("outside", &malformed, StatusCode::BAD_REQUEST, line.as_bytes(), &facts(None)));
         };
+        let host = host.on(port);
         let port = host.port().unwrap_or(80);
         // Whatever path: which service stands for a host does not depend on it.
         let root = || Some(Target::Http { method: Method::parse("GET").ok()?, path: CanonicalPath::parse("/").ok()? });
@@ -213,11 +214,11 @@ impl Egress {
             if let Some(known) = policy.outside(&host, &Target::Connect { port }) {
                 let why = "requests in the clear are made on port 80 alone, unless `hosts` names the port";
                 let malformed = Malformed::Carrier(why.to_owned());
-                return Err(self.malformed(&known.name, &malformed, StatusCode::FORBIDDEN, line.as_bytes(), facts(None)));
+                return Err(self.malformed(&known.name, &malformed, StatusCode::FORBIDDEN, line.as_bytes(), &facts(None)));
             }
             // Of an unknown place nobody says which parts of a path are sensitive, so the question is about the connection.
             let question = self.connection(&policy, &host, port);
-            return self.decide(&policy, question, facts(None)).and_then(|_| Err(self.unrecorded(&request_id)));
+            return self.decide(&policy, question, &facts(None)).and_then(|_| Err(self.unrecorded(&request_id)));
         };
         let nobody = Verifier::load(&[]).map_err(|_| self.unrecorded(&request_id))?;
         let name: Arc<str> = Arc::from(&*service.name);
@@ -227,7 +228,13 @@ impl Egress {
         let mut asked = match question::ask(&mut head, asker, &asked, self.gate.clock.now()) {
             Ok(asked) => asked,
             Err(refused) => {
-                return Err(self.malformed(&name, &refused.malformed, refused.status, line.as_bytes(), facts(refused.correlation.clone())));
+                return Err(self.malformed(
+                    &name,
+                    &refused.malformed,
+                    refused.status,
+                    line.as_bytes(),
+                    &facts(refused.correlation.clone()),
+                ));
             }
         };
         // There is neither a peer's address nor a user token that we could vouch for: what is sent is for the place outside.
@@ -236,7 +243,7 @@ impl Egress {
         if let Some(own) = &asked.correlation {
             lines.push(crate::headers::X_REQUEST_ID.as_str(), own.as_bytes());
         }
-        let (question, running) = self.decide(&policy, asked.request, facts(asked.correlation))?;
+        let (question, running) = self.decide(&policy, asked.request, &facts(asked.correlation))?;
         let Target::Http { method, path } = question.target else { return Err(self.unrecorded(&request_id)) };
         let target = question::target_of(&path, asked.query.as_deref());
         Ok(Permit { running, what: What::Request { host, method, target, lines } })
@@ -246,7 +253,7 @@ impl Egress {
     pub fn odd(&self, destination: &str, why: &str, status: StatusCode, raw: &[u8]) -> Refused {
         let request_id = self.gate.ids.next();
         let facts = Facts { id: &request_id, correlation: None, protocol: "TCP" };
-        self.malformed(destination, &Malformed::Carrier(why.to_owned()), status, raw, facts)
+        self.malformed(destination, &Malformed::Carrier(why.to_owned()), status, raw, &facts)
     }
 
     /// Whether what runs would be let through under the law in force.
@@ -276,7 +283,7 @@ impl Egress {
         }
     }
 
-    fn decide(&self, policy: &Arc<Authorizer>, mut question: Request, facts: Facts<'_>) -> Result<(Request, Running), Refused> {
+    fn decide(&self, policy: &Arc<Authorizer>, mut question: Request, facts: &Facts<'_>) -> Result<(Request, Running), Refused> {
         for _ in 0..limits::STALE_RETRIES_MAX {
             let now = question.context.time;
             let decision = policy.decide(&question);
@@ -319,7 +326,7 @@ impl Egress {
         }
     }
 
-    fn malformed(&self, destination: &str, malformed: &Malformed, status: StatusCode, raw: &[u8], facts: Facts<'_>) -> Refused {
+    fn malformed(&self, destination: &str, malformed: &Malformed, status: StatusCode, raw: &[u8], facts: &Facts<'_>) -> Refused {
         let policy = self.gate.policy.load();
         let decision = policy.decide_malformed(malformed);
         for _ in 0..limits::STALE_RETRIES_MAX {

@@ -8,6 +8,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
@@ -24,14 +25,16 @@ use tokio::time::timeout;
 use super::body::{Outgoing, Reply};
 use super::connect;
 use super::egress::{Egress, Permit, Refused, What};
+use super::hello::{self, Hello};
 use super::io::{First, Prefixed, first};
-use super::limits::{CONNECT_TIMEOUT, REQUEST_TIMEOUT};
+use super::limits::{CONNECT_TIMEOUT, HELLO_TIMEOUT, REQUEST_TIMEOUT};
 use super::pool::origin_form;
 use super::resolve;
 use super::send::{Destination, Failure};
+use super::transparent;
 use super::tunnel::{self, Tunnel};
 use crate::gate::Gate;
-use crate::head::Head;
+use crate::head::{Fault, Head};
 use crate::headers;
 use crate::limits;
 use crate::question;
@@ -59,6 +62,8 @@ pub enum To {
     One(Arc<Destination>),
     /// Wherever a request names.
     Named(Arc<Proxy>),
+    /// The same, for connections that the system sent here although they were meant for elsewhere.
+    Redirected(Arc<Proxy>),
 }
 
 /// The proxy that routes by host.
@@ -66,6 +71,8 @@ pub enum To {
 pub struct Proxy {
     /// Services of the mesh by the names under which they are asked for.
     pub by_name: BTreeMap<Box<str>, Arc<Destination>>,
+    /// The same by the addresses that are meant by them.
+    pub by_address: BTreeMap<SocketAddr, Arc<Destination>>,
     /// Everything else.
     pub egress: Arc<Egress>,
 }
@@ -77,38 +84,105 @@ enum Route {
     Outside(Arc<Egress>),
 }
 
+/// How the requests of one connection are routed.
+#[derive(Clone, Debug)]
+struct Routing {
+    to: To,
+    /// The port that is meant where a host names none.
+    port: u16,
+}
+
 impl Local {
     /// Serves one local connection to its end.
     pub async fn serve(self: Arc<Self>, mut stream: TcpStream, _: SocketAddr) {
         if stream.set_nodelay(true).is_err() {
             return;
         }
+        if let To::Redirected(proxy) = &self.to {
+            return self.redirected(Arc::clone(proxy), stream).await;
+        }
         let mut seen = BytesMut::with_capacity(FIRST_BYTES);
-        let mut phase = self.phase.clone();
-        let beginning = tokio::select! {
-            first = first(&mut stream, &mut seen, limits::IDLE_TIMEOUT) => first,
-            () = serve::leaving(&mut phase) => None,
-        };
-        match (beginning, &self.to) {
+        let first = self.first(&mut stream, &mut seen, limits::IDLE_TIMEOUT).await;
+        let routing = Routing { to: self.to.clone(), port: 80 };
+        match (first, &self.to) {
             (None, _) => {}
             (Some(First::Connect), To::Named(proxy)) => self.tunnel(Arc::clone(proxy), stream, seen).await,
-            (Some(First::Http2), _) => self.http2(Prefixed::new(seen, stream)).await,
-            (Some(First::Connect | First::Http1 | First::Tls), _) => self.http1(Prefixed::new(seen, stream)).await,
+            (Some(First::Http2), _) => self.http2(Prefixed::new(seen, stream), routing).await,
+            (Some(_), _) => self.http1(Prefixed::new(seen, stream), routing).await,
         }
     }
 
-    async fn http1(self: &Arc<Self>, stream: Prefixed<TcpStream>) {
+    /// Serves a connection that was meant for another address.
+    async fn redirected(self: &Arc<Self>, proxy: Arc<Proxy>, mut stream: TcpStream) {
+        let Some(meant) = transparent::original(&stream) else {
+            self.gate.metrics.outbound.egress_failed("not-redirected");
+            return;
+        };
+        let mut seen = BytesMut::with_capacity(FIRST_BYTES);
+        let mut routing = Routing { to: To::Redirected(Arc::clone(&proxy)), port: meant.port() };
+        if let Some(destination) = proxy.by_address.get(&meant) {
+            routing.to = To::One(Arc::clone(destination));
+        } else if let Some(host) = transparent::host(meant).filter(|h| proxy.egress.is_without_tls(h, meant.port())) {
+            // Here the server may speak first, so nothing is waited for.
+            return self.through(&proxy, host, meant.port(), stream, seen).await;
+        }
+        match (self.first(&mut stream, &mut seen, HELLO_TIMEOUT).await, &routing.to) {
+            (Some(First::Http2), _) => self.http2(Prefixed::new(seen, stream), routing).await,
+            (Some(First::Http1 | First::Connect), _) | (Some(First::Tls), To::One(_)) => {
+                self.http1(Prefixed::new(seen, stream), routing).await;
+            }
+            (Some(First::Tls), _) => match hello::read(&mut stream, &mut seen).await {
+                Ok(Hello::Tls(name)) => {
+                    let named = name.as_deref().map(str::parse::<Host>);
+                    let host = named.map_or_else(|| transparent::host(meant), Result::ok);
+                    match host {
+                        Some(host) => self.through(&proxy, host, meant.port(), stream, seen).await,
+                        None => self.nothing(&proxy, meant, "the TLS server name is no host"),
+                    }
+                }
+                _ => self.nothing(&proxy, meant, "the first message is no whole TLS hello"),
+            },
+            // What says nothing cannot be told from what waits for the other side: nothing of it has left.
+            (None, _) => self.nothing(&proxy, meant, "nothing came that says where it goes"),
+        }
+    }
+
+    fn nothing(&self, proxy: &Proxy, meant: SocketAddr, why: &str) {
+        proxy.egress.odd(&meant.ip().to_string(), why, StatusCode::FORBIDDEN, meant.to_string().as_bytes());
+    }
+
+    /// A tunnel that nobody asked for in words: what is refused is closed.
+    async fn through(&self, proxy: &Proxy, host: Host, port: u16, stream: TcpStream, seen: BytesMut) {
+        if !matches!(proxy.route(&self.gate, host.name()), Route::Outside(_)) {
+            proxy.egress.odd(host.name(), MESH_TUNNEL, StatusCode::FORBIDDEN, format!("{host}:{port}").as_bytes());
+            return;
+        }
+        let Ok(permit) = proxy.egress.tunnel(host, port, None) else { return };
+        if let Ok(tunnel) = Tunnel::open(permit, &proxy.egress).await {
+            tunnel.carry(stream, seen, self.phase.clone()).await;
+        }
+    }
+
+    async fn first(&self, stream: &mut TcpStream, seen: &mut BytesMut, within: Duration) -> Option<First> {
+        let mut phase = self.phase.clone();
+        tokio::select! {
+            first = first(stream, seen, within) => first,
+            () = serve::leaving(&mut phase) => None,
+        }
+    }
+
+    async fn http1(self: &Arc<Self>, stream: Prefixed<TcpStream>, routing: Routing) {
         let faults = Arc::new(Faults::default());
         let io = TokioIo::new(Strict::new(stream, Arc::clone(&faults)));
         let count = AtomicU64::new(0);
         let local = Arc::clone(self);
         let service = service_fn(move |request: Request<Incoming>| {
             let fault = faults.of(count.fetch_add(1, Ordering::Relaxed));
-            let local = Arc::clone(&local);
+            let (local, routing) = (Arc::clone(&local), routing.clone());
             async move {
                 Ok::<_, Infallible>(match fault {
-                    Some(fault) => answer(fault.status, &local.gate.ids.next(), true),
-                    None => local.request(request).await,
+                    Some(fault) => local.faulty(&routing, &fault),
+                    None => local.request(request, &routing).await,
                 })
             }
         });
@@ -117,24 +191,35 @@ impl Local {
         let _ = serve::drive(serve::http1().serve_connection(io, service), self.phase.clone(), never, || ()).await;
     }
 
-    async fn http2(self: &Arc<Self>, stream: Prefixed<TcpStream>) {
+    /// Answers what is no request. Where it could have been meant for a place outside the mesh, it is recorded too.
+    fn faulty(&self, routing: &Routing, fault: &Fault) -> Response<Reply> {
+        match &routing.to {
+            To::One(_) => answer(fault.status, &self.gate.ids.next(), true),
+            To::Named(proxy) | To::Redirected(proxy) => {
+                let Refused { status, request_id } = proxy.egress.odd("outside", fault.why, fault.status, &fault.raw);
+                answer(status, &request_id, true)
+            }
+        }
+    }
+
+    async fn http2(self: &Arc<Self>, stream: Prefixed<TcpStream>, routing: Routing) {
         let local = Arc::clone(self);
         let service = service_fn(move |request: Request<Incoming>| {
-            let local = Arc::clone(&local);
-            async move { Ok::<_, Infallible>(local.request(request).await) }
+            let (local, routing) = (Arc::clone(&local), routing.clone());
+            async move { Ok::<_, Infallible>(local.request(request, &routing).await) }
         });
         let never = std::future::pending();
         let _ = serve::drive(serve::http2(TokioIo::new(stream), service), self.phase.clone(), never, || ()).await;
     }
 
-    async fn request(&self, request: Request<Incoming>) -> Response<Reply> {
+    async fn request(&self, request: Request<Incoming>, routing: &Routing) -> Response<Reply> {
         // Tunnels have a connection of their own, and begin it.
         if *request.method() == Method::CONNECT || request.headers().contains_key(header::UPGRADE) {
             return answer(StatusCode::NOT_IMPLEMENTED, &self.gate.ids.next(), false);
         }
-        match self.route(&request) {
+        match self.route(&request, routing) {
             Route::Mesh(destination) => self.to_mesh(&destination, request).await,
-            Route::Outside(egress) => to_outside(&egress, request).await,
+            Route::Outside(egress) => to_outside(&egress, request, routing.port).await,
             Route::Unreachable => {
                 self.gate.metrics.outbound.no_endpoint();
                 answer(StatusCode::BAD_GATEWAY, &self.gate.ids.next(), false)
@@ -142,10 +227,10 @@ impl Local {
         }
     }
 
-    fn route(&self, request: &Request<Incoming>) -> Route {
-        let proxy = match &self.to {
+    fn route(&self, request: &Request<Incoming>, routing: &Routing) -> Route {
+        let proxy = match &routing.to {
             To::One(destination) => return Route::Mesh(Arc::clone(destination)),
-            To::Named(proxy) => proxy,
+            To::Named(proxy) | To::Redirected(proxy) => proxy,
         };
         let named = host_of(request);
         let name = named.as_ref().map(Host::name).unwrap_or_default();
@@ -188,8 +273,7 @@ impl Local {
         };
         let raw = format!("CONNECT {}", asked.host);
         if !matches!(proxy.route(&self.gate, asked.host.name()), Route::Outside(_)) {
-            let why = "a tunnel to a service of the mesh would pass its enforcer by; send a plain request to the proxy";
-            return turn_away(stream, egress.odd(asked.host.name(), why, StatusCode::FORBIDDEN, raw.as_bytes())).await;
+            return turn_away(stream, egress.odd(asked.host.name(), MESH_TUNNEL, StatusCode::FORBIDDEN, raw.as_bytes())).await;
         }
         let opened = match egress.tunnel(asked.host, asked.port, asked.correlation) {
             Ok(permit) => Tunnel::open(permit, egress).await,
@@ -230,9 +314,9 @@ fn host_of(request: &Request<Incoming>) -> Option<Host> {
 }
 
 /// One request in the clear to a place outside the mesh: decided, recorded, sent, its end recorded.
-async fn to_outside(egress: &Arc<Egress>, request: Request<Incoming>) -> Response<Reply> {
+async fn to_outside(egress: &Arc<Egress>, request: Request<Incoming>, port: u16) -> Response<Reply> {
     let (parts, body) = request.into_parts();
-    match egress.request(&parts) {
+    match egress.request(&parts, port) {
         Ok(permit) => plain(egress, permit, body).await,
         Err(Refused { status, request_id }) => answer(status, &request_id, false),
     }
@@ -334,5 +418,6 @@ async fn turn_away(mut stream: TcpStream, refused: Refused) {
 }
 
 const ESTABLISHED: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
+const MESH_TUNNEL: &str = "a tunnel to a service of the mesh would pass its enforcer by; send a plain request to the proxy";
 /// Room for the first bytes of a connection: a head of common length.
 const FIRST_BYTES: usize = 1024;

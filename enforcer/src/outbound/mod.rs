@@ -16,9 +16,10 @@ pub mod metrics;
 pub mod pool;
 pub mod resolve;
 pub mod send;
+pub mod transparent;
 pub mod tunnel;
 mod wiring;
 
 pub use egress::Egress;
 pub use send::{Destination, Settings};
-pub use wiring::{Outbound, addresses, sweep, unknown};
+pub use wiring::{Outbound, addresses, listed, proxy_listed, sweep, unknown};

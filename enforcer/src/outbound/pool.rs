@@ -135,26 +135,26 @@ impl Pool {
                 },
             };
             let within = self.settings.request;
-            let sent = match line {
+            let (sent, lease) = match line {
                 Line::Whole(mut sender) => {
                     origin_form(&mut request);
-                    let answer = sender.try_send_request(*request);
-                    let answer = patience(answer, progress.as_deref(), within).await;
-                    answer.map(|a| a.map(|a| (a, Lease(Held::Whole { pool: Arc::clone(self), sender, epoch }))))
+                    let answer = patience(sender.try_send_request(*request), progress.as_deref(), within).await;
+                    (answer, Lease(Held::Whole { pool: Arc::clone(self), sender, epoch }))
                 }
                 Line::Stream(stream) => {
                     if absolute_form(&mut request).is_none() {
                         return Err((Failure::Form, None));
                     }
-                    let answer = stream.0.sender.clone().try_send_request(*request);
-                    patience(answer, progress.as_deref(), within).await.map(|a| a.map(|a| (a, Lease(Held::Stream { _of: stream }))))
+                    let answer = patience(stream.0.sender.clone().try_send_request(*request), progress.as_deref(), within).await;
+                    (answer, Lease(Held::Stream { _of: stream }))
                 }
             };
             let mut error: TrySendError<Request<Outgoing>> = match sent {
                 None => return Err((Failure::Timeout, None)),
-                Some(Ok(answer)) => return Ok(answer),
+                Some(Ok(answer)) => return Ok((answer, lease)),
                 Some(Err(error)) => error,
             };
+            drop(lease);
             match error.take_message() {
                 // A connection that ended while it was idle gives back what it did not begin to send.
                 Some(unsent) if !fresh => request = Box::new(unsent),

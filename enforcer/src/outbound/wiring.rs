@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use http::HeaderValue;
 use portreeve_engine::Authorizer;
+use portreeve_engine::outside::Host;
+use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
@@ -56,19 +58,22 @@ impl Outbound {
         if let Some(proxy) = &config.proxy {
             let built = Arc::new(out.proxy(proxy, gate));
             out.locals.extend(proxy.listen.map(|_| local(To::Named(Arc::clone(&built)))));
+            out.locals.extend(proxy.transparent.iter().map(|_| local(To::Redirected(Arc::clone(&built)))));
         }
         out
     }
 
     fn proxy(&mut self, proxy: &config::Proxy, gate: &Arc<Gate>) -> Proxy {
-        let mut by_name = BTreeMap::new();
+        let (mut by_name, mut by_address) = (BTreeMap::new(), BTreeMap::new());
         for served in &proxy.services {
             let destination = self.destination(&served.service, &served.way, gate);
             by_name.insert(served.service.to_ascii_lowercase().into(), Arc::clone(&destination));
             by_name.extend(served.hosts.iter().map(|h| (h.name().into(), Arc::clone(&destination))));
+            let meant = served.addresses.iter().chain(&served.way.connect);
+            by_address.extend(meant.map(|address| (*address, Arc::clone(&destination))));
         }
         let config::Egress { private, without_tls } = proxy.egress.clone();
-        Proxy { by_name, egress: Arc::new(Egress::new(Arc::clone(gate), private, without_tls)) }
+        Proxy { by_name, by_address, egress: Arc::new(Egress::new(Arc::clone(gate), private, without_tls)) }
     }
 
     fn destination(&mut self, service: &Arc<str>, way: &config::Way, gate: &Arc<Gate>) -> Arc<Destination> {
@@ -78,6 +83,51 @@ impl Outbound {
         self.destinations.push(Arc::clone(&built));
         built
     }
+}
+
+/// What is configured, for the admin page.
+#[must_use]
+pub fn listed(config: &Config) -> Value {
+    let one = |o: &config::Outbound| with(json!({"listen": o.listen, "service": *o.service}), way_listed(&o.way));
+    config.outbound.iter().map(one).collect()
+}
+
+/// The proxy as it is configured; `null` where there is none.
+#[must_use]
+pub fn proxy_listed(config: &Config) -> Value {
+    let Some(proxy) = &config.proxy else { return Value::Null };
+    let texts = |list: &[Host]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let one = |s: &config::Served| {
+        let own = json!({"hosts": texts(&s.hosts), "addresses": s.addresses});
+        (s.service.to_string(), with(own, way_listed(&s.way)))
+    };
+    json!({
+        "listen": proxy.listen,
+        "transparent": proxy.transparent,
+        "services": proxy.services.iter().map(one).collect::<Map<_, _>>(),
+        "egress": {
+            "private": proxy.egress.private.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "without_tls": texts(&proxy.egress.without_tls),
+        },
+    })
+}
+
+fn way_listed(way: &config::Way) -> Value {
+    let s = &way.settings;
+    let ms = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    json!({
+        "connect": way.connect,
+        "timeouts_ms": {"connect": ms(s.connect), "request": ms(s.request), "idle": ms(s.idle)},
+        "retries": s.retries,
+        "limits": {"requests": s.requests, "pending": s.pending, "connections": s.connections},
+    })
+}
+
+fn with(mut one: Value, more: Value) -> Value {
+    if let (Some(one), Value::Object(more)) = (one.as_object_mut(), more) {
+        one.extend(more);
+    }
+    one
 }
 
 /// Looks after destinations until the enforcer ends.
