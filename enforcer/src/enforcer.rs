@@ -346,7 +346,15 @@ pub async fn run(
 ) -> Result<(), EnforcerError> {
     let mut hangup = signal(SignalKind::hangup()).map_err(EnforcerError::System)?;
     let mut shutdown = std::pin::pin!(shutdown);
+    let admin = config.admin.clone();
     let standby = Standby::begin(config, report.clone(), Arc::new(Clock::new()))?;
+    // A port of a page may have been 0.
+    let admin = standby.admin().map(|at| at.to_string()).or(admin.map(|at| at.to_string()));
+    let pages = [("admin", admin), ("health", standby.health().map(|at| at.to_string()))];
+    let pages: Vec<_> = pages.iter().filter_map(|(name, at)| at.as_ref().map(|at| format!("{name} [{at}]"))).collect();
+    if !pages.is_empty() {
+        report.tell(&format!("pages are served: {}", pages.join(", ")));
+    }
     let enforcer = tokio::select! {
         () = shutdown.as_mut() => {
             report.tell("stopped before it was ready");

@@ -37,8 +37,7 @@ impl Port {
     /// The system does not give it.
     pub fn take(address: SocketAddr, shared: bool) -> io::Result<Self> {
         if !shared {
-            // Without the option on either side the system says whether anybody else is there.
-            drop(socket(address, false)?);
+            is_free(address)?;
         }
         let socket = socket(address, true)?;
         let address = socket.local_addr()?;
@@ -54,8 +53,11 @@ impl Port {
     /// Opens it.
     ///
     /// # Errors
-    /// Another socket took the port for itself in the meantime.
+    /// Somebody opened it in the meantime.
     pub fn open(self) -> io::Result<Listener> {
+        if !self.shared {
+            is_free(self.address)?;
+        }
         Ok(Listener { socket: self.socket.listen(limits::BACKLOG)?, shared: self.shared })
     }
 }
@@ -94,6 +96,11 @@ impl Listener {
             take(stream, peer);
         }
     }
+}
+
+/// Without the option to share on our side, the system says whether somebody listens there.
+fn is_free(address: SocketAddr) -> io::Result<()> {
+    socket(address, false).map(drop)
 }
 
 fn socket(address: SocketAddr, shared: bool) -> io::Result<TcpSocket> {

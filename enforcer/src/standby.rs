@@ -110,6 +110,12 @@ impl Standby {
         Ok(Self { ground, lookout, seen, looked_at: None })
     }
 
+    /// The inbound ports, taken and not open, in the order of the configuration.
+    #[must_use]
+    pub fn inbound(&self) -> Vec<SocketAddr> {
+        self.ground.ports.inbound.0.iter().map(Port::address).collect()
+    }
+
     /// Where the admin pages are, if they are on a port.
     #[must_use]
     pub fn admin(&self) -> Option<SocketAddr> {
@@ -187,10 +193,11 @@ impl Standby {
             }
         };
         let lack = Lack { short, full: error.to_string() };
-        if self.ground.readiness.lack().as_ref() != Some(&lack) {
+        let known = self.ground.readiness.lack().as_ref() == Some(&lack);
+        self.ground.readiness.waits_for(lack);
+        if !known {
             self.ground.report.tell(&format!("not ready, nothing is let in until this is mended: {error}"));
         }
-        self.ground.readiness.waits_for(lack);
     }
 
     fn all_clear(&self) {
