@@ -58,7 +58,8 @@ impl Inbound {
         metrics.handshakes_completed.inc();
         let (_, tls) = stream.get_ref();
         let http2 = tls.alpn_protocol() == Some(b"h2");
-        let caller = Arc::new(Caller::new(peer, ip, tls.server_name().map(str::to_ascii_lowercase), if http2 { "HTTP/2" } else { "HTTP/1.1" }));
+        let caller =
+            Arc::new(Caller::new(peer, ip, tls.server_name().map(str::to_ascii_lowercase), if http2 { "HTTP/2" } else { "HTTP/1.1" }));
         let _open = self.connections.open(&caller, metrics.connections.clone());
         let faults = (!http2).then(|| Arc::new(Faults::default()));
         let service = {

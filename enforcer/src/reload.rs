@@ -227,10 +227,7 @@ impl Stamps {
     pub fn of(config: &Config) -> Self {
         let identity = &config.identity;
         let files = [&identity.cert, &identity.key].into_iter().chain(identity.trust.values()).chain(&identity.crl);
-        Self {
-            identity: files.map(|path| file(path)).collect(),
-            tokens: config.jwt.iter().map(|issuer| file(&issuer.jwks)).collect(),
-        }
+        Self { identity: files.map(|path| file(path)).collect(), tokens: config.jwt.iter().map(|issuer| file(&issuer.jwks)).collect() }
     }
 }
 

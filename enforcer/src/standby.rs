@@ -105,8 +105,7 @@ impl Standby {
         let (admin, health) = admin::listen(&content, &mut pages)?;
         let instance = instance_id(clock.now())?;
         readiness.waits_for(Lack { short: "it is starting", full: "it is starting".to_owned() });
-        let ground =
-            Ground { config, report, clock, metrics, instance, readiness, connections, ports, inbound, pages, admin, health };
+        let ground = Ground { config, report, clock, metrics, instance, readiness, connections, ports, inbound, pages, admin, health };
         Ok(Self { ground, lookout, seen, looked_at: None })
     }
 

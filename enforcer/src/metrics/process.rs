@@ -20,7 +20,8 @@ impl Collector for Process {
         let read = |name: &str| fs::read_to_string(format!("/proc/self/{name}")).unwrap_or_default();
         let (stat, status, limits) = (Stat::read(&read("stat")), read("status"), read("limits"));
         if let Some(stat) = stat {
-            let name = encoder.encode_descriptor("process_cpu_seconds", "User and system time of this process", None, MetricType::Counter)?;
+            let name =
+                encoder.encode_descriptor("process_cpu_seconds", "User and system time of this process", None, MetricType::Counter)?;
             ConstCounter::new(stat.cpu_ticks / TICKS).encode(name)?;
             let booted = fs::read_to_string("/proc/stat").unwrap_or_default();
             if let Some(booted) = field(&booted, "btime ") {

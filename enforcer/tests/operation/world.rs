@@ -80,7 +80,8 @@ impl World {
 
     pub(crate) fn text(&self, extra: &str) -> String {
         let bundle = if extra.contains("bundle:") { "" } else { "bundle: {path: policies}\n" };
-        let log = if extra.contains("\nlog:") || extra.starts_with("log:") { "" } else { "log: {path: decisions.ndjson, heartbeat: 100ms}\n" };
+        let log =
+            if extra.contains("\nlog:") || extra.starts_with("log:") { "" } else { "log: {path: decisions.ndjson, heartbeat: 100ms}\n" };
         format!(
             "service: items\n{bundle}identity: {{cert: items.pem, key: items.key, trust: {{market.example: {}}}}}\n\
              inbound: [{{listen: \"127.0.0.1:0\", upstream: \"{}\"}}]\n{log}drain: 5s\n{extra}",
