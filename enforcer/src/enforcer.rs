@@ -35,7 +35,7 @@ use crate::report::Report;
 use crate::self_check::SelfCheck;
 use crate::serve::{Phase, accept_loop};
 use crate::standby::{Ground, Standby};
-use crate::tls::{Identity, IdentityError};
+use crate::tls::{Current, Identity, IdentityError};
 
 /// Why an enforcer cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -145,7 +145,8 @@ pub(crate) struct Loaded {
 impl Loaded {
     /// Reads everything. `only` is the one revision of an unsigned bundle that may be taken up, where that is known.
     pub(crate) fn load(config: &Config, only: Option<&Revision>) -> Result<Self, EnforcerError> {
-        let identity = Identity::load(&identity_files(config))?;
+        let files = identity_files(config);
+        let identity = Identity::new(files.pair()?, Arc::new(files.trust()?), config.tls.min_version)?;
         let asked = Asked { service: &config.service, own: identity.id(), before: &None, only };
         let Taken { authorizer: policy, standing } = policy::load(&config.bundle.source, &asked)?;
         let tokens = Verifier::load(&issuers(config))?;
@@ -196,7 +197,7 @@ impl Enforcer {
             service: Arc::clone(&config.service),
             mode: config.mode,
             policy: ArcSwap::from_pointee(policy),
-            identity: ArcSwap::from_pointee(identity),
+            identity: Current::new(identity),
             tokens: ArcSwap::from_pointee(tokens),
             log,
             clock,
@@ -205,13 +206,12 @@ impl Enforcer {
             epoch: AtomicU64::new(0),
             self_check,
         });
-        let changed = watch::Sender::new(0);
-        let listeners = Listeners { config: &config, gate: &gate, report: &report, changed: changed.clone() };
+        let listeners = Listeners { config: &config, gate: &gate, report: &report };
         let (bound_inbound, bound_outbound) = (ports.inbound.open()?, ports.outbound.open()?);
         let mut inbound = listeners.inbound(inbound, bound_inbound, &connections);
         let outbound = listeners.outbound(bound_outbound);
         readiness.opened(&gate);
-        let reloader = Arc::new(Reloader::new(Arc::clone(&config), Arc::clone(&gate), report, changed, standing));
+        let reloader = Arc::new(Reloader::new(Arc::clone(&config), Arc::clone(&gate), report, standing));
         inbound.loops.spawn(Arc::clone(&reloader).watch(seen, lookout, inbound.phase.subscribe()));
         Ok(Self { gate, reloader, inbound, outbound, pages, admin, health, drain: config.drain })
     }
@@ -288,7 +288,6 @@ struct Listeners<'a> {
     config: &'a Arc<Config>,
     gate: &'a Arc<Gate>,
     report: &'a Report,
-    changed: watch::Sender<u64>,
 }
 
 impl Listeners<'_> {
@@ -301,7 +300,6 @@ impl Listeners<'_> {
                 connections: Arc::clone(connections),
                 handshakes: Handshakes::default(),
                 phase: side.phase.subscribe(),
-                identity: self.changed.subscribe(),
             });
             side.addresses.push(listener.local_addr().unwrap_or(config.listen));
             let (phase, refused) = (side.phase.subscribe(), self.gate.metrics.connections_refused.clone());

@@ -33,6 +33,7 @@ pub mod self_check;
 pub mod serve;
 pub mod standby;
 pub mod strict;
+pub mod tenure;
 pub mod tls;
 
 pub use enforcer::{Enforcer, EnforcerError, check, enforce, run};

@@ -142,7 +142,7 @@ impl Pages {
             "/readyz" => {
                 let lacks = self.lacks(all);
                 if lacks.is_empty() {
-                    return page(StatusCode::OK, TEXT, "ready\n".to_owned());
+                    return page(StatusCode::OK, TEXT, format!("ready\n{}", self.warning()));
                 }
                 page(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("{}\n", lacks.join("\n")))
             }

@@ -13,6 +13,7 @@ use crate::config::{LogTo, Source, UpstreamProtocol};
 use crate::gate::{Caller, Gate};
 use crate::metrics::Sample;
 use crate::serve::Phase;
+use crate::tls::Standing;
 
 impl Pages {
     /// What stands between this enforcer and its work. `all` names files and causes.
@@ -28,11 +29,20 @@ impl Pages {
             if !gate.log.is_up() {
                 lacks.push("the decision log cannot be written".to_owned());
             }
-            if gate.identity.load().not_after() <= self.clock.now() {
-                lacks.push("the own certificate has expired".to_owned());
+            match gate.identity.load().standing(self.clock.now()) {
+                Standing::Good | Standing::Near => {}
+                Standing::Ending => lacks.push("the own certificate is about to expire".to_owned()),
+                Standing::Over => lacks.push("the own certificate has expired".to_owned()),
+                Standing::Withdrawn => lacks.push("the own identity was taken away".to_owned()),
             }
         }
         lacks
+    }
+
+    /// What is well enough and should not stay so.
+    pub(super) fn warning(&self) -> &'static str {
+        let standing = self.readiness.gate().map(|gate| gate.identity.load().standing(self.clock.now()));
+        if standing == Some(Standing::Near) { "the own certificate ends soon and was not renewed\n" } else { "" }
     }
 
     /// Brings the metrics that are read rather than counted up to date.
@@ -85,6 +95,7 @@ impl Pages {
                     UpstreamProtocol::Http2 => "http2",
                 },
             })).collect::<Vec<_>>(),
+            "tls": {"min_version": c.tls.min_version.as_str()},
             "outbound": c.outbound.iter().map(|o| json!({"listen": o.listen, "service": *o.service, "connect": o.connect})).collect::<Vec<_>>(),
             "jwt": c.jwt.iter().map(|j| json!({"issuer": j.issuer, "jwks": j.jwks, "audiences": j.audiences})).collect::<Vec<_>>(),
             "log": self.log_section(),

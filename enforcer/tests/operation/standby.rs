@@ -1,5 +1,6 @@
 //! An enforcer that lacks something starts, refuses, tells, and takes up what becomes good (INV-9, A47, A52).
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
 use portreeve_enforcer::clock::Clock;
@@ -43,6 +44,7 @@ async fn a47_without_a_bundle_nothing_is_let_in_until_there_is_one() {
     assert_eq!(status(&until("it is ready", || at(health, "/readyz"), |page| status(page) == 200).await), 200);
     assert!(at(health, "/metrics").await.contains("portreeve_bundle_alarm 0"));
     assert_eq!(status(&world.get(inbound, "").await.unwrap()), 200);
+    assert_eq!(world.served.load(Ordering::Relaxed), 1);
     running.signal("TERM");
     assert_eq!(running.exit(), Some(0));
     assert!(!admin.exists());
