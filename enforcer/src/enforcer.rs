@@ -19,6 +19,7 @@ use crate::admin::Pages;
 use crate::clock::{Clock, NoRandom, RequestIds, instance_id};
 use crate::config::{Config, ConfigError, UpstreamProtocol};
 use crate::gate::Gate;
+use crate::h1::upstream::Upstream;
 use crate::inbound::{Connections, Handshakes, Inbound};
 use crate::jwt::{JwtError, Verifier};
 use crate::limits;
@@ -257,6 +258,7 @@ impl Listeners<'_> {
             let inbound = Arc::new(Inbound {
                 gate: Arc::clone(self.gate),
                 upstream: Pool::new(Dial::Service { address: config.upstream, http2 }, Arc::clone(self.gate)),
+                direct: (!http2).then(|| Arc::new(Upstream::new(config.upstream))),
                 connections: Arc::clone(&connections),
                 handshakes: Handshakes::default(),
                 phase: side.phase.subscribe(),

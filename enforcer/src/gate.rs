@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -64,6 +64,7 @@ pub struct Caller {
     /// Requests so far.
     pub requests: AtomicU64,
     cut: AtomicU8,
+    winding: AtomicBool,
 }
 
 impl Caller {
@@ -71,7 +72,7 @@ impl Caller {
     #[must_use]
     pub fn new(peer: VerifiedPeer, ip: IpAddr, server_name: Option<String>) -> Self {
         let certificate = peer.svid().sha256.hex();
-        Self { peer, certificate, ip, server_name, requests: AtomicU64::new(0), cut: AtomicU8::new(0) }
+        Self { peer, certificate, ip, server_name, requests: AtomicU64::new(0), cut: AtomicU8::new(0), winding: AtomicBool::new(false) }
     }
 
     /// Who it is.
@@ -90,6 +91,17 @@ impl Caller {
             Why::Complete | Why::Client | Why::Upstream => 0,
         };
         self.cut.store(code, Ordering::Release);
+    }
+
+    /// The connection takes no further request.
+    pub fn wind_down(&self) {
+        self.winding.store(true, Ordering::Release);
+    }
+
+    /// Whether the connection takes no further request.
+    #[must_use]
+    pub fn is_winding(&self) -> bool {
+        self.winding.load(Ordering::Acquire)
     }
 
     fn gone(&self) -> Why {

@@ -18,6 +18,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::forward::{answer, forward};
 use crate::gate::{Caller, Gate, Verdict};
+use crate::h1::server::Session;
+use crate::h1::upstream::Upstream;
 use crate::head::{Fault, Head};
 use crate::limits;
 use crate::pool::Pool;
@@ -32,6 +34,8 @@ pub struct Inbound {
     pub gate: Arc<Gate>,
     /// The way to the service.
     pub upstream: Arc<Pool>,
+    /// The same without a library between, where the service speaks HTTP/1.
+    pub direct: Option<Arc<Upstream>>,
     /// Open connections, for the admin page.
     pub connections: Arc<Connections>,
     /// Handshakes in flight.
@@ -60,6 +64,12 @@ impl Inbound {
         let http2 = tls.alpn_protocol() == Some(b"h2");
         let caller = Arc::new(Caller::new(peer, ip, tls.server_name().map(str::to_ascii_lowercase)));
         let _open = self.connections.open(&caller, metrics.connections.clone());
+        if let (false, Some(upstream)) = (http2, &self.direct) {
+            let session = Session::new(stream, Arc::clone(&self.gate), Arc::clone(&caller), Arc::clone(upstream)).serve();
+            let session = serve::Own { session: std::pin::pin!(session), caller: Arc::clone(&caller) };
+            let _ = serve::drive(session, self.phase.clone(), self.cut(&caller), || caller.cut(Why::Shutdown)).await;
+            return;
+        }
         let faults = (!http2).then(|| Arc::new(Faults::default()));
         let service = {
             let (inbound, caller, faults) = (Arc::clone(&self), Arc::clone(&caller), faults.clone());

@@ -83,6 +83,28 @@ where
     }
 }
 
+/// A connection of our own codec.
+pub struct Own<F> {
+    /// Serves it.
+    pub session: F,
+    /// Its caller, who is told to wind down.
+    pub caller: std::sync::Arc<crate::gate::Caller>,
+}
+
+impl<F: Future<Output = ()> + Unpin> Future for Own<F> {
+    type Output = hyper::Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.session).poll(cx).map(Ok)
+    }
+}
+
+impl<F: Future<Output = ()> + Unpin> Connection for Own<F> {
+    fn wind_down(self: Pin<&mut Self>) {
+        self.caller.wind_down();
+    }
+}
+
 /// Serves a connection until it ends, is cut by the phase, or `cut` completes.
 ///
 /// # Errors
