@@ -8,6 +8,7 @@ pub mod ca;
 pub mod clock;
 pub mod config;
 mod enforcer;
+pub mod fetch;
 mod files;
 pub mod forward;
 pub mod gate;
@@ -29,6 +30,7 @@ pub mod report;
 pub mod self_check;
 pub mod serve;
 pub mod strict;
+pub mod tenure;
 pub mod tls;
 
 pub use enforcer::{Enforcer, EnforcerError, check, enforce, run};
