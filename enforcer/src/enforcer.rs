@@ -177,6 +177,7 @@ impl Enforcer {
             clock,
             metrics,
             ids: RequestIds::new(&instance),
+            in_force: watch::Sender::new(()),
             epoch: AtomicU64::new(0),
             self_check,
         });

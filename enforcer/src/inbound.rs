@@ -65,7 +65,7 @@ impl Inbound {
         if let (false, Some(upstream)) = (http2, &self.direct) {
             let session = Session::new(stream, Arc::clone(&self.gate), Arc::clone(&caller), Arc::clone(upstream)).serve();
             let session = serve::Own { session: std::pin::pin!(session), caller: Arc::clone(&caller) };
-            let cut = async { caller.cut(tenure::over(&self.gate, caller.peer()).await) };
+            let cut = self.over(&caller, true);
             let _ = serve::drive(session, self.phase.clone(), cut, || caller.cut(Why::Shutdown)).await;
             return;
         }
@@ -90,7 +90,7 @@ impl Inbound {
             })
         };
         let phase = self.phase.clone();
-        let cut = async { caller.cut(tenure::over(&self.gate, caller.peer()).await) };
+        let cut = self.over(&caller, faults.is_some());
         let on_cut = || caller.cut(Why::Shutdown);
         let ended = match faults {
             Some(faults) => {
@@ -103,6 +103,27 @@ impl Inbound {
         if ended.is_err_and(|e| e.is_parse()) {
             let fault = Fault { why: "the HTTP library refused the head", status: StatusCode::BAD_REQUEST, raw: Vec::new() };
             drop(self.gate.judge_fault(&caller, fault));
+        }
+    }
+
+    /// Completes when the connection may not go on. Where requests come `one_by_one`, a denial of the one that runs ends it.
+    fn over<'a>(&'a self, caller: &'a Caller, one_by_one: bool) -> impl Future<Output = ()> + 'a {
+        // Subscribed before the first request is read, so that no change is missed (A78).
+        let mut changes = self.gate.in_force.subscribe();
+        let denied = async move {
+            while changes.changed().await.is_ok() {
+                if self.gate.review(caller) && one_by_one {
+                    return;
+                }
+            }
+            std::future::pending().await
+        };
+        async move {
+            let why = tokio::select! {
+                why = tenure::over(&self.gate, caller.peer()) => why,
+                () = denied => Why::Policy,
+            };
+            caller.cut(why);
         }
     }
 

@@ -19,6 +19,7 @@ pub mod heads;
 pub mod inbound;
 pub mod jwt;
 pub mod limits;
+pub mod live;
 pub mod log;
 pub mod metrics;
 pub mod outbound;

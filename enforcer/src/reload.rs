@@ -86,8 +86,7 @@ impl Reloader {
                 let revision = *authorizer.revision();
                 if revision != *self.gate.policy.load().revision() {
                     self.gate.log.reloaded(revision);
-                    self.gate.policy.store(Arc::new(authorizer));
-                    self.gate.epoch.fetch_add(1, Ordering::AcqRel);
+                    self.gate.put_in_force(authorizer);
                     self.report.tell(&format!("the bundle {revision} is in force"));
                 }
                 Ok(())
