@@ -325,11 +325,13 @@ pub async fn run(config: Config, report: Report, shutdown: impl Future<Output = 
     let enforcer = Enforcer::start(config, report.clone()).await?;
     let list = |addresses: &[SocketAddr]| addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     report.tell(&format!(
-        "`{}` is enforced under {}; inbound [{}], outbound [{}]",
+        "`{}` is enforced under {}; inbound [{}], outbound [{}], admin [{}], health [{}]",
         enforcer.gate.service,
         enforcer.gate.policy.load().revision(),
         list(enforcer.inbound()),
         list(enforcer.outbound()),
+        list(enforcer.admin().as_slice()),
+        list(enforcer.health().as_slice()),
     ));
     let mut shutdown = std::pin::pin!(shutdown);
     loop {

@@ -212,7 +212,6 @@ impl Gate {
     pub fn judge(self: &Arc<Self>, caller: &Arc<Caller>, mut parts: Parts, fault: Option<Fault>) -> Verdict {
         let request_id = self.ids.next();
         let policy = self.policy.load();
-        let close = fault.is_some();
         let protocol = protocol(parts.version);
         let asked = match fault {
             Some(fault) => Err(Box::new(NoQuestion::from(fault))),
@@ -222,7 +221,8 @@ impl Gate {
             Ok(question) => self.answer(caller, &policy, question, parts.headers, protocol, request_id),
             Err(refused) => {
                 let status = self.refuse(caller, &policy, &refused, protocol, &request_id);
-                Verdict::Answer { status, request_id, close }
+                // What two servers could read in two ways ends the connection: what follows on it may be read in two ways too (A77).
+                Verdict::Answer { status, request_id, close: true }
             }
         }
     }

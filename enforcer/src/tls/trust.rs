@@ -22,6 +22,8 @@ use rustls_pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
 use webpki::{
     CertRevocationList, EndEntityCert, ExpirationPolicy, KeyUsage, RevocationCheckDepth, RevocationOptionsBuilder, UnknownStatusPolicy,
 };
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer as _;
 
 use super::limits::CHAIN_LENGTH_MAX;
 use super::{ExpectedPeer, Refusal};
@@ -57,6 +59,7 @@ impl Trust {
         for intermediate in intermediates {
             check_signing_certificate(intermediate).map_err(|_| Refusal::InvalidUsage)?;
         }
+        names_differ(intermediates)?;
         let domain: TrustDomain = svid.id.trust_domain().parse().map_err(|_| Refusal::InvalidSpiffeId)?;
         let anchors = self.roots.get(&domain).ok_or(Refusal::UnknownTrustDomain)?;
         let crls: Vec<_> = self.crls.iter().collect();
@@ -86,6 +89,21 @@ impl Trust {
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
         verify_tls13_signature(message, cert, dss, &self.algorithms)
     }
+}
+
+/// Each issuer of a chain has a name of its own. Among issuers of one name path building tries each in the place of every other,
+/// so that a stranger could have a hundred signatures checked for one handshake (A35a).
+fn names_differ(intermediates: &[CertificateDer<'_>]) -> Result<(), Refusal> {
+    let mut names = Vec::with_capacity(intermediates.len());
+    for intermediate in intermediates {
+        let (_, parsed) = X509Certificate::from_der(intermediate).map_err(|_| Refusal::MalformedCertificate)?;
+        let name = parsed.subject().as_raw().to_vec();
+        if names.contains(&name) {
+            return Err(Refusal::ChainTooLong);
+        }
+        names.push(name);
+    }
+    Ok(())
 }
 
 /// What the server asks of clients.
