@@ -5,7 +5,6 @@ use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
 
 use http::{Request, StatusCode};
 use hyper::body::Incoming;
@@ -14,14 +13,16 @@ use hyper_util::rt::TokioIo;
 use portreeve_engine::record::Why;
 use tokio::net::TcpStream;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, SemaphorePermit, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use crate::forward::{answer, forward};
 use crate::gate::{Caller, Gate, Verdict};
+use crate::head::{Fault, Head};
 use crate::limits;
 use crate::pool::Pool;
 use crate::serve::{self, Phase};
-use crate::strict::{Fault, Faults, Strict};
+use crate::strict::{Faults, Strict};
+use crate::tenure;
 use crate::tls::{self, Refusal, VerifiedPeer};
 
 /// One inbound listener's connections.
@@ -37,8 +38,6 @@ pub struct Inbound {
     pub handshakes: Handshakes,
     /// The phase of the enforcer.
     pub phase: watch::Receiver<Phase>,
-    /// Changes when our identity, roots or revocation lists do.
-    pub identity: watch::Receiver<u64>,
 }
 
 impl Inbound {
@@ -66,7 +65,10 @@ impl Inbound {
                 let n = caller.requests.fetch_add(1, Ordering::Relaxed);
                 let fault = faults.as_deref().and_then(|f| f.of(n));
                 let (parts, body) = request.into_parts();
-                let verdict = inbound.gate.judge(&caller, parts, fault);
+                let verdict = match fault {
+                    Some(fault) => inbound.gate.judge_fault(&caller, fault),
+                    None => inbound.gate.judge(&caller, Head::of(&parts)),
+                };
                 let upstream = Arc::clone(&inbound.upstream);
                 async move {
                     Ok::<_, Infallible>(match verdict {
@@ -76,7 +78,8 @@ impl Inbound {
                 }
             })
         };
-        let (phase, cut) = (self.phase.clone(), self.cut(&caller));
+        let phase = self.phase.clone();
+        let cut = async { caller.cut(tenure::over(&self.gate, caller.peer()).await) };
         let on_cut = || caller.cut(Why::Shutdown);
         let ended = match faults {
             Some(faults) => {
@@ -88,7 +91,7 @@ impl Inbound {
         // The strict reader leaves the library nothing to refuse. Were it to, the answer was the library's; the record is ours.
         if ended.is_err_and(|e| e.is_parse()) {
             let fault = Fault { why: "the HTTP library refused the head", status: StatusCode::BAD_REQUEST, raw: Vec::new() };
-            drop(self.gate.judge(&caller, Request::new(()).into_parts().0, Some(fault)));
+            drop(self.gate.judge_fault(&caller, fault));
         }
     }
 
@@ -104,32 +107,6 @@ impl Inbound {
         stream.set_nodelay(true).map_err(|_| Refusal::ConnectionClosed)?;
         let identity = self.gate.identity.load_full();
         tls::accept(&identity, stream, limits::HANDSHAKE_TIMEOUT).await
-    }
-
-    /// Completes when the connection may not go on: the peer's certificate ended, or is no longer accepted (A65).
-    fn cut(&self, caller: &Arc<Caller>) -> impl Future<Output = ()> + use<> {
-        let (gate, caller, mut identity) = (Arc::clone(&self.gate), Arc::clone(caller), self.identity.clone());
-        async move {
-            loop {
-                let left = caller.peer().svid().not_after.unix_ms().saturating_sub(gate.clock.now().unix_ms());
-                let left = Duration::from_millis(u64::try_from(left).unwrap_or(0)).min(LOOK_AGAIN);
-                tokio::select! {
-                    () = sleep(left) => {}
-                    changed = identity.changed() => if changed.is_err() {
-                        return std::future::pending().await;
-                    },
-                }
-                let now = gate.clock.now();
-                let over = caller.peer().svid().not_after <= now;
-                match gate.identity.load().judge_again(caller.peer(), now) {
-                    Err(Refusal::CertificateExpired) => caller.cut(Why::Expired),
-                    Err(_) => caller.cut(Why::Revoked),
-                    Ok(()) if over => caller.cut(Why::Expired),
-                    Ok(()) => continue,
-                }
-                return;
-            }
-        }
     }
 }
 
@@ -207,11 +184,10 @@ impl Drop for Open {
     }
 }
 
-/// Timers far ahead are set again after this time.
-const LOOK_AGAIN: Duration = Duration::from_secs(24 * 3600);
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[tokio::test]
