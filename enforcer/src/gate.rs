@@ -184,7 +184,8 @@ impl Drop for Running {
         if let Some(ticket) = self.ticket.take() {
             let duration_us = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
             let why = self.why.unwrap_or_else(|| self.caller.gone());
-            self.gate.log.ended(ticket, End { outcome: self.outcome, status: self.status, duration_us, bytes: self.bytes, why });
+            let (outcome, status, bytes) = (self.outcome, self.status, self.bytes);
+            self.gate.log.ended(ticket, End { outcome, status, duration_us, bytes, why, attempts: 1, detail: None });
         }
     }
 }
