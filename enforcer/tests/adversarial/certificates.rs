@@ -255,7 +255,11 @@ fn a35_a37_a69_chains_that_break_path_builders() {
         stranger("A35a: a deep chain", &deep.leaf(&[&id]), &["chain-too-long"]),
         stranger("A35c, A69: a URI constraint that fits", &any("market.example"), &["name-constraint", "malformed-certificate"]),
         stranger("A35c, A69: a URI constraint that does not", &any("evil.example"), &["name-constraint", "malformed-certificate"]),
-        stranger("A35d: a wildcard above what is permitted", &dns(vec!["foo.example"], "*.example"), &["name-constraint", "malformed-certificate"]),
+        stranger(
+            "A35d: a wildcard above what is permitted",
+            &dns(vec!["foo.example"], "*.example"),
+            &["name-constraint", "malformed-certificate"],
+        ),
         stranger("A35d: a wildcard elsewhere", &dns(vec!["foo.example"], "*.bar.example"), &["name-constraint", "malformed-certificate"]),
     ];
     let before = sidecar.ticks();
