@@ -23,7 +23,7 @@ fn fetcher(ca: &Path, reach: Reach) -> Fetcher {
 }
 
 async fn get(server: &Server, authority: &Authority) -> Result<Fetched, FetchError> {
-    let url = url(&server, "localhost");
+    let url = url(server, "localhost");
     fetcher(&authority.file(), HERE).fetch(Ask::get(&url, MAX, WITHIN)).await
 }
 

@@ -5,7 +5,7 @@ use portreeve_engine::request::Token;
 use serde_json::json;
 
 use crate::testing::{Authority, Reply, Server, reply};
-use crate::world::{World, decided, eventually};
+use crate::world::{World, decided, ended, eventually};
 
 const IDP: &str = "https://idp.market.example";
 
@@ -76,6 +76,9 @@ async fn keys_are_there_before_the_first_request_and_new_ones_follow_the_tokens(
     enforcer.shutdown().await;
 
     let records = world.records();
+    let passed = world.take_seen();
+    assert_eq!(passed.len(), ended(&records).len());
+    assert!(passed.iter().all(|request| !request.contains("access_token")), "{passed:?}");
     let words: Vec<String> = decided(&records)
         .iter()
         .filter_map(|d| match &d.context.jwt {
