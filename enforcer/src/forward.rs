@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderValue, Request, Response, StatusCode, Uri, Version, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use hyper::body::Incoming;
 use portreeve_engine::record::Why;
 
@@ -15,9 +15,10 @@ use crate::pool::{Pool, SendError};
 
 /// Sends the request as judged and gives back the answer, or 502 or 504.
 pub async fn forward(permit: Permit, pool: &Arc<Pool>, body: Incoming) -> Response<ResponseBody> {
-    let Permitted { mut running, method, target, host, mut headers, request_id } = permit.redeem();
+    let Permitted { mut running, method, target, host, lines, request_id } = permit.redeem();
     let (body, progress) = RequestBody::new(body);
-    let Ok(uri) = Uri::try_from(target) else {
+    let mut headers = lines.to_map();
+    let (Ok(uri), Ok(method)) = (Uri::try_from(target), Method::from_bytes(method.as_str().as_bytes())) else {
         running.unavailable(StatusCode::BAD_GATEWAY);
         return answer(StatusCode::BAD_GATEWAY, &request_id, false);
     };

@@ -9,13 +9,13 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use http::request::Parts;
-use http::{HeaderMap, Method, StatusCode, Version};
+use http::{StatusCode, Version};
 use portreeve_engine::record::{Answer, ContextFacts, Decided, Destination, Mode, Outcome, RequestFacts, Source, Why};
-use portreeve_engine::request::Target;
+use portreeve_engine::request::{Method, Target};
 use portreeve_engine::{Authorizer, Decision, Reason, Timestamp};
 
 use crate::clock::{Clock, RequestIds};
+use crate::head::{Fault, Fields, Head, Lines};
 use crate::headers;
 use crate::jwt::Verifier;
 use crate::limits;
@@ -23,7 +23,6 @@ use crate::log::{DecisionLog, End, NotAccepted, Ticket};
 use crate::metrics::Metrics;
 use crate::question::{self, Asked, Asker, NoQuestion, Question};
 use crate::self_check::SelfCheck;
-use crate::strict::Fault;
 use crate::tls::{Identity, VerifiedPeer};
 
 /// What decides and records. One per enforcer.
@@ -111,7 +110,7 @@ pub struct Permit {
     method: Method,
     target: String,
     host: Option<String>,
-    headers: HeaderMap,
+    lines: Lines,
     request_id: String,
 }
 
@@ -126,8 +125,8 @@ pub struct Permitted {
     pub target: String,
     /// The host, in one form.
     pub host: Option<String>,
-    /// The cleaned headers with our own.
-    pub headers: HeaderMap,
+    /// The cleaned header lines with our own.
+    pub lines: Lines,
     /// The id of the request.
     pub request_id: String,
 }
@@ -136,8 +135,8 @@ impl Permit {
     /// Uses the permit up.
     #[must_use]
     pub fn redeem(self) -> Permitted {
-        let Self { running, method, target, host, headers, request_id } = self;
-        Permitted { running, method, target, host, headers, request_id }
+        let Self { running, method, target, host, lines, request_id } = self;
+        Permitted { running, method, target, host, lines, request_id }
     }
 }
 
@@ -207,27 +206,31 @@ pub enum Verdict {
 }
 
 impl Gate {
-    /// Judges one request. `fault` is what the strict reader found wrong with its head.
+    /// Judges one request.
     #[must_use]
-    pub fn judge(self: &Arc<Self>, caller: &Arc<Caller>, mut parts: Parts, fault: Option<Fault>) -> Verdict {
+    pub fn judge(self: &Arc<Self>, caller: &Arc<Caller>, mut head: Head<'_>) -> Verdict {
         let request_id = self.ids.next();
         let policy = self.policy.load();
-        let close = fault.is_some();
-        let protocol = protocol(parts.version);
-        let asked = match fault {
-            Some(fault) => Err(Box::new(NoQuestion::from(fault))),
-            None => self.ask(caller, &mut parts, &policy),
-        };
-        match asked {
-            Ok(question) => self.answer(caller, &policy, question, parts.headers, protocol, request_id),
+        let protocol = protocol(head.version);
+        match self.ask(caller, &mut head, &policy) {
+            Ok(question) => self.answer(caller, &policy, question, &head.fields, protocol, request_id),
             Err(refused) => {
                 let status = self.refuse(caller, &policy, &refused, protocol, &request_id);
-                Verdict::Answer { status, request_id, close }
+                Verdict::Answer { status, request_id, close: false }
             }
         }
     }
 
-    fn ask(&self, caller: &Caller, parts: &mut Parts, policy: &Authorizer) -> Result<Question, Box<NoQuestion>> {
+    /// Records and answers a head that is none. The connection ends with it: where the next request would begin is not known.
+    #[must_use]
+    pub fn judge_fault(&self, caller: &Caller, fault: Fault) -> Verdict {
+        let request_id = self.ids.next();
+        let refused = NoQuestion::from(fault);
+        let status = self.refuse(caller, &self.policy.load(), &refused, protocol(Version::HTTP_11), &request_id);
+        Verdict::Answer { status, request_id, close: true }
+    }
+
+    fn ask(&self, caller: &Caller, head: &mut Head<'_>, policy: &Authorizer) -> Result<Question, Box<NoQuestion>> {
         let none = portreeve_engine::model::Visible::default();
         let asker = Asker { id: &caller.peer.svid().id, ip: caller.ip, server_name: caller.server_name.as_deref() };
         let asked = Asked {
@@ -236,7 +239,7 @@ impl Gate {
             tokens: &self.tokens.load(),
             is_service: &|name| policy.service(name).is_some(),
         };
-        question::ask(parts, asker, &asked, self.clock.now())
+        question::ask(head, asker, &asked, self.clock.now())
     }
 
     fn answer(
@@ -244,7 +247,7 @@ impl Gate {
         caller: &Arc<Caller>,
         policy: &Arc<Authorizer>,
         mut question: Question,
-        headers: HeaderMap,
+        fields: &Fields<'_>,
         protocol: &str,
         request_id: String,
     ) -> Verdict {
@@ -267,7 +270,7 @@ impl Gate {
                         check.look(policy, &question.request, &decision);
                     }
                     return match ticket {
-                        Some(ticket) => self.permit(caller, ticket, question, headers, request_id),
+                        Some(ticket) => self.permit(caller, ticket, question, fields, request_id),
                         None => Verdict::Answer { status: denial(decision.reason), request_id, close: false },
                     };
                 }
@@ -282,7 +285,7 @@ impl Gate {
         caller: &Arc<Caller>,
         ticket: Ticket,
         question: Question,
-        mut headers: HeaderMap,
+        fields: &Fields<'_>,
         request_id: String,
     ) -> Verdict {
         let running = Running {
@@ -295,14 +298,15 @@ impl Gate {
             outcome: Outcome::Forwarded,
             why: None,
         };
-        headers::set_identity(&mut headers, self.identity.load().id(), &caller.peer.svid().id, &caller.certificate, &request_id);
-        let target = match &question.request.target {
-            Target::Http { path, .. } => question::target_of(path, question.query.as_deref()),
-            // Questions of this gate are about HTTP; were one not, nothing would be asked of the service but its root.
-            Target::Connect { .. } => "/".to_owned(),
+        let mut lines = Lines::of(fields);
+        headers::set_identity(&mut lines, self.identity.load().id(), &caller.peer.svid().id, &caller.certificate, &request_id);
+        let Target::Http { method, path } = question.request.target else {
+            // Questions of this gate are about HTTP. Were one not, there would be nothing to forward; its end is recorded.
+            return Verdict::Answer { status: StatusCode::FORBIDDEN, request_id, close: true };
         };
+        let target = question::target_of(&path, question.query.as_deref());
         let host = question.request.host.map(String::from);
-        Verdict::Forward(Box::new(Permit { running, method: question.method, target, host, headers, request_id }))
+        Verdict::Forward(Box::new(Permit { running, method, target, host, lines, request_id }))
     }
 
     /// Records what is no question, and says how it is answered.

@@ -7,6 +7,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use portreeve_engine::SpiffeId;
 use portreeve_engine::model::Visible;
 
+use crate::head::{Field, Fields, Kind, Lines};
 use crate::limits;
 
 /// The id of a request, on the way in and on the answer.
@@ -17,6 +18,24 @@ pub const XFCC: HeaderName = HeaderName::from_static("x-forwarded-client-cert");
 pub const X_PRINCIPAL: HeaderName = HeaderName::from_static("x-portreeve-principal");
 
 /// Removes what concerns one hop and what claims an identity. Returns the caller's own request id, if it sent a usable one.
+pub fn clean(fields: &mut Fields<'_>) -> Option<String> {
+    let trailers = fields.tokens(Kind::Te).any(|t| t.eq_ignore_ascii_case("trailers"));
+    if fields.of(Kind::Connection).next().is_some() {
+        let named: Vec<String> = fields.tokens(Kind::Connection).map(str::to_owned).collect();
+        fields.retain(|f| !named.iter().any(|name| f.name.eq_ignore_ascii_case(name)));
+    }
+    let own = fields.of(Kind::RequestId).next().and_then(|f| f.text()).filter(|v| !v.is_empty());
+    let correlation = own.map(|v| v.chars().take(limits::CORRELATION_BYTES_MAX).collect());
+    let gone = |kind| matches!(kind, Kind::Connection | Kind::Te | Kind::Upgrade | Kind::Hop | Kind::RequestId);
+    let claims = |f: &Field<'_>| f.kind == Kind::Other && claims_identity(f.name);
+    fields.retain(|f| !gone(f.kind) && !claims(f));
+    if trailers {
+        fields.push("te", b"trailers");
+    }
+    correlation
+}
+
+/// The same for trailers, and for heads that an HTTP library read and will write.
 pub fn sanitise(headers: &mut HeaderMap) -> Option<String> {
     strip_hop_by_hop(headers);
     strip_identity(headers);
@@ -51,44 +70,45 @@ fn tokens<'h>(headers: &'h HeaderMap, name: &HeaderName) -> impl Iterator<Item =
 
 /// Removes every header that claims an identity or steers a proxy. `_` counts as `-`, since many servers fold the two.
 pub fn strip_identity(headers: &mut HeaderMap) {
-    if !headers.keys().any(claims_identity) {
+    if !headers.keys().any(|n| claims_identity(n.as_str())) {
         return;
     }
-    let claims: Vec<HeaderName> = headers.keys().filter(|n| claims_identity(n)).cloned().collect();
+    let claims: Vec<HeaderName> = headers.keys().filter(|n| claims_identity(n.as_str())).cloned().collect();
     for name in claims {
         headers.remove(&name);
     }
 }
 
-fn claims_identity(name: &HeaderName) -> bool {
-    let name = name.as_str();
+fn claims_identity(name: &str) -> bool {
     // Nearly all header names end here.
-    if !(name.starts_with('x') || name.starts_with('l')) {
+    if !matches!(name.as_bytes().first(), Some(b'x' | b'X' | b'l' | b'L')) {
         return false;
     }
-    let folded = name.replace('_', "-");
-    folded == XFCC.as_str() || PREFIXES.iter().any(|prefix| folded.starts_with(prefix))
+    same_name(name, XFCC.as_str()) || PREFIXES.iter().any(|prefix| name.get(..prefix.len()).is_some_and(|start| same_name(start, prefix)))
+}
+
+/// Whether many servers take the two for one name: case does not count, nor does `_` for `-`. `known` is in lower case.
+fn same_name(name: &str, known: &str) -> bool {
+    let fold = |b: u8| if b == b'_' { b'-' } else { b.to_ascii_lowercase() };
+    name.len() == known.len() && name.bytes().map(fold).eq(known.bytes())
 }
 
 /// A header name with `_` that a server could take for another one which policy sees or framing rests on (A77).
 #[must_use]
-pub fn shadowing<'h>(headers: &'h HeaderMap, visible: &Visible) -> Option<&'h str> {
-    headers.keys().map(HeaderName::as_str).filter(|name| name.contains('_')).find(|name| {
-        let folded = name.replace('_', "-");
-        headers.contains_key(folded.as_str()) || visible.headers.contains_key(folded.as_str()) || FRAMING.contains(&folded.as_str())
+pub fn shadowing<'h>(fields: &Fields<'h>, visible: &Visible) -> Option<&'h str> {
+    fields.iter().map(|f| f.name).filter(|name| name.contains('_')).find(|name| {
+        let folded = name.replace('_', "-").to_ascii_lowercase();
+        fields.named(&folded).next().is_some() || visible.headers.contains_key(folded.as_str()) || FRAMING.contains(&folded.as_str())
     })
 }
 
 /// Says who the caller is. `By` is ourselves, `Hash` the digest of the caller's certificate.
-pub fn set_identity(headers: &mut HeaderMap, own: &SpiffeId, caller: &SpiffeId, certificate: &str, request_id: &str) {
+pub fn set_identity(lines: &mut Lines, own: &SpiffeId, caller: &SpiffeId, certificate: &str, request_id: &str) {
     // SPIFFE IDs have no quote, comma, semicolon or space, so nothing here can end the field early.
     let xfcc = format!("By={own};Hash={certificate};URI={caller}");
-    for (name, value) in [(XFCC, xfcc.as_str()), (X_PRINCIPAL, caller.as_str()), (X_REQUEST_ID, request_id)] {
-        match HeaderValue::from_str(value) {
-            Ok(value) => headers.insert(name, value),
-            Err(_) => headers.remove(name),
-        };
-    }
+    lines.push(XFCC.as_str(), xfcc.as_bytes());
+    lines.push(X_PRINCIPAL.as_str(), caller.as_str().as_bytes());
+    lines.push(X_REQUEST_ID.as_str(), request_id.as_bytes());
 }
 
 const HOP_BY_HOP: [HeaderName; 9] = [
@@ -112,45 +132,62 @@ mod tests {
     use super::*;
     use portreeve_engine::model::AttributeType;
 
-    fn map(lines: &[(&str, &str)]) -> HeaderMap {
-        lines.iter().map(|(n, v)| (HeaderName::try_from(*n).unwrap(), HeaderValue::try_from(*v).unwrap())).collect()
+    fn fields<'a>(lines: &[(&'a str, &'a str)]) -> Fields<'a> {
+        let mut fields = Fields::default();
+        for (name, value) in lines {
+            fields.push(name, value.as_bytes());
+        }
+        fields
     }
 
-    fn names(headers: &HeaderMap) -> Vec<String> {
-        let mut out: Vec<_> = headers.keys().map(|n| n.as_str().to_owned()).collect();
+    fn names(fields: &Fields<'_>) -> Vec<String> {
+        let mut out: Vec<_> = fields.iter().map(|f| f.name.to_owned()).collect();
         out.sort();
         out
     }
 
+    /// A header map and borrowed fields are cleaned alike.
+    fn check(lines: &[(&str, &str)], left: &[&str]) -> Option<String> {
+        let mut fields = fields(lines);
+        let mut map: HeaderMap =
+            lines.iter().map(|(n, v)| (HeaderName::try_from(*n).unwrap(), HeaderValue::try_from(*v).unwrap())).collect();
+        let correlation = clean(&mut fields);
+        assert_eq!(sanitise(&mut map), correlation);
+        let mut kept: Vec<_> = map.keys().map(|n| n.as_str().to_owned()).collect();
+        kept.sort();
+        assert_eq!(kept, left);
+        assert_eq!(names(&fields).iter().map(|n| n.to_ascii_lowercase()).collect::<Vec<_>>(), left);
+        correlation
+    }
+
     #[test]
     fn a18_claimed_identities_are_stripped() {
-        let mut headers = map(&[
+        let lines = [
             ("x-forwarded-client-cert", "By=a;URI=spiffe://evil/x"),
             ("x_forwarded_client_cert", "x"),
+            ("X-Forwarded_Client-Cert-Chain", "x"),
             ("X-Portreeve-Principal", "spiffe://evil/x"),
             ("x-portreeve_principal", "x"),
-            ("x-envoy-original-path", "/admin"),
-            ("l5d-client-id", "x"),
+            ("X-Envoy-Original-Path", "/admin"),
+            ("L5D-client-id", "x"),
             ("x-request-id", "mine"),
             ("x-tenant", "eu"),
             ("accept", "*/*"),
-        ]);
-        assert_eq!(sanitise(&mut headers).as_deref(), Some("mine"));
-        assert_eq!(names(&headers), ["accept", "x-tenant"]);
+        ];
+        assert_eq!(check(&lines, &["accept", "x-tenant"]).as_deref(), Some("mine"));
     }
 
     #[test]
     fn a19_connection_cannot_remove_our_own_headers() {
-        let mut headers = map(&[
-            ("connection", "X-Forwarded-Client-Cert, x-tenant, close"),
-            ("x-tenant", "eu"),
-            ("keep-alive", "5"),
-            ("te", "gzip, trailers"),
-        ]);
-        sanitise(&mut headers);
-        assert_eq!(names(&headers), ["te"]);
+        let lines =
+            [("Connection", "X-Forwarded-Client-Cert, x-tenant, close"), ("x-tenant", "eu"), ("keep-alive", "5"), ("te", "gzip, trailers")];
+        check(&lines, &["te"]);
+        let mut fields = fields(&lines);
+        clean(&mut fields);
+        let mut lines = Lines::of(&fields);
         let id = |text: &str| text.parse::<SpiffeId>().unwrap();
-        set_identity(&mut headers, &id("spiffe://m/items"), &id("spiffe://m/invoices"), "ab", "r1");
+        set_identity(&mut lines, &id("spiffe://m/items"), &id("spiffe://m/invoices"), "ab", "r1");
+        let headers = lines.to_map();
         assert_eq!(headers[XFCC], "By=spiffe://m/items;Hash=ab;URI=spiffe://m/invoices");
         assert_eq!(headers[X_PRINCIPAL], "spiffe://m/invoices");
         assert_eq!(headers[X_REQUEST_ID], "r1");
@@ -162,12 +199,12 @@ mod tests {
         let mut visible = Visible::default();
         visible.headers.insert("x-tenant".into(), AttributeType::Text);
         for (lines, found) in [
-            (vec![("x_role", "a"), ("x-role", "b")], Some("x_role")),
-            (vec![("x_tenant", "eu")], Some("x_tenant")),
+            (vec![("x_role", "a"), ("X-Role", "b")], Some("x_role")),
+            (vec![("X_Tenant", "eu")], Some("X_Tenant")),
             (vec![("content_length", "5")], Some("content_length")),
             (vec![("my_header", "a")], None),
         ] {
-            assert_eq!(shadowing(&map(&lines), &visible), found);
+            assert_eq!(shadowing(&fields(&lines), &visible), found);
         }
     }
 }

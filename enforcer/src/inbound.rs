@@ -18,10 +18,11 @@ use tokio::time::{sleep, timeout};
 
 use crate::forward::{answer, forward};
 use crate::gate::{Caller, Gate, Verdict};
+use crate::head::{Fault, Head};
 use crate::limits;
 use crate::pool::Pool;
 use crate::serve::{self, Phase};
-use crate::strict::{Fault, Faults, Strict};
+use crate::strict::{Faults, Strict};
 use crate::tls::{self, Refusal, VerifiedPeer};
 
 /// One inbound listener's connections.
@@ -66,7 +67,10 @@ impl Inbound {
                 let n = caller.requests.fetch_add(1, Ordering::Relaxed);
                 let fault = faults.as_deref().and_then(|f| f.of(n));
                 let (parts, body) = request.into_parts();
-                let verdict = inbound.gate.judge(&caller, parts, fault);
+                let verdict = match fault {
+                    Some(fault) => inbound.gate.judge_fault(&caller, fault),
+                    None => inbound.gate.judge(&caller, Head::of(&parts)),
+                };
                 let upstream = Arc::clone(&inbound.upstream);
                 async move {
                     Ok::<_, Infallible>(match verdict {
@@ -88,7 +92,7 @@ impl Inbound {
         // The strict reader leaves the library nothing to refuse. Were it to, the answer was the library's; the record is ours.
         if ended.is_err_and(|e| e.is_parse()) {
             let fault = Fault { why: "the HTTP library refused the head", status: StatusCode::BAD_REQUEST, raw: Vec::new() };
-            drop(self.gate.judge(&caller, Request::new(()).into_parts().0, Some(fault)));
+            drop(self.gate.judge_fault(&caller, fault));
         }
     }
 

@@ -11,6 +11,7 @@ mod enforcer;
 mod files;
 pub mod forward;
 pub mod gate;
+pub mod head;
 pub mod headers;
 pub mod heads;
 pub mod inbound;

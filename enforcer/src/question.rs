@@ -6,17 +6,16 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::request::Parts;
-use http::{HeaderMap, Method, StatusCode, Version, header};
+use http::{StatusCode, Version};
 use portreeve_engine::model::Visible;
 use portreeve_engine::path::CanonicalPath;
 use portreeve_engine::request::{self, Attributes, Context, Target};
 use portreeve_engine::{Malformed, Request, SpiffeId, Timestamp};
 
+use crate::head::{Fault, Fields, Head, Kind};
 use crate::headers;
 use crate::jwt::Verifier;
 use crate::limits;
-use crate::strict::Fault;
 
 /// Who asks, over which connection.
 #[derive(Clone, Copy, Debug)]
@@ -46,8 +45,6 @@ pub struct Asked<'a> {
 pub struct Question {
     /// What policy is asked.
     pub request: Request,
-    /// The method, as the HTTP library knows it.
-    pub method: Method,
     /// The raw query.
     pub query: Option<String>,
     /// The caller's own id of the request.
@@ -80,27 +77,27 @@ impl From<Fault> for NoQuestion {
 ///
 /// # Errors
 /// Why the request is ambiguous, broken or not served.
-pub fn ask(parts: &mut Parts, asker: Asker<'_>, asked: &Asked<'_>, now: Timestamp) -> Result<Question, Box<NoQuestion>> {
-    let upgrade = parts.headers.contains_key(header::UPGRADE);
-    let correlation = headers::sanitise(&mut parts.headers);
+pub fn ask(head: &mut Head<'_>, asker: Asker<'_>, asked: &Asked<'_>, now: Timestamp) -> Result<Question, Box<NoQuestion>> {
+    let upgrade = head.fields.of(Kind::Upgrade).next().is_some();
+    let correlation = headers::clean(&mut head.fields);
+    let head = &*head;
     let refused = |(malformed, status): (Malformed, StatusCode), host: Option<String>| {
-        let line = format!("{} {}", parts.method, parts.uri.path());
+        let line = format!("{} {}", head.method, head.path());
         let raw = escape(line.as_bytes());
         Box::new(NoQuestion { malformed, status, raw, host, correlation: correlation.clone() })
     };
-    let host = host(parts).map_err(|e| refused(e, None))?;
+    let host = host(head).map_err(|e| refused(e, None))?;
     let body = || -> Result<Question, (Malformed, StatusCode)> {
-        if upgrade || parts.method == Method::CONNECT {
+        if upgrade || head.method == "CONNECT" {
             return Err((carrier("tunnels and upgrades are not served"), StatusCode::NOT_IMPLEMENTED));
         }
         misdirected(asker.server_name, host.as_deref(), asked.is_service)?;
-        if let Some(name) = headers::shadowing(&parts.headers, asked.visible) {
+        if let Some(name) = headers::shadowing(&head.fields, asked.visible) {
             return Err(bad(Malformed::Attribute { name: name.to_owned(), why: "could be taken for another header" }));
         }
-        let target = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-        let (path, query) = request::parse_target(target).map_err(bad)?;
-        let method = request::Method::parse(parts.method.as_str()).map_err(bad)?;
-        let context = context(&parts.headers, query, asker.ip, asked, now).map_err(bad)?;
+        let (path, query) = request::parse_target(head.target).map_err(bad)?;
+        let method = request::Method::parse(head.method).map_err(bad)?;
+        let context = context(&head.fields, query, asker.ip, asked, now).map_err(bad)?;
         let request = Request {
             principal: asker.id.clone(),
             service: Arc::clone(asked.service),
@@ -108,48 +105,47 @@ pub fn ask(parts: &mut Parts, asker: Asker<'_>, asked: &Asked<'_>, now: Timestam
             host: host.as_deref().map(Into::into),
             context,
         };
-        Ok(Question { request, method: parts.method.clone(), query: query.map(str::to_owned), correlation: correlation.clone() })
+        Ok(Question { request, query: query.map(str::to_owned), correlation: correlation.clone() })
     };
     body().map_err(|e| refused(e, host.clone()))
 }
 
-fn context(headers: &HeaderMap, query: Option<&str>, ip: IpAddr, asked: &Asked<'_>, now: Timestamp) -> Result<Context, Malformed> {
+fn context(fields: &Fields<'_>, query: Option<&str>, ip: IpAddr, asked: &Asked<'_>, now: Timestamp) -> Result<Context, Malformed> {
     let mut seen = Attributes::new();
     for name in asked.visible.headers.keys() {
         // Every line of a header counts (A05, A06); whether it may have several is for its type to say.
-        for value in headers.get_all(&**name) {
-            let text =
-                std::str::from_utf8(value.as_bytes()).map_err(|_| Malformed::Attribute { name: name.to_string(), why: "is not text" })?;
+        for field in fields.named(name) {
+            let text = std::str::from_utf8(field.value).map_err(|_| Malformed::Attribute { name: name.to_string(), why: "is not text" })?;
             request::push_attribute(&mut seen, name.clone(), text.trim_matches([' ', '\t']).into());
         }
     }
     let query = query.map_or(Ok(Attributes::new()), |q| request::parse_query(q, |name| asked.visible.query.contains_key(name)))?;
-    let mut tokens = headers.get_all(header::AUTHORIZATION).into_iter();
+    let mut tokens = fields.of(Kind::Authorization);
     let token = tokens.next();
     if tokens.next().is_some() {
         return Err(Malformed::Attribute { name: "authorization".to_owned(), why: "is given more than once" });
     }
-    let jwt = asked.tokens.verify(token.map(|v| v.as_bytes()), now, asked.visible);
+    let jwt = asked.tokens.verify(token.map(|f| f.value), now, asked.visible);
     Ok(Context { time: now, source_ip: Some(ip), headers: seen, query, jwt })
 }
 
 /// The one host of a request: of an absolute target, `:authority` or `Host`. Where two are given they must be the same.
-fn host(parts: &Parts) -> Result<Option<String>, (Malformed, StatusCode)> {
-    if parts.uri.scheme().is_some_and(|s| *s != http::uri::Scheme::HTTP && *s != http::uri::Scheme::HTTPS) {
+fn host(head: &Head<'_>) -> Result<Option<String>, (Malformed, StatusCode)> {
+    if head.scheme.is_some_and(|s| !s.eq_ignore_ascii_case("http") && !s.eq_ignore_ascii_case("https")) {
         return Err(bad(carrier("the scheme of the target is not `http` or `https`")));
     }
-    let mut given = parts.headers.get_all(header::HOST).into_iter();
-    let header = given.next().map(|v| one_form(v.as_bytes()));
+    let mut given = head.fields.of(Kind::Host);
+    let header = given.next().map(|f| one_form(f.value));
     if given.next().is_some() {
         return Err(bad(carrier("the request has more than one `host`")));
     }
-    let target = parts.uri.authority().map(|a| one_form(a.as_str().as_bytes()));
+    let target = head.authority.map(|a| one_form(a.as_bytes()));
     let wrong = || bad(carrier("the host has a character that may not stand in it"));
     match (target, header) {
         (Some(None), _) | (_, Some(None)) => Err(wrong()),
         (Some(Some(a)), Some(Some(b))) if a != b => Err(bad(carrier("the target and `host` name different hosts"))),
         (Some(Some(host)), _) | (None, Some(Some(host))) => Ok(Some(host)),
-        (None, None) if parts.version == Version::HTTP_10 => Ok(None),
+        (None, None) if head.version == Version::HTTP_10 => Ok(None),
         (None, None) => Err(bad(carrier("the request names no host"))),
     }
 }
@@ -262,7 +258,7 @@ mod tests {
         for (name, value) in lines {
             builder = builder.header(*name, *value);
         }
-        let (mut parts, ()) = builder.body(()).unwrap().into_parts();
+        let (parts, ()) = builder.body(()).unwrap().into_parts();
         let id = "spiffe://market.example/ns/shop/sa/invoices".parse().unwrap();
         let asker = Asker { id: &id, ip: IpAddr::from([10, 0, 0, 7]), server_name: sni };
         let asked = Asked {
@@ -271,7 +267,7 @@ mod tests {
             tokens: &Verifier::load(&[]).unwrap(),
             is_service: &|name| matches!(name, "items" | "users"),
         };
-        ask(&mut parts, asker, &asked, Timestamp::default())
+        ask(&mut Head::of(&parts), asker, &asked, Timestamp::default())
     }
 
     fn get(line: &str, lines: &[(&str, &str)]) -> Result<Question, Box<NoQuestion>> {

@@ -20,18 +20,8 @@ use bytes::{Buf as _, BytesMut};
 use http::StatusCode;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::head::Fault;
 use crate::limits;
-
-/// Why a head is not acceptable.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// What is wrong, for the record.
-    pub why: &'static str,
-    /// The status of the answer.
-    pub status: StatusCode,
-    /// The request line, raw and cut, without its query.
-    pub raw: Vec<u8>,
-}
 
 /// Tells the service which request of the connection stands for a head that was not acceptable.
 #[derive(Debug)]

@@ -1,0 +1,286 @@
+//! The head of a request as it is judged: borrowed from the bytes that came, whatever protocol carried them.
+//!
+//! A [`Head`] never repairs anything. [`Fields`] are the header lines in the order in which they came; what is taken out of them is
+//! neither seen by policy nor forwarded. [`Lines`] are the cleaned ones, owned, in the one form from which every way to a service
+//! writes them.
+//!
+//! INVARIANT: a [`Lines`] is made of [`Fields`] that were judged and of lines of our own, and no value in it has a line end.
+
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{StatusCode, Version};
+
+/// Why a head is not acceptable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// What is wrong, for the record.
+    pub why: &'static str,
+    /// The status of the answer.
+    pub status: StatusCode,
+    /// The request line, raw and cut, without its query.
+    pub raw: Vec<u8>,
+}
+
+/// A request's head.
+#[derive(Clone, Debug)]
+pub struct Head<'a> {
+    /// The version of HTTP.
+    pub version: Version,
+    /// The method, a token.
+    pub method: &'a str,
+    /// The scheme of an absolute target.
+    pub scheme: Option<&'a str>,
+    /// The authority of an absolute target, or `:authority`.
+    pub authority: Option<&'a str>,
+    /// Path and query.
+    pub target: &'a str,
+    /// The header lines.
+    pub fields: Fields<'a>,
+}
+
+impl<'a> Head<'a> {
+    /// The head of a request that an HTTP library read.
+    #[must_use]
+    pub fn of(parts: &'a Parts) -> Self {
+        let mut fields = Fields::with_capacity(parts.headers.len() + 1);
+        for (name, value) in &parts.headers {
+            fields.push(name.as_str(), value.as_bytes());
+        }
+        Self {
+            version: parts.version,
+            method: parts.method.as_str(),
+            scheme: parts.uri.scheme_str(),
+            authority: parts.uri.authority().map(http::uri::Authority::as_str),
+            target: parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str),
+            fields,
+        }
+    }
+
+    /// The target without its query.
+    #[must_use]
+    pub fn path(&self) -> &'a str {
+        self.target.split_once('?').map_or(self.target, |(path, _)| path)
+    }
+}
+
+/// One header line.
+#[derive(Clone, Copy, Debug)]
+pub struct Field<'a> {
+    /// The name as sent: a token in any case.
+    pub name: &'a str,
+    /// The value, without white space around it.
+    pub value: &'a [u8],
+    /// What the name means to us.
+    pub kind: Kind,
+}
+
+impl Field<'_> {
+    /// Whether this is the header of that name, which is given in lower case.
+    #[must_use]
+    pub fn is(&self, name: &str) -> bool {
+        self.name.eq_ignore_ascii_case(name)
+    }
+
+    /// The value, where it is ASCII text.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        std::str::from_utf8(self.value).ok().filter(|text| text.is_ascii())
+    }
+}
+
+/// What a header name means to the enforcer. Found once for each line, so that nothing is searched for by text afterwards.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `Host`.
+    Host,
+    /// `Connection`.
+    Connection,
+    /// `TE`.
+    Te,
+    /// `Upgrade`.
+    Upgrade,
+    /// Another header that concerns one hop only.
+    Hop,
+    /// `Content-Length`: framing is written anew for each hop.
+    Length,
+    /// `Expect`.
+    Expect,
+    /// `Authorization`.
+    Authorization,
+    /// `X-Request-Id`.
+    RequestId,
+    /// Any other.
+    Other,
+}
+
+impl Kind {
+    /// What a name means.
+    #[must_use]
+    pub fn of(name: &str) -> Self {
+        let is = |known: &str| name.eq_ignore_ascii_case(known);
+        match name.len() {
+            2 if is("te") => Self::Te,
+            4 if is("host") => Self::Host,
+            6 if is("expect") => Self::Expect,
+            7 if is("upgrade") => Self::Upgrade,
+            10 if is("connection") => Self::Connection,
+            10 if is("keep-alive") => Self::Hop,
+            12 if is("x-request-id") => Self::RequestId,
+            13 if is("authorization") => Self::Authorization,
+            14 if is("content-length") => Self::Length,
+            14 if is("http2-settings") => Self::Hop,
+            16 if is("proxy-connection") => Self::Hop,
+            17 if is("transfer-encoding") => Self::Hop,
+            18 if is("proxy-authenticate") => Self::Hop,
+            19 if is("proxy-authorization") => Self::Hop,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// Header lines, borrowed.
+#[derive(Clone, Debug, Default)]
+pub struct Fields<'a>(Vec<Field<'a>>);
+
+impl<'a> Fields<'a> {
+    /// No lines, with room for some.
+    #[must_use]
+    pub fn with_capacity(n: usize) -> Self {
+        Self(Vec::with_capacity(n))
+    }
+
+    /// Adds a line.
+    pub fn push(&mut self, name: &'a str, value: &'a [u8]) {
+        self.0.push(Field { name, value, kind: Kind::of(name) });
+    }
+
+    /// The lines in their order.
+    pub fn iter(&self) -> std::slice::Iter<'_, Field<'a>> {
+        self.0.iter()
+    }
+
+    /// The lines of one kind.
+    pub fn of(&self, kind: Kind) -> impl Iterator<Item = &Field<'a>> {
+        self.0.iter().filter(move |f| f.kind == kind)
+    }
+
+    /// The lines of one name, which is given in lower case.
+    pub fn named(&self, name: &str) -> impl Iterator<Item = &Field<'a>> {
+        self.0.iter().filter(move |f| f.is(name))
+    }
+
+    /// The words, separated by commas, of the lines of one kind.
+    pub fn tokens(&self, kind: Kind) -> impl Iterator<Item = &str> {
+        self.of(kind).filter_map(Field::text).flat_map(|v| v.split(',')).map(str::trim).filter(|t| !t.is_empty())
+    }
+
+    /// Takes out every line that does not fit.
+    pub fn retain(&mut self, fits: impl FnMut(&Field<'a>) -> bool) {
+        self.0.retain(fits);
+    }
+
+    /// How many lines there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Header lines as they are forwarded, each with its line end. The host and the framing are not among them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lines(Vec<u8>);
+
+impl Lines {
+    /// The lines that are left of a request's own.
+    #[must_use]
+    pub fn of(fields: &Fields<'_>) -> Self {
+        let bytes: usize = fields.iter().map(|f| f.name.len() + f.value.len() + 4).sum();
+        let mut lines = Self(Vec::with_capacity(bytes + OWN_BYTES));
+        for field in fields.iter() {
+            // The two are said by whoever writes the head to the service.
+            if !matches!(field.kind, Kind::Host | Kind::Length) {
+                lines.put(field.name, field.value);
+            }
+        }
+        lines
+    }
+
+    /// Adds a line of our own. A value with a line end in it is not one, and is left out.
+    pub fn push(&mut self, name: &str, value: &[u8]) {
+        self.put(name, value);
+    }
+
+    fn put(&mut self, name: &str, value: &[u8]) {
+        if value.iter().any(|b| matches!(b, b'\r' | b'\n' | 0)) {
+            return;
+        }
+        self.0.extend_from_slice(name.as_bytes());
+        self.0.extend_from_slice(b": ");
+        self.0.extend_from_slice(value);
+        self.0.extend_from_slice(b"\r\n");
+    }
+
+    /// The bytes of an HTTP/1 head.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Names and values.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.0.split(|b| *b == b'\n').filter_map(|line| {
+            let line = line.strip_suffix(b"\r")?;
+            let colon = line.iter().position(|b| *b == b':')?;
+            Some((line.get(..colon)?, line.get(colon + 2..)?))
+        })
+    }
+
+    /// The lines as an HTTP library wants them.
+    #[must_use]
+    pub fn to_map(&self) -> HeaderMap {
+        let line = |(name, value)| Some((HeaderName::from_bytes(name).ok()?, HeaderValue::from_bytes(value).ok()?));
+        self.iter().filter_map(line).collect()
+    }
+}
+
+/// Room for the lines that we add.
+const OWN_BYTES: usize = 384;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_what_was_left_and_nothing_ends_one_early() {
+        let mut fields = Fields::default();
+        for (name, value) in [("Host", "items"), ("X-Tenant", "eu"), ("content-length", "5"), ("Empty", ""), ("Connection", "close")] {
+            fields.push(name, value.as_bytes());
+        }
+        fields.retain(|f| f.kind != Kind::Connection);
+        let mut lines = Lines::of(&fields);
+        lines.push("x-own", b"a\r\nx-evil: 1");
+        lines.push("x-own", b"1: 2");
+        assert_eq!(lines.as_bytes(), b"X-Tenant: eu\r\nEmpty: \r\nx-own: 1: 2\r\n");
+        let map = lines.to_map();
+        assert_eq!(map.len(), 3);
+        assert_eq!(
+            (&map["x-tenant"], &map["empty"], &map["x-own"]),
+            (&"eu".parse().unwrap(), &"".parse().unwrap(), &"1: 2".parse().unwrap())
+        );
+    }
+
+    #[test]
+    fn kinds_do_not_depend_on_case() {
+        for (name, kind) in
+            [("HOST", Kind::Host), ("Te", Kind::Te), ("Transfer-Encoding", Kind::Hop), ("hosts", Kind::Other), ("x", Kind::Other)]
+        {
+            assert_eq!(Kind::of(name), kind);
+        }
+    }
+}
