@@ -8,6 +8,7 @@ pub mod ca;
 pub mod clock;
 pub mod config;
 mod enforcer;
+pub mod fetch;
 mod files;
 pub mod forward;
 pub mod gate;
