@@ -168,6 +168,7 @@ impl Bench {
             if lists {
                 peers.push(start("envoy-list-last", Rbac::List { policies: 1_000, at: 999 }));
                 peers.push(start("envoy-list-middle", Rbac::List { policies: 1_000, at: 500 }));
+                peers.push(start("envoy-list-paths", Rbac::OwnPaths { policies: 1_000 }));
                 peers.push(start("envoy-tree", Rbac::Tree { principals: 1_000 }));
             }
         }
@@ -185,6 +186,7 @@ impl Bench {
             rounds.goal("P2", "portreeve", "envoy-1", 0.3);
             rounds.goal("P3", "portreeve", "envoy-list-last", 1.0 / 40.0);
             rounds.goal("P3, the caller's policy in the middle", "portreeve", "envoy-list-middle", 1.0 / 40.0);
+            rounds.goal("P3, each policy with a path of its own", "portreeve", "envoy-list-paths", 1.0 / 40.0);
             rounds.goal("P3", "portreeve", "envoy-tree", 0.4);
         }
     }

@@ -38,12 +38,17 @@ pub(crate) struct Place {
 pub(crate) enum Rbac {
     /// The caller's policy only.
     One,
-    /// A list of policies, the caller's at this place.
+    /// A list of policies on one operation, for a caller each; the measured caller's at this place.
     List {
         /// How many.
         policies: usize,
         /// Where among them the caller's stands.
         at: usize,
+    },
+    /// A list of policies on an operation each, the caller's last.
+    OwnPaths {
+        /// How many.
+        policies: usize,
     },
     /// A matcher tree with an exact map of principals.
     Tree {
@@ -71,6 +76,25 @@ impl Place {
         path.display().to_string()
     }
 
+    /// Writes a configuration with its blanks filled in, and gives its path.
+    fn fill(&self, file: &str, template: &str, address: SocketAddr, name: &str) -> String {
+        let path = |path: PathBuf| path.display().to_string();
+        let blanks = [
+            ("@address@", address.to_string()),
+            ("@port@", address.port().to_string()),
+            ("@backend@", self.backend.to_string()),
+            ("@to@", self.backend.port().to_string()),
+            ("@dir@", path(self.dir.clone())),
+            ("@name@", name.to_owned()),
+            ("@cert@", path(self.pki.cert("items"))),
+            ("@key@", path(self.pki.key("items"))),
+            ("@both@", path(self.pki.both("items"))),
+            ("@ca@", path(self.pki.ca())),
+        ];
+        let text = blanks.iter().fold(template.to_owned(), |text, (blank, value)| text.replace(blank, value));
+        self.write(file, &text)
+    }
+
     /// This enforcer, under the bundle in `bundle`; `log` is what stands behind `log:`.
     pub(crate) fn portreeve(&self, name: &str, binary: &Path, bundle: &Path, log: &str) -> Peer {
         let (address, pki) = (free(), &self.pki);
@@ -90,132 +114,20 @@ impl Place {
 
     pub(crate) fn nginx(&self, binary: &Path) -> Peer {
         let address = free();
-        let (dir, pki, backend) = (self.dir.display(), &self.pki, self.backend);
-        let (cert, key, ca) = (pki.cert("items"), pki.key("items"), pki.ca());
-        let (cert, key, ca) = (cert.display(), key.display(), ca.display());
-        let text = format!(
-            r#"user root;
-worker_processes 1;
-daemon off;
-pid {dir}/nginx.pid;
-error_log {dir}/nginx-errors.log error;
-events {{ worker_connections 16384; }}
-http {{
-    log_format line '$remote_addr "$ssl_client_s_dn" $ssl_client_serial [$time_iso8601] "$request" $status $body_bytes_sent $request_time "$http_user_agent" $ssl_protocol $ssl_cipher';
-    access_log {dir}/nginx.log line buffer=64k flush=1s;
-    client_body_temp_path {dir}/nginx-body; proxy_temp_path {dir}/nginx-proxy; fastcgi_temp_path {dir}/nginx-f; uwsgi_temp_path {dir}/nginx-u; scgi_temp_path {dir}/nginx-s;
-    map $ssl_client_s_dn $granted {{ default 0; "~(^|,)CN=caller(,|$)" 1; }}
-    upstream service {{ server {backend}; keepalive 256; keepalive_requests 1000000000; }}
-    server {{
-        listen {address} ssl http2 backlog=4096;
-        ssl_certificate {cert}; ssl_certificate_key {key}; ssl_client_certificate {ca}; ssl_verify_client on;
-        ssl_protocols TLSv1.3; ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;
-        ssl_session_tickets off; ssl_session_cache off;
-        keepalive_requests 1000000000; http2_max_concurrent_streams 128;
-        location ~ ^/v1/items/[^/]+$ {{
-            if ($granted = 0) {{ return 403; }}
-            proxy_pass http://service; proxy_http_version 1.1; proxy_set_header Connection "";
-        }}
-        location / {{ return 403; }}
-    }}
-}}
-"#
-        );
-        let config = self.write("nginx.conf", &text);
+        let config = self.fill("nginx.conf", include_str!("nginx.conf"), address, "nginx");
         self.start("nginx", address, &[binary.display().to_string(), "-c".to_owned(), config])
     }
 
     pub(crate) fn haproxy(&self, binary: &Path) -> Peer {
         let address = free();
-        let (pki, backend) = (&self.pki, self.backend);
-        let (both, ca) = (pki.both("items"), pki.ca());
-        let text = format!(
-            r#"global
-    nbthread 1
-    maxconn 16384
-    log stdout format raw local0 info
-    ssl-default-bind-ciphersuites TLS_AES_128_GCM_SHA256
-    ssl-default-bind-options ssl-min-ver TLSv1.3 no-tls-tickets
-    tune.ssl.cachesize 0
-defaults
-    mode http
-    log global
-    option httplog
-    http-reuse always
-    timeout connect 5s
-    timeout client 75s
-    timeout server 60s
-frontend in
-    bind {address} ssl crt {} ca-file {} verify required alpn h2,http/1.1 backlog 4096
-    acl granted ssl_c_s_dn(CN) -m str caller
-    acl declared path_reg ^/v1/items/[^/]+$
-    http-request deny deny_status 403 unless METH_GET granted declared
-    default_backend service
-backend service
-    server one {backend}
-"#,
-            both.display(),
-            ca.display()
-        );
-        let config = self.write("haproxy.cfg", &text);
+        let config = self.fill("haproxy.cfg", include_str!("haproxy.cfg"), address, "haproxy");
         self.start("haproxy", address, &[binary.display().to_string(), "-db".to_owned(), "-f".to_owned(), config])
     }
 
     pub(crate) fn envoy(&self, name: &str, binary: &Path, rbac: Rbac) -> Peer {
         let address = free();
-        let (pki, dir) = (&self.pki, self.dir.display());
-        let (cert, key, ca) = (pki.cert("items"), pki.key("items"), pki.ca());
-        let (port, to) = (address.port(), self.backend.port());
-        let (cert, key, ca) = (cert.display(), key.display(), ca.display());
-        let text = format!(
-            r#"static_resources:
-  listeners:
-  - name: in
-    address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}
-    filter_chains:
-    - transport_socket:
-        name: tls
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
-          require_client_certificate: true
-          disable_stateless_session_resumption: true
-          disable_stateful_session_resumption: true
-          common_tls_context:
-            alpn_protocols: [h2, http/1.1]
-            tls_params: {{tls_minimum_protocol_version: TLSv1_3, tls_maximum_protocol_version: TLSv1_3}}
-            tls_certificates: [{{certificate_chain: {{filename: {cert}}}, private_key: {{filename: {key}}}}}]
-            validation_context: {{trusted_ca: {{filename: {ca}}}}}
-      filters:
-      - name: http
-        typed_config:
-          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: in
-          codec_type: AUTO
-          access_log:
-          - name: file
-            typed_config:
-              "@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog
-              path: {dir}/{name}.log
-              log_format: {{text_format_source: {{inline_string: "[%START_TIME%] %DOWNSTREAM_PEER_URI_SAN% %DOWNSTREAM_PEER_SERIAL% %REQ(:METHOD)% %REQ(:PATH)% %PROTOCOL% %RESPONSE_CODE% %RESPONSE_CODE_DETAILS% %BYTES_SENT% %DURATION% %DOWNSTREAM_TLS_VERSION% %DOWNSTREAM_TLS_CIPHER%\n"}}}}
-          http_filters:
-          - name: rbac
-            typed_config:
-              "@type": type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC
-{}          - name: router
-            typed_config: {{"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}
-          route_config:
-            virtual_hosts:
-            - {{name: all, domains: ["*"], routes: [{{match: {{prefix: "/"}}, route: {{cluster: service}}}}]}}
-  clusters:
-  - name: service
-    type: STATIC
-    load_assignment:
-      cluster_name: service
-      endpoints: [{{lb_endpoints: [{{endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {to}}}}}}}}}]}}]
-"#,
-            rbac.yaml()
-        );
-        let config = self.write(&format!("{name}.yaml"), &text);
+        let text = include_str!("envoy.yaml").replace("@rbac@", &rbac.yaml());
+        let config = self.fill(&format!("{name}.yaml"), &text, address, name);
         let command = [&binary.display().to_string(), "-c", &config, "--concurrency", "1", "--disable-hot-restart", "--log-level", "error"];
         self.start(name, address, &command.map(str::to_owned))
     }
@@ -225,8 +137,9 @@ impl Rbac {
     fn yaml(self) -> String {
         let mut out = String::new();
         match self {
-            Self::One => policies(&mut out, 1, 0),
-            Self::List { policies: n, at } => policies(&mut out, n, at),
+            Self::One => policies(&mut out, 1, 0, false),
+            Self::List { policies: n, at } => policies(&mut out, n, at, false),
+            Self::OwnPaths { policies: n } => policies(&mut out, n, n - 1, true),
             Self::Tree { principals } => {
                 out.push_str(
                     r#"              matcher:
@@ -249,15 +162,13 @@ impl Rbac {
     }
 }
 
-/// A list of policies as other meshes generate it: an exact principal, a method and a path prefix each. Envoy sorts them by name.
-fn policies(out: &mut String, n: usize, caller_at: usize) {
+/// A list of policies as other meshes generate it for one service: an exact principal, a method and a path prefix each. Envoy sorts
+/// them by name, and looks at the path before it looks at the principal.
+fn policies(out: &mut String, n: usize, caller_at: usize, own_paths: bool) {
     out.push_str("              rules:\n                action: ALLOW\n                policies:\n");
     for at in 0..n {
-        let (who, prefix) = if at == caller_at {
-            (id("caller"), "/v1/items/".to_owned())
-        } else {
-            (id(&format!("service-{at}")), format!("/v1/things-{at}/"))
-        };
+        let who = if at == caller_at { id("caller") } else { id(&format!("service-{at}")) };
+        let prefix = if own_paths && at != caller_at { format!("/v1/things-{at}/") } else { "/v1/items/".to_owned() };
         writeln!(
             out,
             "                  p-{at:05}: {{principals: [{{authenticated: {{principal_name: {{exact: \"{who}\"}}}}}}], permissions: [{{and_rules: {{rules: [{{header: {{name: \":method\", string_match: {{exact: GET}}}}}}, {{url_path: {{path: {{prefix: \"{prefix}\"}}}}}}]}}}}]}}"
