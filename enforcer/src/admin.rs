@@ -21,6 +21,7 @@ use crate::config::{Config, LogTo};
 use crate::gate::Gate;
 use crate::inbound::Connections;
 use crate::serve::{self, Phase};
+use crate::tls::Standing;
 
 /// What the pages tell of.
 #[derive(Debug)]
@@ -85,11 +86,16 @@ impl Pages {
         if !self.gate.log.is_up() {
             lacks.push("the decision log cannot be written");
         }
-        if self.certificate_seconds() <= 0 {
-            lacks.push("the own certificate has expired");
+        let standing = self.gate.identity.load().standing(self.gate.clock.now());
+        match standing {
+            Standing::Good | Standing::Near => {}
+            Standing::Ending => lacks.push("the own certificate is about to expire"),
+            Standing::Over => lacks.push("the own certificate has expired"),
+            Standing::Withdrawn => lacks.push("the own identity was taken away"),
         }
         if lacks.is_empty() {
-            return page(StatusCode::OK, "text/plain", "ready\n".to_owned());
+            let near = if standing == Standing::Near { "the own certificate ends soon and was not renewed\n" } else { "" };
+            return page(StatusCode::OK, "text/plain", format!("ready\n{near}"));
         }
         page(StatusCode::SERVICE_UNAVAILABLE, "text/plain", format!("{}\n", lacks.join("\n")))
     }
@@ -108,6 +114,7 @@ impl Pages {
             "bundle": c.bundle.display().to_string(),
             "identity": {"id": self.gate.identity.load().id(), "not_after": self.gate.identity.load().not_after()},
             "inbound": c.inbound.iter().map(|i| json!({"listen": i.listen, "upstream": i.upstream})).collect::<Vec<_>>(),
+            "tls": {"min_version": c.tls.min_version.as_str()},
             "outbound": c.outbound.iter().map(|o| json!({"listen": o.listen, "service": *o.service, "connect": o.connect})).collect::<Vec<_>>(),
             "jwt": c.jwt.iter().map(|j| json!({"issuer": j.issuer, "audiences": j.audiences})).collect::<Vec<_>>(),
             "log": {"path": log, "rotate_bytes": c.log.rotate_bytes},

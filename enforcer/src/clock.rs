@@ -55,6 +55,13 @@ impl Clock {
     }
 }
 
+/// The system's time as it is, for judging certificates: a time that was held back would keep what is over.
+#[must_use]
+pub fn wall() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_unix_ms(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
 /// A step back of less than this is the order of two threads, not of the clock.
 const STEP_MS_MIN: i64 = 50;
 

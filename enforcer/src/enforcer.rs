@@ -31,7 +31,7 @@ use crate::reload::{ReloadError, Reloader, Stamps, identity_files, issuers, plac
 use crate::report::Report;
 use crate::self_check::SelfCheck;
 use crate::serve::{Phase, accept_loop};
-use crate::tls::{Identity, IdentityError};
+use crate::tls::{Current, Identity, IdentityError};
 
 /// Why an enforcer cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -119,7 +119,8 @@ struct Loaded {
 }
 
 fn load(config: &Config) -> Result<Loaded, EnforcerError> {
-    let identity = Identity::load(&identity_files(config))?;
+    let files = identity_files(config);
+    let identity = Identity::new(files.pair()?, Arc::new(files.trust()?), config.tls.min_version)?;
     let Taken { authorizer: policy, standing } = policy::load(&place(config), &None, &config.service, identity.id())?;
     let tokens = Verifier::load(&issuers(config))?;
     if let Some(unknown) = config.outbound.iter().find(|o| policy.service(&o.service).is_none()) {
@@ -169,7 +170,7 @@ impl Enforcer {
             service: Arc::clone(&config.service),
             mode: config.mode,
             policy: ArcSwap::from_pointee(policy),
-            identity: ArcSwap::from_pointee(identity),
+            identity: Current::new(identity),
             tokens: ArcSwap::from_pointee(tokens),
             log,
             clock,
@@ -178,14 +179,13 @@ impl Enforcer {
             epoch: AtomicU64::new(0),
             self_check,
         });
-        let changed = watch::Sender::new(0);
-        let listeners = Listeners { config: &config, gate: &gate, report: &report, changed: changed.clone() };
+        let listeners = Listeners { config: &config, gate: &gate, report: &report };
         let (mut inbound, connections) = listeners.inbound(inbound);
         let outbound = listeners.outbound(outbound);
         let address = |bound: &[TcpListener]| bound.first().and_then(|l| l.local_addr().ok());
         let (admin_at, health_at) = (address(&admin), address(&health));
         let pages = listeners.pages(admin, health, connections, &inbound);
-        let reloader = Arc::new(Reloader::new(Arc::clone(&config), Arc::clone(&gate), report, changed, standing));
+        let reloader = Arc::new(Reloader::new(Arc::clone(&config), Arc::clone(&gate), report, standing));
         inbound.loops.spawn(Arc::clone(&reloader).watch(seen, inbound.phase.subscribe()));
         Ok(Self { gate, reloader, inbound, outbound, pages, admin: admin_at, health: health_at, drain: config.drain })
     }
@@ -245,7 +245,6 @@ struct Listeners<'a> {
     config: &'a Arc<Config>,
     gate: &'a Arc<Gate>,
     report: &'a Report,
-    changed: watch::Sender<u64>,
 }
 
 impl Listeners<'_> {
@@ -260,7 +259,6 @@ impl Listeners<'_> {
                 connections: Arc::clone(&connections),
                 handshakes: Handshakes::default(),
                 phase: side.phase.subscribe(),
-                identity: self.changed.subscribe(),
             });
             side.addresses.push(listener.local_addr().unwrap_or(config.listen));
             let (phase, refused) = (side.phase.subscribe(), self.gate.metrics.connections_refused.clone());

@@ -23,7 +23,7 @@ use crate::log::{DecisionLog, End, NotAccepted, Ticket};
 use crate::metrics::Metrics;
 use crate::question::{self, Asked, Asker, NoQuestion, Question};
 use crate::self_check::SelfCheck;
-use crate::tls::{Identity, VerifiedPeer};
+use crate::tls::{Current, VerifiedPeer};
 
 /// What decides and records. One per enforcer.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub struct Gate {
     /// The policy in force.
     pub policy: ArcSwap<Authorizer>,
     /// Our own identity.
-    pub identity: ArcSwap<Identity>,
+    pub identity: Current,
     /// Which tokens are believed.
     pub tokens: ArcSwap<Verifier>,
     /// The decision log.
@@ -184,7 +184,8 @@ impl Drop for Running {
         if let Some(ticket) = self.ticket.take() {
             let duration_us = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
             let why = self.why.unwrap_or_else(|| self.caller.gone());
-            self.gate.log.ended(ticket, End { outcome: self.outcome, status: self.status, duration_us, bytes: self.bytes, why });
+            let (outcome, status, bytes) = (self.outcome, self.status, self.bytes);
+            self.gate.log.ended(ticket, End { outcome, status, duration_us, bytes, why, attempts: 1, detail: None });
         }
     }
 }

@@ -5,7 +5,6 @@ use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
 
 use http::{Request, StatusCode};
 use hyper::body::Incoming;
@@ -14,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use portreeve_engine::record::Why;
 use tokio::net::TcpStream;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, SemaphorePermit, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use crate::forward::{answer, forward};
 use crate::gate::{Caller, Gate, Verdict};
@@ -23,6 +22,7 @@ use crate::limits;
 use crate::pool::Pool;
 use crate::serve::{self, Phase};
 use crate::strict::{Faults, Strict};
+use crate::tenure;
 use crate::tls::{self, Refusal, VerifiedPeer};
 
 /// One inbound listener's connections.
@@ -38,8 +38,6 @@ pub struct Inbound {
     pub handshakes: Handshakes,
     /// The phase of the enforcer.
     pub phase: watch::Receiver<Phase>,
-    /// Changes when our identity, roots or revocation lists do.
-    pub identity: watch::Receiver<u64>,
 }
 
 impl Inbound {
@@ -80,7 +78,8 @@ impl Inbound {
                 }
             })
         };
-        let (phase, cut) = (self.phase.clone(), self.cut(&caller));
+        let phase = self.phase.clone();
+        let cut = async { caller.cut(tenure::over(&self.gate, caller.peer()).await) };
         let on_cut = || caller.cut(Why::Shutdown);
         let ended = match faults {
             Some(faults) => {
@@ -108,32 +107,6 @@ impl Inbound {
         stream.set_nodelay(true).map_err(|_| Refusal::ConnectionClosed)?;
         let identity = self.gate.identity.load_full();
         tls::accept(&identity, stream, limits::HANDSHAKE_TIMEOUT).await
-    }
-
-    /// Completes when the connection may not go on: the peer's certificate ended, or is no longer accepted (A65).
-    fn cut(&self, caller: &Arc<Caller>) -> impl Future<Output = ()> + use<> {
-        let (gate, caller, mut identity) = (Arc::clone(&self.gate), Arc::clone(caller), self.identity.clone());
-        async move {
-            loop {
-                let left = caller.peer().svid().not_after.unix_ms().saturating_sub(gate.clock.now().unix_ms());
-                let left = Duration::from_millis(u64::try_from(left).unwrap_or(0)).min(LOOK_AGAIN);
-                tokio::select! {
-                    () = sleep(left) => {}
-                    changed = identity.changed() => if changed.is_err() {
-                        return std::future::pending().await;
-                    },
-                }
-                let now = gate.clock.now();
-                let over = caller.peer().svid().not_after <= now;
-                match gate.identity.load().judge_again(caller.peer(), now) {
-                    Err(Refusal::CertificateExpired) => caller.cut(Why::Expired),
-                    Err(_) => caller.cut(Why::Revoked),
-                    Ok(()) if over => caller.cut(Why::Expired),
-                    Ok(()) => continue,
-                }
-                return;
-            }
-        }
     }
 }
 
@@ -211,11 +184,10 @@ impl Drop for Open {
     }
 }
 
-/// Timers far ahead are set again after this time.
-const LOOK_AGAIN: Duration = Duration::from_secs(24 * 3600);
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[tokio::test]

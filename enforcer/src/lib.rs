@@ -29,6 +29,7 @@ pub mod report;
 pub mod self_check;
 pub mod serve;
 pub mod strict;
+pub mod tenure;
 pub mod tls;
 
 pub use enforcer::{Enforcer, EnforcerError, check, enforce, run};

@@ -76,8 +76,12 @@ pub const RAW_DIGITS_MAX: usize = 12;
 /// The caller's own request id, as far as it is kept.
 pub const CORRELATION_BYTES_MAX: usize = 128;
 
+/// How long a connection's life is not looked at at most: a clock that was set shows within this time.
+pub const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// How often files (certificates, bundle path) are looked at for replacement.
 pub const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+/// How often the identity's files are read again while they are not acceptable, without having changed.
+pub const IDENTITY_RETRY: Duration = Duration::from_secs(10);
 /// How often the bundle on disk is read to compare its revision (drift).
 pub const DRIFT_INTERVAL: Duration = Duration::from_secs(10);
 /// Running requests may take this long to end at shutdown, unless configured otherwise.

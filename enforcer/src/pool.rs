@@ -7,6 +7,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
 use std::time::Instant;
 
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -22,7 +23,8 @@ use tokio::time::timeout;
 use crate::body::{Progress, RequestBody};
 use crate::gate::Gate;
 use crate::limits;
-use crate::tls::{self, ExpectedPeer, Refusal};
+use crate::tenure;
+use crate::tls::{self, ExpectedPeer, Refusal, VerifiedPeer};
 
 /// Where a pool's connections lead.
 #[derive(Debug)]
@@ -207,16 +209,16 @@ impl Pool {
         let stream = stream.map_err(|_| SendError::ConnectTimeout)?.map_err(SendError::Connect)?;
         stream.set_nodelay(true).map_err(SendError::Connect)?;
         match &self.dial {
-            Dial::Service { http2: false, .. } => self.http1(TokioIo::new(stream)).await,
-            Dial::Service { http2: true, .. } => self.http2(TokioIo::new(stream), epoch).await,
+            Dial::Service { http2: false, .. } => self.http1(TokioIo::new(stream), None).await,
+            Dial::Service { http2: true, .. } => self.http2(TokioIo::new(stream), epoch, None).await,
             Dial::Peer { service, .. } => {
                 let expected = self.expected(service).ok_or(SendError::UnknownService)?;
                 let identity = self.gate.identity.load_full();
-                let (stream, _) = tls::connect(&identity, expected, stream, limits::HANDSHAKE_TIMEOUT).await.map_err(SendError::Peer)?;
+                let (stream, peer) = tls::connect(&identity, expected, stream, limits::HANDSHAKE_TIMEOUT).await.map_err(SendError::Peer)?;
                 if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-                    self.http2(TokioIo::new(stream), epoch).await
+                    self.http2(TokioIo::new(stream), epoch, Some(peer)).await
                 } else {
-                    self.http1(TokioIo::new(stream)).await
+                    self.http1(TokioIo::new(stream), Some(peer)).await
                 }
             }
         }
@@ -229,19 +231,40 @@ impl Pool {
         Some(ExpectedPeer { ids: service.identities.clone(), patterns: service.patterns.clone() })
     }
 
-    async fn http1<T: Read + Write + Unpin + Send + 'static>(&self, io: T) -> Result<Sender, SendError> {
+    async fn http1<T: Read + Write + Unpin + Send + 'static>(&self, io: T, peer: Option<VerifiedPeer>) -> Result<Sender, SendError> {
         let mut builder = http1::Builder::new();
         builder.max_buf_size(limits::H1_BUFFER_BYTES_MAX).max_headers(limits::HEADERS_MAX);
         let (sender, connection) = builder.handshake(io).await.map_err(SendError::Http)?;
-        self.tasks.spawn(async move {
-            // Its end is seen by whoever holds the sender.
-            let _ = connection.await;
-        });
+        self.drive(connection, peer);
         Ok(Sender::H1(sender))
     }
 
-    async fn http2<T: Read + Write + Unpin + Send + 'static>(&self, io: T, epoch: u64) -> Result<Sender, SendError> {
-        let mut builder = http2::Builder::new(self.tasks.clone());
+    /// Drives a connection to its end, or until its peer may no longer be spoken to (A65). Whoever holds the sender sees it.
+    fn drive(&self, connection: impl Future<Output = hyper::Result<()>> + Send + 'static, peer: Option<VerifiedPeer>) {
+        let gate = Arc::clone(&self.gate);
+        self.tasks.spawn(async move {
+            let over = async {
+                match &peer {
+                    Some(peer) => tenure::over(&gate, peer).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                _ = connection => {}
+                _ = over => {}
+            }
+        });
+    }
+
+    async fn http2<T: Read + Write + Unpin + Send + 'static>(
+        &self,
+        io: T,
+        epoch: u64,
+        peer: Option<VerifiedPeer>,
+    ) -> Result<Sender, SendError> {
+        // The library drives an HTTP/2 connection in a task of its own: it ends with what we drive, or it would outlive a cut.
+        let parts = Parts::default();
+        let mut builder = http2::Builder::new(parts.0.clone());
         builder
             .timer(TokioTimer::new())
             .initial_stream_window_size(limits::H2_STREAM_WINDOW)
@@ -250,9 +273,15 @@ impl Pool {
             .keep_alive_timeout(limits::H2_PING_TIMEOUT)
             .max_header_list_size(u32::try_from(limits::HEAD_BYTES_MAX).unwrap_or(u32::MAX));
         let (sender, connection) = builder.handshake(io).await.map_err(SendError::Http)?;
-        self.tasks.spawn(async move {
-            let _ = connection.await;
-        });
+        self.drive(
+            async move {
+                // It ends when nobody can ask anything more; what was asked may still be answered.
+                let ended = connection.await;
+                parts.finish().await;
+                ended
+            },
+            peer,
+        );
         *self.shared.lock().unwrap_or_else(PoisonError::into_inner) = Some((sender.clone(), epoch));
         Ok(Sender::H2(sender))
     }
@@ -306,6 +335,33 @@ impl Tasks {
         let mut tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         while tasks.try_join_next().is_some() {}
         tasks.spawn(task);
+    }
+}
+
+/// The tasks of one connection, ended when this is dropped.
+#[derive(Default)]
+struct Parts(Tasks);
+
+impl Parts {
+    /// Waits for the last of them.
+    async fn finish(&self) {
+        std::future::poll_fn(|cx| {
+            let mut tasks = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+            loop {
+                match tasks.poll_join_next(cx) {
+                    Poll::Ready(Some(_)) => {}
+                    Poll::Ready(None) => return Poll::Ready(()),
+                    Poll::Pending => return Poll::Pending,
+                }
+            }
+        })
+        .await;
+    }
+}
+
+impl Drop for Parts {
+    fn drop(&mut self) {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
     }
 }
 

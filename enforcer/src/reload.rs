@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use portreeve_engine::Timestamp;
 use tokio::sync::{Mutex, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
@@ -20,7 +21,7 @@ use crate::limits;
 use crate::policy::{self, Place, PolicyError, Standing, Taken};
 use crate::report::Report;
 use crate::serve::{Phase, leaving};
-use crate::tls::{Identity, IdentityError, IdentityFiles};
+use crate::tls::{Identity, IdentityError, IdentityFiles, Standing as IdentityStanding};
 
 /// Why something new was not taken up; the last good one stays.
 #[derive(Debug, thiserror::Error)]
@@ -42,8 +43,6 @@ pub struct Reloader {
     config: Arc<Config>,
     gate: Arc<Gate>,
     report: Report,
-    /// Told after every change of identity.
-    identity: watch::Sender<u64>,
     /// One at a time; the holder may replace what the next bundle is held against.
     turn: Mutex<Standing>,
 }
@@ -51,8 +50,8 @@ pub struct Reloader {
 impl Reloader {
     /// Takes up changes of what `config` names, for `gate`.
     #[must_use]
-    pub fn new(config: Arc<Config>, gate: Arc<Gate>, report: Report, identity: watch::Sender<u64>, standing: Standing) -> Self {
-        Self { config, gate, report, identity, turn: Mutex::new(standing) }
+    pub fn new(config: Arc<Config>, gate: Arc<Gate>, report: Report, standing: Standing) -> Self {
+        Self { config, gate, report, turn: Mutex::new(standing) }
     }
 
     /// Takes up bundle, identity and key sets as they are now.
@@ -102,35 +101,44 @@ impl Reloader {
         }
     }
 
-    /// Takes up the identity.
+    /// Takes up the identity's files: the pair, and roots and lists, each if it is good.
     ///
     /// # Errors
-    /// See [`IdentityError`]; the one in force stays.
+    /// See [`IdentityError`]; what was not good stays as it was.
     pub async fn identity(&self) -> Result<(), ReloadError> {
         let _turn = self.turn.lock().await;
-        let loaded = Identity::load(&identity_files(&self.config)).map_err(ReloadError::from).and_then(|identity| {
-            policy::belongs(&self.gate.policy.load(), &self.config.bundle, &self.config.service, identity.id())?;
-            Ok(identity)
-        });
+        let files = identity_files(&self.config);
+        let read = spawn_blocking(move || (files.pair(), files.trust())).await;
+        let (pair, trust) = read.map_err(|_| IdentityError::Tls("reading the files broke off".to_owned()))?;
+        let (new, error) = self.gate.identity.load_full().renewed(pair, trust);
+        self.take(new, error.map(ReloadError::from))
+    }
+
+    /// Takes a new identity into use, if it is that of the service and differs from the one in use.
+    fn take(&self, new: Identity, error: Option<ReloadError>) -> Result<(), ReloadError> {
         let metrics = &self.gate.metrics;
-        match loaded {
-            Ok(identity) => {
-                metrics.identity_alarm.set(0);
-                metrics.reloaded("identity", "ok");
-                if identity.generation() != self.gate.identity.load().generation() {
-                    let until = identity.not_after();
-                    self.gate.identity.store(Arc::new(identity));
-                    let epoch = self.gate.epoch.fetch_add(1, Ordering::AcqRel);
-                    // Nobody listens while no connection is open.
-                    let _ = self.identity.send(epoch);
-                    self.report.tell(&format!("a new identity is in use, valid until {until}"));
+        let belongs = policy::belongs(&self.gate.policy.load(), &self.config.bundle, &self.config.service, new.id());
+        let error = match belongs {
+            Err(stranger) => Some(stranger.into()),
+            Ok(()) => {
+                if new.generation() != self.gate.identity.load().generation() {
+                    let told = match new.standing(self.gate.clock.now()) {
+                        IdentityStanding::Withdrawn => "the identity was taken away: nobody is let in, and nobody is called".to_owned(),
+                        _ => format!("a new identity is in use, valid until {}", new.not_after()),
+                    };
+                    self.gate.identity.replace(new);
+                    self.gate.epoch.fetch_add(1, Ordering::AcqRel);
+                    self.report.tell(&told);
                 }
-                Ok(())
+                error
             }
-            Err(error) => {
-                metrics.identity_alarm.set(1);
-                metrics.reloaded("identity", "failed");
-                self.report.tell(&format!("the new identity is not taken up, the last good one stays in use: {error}"));
+        };
+        metrics.identity_alarm.set(i64::from(error.is_some()));
+        metrics.reloaded("identity", if error.is_some() { "failed" } else { "ok" });
+        match error {
+            None => Ok(()),
+            Some(error) => {
+                self.report.tell(&format!("the new identity is not taken up whole, the last good one stays in use: {error}"));
                 Err(error)
             }
         }
@@ -159,6 +167,7 @@ impl Reloader {
     /// Looks for changes until the enforcer ends. `seen` is what the files were like before they were read for the first time.
     pub async fn watch(self: Arc<Self>, mut seen: Stamps, mut phase: watch::Receiver<Phase>) {
         let mut drift_at = Instant::now();
+        let mut due = Due::default();
         loop {
             tokio::select! {
                 () = leaving(&mut phase) => return,
@@ -166,7 +175,7 @@ impl Reloader {
             }
             let now = Stamps::of(&self.config);
             // What is wrong is told where it is found; here there is nobody to tell.
-            if now.identity != seen.identity {
+            if now.identity != seen.identity || due.is_due(&self.gate) {
                 let _ = self.identity().await;
             }
             if now.tokens != seen.tokens {
@@ -194,6 +203,29 @@ impl Reloader {
             let path = self.config.bundle.display();
             self.report.tell(&format!("the bundle `{path}` was edited in place; it is not taken up until it is replaced or asked for"));
         }
+    }
+}
+
+/// When the identity's files are read although they look the same: once half of the identity's life is over, as a file system
+/// may hide a change, and from time to time while the last attempt failed, as what stood in the way need not be in the files.
+#[derive(Debug, Default)]
+struct Due {
+    half_life: Option<Timestamp>,
+    tried: Option<Instant>,
+}
+
+impl Due {
+    fn is_due(&mut self, gate: &Gate) -> bool {
+        let half_life = gate.identity.load().half_life();
+        let over = half_life <= gate.clock.now() && self.half_life != Some(half_life);
+        let again = gate.metrics.identity_alarm.get() == 1 && self.tried.is_none_or(|at| at.elapsed() >= limits::IDENTITY_RETRY);
+        if over {
+            self.half_life = Some(half_life);
+        }
+        if over || again {
+            self.tried = Some(Instant::now());
+        }
+        over || again
     }
 }
 

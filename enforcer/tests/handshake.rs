@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use common::{ITEMS, LIMIT, MARKET, USERS, authority, domain, files, handshake, id, identity, now, request};
 use portreeve_enforcer::ca::{Ca, ExtendedUsage, IssueRequest};
-use portreeve_enforcer::tls::{ExpectedPeer, Identity, IdentityFiles, Refusal, VerifiedPeer, accept, refusal_of};
+use portreeve_enforcer::tls::{ExpectedPeer, Identity, IdentityFiles, MinVersion, Refusal, VerifiedPeer, accept, refusal_of};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -122,6 +122,10 @@ impl Attacker {
         Self::new(Some((&issued.chain_pem, &issued.key_pem)), &[&rustls::version::TLS13])
     }
 
+    fn old(issued: &portreeve_enforcer::ca::Issued) -> Self {
+        Self::new(Some((&issued.chain_pem, &issued.key_pem)), &[&rustls::version::TLS12])
+    }
+
     /// What the server makes of it.
     async fn tries(self, server: &Identity) -> Result<VerifiedPeer, Refusal> {
         let config = Arc::new(self.config);
@@ -179,9 +183,13 @@ async fn strangers_are_refused_each_with_its_word() {
         ("A53: we name the partner", &ca, two(&["spiffe://partner.example/a"]), Refusal::UnknownIssuer),
         ("A54: a longer domain", &ca, two(&["spiffe://market.example.evil/a"]), Refusal::UnknownTrustDomain),
     ];
+    let both = allowing_tls12(&dir, &ca, &[(MARKET, &ca), ("partner.example", &partner)]);
     for (what, issuer, request, refusal) in cases {
         let issued = issuer.issue_unchecked(&request).unwrap();
         assert_eq!(Attacker::with(&issued).tries(&server).await.expect_err(what), refusal, "{what}");
+        // An old version is no way round: the same judgement, the same words.
+        assert_eq!(Attacker::old(&issued).tries(&both).await.expect_err(what), refusal, "{what}, TLS 1.2");
+        assert_eq!(Attacker::old(&issued).tries(&server).await.expect_err(what), Refusal::ProtocolVersion, "{what}");
     }
     // The same two authorities, each for its own domain, are let in: the cases above fail for their own reason.
     for (issuer, uri) in [(&ca, USERS), (&partner, "spiffe://partner.example/a")] {
@@ -222,6 +230,59 @@ async fn no_certificate_wrong_key_old_version_and_no_tls() {
     assert_eq!(accept(&server, near, LIMIT).await.unwrap_err(), Refusal::ConnectionClosed);
     let (near, _far) = tokio::io::duplex(4096);
     assert_eq!(accept(&server, near, Duration::from_millis(20)).await.unwrap_err(), Refusal::HandshakeTimeout, "A62");
+}
+
+fn allowing_tls12(dir: &tempfile::TempDir, ca: &Ca, trust: &[(&str, &Ca)]) -> Identity {
+    let issued = ca.issue(&id(ITEMS), Duration::from_secs(3600), &[]).unwrap();
+    let files = files(dir.path(), "old", &issued, trust);
+    Identity::new(files.pair().unwrap(), Arc::new(files.trust().unwrap()), MinVersion::Tls12).unwrap()
+}
+
+#[tokio::test]
+async fn tls12_is_spoken_only_where_it_was_asked_for_and_told_as_it_was() {
+    let dir = tempfile::tempdir().unwrap();
+    let ca = authority(dir.path(), MARKET);
+    let trust = [(MARKET, &ca)];
+    let server = allowing_tls12(&dir, &ca, &trust);
+    let issued = ca.issue_unchecked(&request(USERS)).unwrap();
+    let peer = Attacker::old(&issued).tries(&server).await.unwrap();
+    assert_eq!(peer.tls().version, "TLSv1.2");
+    assert!(peer.tls().suite.starts_with("TLS_ECDHE_"), "{}", peer.tls().suite);
+    assert_eq!(Attacker::with(&issued).tries(&server).await.unwrap().tls().version, "TLSv1.3");
+    // Only forward secrecy and authenticated encryption.
+    let suites: Vec<String> = server.server_config().crypto_provider().cipher_suites.iter().map(|s| format!("{:?}", s.suite())).collect();
+    let old: Vec<&String> = suites.iter().filter(|s| !s.starts_with("TLS13_")).collect();
+    assert!(!old.is_empty());
+    for suite in old {
+        assert!(suite.starts_with("TLS_ECDHE_") && (suite.contains("_GCM_") || suite.ends_with("CHACHA20_POLY1305_SHA256")), "{suite}");
+    }
+    // A certificate without its key, and the two sides of our own.
+    let (one, two) = (ca.issue_unchecked(&request(USERS)).unwrap(), ca.issue_unchecked(&request(USERS)).unwrap());
+    let stolen = Attacker::new(Some((&one.chain_pem, &two.key_pem)), &[&rustls::version::TLS12]);
+    assert_eq!(stolen.tries(&server).await.unwrap_err(), Refusal::BadSignature);
+    let nobody = Attacker::new(None, &[&rustls::version::TLS12]);
+    assert_eq!(nobody.tries(&server).await.unwrap_err(), Refusal::NoCertificate);
+    let users = identity(dir.path(), "users", &ca, USERS, &trust);
+    let (client, ours) = handshake(&server, &users, ExpectedPeer::id(id(ITEMS))).await;
+    assert_eq!((client.unwrap().tls().version.as_str(), ours.unwrap().tls().version.as_str()), ("TLSv1.3", "TLSv1.3"));
+}
+
+#[tokio::test]
+async fn tls12_sessions_are_never_resumed_either() {
+    let dir = tempfile::tempdir().unwrap();
+    let ca = authority(dir.path(), MARKET);
+    let server = allowing_tls12(&dir, &ca, &[(MARKET, &ca)]);
+    let mut attacker = Attacker::old(&ca.issue_unchecked(&request(USERS)).unwrap());
+    attacker.config.resumption = rustls::client::Resumption::in_memory_sessions(16);
+    let config = Arc::new(attacker.config);
+    for _ in 0..3 {
+        let (served, kind) = attempt(&server, config.clone()).await;
+        assert!(served.is_ok());
+        assert_eq!(kind, Some(rustls::HandshakeKind::Full), "A13");
+    }
+    let ours = server.server_config();
+    assert!(ours.require_ems && !ours.ticketer.enabled() && !ours.session_storage.can_cache());
+    assert!(server.client_config(ExpectedPeer::default()).require_ems);
 }
 
 #[tokio::test]
@@ -346,6 +407,7 @@ fn words_are_kebab_case_and_differ() {
         R::BadSignature,
         R::ChainTooLong,
         R::UnexpectedPeer,
+        R::OwnIdentity,
         R::ProtocolVersion,
         R::NotTls,
         R::RefusedByPeer,

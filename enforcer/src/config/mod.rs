@@ -10,6 +10,7 @@ mod log;
 mod outbound;
 mod pages;
 mod reader;
+mod tls;
 mod tokens;
 
 use std::net::SocketAddr;
@@ -27,6 +28,7 @@ pub use log::{Heads, Log, LogTo};
 pub use outbound::Outbound;
 use reader::Reader;
 pub use reader::{parse_duration, parse_size};
+pub use tls::Tls;
 pub use tokens::Issuer;
 
 use crate::limits;
@@ -42,6 +44,8 @@ pub struct Config {
     pub bundle_key: Option<PathBuf>,
     /// Certificate, key, roots and revocation lists.
     pub identity: Identity,
+    /// How mutual TLS is spoken.
+    pub tls: Tls,
     /// Where mTLS is accepted, and what is behind.
     pub inbound: Vec<Inbound>,
     /// Local ways to other services.
@@ -128,6 +132,7 @@ impl<'a> Reader<'a> {
         let service = f.require_text("service", &mut self.out).map(|t| Arc::from(t.text));
         let bundle = f.require("bundle", &mut self.out).and_then(|n| self.bundle(n));
         let identity = f.require("identity", &mut self.out).and_then(|n| self.identity(n));
+        let tls = f.take("tls").map_or(Some(Tls::default()), |n| self.tls(n));
         let inbound = self.each(f.take("inbound"), Self::inbound);
         let outbound = self.each(f.take("outbound"), Self::outbound);
         let jwt = self.each(f.take("jwt"), Self::issuer);
@@ -147,6 +152,7 @@ impl<'a> Reader<'a> {
             bundle: bundle_path,
             bundle_key,
             identity: identity?,
+            tls: tls?,
             inbound,
             outbound,
             jwt,
@@ -194,12 +200,16 @@ mode: enforce
         assert_eq!(config.log.heads.unwrap().every, Duration::from_secs(60));
         assert_eq!(config.mode, Mode::Enforce);
         assert_eq!(config.digest, Digest::of(GOOD.as_bytes()));
+        assert_eq!(config.tls.min_version, crate::tls::MinVersion::Tls13);
+        let old = Config::parse("e.yaml", &format!("{GOOD}tls: {{min_version: \"1.2\"}}\n"), Path::new("")).unwrap();
+        assert_eq!(old.tls.min_version, crate::tls::MinVersion::Tls12);
     }
 
     #[test]
     fn faults_are_told_with_their_places() {
         for (from, to, code, line, at, says) in [
             ("mode: enforce", "mod: enforce", "unknown-field", 10, "mod", "did you mean `mode`"),
+            ("mode: enforce", "tls: {min_version: '1.1'}", "invalid-value", 10, "'1.1'", "`1.2` or `1.3`"),
             ("mode: enforce", "mode: audit", "invalid-value", 10, "audit", "`dry-run`"),
             ("path: ./policies", "url: https://x", "unsupported", 2, "url", "`bundle.url` is not supported yet"),
             ("protocol: http}", "protocol: tcp}", "unsupported", 4, "tcp", "`protocol: tcp` is not supported yet"),

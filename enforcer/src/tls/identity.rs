@@ -1,46 +1,23 @@
-//! Our own identity, read whole from files and checked before it is taken up.
+//! Our own identity: a certificate with its key, and whom it believes.
 //!
-//! INVARIANT: an [`Identity`] is whole: the key is the leaf's (A71), the leaf is an SVID in force, and its chain leads to the
-//! roots configured for its own trust domain, for both parts of a handshake. What is not whole is an error that names the
-//! file, so that whoever reloads keeps the last good identity.
+//! INVARIANT: an [`Identity`] is whole: the key is the leaf's (A71), and when it was taken up its chain led to the roots of its
+//! own trust domain, for both parts of a handshake. What is not whole is an error that names its place, so that whoever
+//! reloads keeps the last good identity. An identity that is over or was withdrawn makes no handshake, on either side.
 
-use std::collections::BTreeMap;
-use std::fs::File;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use portreeve_engine::id::{IdPattern, SpiffeId, TrustDomain};
-use portreeve_engine::svid::SvidError;
+use portreeve_engine::id::{IdPattern, SpiffeId};
 use portreeve_engine::{Digest, Svid, Timestamp};
 use rustls::client::{ResolvesClientCert, Resumption};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::version::TLS13;
-use rustls::{ClientConfig, ConfigBuilder, ServerConfig, WantsVerifier};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, TrustAnchor, UnixTime};
-use webpki::{CertRevocationList, OwnedCertRevocationList, anchor_from_trusted_cert};
-use x509_parser::prelude::{CertificateRevocationList, FromDer};
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, ConfigBuilder, ServerConfig, SupportedProtocolVersion, WantsVerifier};
 
-use super::limits::{CHAIN_LENGTH_MAX, CRL_BYTES_MAX, PEM_BYTES_MAX};
-use super::trust::{ClientVerifier, Role, ServerVerifier, Trust};
-use super::{Refusal, VerifiedPeer};
-use crate::files::{read_bounded, read_open};
-
-/// Where an identity is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IdentityFiles {
-    /// The leaf and its intermediates, PEM, leaf first.
-    pub cert: PathBuf,
-    /// The private key of the leaf, PEM.
-    pub key: PathBuf,
-    /// The roots of each trust domain, PEM.
-    pub trust: BTreeMap<TrustDomain, PathBuf>,
-    /// Revocation lists, PEM. One list or more means that every certificate must be covered by one.
-    pub crl: Vec<PathBuf>,
-}
+use super::error::tls;
+use super::limits::{EXPIRY_MARGIN, EXPIRY_MARGIN_SHARE, EXPIRY_NEAR_SHARE};
+use super::trust::{ClientVerifier, Role, ServerVerifier, unix};
+use super::{IdentityError, IdentityFiles, Pair, Refusal, Trust, VerifiedPeer};
 
 /// Which servers a client accepts: any of the ids, or any id that a pattern covers. Empty accepts nobody.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,172 +28,171 @@ pub struct ExpectedPeer {
     pub patterns: Vec<IdPattern>,
 }
 
+/// The oldest version of TLS that is spoken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MinVersion {
+    /// TLS 1.2, with ECDHE, AEAD and the extended master secret only. The certificates of a handshake can be read by whoever
+    /// sees its bytes.
+    Tls12,
+    /// TLS 1.3.
+    #[default]
+    Tls13,
+}
+
+impl MinVersion {
+    /// As the configuration has it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tls12 => "1.2",
+            Self::Tls13 => "1.3",
+        }
+    }
+}
+
 /// An identity that is whole.
 #[derive(Clone)]
 pub struct Identity {
-    svid: Svid,
+    pair: Pair,
     trust: Arc<Trust>,
-    revocation_until: Option<Timestamp>,
+    min: MinVersion,
+    withdrawn: bool,
     generation: Digest,
     server: Arc<ServerConfig>,
-    certificate: Arc<SingleCertAndKey>,
     client: ConfigBuilder<ClientConfig, WantsVerifier>,
 }
 
-/// Why an identity cannot be taken up.
-#[derive(Debug, thiserror::Error)]
-pub enum IdentityError {
-    /// A file cannot be read.
-    #[error("cannot read `{}`: {source}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        source: std::io::Error,
-    },
-    /// Others can read or write the key.
-    #[error("the key file `{}` has mode {mode:03o}: others could use the key; run `chmod 600 {}`", path.display(), path.display())]
-    KeyExposed {
-        /// The file.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// Not the PEM that is needed.
-    #[error("`{}` has no usable PEM `{section}`: {cause}", path.display())]
-    Pem {
-        /// The file.
-        path: PathBuf,
-        /// The section looked for.
-        section: &'static str,
-        /// What is wrong.
-        cause: String,
-    },
-    /// More certificates than a chain may have.
-    #[error("`{}` has {count} certificates; a chain has at most {CHAIN_LENGTH_MAX}", path.display())]
-    ChainLength {
-        /// The file.
-        path: PathBuf,
-        /// How many.
-        count: usize,
-    },
-    /// The key is broken or of an unsupported kind.
-    #[error("`{}` has no usable private key: {cause}", path.display())]
-    Key {
-        /// The file.
-        path: PathBuf,
-        /// What the TLS library says.
-        cause: String,
-    },
-    /// The key is not the leaf's.
-    #[error("the key `{}` is not the key of the certificate `{}`", key.display(), cert.display())]
-    KeyMismatch {
-        /// The key's file.
-        key: PathBuf,
-        /// The certificate's file.
-        cert: PathBuf,
-    },
-    /// The leaf is not an SVID.
-    #[error("the certificate `{}` is not an X.509-SVID: {cause}", path.display())]
-    Svid {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        cause: SvidError,
-    },
-    /// A root cannot be used.
-    #[error("`{}` has a root that cannot be used: {cause}", path.display())]
-    Root {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        cause: String,
-    },
-    /// A revocation list cannot be used.
-    #[error("`{}` has a revocation list that cannot be used: {cause}", path.display())]
-    Crl {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        cause: String,
-    },
-    /// Peers would refuse our own certificate.
-    #[error("the certificate `{}` of `{id}` would be refused: {refusal}", path.display())]
-    Own {
-        /// The file.
-        path: PathBuf,
-        /// Our id.
-        id: SpiffeId,
-        /// Why.
-        refusal: Refusal,
-    },
-    /// The TLS library cannot do what is needed.
-    #[error("cannot set up TLS: {0}")]
-    Tls(String),
+/// How an identity stands at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// In force.
+    Good,
+    /// In force, and renewal is overdue: less than a third of its life is left.
+    Near,
+    /// In force for so short a time that callers should go elsewhere now.
+    Ending,
+    /// Over.
+    Over,
+    /// Taken away: revoked, or no longer given to us.
+    Withdrawn,
 }
 
 impl Identity {
-    /// Reads and checks an identity.
+    /// Reads and checks an identity that speaks TLS 1.3.
     ///
     /// # Errors
     /// See [`IdentityError`].
     pub fn load(files: &IdentityFiles) -> Result<Self, IdentityError> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
-        let chain = read_chain(&files.cert)?;
-        let key = read_key(&files.key)?;
-        let mut digest = chain.iter().fold(Vec::new(), |digest, der| chained(digest, "chain", der));
-        let key = provider.key_provider.load_private_key(key);
-        let key = key.map_err(|e| IdentityError::Key { path: files.key.clone(), cause: e.to_string() })?;
-        let certified = CertifiedKey::new(chain.clone(), key);
-        // The library lets a pair pass whose match it cannot tell; here that is no match.
-        certified.keys_match().map_err(|_| IdentityError::KeyMismatch { key: files.key.clone(), cert: files.cert.clone() })?;
-        let (leaf, intermediates) = chain.split_first().ok_or_else(|| no_section(&files.cert, "CERTIFICATE"))?;
-        let svid = Svid::from_der(leaf).map_err(|cause| IdentityError::Svid { path: files.cert.clone(), cause })?;
-        let mut roots = BTreeMap::new();
-        for (domain, path) in &files.trust {
-            roots.insert(domain.clone(), read_roots(path, domain, &mut digest)?);
-        }
-        let mut crls = Vec::new();
-        let mut revocation_until = None;
-        for path in &files.crl {
-            read_crls(path, &mut crls, &mut revocation_until, &mut digest)?;
-        }
-        let trust = Arc::new(Trust { roots, crls, algorithms: provider.signature_verification_algorithms });
+        Self::new(files.pair()?, Arc::new(files.trust()?), MinVersion::default())
+    }
+
+    /// An identity of a pair that the roots vouch for.
+    ///
+    /// # Errors
+    /// [`IdentityError::Own`] where peers would refuse our certificate.
+    pub fn new(pair: Pair, trust: Arc<Trust>, min: MinVersion) -> Result<Self, IdentityError> {
+        let now = crate::clock::wall();
+        let (leaf, intermediates) = pair.chain.split_first().ok_or_else(|| IdentityError::NoCertificate { path: pair.place.clone() })?;
         for role in [Role::Client, Role::Server] {
-            trust.judge(leaf, intermediates, UnixTime::now(), role).map_err(|refusal| IdentityError::Own {
-                path: files.cert.clone(),
-                id: svid.id.clone(),
+            trust.judge(leaf, intermediates, unix(now), role).map_err(|refusal| IdentityError::Own {
+                path: pair.place.clone(),
+                id: pair.svid.id.clone(),
                 refusal,
             })?;
         }
-        let certificate = Arc::new(SingleCertAndKey::from(certified));
-        let server = server_config(&provider, &trust, Arc::clone(&certificate) as Arc<dyn ResolvesServerCert>)?;
-        let client = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13]).map_err(|e| tls(&e))?;
-        Ok(Self { svid, trust, revocation_until, generation: Digest::of(&digest), server, certificate, client })
+        Self::unjudged(pair, trust, min)
+    }
+
+    /// An identity whose own certificate the roots may no longer vouch for: what new roots and lists say of others counts all
+    /// the same, and peers judge ours themselves.
+    fn unjudged(pair: Pair, trust: Arc<Trust>, min: MinVersion) -> Result<Self, IdentityError> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let server = server_config(&provider, &trust, Arc::clone(&pair.certificate) as Arc<dyn ResolvesServerCert>, min)?;
+        let client = ClientConfig::builder_with_provider(provider).with_protocol_versions(versions(min)).map_err(|e| tls(&e))?;
+        let mut digest = pair.digest().as_bytes().to_vec();
+        digest.extend(trust.digest().as_bytes());
+        Ok(Self { pair, trust, min, withdrawn: false, generation: Digest::of(&digest), server, client })
+    }
+
+    /// What becomes of this identity when its files, or some of them, are read again: the new pair and the new trust are each
+    /// taken up if they are good, and otherwise the present one stays (A71). The error, if there is one, is for the alarm.
+    ///
+    /// New roots and lists always count for others, even where they no longer vouch for our own certificate: to keep a
+    /// withdrawn root until we are renewed would keep its other certificates too. A list that names our own certificate ends
+    /// this identity.
+    #[must_use]
+    pub fn renewed(&self, pair: Result<Pair, IdentityError>, trust: Result<Trust, IdentityError>) -> (Self, Option<IdentityError>) {
+        let (trust, mut error) = match trust {
+            Ok(trust) => (Arc::new(trust), None),
+            Err(error) => (Arc::clone(&self.trust), Some(error)),
+        };
+        match pair.and_then(|pair| Self::new(pair, Arc::clone(&trust), self.min)) {
+            Ok(new) => return (new, error),
+            // Why the pair is not good says more than why the trust is not.
+            Err(cause) => error = Some(cause),
+        }
+        match Self::new(self.pair.clone(), Arc::clone(&trust), self.min) {
+            Ok(old) => (Self { withdrawn: self.withdrawn, ..old }, error),
+            Err(IdentityError::Own { refusal: Refusal::Revoked, .. }) => (self.withdrawn(), error),
+            Err(_) => match Self::unjudged(self.pair.clone(), trust, self.min) {
+                Ok(old) => (Self { withdrawn: self.withdrawn, ..old }, error),
+                Err(cause) => (self.clone(), Some(cause)),
+            },
+        }
+    }
+
+    /// This identity, taken away: it makes no handshake any more, and no peer stays connected.
+    #[must_use]
+    pub fn withdrawn(&self) -> Self {
+        let mut generation = self.generation.as_bytes().to_vec();
+        generation.push(1);
+        Self { withdrawn: true, generation: Digest::of(&generation), ..self.clone() }
     }
 
     /// Who we are.
     #[must_use]
     pub fn id(&self) -> &SpiffeId {
-        &self.svid.id
+        &self.pair.svid.id
     }
 
     /// Our own leaf.
     #[must_use]
     pub fn svid(&self) -> &Svid {
-        &self.svid
+        &self.pair.svid
     }
 
-    /// When our leaf ends.
+    /// When our chain ends: the earliest end of its certificates.
     #[must_use]
     pub fn not_after(&self) -> Timestamp {
-        self.svid.not_after
+        self.pair.until
+    }
+
+    /// When half of our leaf's life is over and a new one is due.
+    #[must_use]
+    pub fn half_life(&self) -> Timestamp {
+        let svid = &self.pair.svid;
+        svid.not_before.plus_ms((self.pair.until.unix_ms() - svid.not_before.unix_ms()) / 2)
+    }
+
+    /// How this identity stands.
+    #[must_use]
+    pub fn standing(&self, now: Timestamp) -> Standing {
+        let life = self.pair.until.unix_ms() - self.pair.svid.not_before.unix_ms();
+        let left = self.pair.until.unix_ms() - now.unix_ms();
+        let margin = i64::try_from(EXPIRY_MARGIN.as_millis()).unwrap_or(i64::MAX).min(life / EXPIRY_MARGIN_SHARE);
+        match () {
+            () if self.withdrawn => Standing::Withdrawn,
+            () if left <= 0 => Standing::Over,
+            () if left <= margin => Standing::Ending,
+            () if left <= life / EXPIRY_NEAR_SHARE => Standing::Near,
+            () => Standing::Good,
+        }
     }
 
     /// The earliest `nextUpdate` of the revocation lists, if there are any: afterwards peers are refused.
     #[must_use]
     pub fn revocation_until(&self) -> Option<Timestamp> {
-        self.revocation_until
+        self.trust.revocation_until()
     }
 
     /// A digest over chain, roots and revocation lists: two identities with the same generation judge alike (A68).
@@ -225,25 +201,44 @@ impl Identity {
         self.generation
     }
 
-    /// The server side: TLS 1.3, client certificate required, no resumption, no early data, HTTP/2 before HTTP/1.1.
+    /// A digest over roots and revocation lists, and whether the identity was withdrawn: as long as it stays the same, a
+    /// peer once accepted is accepted until a certificate or list ends.
+    #[must_use]
+    pub fn trust_generation(&self) -> (Digest, bool) {
+        (self.trust.digest(), self.withdrawn)
+    }
+
+    /// The server side: a client certificate is required; no resumption, no early data, HTTP/2 before HTTP/1.1.
     #[must_use]
     pub fn server_config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.server)
     }
 
-    /// The client side: TLS 1.3, our certificate, only the expected peers, no resumption, no early data.
+    /// The client side: our certificate, only the expected peers, no resumption, no early data.
     #[must_use]
     pub fn client_config(&self, expected: ExpectedPeer) -> Arc<ClientConfig> {
-        let verifier = ServerVerifier { trust: Arc::clone(&self.trust), expected };
-        let certificate = Arc::clone(&self.certificate) as Arc<dyn ResolvesClientCert>;
+        let verifier = ServerVerifier { trust: Arc::clone(&self.trust), expected, min: self.min };
+        let certificate = Arc::clone(&self.pair.certificate) as Arc<dyn ResolvesClientCert>;
         // "Dangerous" is any verifier but the library's own, which knows DNS names and not SPIFFE IDs.
         let builder = self.client.clone().dangerous().with_custom_certificate_verifier(Arc::new(verifier));
         let mut config = builder.with_client_cert_resolver(certificate);
         config.resumption = Resumption::disabled();
         config.enable_early_data = false;
         config.enable_sni = false;
+        config.require_ems = true;
         config.alpn_protocols = alpn();
         Arc::new(config)
+    }
+
+    /// Whether this identity may make a handshake.
+    ///
+    /// # Errors
+    /// [`Refusal::OwnIdentity`] if it was withdrawn or is over.
+    pub fn in_force(&self, now: Timestamp) -> Result<(), Refusal> {
+        match self.standing(now) {
+            Standing::Good | Standing::Near | Standing::Ending => Ok(()),
+            Standing::Over | Standing::Withdrawn => Err(Refusal::OwnIdentity),
+        }
     }
 
     /// Judges a peer of an open connection again, as roots, revocation lists and time may have changed since (A65, A72).
@@ -252,16 +247,21 @@ impl Identity {
     /// The cause for which a new handshake would now be refused.
     pub fn judge_again(&self, peer: &VerifiedPeer, now: Timestamp) -> Result<(), Refusal> {
         let (leaf, intermediates) = peer.chain.split_first().ok_or(Refusal::NoCertificate)?;
-        let seconds = u64::try_from(now.unix_ms().div_euclid(1000)).unwrap_or(0);
-        let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
-        self.trust.judge(leaf, intermediates, now, peer.role).map(|_| ())
+        self.trust.judge(leaf, intermediates, unix(now), peer.role).map(|_| ())
+    }
+
+    /// The next moment after `now` at which the judgement of this peer can change by time alone.
+    #[must_use]
+    pub fn next_end(&self, peer: &VerifiedPeer, now: Timestamp) -> Timestamp {
+        let ends = [Some(peer.until()), Some(self.pair.until), self.trust.next_end(now)];
+        ends.into_iter().flatten().filter(|end| *end > now).min().unwrap_or(Timestamp::from_unix_ms(i64::MAX))
     }
 }
 
 impl std::fmt::Debug for Identity {
     /// Never shows the key.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Identity").field("svid", &self.svid).field("generation", &self.generation).finish_non_exhaustive()
+        f.debug_struct("Identity").field("svid", &self.pair.svid).field("generation", &self.generation).finish_non_exhaustive()
     }
 }
 
@@ -269,105 +269,33 @@ fn server_config(
     provider: &Arc<CryptoProvider>,
     trust: &Arc<Trust>,
     certificate: Arc<dyn ResolvesServerCert>,
+    min: MinVersion,
 ) -> Result<Arc<ServerConfig>, IdentityError> {
     let mut config = ServerConfig::builder_with_provider(Arc::clone(provider))
-        .with_protocol_versions(&[&TLS13])
+        .with_protocol_versions(versions(min))
         .map_err(|e| tls(&e))?
-        .with_client_cert_verifier(Arc::new(ClientVerifier(Arc::clone(trust))))
+        .with_client_cert_verifier(Arc::new(ClientVerifier { trust: Arc::clone(trust), min }))
         .with_cert_resolver(certificate);
     // A resumed session keeps the identity of the first one and skips the verifier (A13, A14).
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     config.max_early_data_size = 0;
+    // Without it a TLS 1.2 handshake can be spliced onto another (RFC 7627). Renegotiation the library does not know.
+    config.require_ems = true;
     config.alpn_protocols = alpn();
     Ok(Arc::new(config))
+}
+
+/// The suites are the provider's: for TLS 1.2 it has ECDHE with AES-GCM or ChaCha20-Poly1305 alone, which a test holds.
+fn versions(min: MinVersion) -> &'static [&'static SupportedProtocolVersion] {
+    static NEW: [&SupportedProtocolVersion; 1] = [&TLS13];
+    static BOTH: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
+    match min {
+        MinVersion::Tls13 => &NEW,
+        MinVersion::Tls12 => &BOTH,
+    }
 }
 
 fn alpn() -> Vec<Vec<u8>> {
     vec![b"h2".to_vec(), b"http/1.1".to_vec()]
 }
-
-fn tls(error: &rustls::Error) -> IdentityError {
-    IdentityError::Tls(error.to_string())
-}
-
-fn read(path: &Path, max: u64) -> Result<Vec<u8>, IdentityError> {
-    read_bounded(path, max).map_err(|source| IdentityError::Read { path: path.to_owned(), source })
-}
-
-fn no_section(path: &Path, section: &'static str) -> IdentityError {
-    IdentityError::Pem { path: path.to_owned(), section, cause: "there is none".to_owned() }
-}
-
-/// All sections of one kind; at least one. A section that cannot be decoded is an error, never left out.
-fn sections<T: PemObject>(path: &Path, bytes: &[u8], section: &'static str) -> Result<Vec<T>, IdentityError> {
-    let all: Result<Vec<T>, _> = T::pem_slice_iter(bytes).collect();
-    let all = all.map_err(|e| IdentityError::Pem { path: path.to_owned(), section, cause: e.to_string() })?;
-    if all.is_empty() { Err(no_section(path, section)) } else { Ok(all) }
-}
-
-fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
-    let chain: Vec<CertificateDer<'static>> = sections(path, &read(path, PEM_BYTES_MAX)?, "CERTIFICATE")?;
-    if chain.len() > CHAIN_LENGTH_MAX {
-        return Err(IdentityError::ChainLength { path: path.to_owned(), count: chain.len() });
-    }
-    Ok(chain)
-}
-
-/// Permissions and bytes are of the same open file, so a swap in between cannot part them.
-fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, IdentityError> {
-    let unreadable = |source| IdentityError::Read { path: path.to_owned(), source };
-    let file = File::open(path).map_err(unreadable)?;
-    let mode = file.metadata().map_err(unreadable)?.permissions().mode() & 0o777;
-    // A group may read: orchestrators mount secrets so. Nobody else may, and no group may replace the key.
-    if mode & KEY_MODE_REFUSED != 0 {
-        return Err(IdentityError::KeyExposed { path: path.to_owned(), mode });
-    }
-    let bytes = read_open(&file, PEM_BYTES_MAX).map_err(unreadable)?;
-    PrivateKeyDer::from_pem_slice(&bytes).map_err(|e| IdentityError::Pem {
-        path: path.to_owned(),
-        section: "PRIVATE KEY",
-        cause: e.to_string(),
-    })
-}
-
-fn read_roots(path: &Path, domain: &TrustDomain, digest: &mut Vec<u8>) -> Result<Vec<TrustAnchor<'static>>, IdentityError> {
-    let mut anchors = Vec::new();
-    for root in sections::<CertificateDer<'static>>(path, &read(path, PEM_BYTES_MAX)?, "CERTIFICATE")? {
-        let unusable = |cause: String| IdentityError::Root { path: path.to_owned(), cause };
-        portreeve_engine::svid::check_signing_certificate(&root).map_err(|e| unusable(e.to_string()))?;
-        let anchor = anchor_from_trusted_cert(&root).map_err(|e| unusable(e.to_string()))?;
-        anchors.push(anchor.to_owned());
-        *digest = chained(std::mem::take(digest), domain.as_str(), &root);
-    }
-    Ok(anchors)
-}
-
-fn read_crls(
-    path: &Path,
-    crls: &mut Vec<CertRevocationList<'static>>,
-    until: &mut Option<Timestamp>,
-    digest: &mut Vec<u8>,
-) -> Result<(), IdentityError> {
-    for der in sections::<CertificateRevocationListDer<'static>>(path, &read(path, CRL_BYTES_MAX)?, "X509 CRL")? {
-        let unusable = |cause: String| IdentityError::Crl { path: path.to_owned(), cause };
-        let owned = OwnedCertRevocationList::from_der(&der).map_err(|e| unusable(e.to_string()))?;
-        let (_, parsed) = CertificateRevocationList::from_der(&der).map_err(|e| unusable(e.to_string()))?;
-        let next = parsed.next_update().ok_or_else(|| unusable("it does not say when the next one is due".to_owned()))?;
-        let next = Timestamp::from_unix_ms(next.timestamp().saturating_mul(1000));
-        *until = Some(until.map_or(next, |earlier| earlier.min(next)));
-        crls.push(owned.into());
-        *digest = chained(std::mem::take(digest), "crl", &der);
-    }
-    Ok(())
-}
-
-/// Digests of labelled parts, one after the other: no two sets of files give the same bytes.
-fn chained(mut digest: Vec<u8>, label: &str, der: &[u8]) -> Vec<u8> {
-    digest.extend(Digest::of(label.as_bytes()).as_bytes());
-    digest.extend(Digest::of(der).as_bytes());
-    digest
-}
-
-/// Permission bits that a key file must not have: any for others, write and execute for the group.
-const KEY_MODE_REFUSED: u32 = 0o037;

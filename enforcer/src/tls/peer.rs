@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use portreeve_engine::Svid;
 use portreeve_engine::record::Tls;
+use portreeve_engine::{Digest, Svid, Timestamp};
 use rustls::{CommonState, HandshakeKind, ProtocolVersion};
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer;
 
 use super::trust::Role;
 use super::{ExpectedPeer, Identity, Refusal, refusal_of};
@@ -20,13 +22,15 @@ pub struct VerifiedPeer {
     /// Kept so that the peer can be judged again.
     pub(super) chain: Vec<CertificateDer<'static>>,
     pub(super) role: Role,
+    until: Timestamp,
+    judged_under: Option<(Digest, bool)>,
 }
 
 impl VerifiedPeer {
     /// The client of a server connection that was made with [`Identity::server_config`].
     ///
     /// # Errors
-    /// The handshake is not complete, was resumed, is not TLS 1.3, or the peer sent no SVID.
+    /// The handshake is not complete, was resumed, is not TLS 1.2 or 1.3, or the peer sent no SVID.
     pub fn of(connection: &rustls::ServerConnection) -> Result<Self, Refusal> {
         Self::of_state(connection, connection.is_handshaking(), Role::Client)
     }
@@ -48,22 +52,43 @@ impl VerifiedPeer {
             Some(HandshakeKind::Full | HandshakeKind::FullWithHelloRetryRequest) => {}
             _ => return Err(Refusal::HandshakeFailed),
         }
-        if state.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
-            return Err(Refusal::ProtocolVersion);
-        }
+        let version = match state.protocol_version() {
+            Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
+            // Only where it was configured: our handshakes offer nothing else.
+            Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+            _ => return Err(Refusal::ProtocolVersion),
+        };
         let suite = state.negotiated_cipher_suite().ok_or(Refusal::HandshakeFailed)?;
         let chain = state.peer_certificates().ok_or(Refusal::NoCertificate)?;
         let leaf = chain.first().ok_or(Refusal::NoCertificate)?;
         let svid = Svid::from_der(leaf).map_err(|e| super::trust::refusal_of_svid(&e))?;
         let tls = Tls {
-            version: "TLSv1.3".to_owned(),
+            version: version.to_owned(),
             suite: format!("{:?}", suite.suite()),
             serial: svid.serial.clone(),
             sha256: svid.sha256,
             not_after: svid.not_after,
         };
+        let until = earliest_end(svid.not_after, chain.iter().skip(1).map(AsRef::as_ref));
         let chain = chain.iter().map(|der| der.clone().into_owned()).collect();
-        Ok(Self { svid, tls, chain, role })
+        Ok(Self { svid, tls, chain, role, until, judged_under: None })
+    }
+
+    /// The roots and lists that it was judged by in its handshake ([`Identity::trust_generation`]).
+    pub(crate) fn judged_under(&self) -> Option<(Digest, bool)> {
+        self.judged_under
+    }
+
+    /// The earliest end of a certificate of its chain, or of ours that it was shown: a connection outlives neither.
+    #[must_use]
+    pub fn until(&self) -> Timestamp {
+        self.until
+    }
+
+    fn with(mut self, identity: &Identity) -> Self {
+        self.judged_under = Some(identity.trust_generation());
+        self.until = self.until.min(identity.not_after());
+        self
     }
 
     /// What is kept of its leaf certificate.
@@ -91,9 +116,10 @@ pub async fn accept<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    identity.in_force(crate::clock::wall())?;
     let handshake = TlsAcceptor::from(identity.server_config()).accept(stream);
     let stream = tokio::time::timeout(limit, handshake).await.map_err(|_| Refusal::HandshakeTimeout)?.map_err(|e| refusal_of(&e))?;
-    let peer = VerifiedPeer::of(stream.get_ref().1)?;
+    let peer = VerifiedPeer::of(stream.get_ref().1)?.with(identity);
     Ok((stream, peer))
 }
 
@@ -113,10 +139,22 @@ pub async fn connect<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    identity.in_force(crate::clock::wall())?;
     // An address is never sent as a server name; this one is nobody's (RFC 5737) and is not looked at.
     let name = ServerName::IpAddress(std::net::Ipv4Addr::new(192, 0, 2, 1).into());
     let handshake = TlsConnector::from(identity.client_config(expected)).connect(name, stream);
     let stream = tokio::time::timeout(limit, handshake).await.map_err(|_| Refusal::HandshakeTimeout)?.map_err(|e| refusal_of(&e))?;
-    let peer = VerifiedPeer::of_server(stream.get_ref().1)?;
+    let peer = VerifiedPeer::of_server(stream.get_ref().1)?.with(identity);
     Ok((stream, peer))
+}
+
+/// The earliest of `leaf` and the ends of the other certificates. One that cannot be read was refused before, or is ours.
+pub(super) fn earliest_end<'a>(leaf: Timestamp, others: impl Iterator<Item = &'a [u8]>) -> Timestamp {
+    others.filter_map(end_of).fold(leaf, Timestamp::min)
+}
+
+/// When a certificate ends.
+pub(super) fn end_of(der: &[u8]) -> Option<Timestamp> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    Some(Timestamp::from_unix_ms(certificate.validity().not_after.timestamp().saturating_mul(1000)))
 }

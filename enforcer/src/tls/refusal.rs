@@ -35,7 +35,9 @@ pub enum Refusal {
     ChainTooLong,
     /// The peer is authentic, and not who was expected.
     UnexpectedPeer,
-    /// The peer does not speak TLS 1.3.
+    /// Our own identity is over or was taken away, so there can be no handshake.
+    OwnIdentity,
+    /// The peer speaks no version of TLS that is accepted, or TLS 1.2 without the extended master secret.
     ProtocolVersion,
     /// The bytes are not TLS.
     NotTls,
@@ -69,6 +71,7 @@ impl Refusal {
             Self::BadSignature => "bad-signature",
             Self::ChainTooLong => "chain-too-long",
             Self::UnexpectedPeer => "unexpected-peer",
+            Self::OwnIdentity => "own-identity",
             Self::ProtocolVersion => "protocol-version",
             Self::NotTls => "not-tls",
             Self::RefusedByPeer => "refused-by-peer",
@@ -97,7 +100,8 @@ impl fmt::Display for Refusal {
             Self::BadSignature => "a signature is not valid or not of a supported kind",
             Self::ChainTooLong => "the chain is too long or too costly to check",
             Self::UnexpectedPeer => "the peer is not the one that was expected",
-            Self::ProtocolVersion => "the peer does not speak TLS 1.3",
+            Self::OwnIdentity => "our own identity is over or was taken away",
+            Self::ProtocolVersion => "the peer speaks no version of TLS that is accepted",
             Self::NotTls => "the peer does not speak TLS",
             Self::RefusedByPeer => "the peer broke the handshake off",
             Self::ConnectionClosed => "the connection ended during the handshake",
@@ -134,7 +138,8 @@ fn refusal_of_tls(error: &rustls::Error) -> Refusal {
             | P::Tls12NotOffered
             | P::Tls12NotOfferedOrEnabled
             | P::ServerDoesNotSupportTls12Or13
-            | P::ServerTlsVersionIsDisabledByOurConfig,
+            | P::ServerTlsVersionIsDisabledByOurConfig
+            | P::ExtendedMasterSecretExtensionRequired,
         ) => Refusal::ProtocolVersion,
         E::AlertReceived(rustls::AlertDescription::ProtocolVersion) => Refusal::ProtocolVersion,
         E::AlertReceived(_) => Refusal::RefusedByPeer,
