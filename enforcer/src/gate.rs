@@ -261,7 +261,8 @@ impl Gate {
             Ok(question) => self.answer(caller, &policy, question, &head.fields, protocol, request_id),
             Err(refused) => {
                 let status = self.refuse(caller, &policy, &refused, protocol, &request_id);
-                Verdict::Answer { status, request_id, close: false }
+                // What two servers could read in two ways ends the connection: what follows on it may be read in two ways too (A77).
+                Verdict::Answer { status, request_id, close: true }
             }
         }
     }

@@ -64,6 +64,15 @@ pub const POOL_IDLE_MAX: usize = 128;
 /// An idle upstream connection is used no longer than this; most servers close theirs later.
 pub const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How often the key set of a token issuer is fetched, where neither configuration nor provider say otherwise.
+pub const JWKS_REFRESH: Duration = Duration::from_secs(300);
+/// The longest such time a configuration may ask for: withdrawn keys must go.
+pub const JWKS_REFRESH_MAX: Duration = Duration::from_secs(3600);
+/// How long the last good key set of an issuer that is out of reach is believed: a night's outage costs nothing, a weekend's does.
+pub const JWKS_STALE: Duration = Duration::from_secs(12 * 3600);
+/// The longest such time a configuration may ask for.
+pub const JWKS_STALE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// Entries in the queue of the decision log, those promised to `ended` included. At about 1 kB an entry: 64 MB.
 pub const LOG_QUEUE_MAX: usize = 65_536;
 /// Entries of one caller, queued or promised: half, so that one caller never takes the place of all others.

@@ -148,8 +148,8 @@ pub fn http1() -> http1::Builder {
         // This timer also runs while a connection is idle, so it is the idle limit; the strict reader bounds the head itself.
         .header_read_timeout(limits::IDLE_TIMEOUT)
         .max_headers(limits::HEADERS_MAX)
-        .max_buf_size(limits::H1_BUFFER_BYTES_MAX)
-        .pipeline_flush(true);
+        // Not `pipeline_flush`: with it an answer that ends the connection is lost when further bytes came after its request.
+        .max_buf_size(limits::H1_BUFFER_BYTES_MAX);
     builder
 }
 
