@@ -11,6 +11,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use futures_util::future::join_all;
 use portreeve_engine::Revision;
 use portreeve_engine::record::Mode;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -21,8 +22,9 @@ use tokio::time::sleep;
 use crate::clock::{Clock, NoRandom, RequestIds};
 use crate::config::{self, Config, ConfigError, UpstreamProtocol};
 use crate::gate::Gate;
+use crate::h1::upstream::Upstream;
 use crate::inbound::{Connections, Handshakes, Inbound};
-use crate::jwt::{JwtError, Verifier};
+use crate::jwt::{JwtError, JwtIssuer, Verifier};
 use crate::limits;
 use crate::log::{DecisionLog, LogError, Opening};
 use crate::lookout::Lookout;
@@ -30,7 +32,7 @@ use crate::outbound::Outbound;
 use crate::policy::{self, Asked, PolicyError, Standing, Taken};
 use crate::pool::{Dial, Pool};
 use crate::ports::Listener;
-use crate::reload::{ReloadError, Reloader, Stamps, identity_files, issuers};
+use crate::reload::{ReloadError, Reloader, Stamps, identity_files, issuers, remotes};
 use crate::report::Report;
 use crate::self_check::SelfCheck;
 use crate::serve::{Phase, accept_loop};
@@ -100,6 +102,7 @@ pub struct Enforcer {
     inbound: Side,
     outbound: Side,
     pages: Side,
+    key_sets: Side,
     admin: Option<SocketAddr>,
     health: Option<SocketAddr>,
     drain: Duration,
@@ -139,6 +142,7 @@ pub(crate) struct Loaded {
     identity: Identity,
     policy: portreeve_engine::Authorizer,
     standing: Standing,
+    issuers: Vec<JwtIssuer>,
     tokens: Verifier,
 }
 
@@ -149,11 +153,12 @@ impl Loaded {
         let identity = Identity::new(files.pair()?, Arc::new(files.trust()?), config.tls.min_version)?;
         let asked = Asked { service: &config.service, own: identity.id(), before: &None, only };
         let Taken { authorizer: policy, standing } = policy::load(&config.bundle.source, &asked)?;
-        let tokens = Verifier::load(&issuers(config))?;
+        let issuers = issuers(config)?;
+        let tokens = Verifier::load(&issuers)?;
         if let Some(unknown) = config.outbound.iter().find(|o| policy.service(&o.service).is_none()) {
             return Err(EnforcerError::UnknownDestination(unknown.service.to_string()));
         }
-        Ok(Self { identity, policy, standing, tokens })
+        Ok(Self { identity, policy, standing, issuers, tokens })
     }
 }
 
@@ -188,9 +193,15 @@ impl Enforcer {
     }
 
     /// Puts everything together and opens the ports.
-    pub(crate) fn open(ground: Ground, loaded: Loaded, log: DecisionLog, lookout: Lookout, seen: Stamps) -> Result<Self, EnforcerError> {
+    pub(crate) async fn open(
+        ground: Ground,
+        loaded: Loaded,
+        log: DecisionLog,
+        lookout: Lookout,
+        seen: Stamps,
+    ) -> Result<Self, EnforcerError> {
         let Ground { config, report, clock, metrics, instance, readiness, connections, ports, inbound, pages, admin, health } = ground;
-        let Loaded { identity, policy, standing, tokens } = loaded;
+        let Loaded { identity, policy, standing, issuers, tokens } = loaded;
         let self_check = config.self_check.map(|one_in| SelfCheck::new(one_in, Arc::clone(&metrics), report.clone()));
         metrics.dry_run.set(i64::from(config.mode == Mode::DryRun));
         let gate = Arc::new(Gate {
@@ -203,17 +214,20 @@ impl Enforcer {
             clock,
             metrics,
             ids: RequestIds::new(&instance),
+            in_force: watch::Sender::new(()),
             epoch: AtomicU64::new(0),
             self_check,
         });
+        // Before anything is accepted, so that the first requests do not meet an enforcer without keys.
+        let key_sets = key_sets(&issuers, &gate, &report).await;
         let listeners = Listeners { config: &config, gate: &gate, report: &report };
         let (bound_inbound, bound_outbound) = (ports.inbound.open()?, ports.outbound.open()?);
         let mut inbound = listeners.inbound(inbound, bound_inbound, &connections);
         let outbound = listeners.outbound(bound_outbound);
         readiness.opened(&gate);
-        let reloader = Arc::new(Reloader::new(Arc::clone(&config), Arc::clone(&gate), report, standing));
+        let reloader = Arc::new(Reloader::new(Arc::clone(&config), Arc::clone(&gate), report, issuers, standing));
         inbound.loops.spawn(Arc::clone(&reloader).watch(seen, lookout, inbound.phase.subscribe()));
-        Ok(Self { gate, reloader, inbound, outbound, pages, admin, health, drain: config.drain })
+        Ok(Self { gate, reloader, inbound, outbound, pages, key_sets, admin, health, drain: config.drain })
     }
 
     /// The inbound addresses, in the order of the configuration.
@@ -267,6 +281,7 @@ impl Enforcer {
         // The service may have needed its ways out until its last answer.
         self.outbound.end(limit(OUTBOUND_DRAIN.min(self.drain), at_once.as_mut(), &mut hurry)).await;
         self.pages.end(std::future::ready(())).await;
+        self.key_sets.end(std::future::ready(())).await;
         let gate = Arc::clone(&self.gate);
         // Joining the writer blocks; a failure to do so leaves the log to its own end.
         let _ = spawn_blocking(move || gate.log.stop()).await;
@@ -283,6 +298,17 @@ async fn limit(time: Duration, at_once: Pin<&mut impl Future<Output = ()>>, hurr
     }
 }
 
+/// Begins to fetch key sets, and gives each a moment to come.
+async fn key_sets(issuers: &[JwtIssuer], gate: &Gate, report: &Report) -> Side {
+    let mut side = Side::new();
+    for keys in remotes(issuers) {
+        let (clock, metrics) = (Arc::clone(&gate.clock), Arc::clone(&gate.metrics));
+        side.loops.spawn(Arc::clone(keys).run(clock, metrics, report.clone(), side.phase.subscribe()));
+    }
+    join_all(remotes(issuers).map(|keys| keys.tried())).await;
+    side
+}
+
 /// What the listeners share.
 struct Listeners<'a> {
     config: &'a Arc<Config>,
@@ -297,6 +323,7 @@ impl Listeners<'_> {
             let inbound = Arc::new(Inbound {
                 gate: Arc::clone(self.gate),
                 upstream: Pool::new(Dial::Service { address: config.upstream, http2 }, Arc::clone(self.gate)),
+                direct: (!http2).then(|| Arc::new(Upstream::new(config.upstream))),
                 connections: Arc::clone(connections),
                 handshakes: Handshakes::default(),
                 phase: side.phase.subscribe(),
@@ -362,11 +389,13 @@ pub async fn run(
     };
     let list = |addresses: &[SocketAddr]| addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     report.tell(&format!(
-        "`{}` is enforced under {}; inbound [{}], outbound [{}]",
+        "`{}` is enforced under {}; inbound [{}], outbound [{}], admin [{}], health [{}]",
         enforcer.gate.service,
         enforcer.gate.policy.load().revision(),
         list(enforcer.inbound()),
         list(enforcer.outbound()),
+        list(enforcer.admin().as_slice()),
+        list(enforcer.health().as_slice()),
     ));
     serve(&enforcer, shutdown, &mut hangup).await;
     report.tell("draining");

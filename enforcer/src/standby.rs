@@ -134,7 +134,7 @@ impl Standby {
     pub async fn at_once(mut self) -> Result<Enforcer, EnforcerError> {
         let loaded = self.load(Trigger::Asked).await?;
         let log = Enforcer::log(&self.ground, &loaded)?;
-        Enforcer::open(self.ground, loaded, log, self.lookout, self.seen)
+        Enforcer::open(self.ground, loaded, log, self.lookout, self.seen).await
     }
 
     /// Waits until everything is there; `hangup` asks to look again at once.
@@ -148,7 +148,7 @@ impl Standby {
             let error = match opened {
                 Ok((log, loaded)) => {
                     self.all_clear();
-                    return Enforcer::open(self.ground, loaded, log, self.lookout, self.seen);
+                    return Enforcer::open(self.ground, loaded, log, self.lookout, self.seen).await;
                 }
                 Err(error) if error.can_pass() => error,
                 Err(error) => return Err(error),

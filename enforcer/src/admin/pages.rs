@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Pages, json_page};
 use crate::body::ResponseBody;
-use crate::config::{LogTo, Source, UpstreamProtocol};
+use crate::config::{Issuer, KeySet, LogTo, Source, UpstreamProtocol};
 use crate::gate::{Caller, Gate};
 use crate::metrics::Sample;
 use crate::serve::Phase;
@@ -97,7 +97,7 @@ impl Pages {
             })).collect::<Vec<_>>(),
             "tls": {"min_version": c.tls.min_version.as_str()},
             "outbound": c.outbound.iter().map(|o| json!({"listen": o.listen, "service": *o.service, "connect": o.connect})).collect::<Vec<_>>(),
-            "jwt": c.jwt.iter().map(|j| json!({"issuer": j.issuer, "jwks": j.jwks, "audiences": j.audiences})).collect::<Vec<_>>(),
+            "jwt": c.jwt.iter().map(issuer).collect::<Vec<_>>(),
             "log": self.log_section(),
             "admin": c.admin.as_ref().map(ToString::to_string),
             "health": c.health,
@@ -140,6 +140,20 @@ impl Pages {
         let (listed, open) = self.connections.list();
         json!({"open": open, "connections": listed.iter().map(one).collect::<Vec<_>>()})
     }
+}
+
+/// A URL is shown without its query, which may hold a secret.
+fn issuer(issuer: &Issuer) -> Value {
+    let jwks = match &issuer.jwks {
+        KeySet::File(path) => json!({"path": path}),
+        KeySet::Remote(from) => json!({
+            "url": from.url.to_string(),
+            "private_addresses": from.reach.private_addresses,
+            "refresh_s": from.refresh.as_secs(),
+            "max_stale_s": from.max_stale.as_secs(),
+        }),
+    };
+    json!({"issuer": issuer.issuer, "audiences": issuer.audiences, "jwks": jwks})
 }
 
 fn bundle(source: &Source) -> Value {

@@ -83,6 +83,8 @@ pub struct Metrics {
     pub bundle_drift: Gauge,
     /// 1 while the last attempt to take up an identity failed.
     pub identity_alarm: Gauge,
+    /// Key sets of token issuers whose last fetch failed.
+    pub key_sets_failing: Gauge,
     /// 1 while the decision log cannot be written.
     pub log_alarm: Gauge,
     /// Requests answered 503 because their record had no place.
@@ -144,6 +146,7 @@ impl Metrics {
             unrecorded: Counter::default(),
             log_records: Counter::default(),
             dry_run: Gauge::default(),
+            key_sets_failing: Gauge::default(),
             outbound_failures: Family::default(),
             self_checks: Counter::default(),
             self_checks_passed_over: Counter::default(),
@@ -174,6 +177,7 @@ impl Metrics {
         r.register("bundle_alarm", "1 while the last attempt to take up a bundle failed", self.bundle_alarm.clone());
         r.register("bundle_drift", "1 while the bundle on disk is not the one in force", self.bundle_drift.clone());
         r.register("identity_alarm", "1 while the last attempt to take up an identity failed", self.identity_alarm.clone());
+        r.register("key_sets_failing", "Key sets of token issuers whose last fetch failed", self.key_sets_failing.clone());
         r.register("log_alarm", "1 while the decision log cannot be written", self.log_alarm.clone());
         r.register("unrecorded", "Requests refused because their record had no place", self.unrecorded.clone());
         r.register("log_records", "Records written to the decision log", self.log_records.clone());
