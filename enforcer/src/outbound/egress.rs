@@ -13,19 +13,19 @@ use http::request::Parts;
 use ipnet::IpNet;
 use portreeve_engine::outside::Host;
 use portreeve_engine::path::CanonicalPath;
-use portreeve_engine::record::{Answer, ContextFacts, Decided, Destination, Mode, Outcome, RequestFacts, Side, Source, Why};
+use portreeve_engine::record::{Answer, ContextFacts, Decided, Destination, Outcome, RequestFacts, Side, Source, Why};
 use portreeve_engine::request::{Context, Method, Target};
 use portreeve_engine::{Authorizer, Decision, Malformed, Request, Timestamp};
 use tokio::sync::Semaphore;
 
 use super::limits::TUNNELS_MAX;
-use super::pool::Tasks;
 use crate::gate::Gate;
 use crate::head::{Head, Lines};
 use crate::jwt::Verifier;
 use crate::limits;
 use crate::log::{End, NotAccepted, Ticket};
 use crate::question::{self, Asked, Asker};
+use crate::tasks::Tasks;
 
 /// Decides about places outside the mesh.
 #[derive(Debug)]
@@ -263,11 +263,7 @@ impl Egress {
         question.context.time = self.gate.clock.now();
         let policy = self.gate.policy.load();
         let decision = policy.decide(&question);
-        self.is_let_through(&decision)
-    }
-
-    fn is_let_through(&self, decision: &Decision<'_>) -> bool {
-        decision.is_allow() || (self.gate.mode == Mode::DryRun && decision.reason.is_policy_denial())
+        self.gate.lets_through(&decision)
     }
 
     fn connection(&self, policy: &Authorizer, host: &Host, port: u16) -> Request {
@@ -294,7 +290,7 @@ impl Egress {
             let event = self.event(policy, &question.service, request, context, &decision);
             let log = &self.gate.log;
             let accepted =
-                if self.is_let_through(&decision) { log.allowed(now, event).map(Some) } else { log.denied(now, event).map(|()| None) };
+                if self.gate.lets_through(&decision) { log.allowed(now, event).map(Some) } else { log.denied(now, event).map(|()| None) };
             match accepted {
                 Err(NotAccepted::Stale) => question.context.time = self.gate.clock.now(),
                 Err(NotAccepted::Full | NotAccepted::Down) => return Err(self.unrecorded(facts.id)),

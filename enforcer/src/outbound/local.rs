@@ -37,6 +37,7 @@ use crate::gate::Gate;
 use crate::head::{Fault, Head};
 use crate::headers;
 use crate::limits;
+use crate::metrics::Counted;
 use crate::question;
 use crate::report::Report;
 use crate::serve::{self, Phase};
@@ -98,6 +99,7 @@ impl Local {
         if stream.set_nodelay(true).is_err() {
             return;
         }
+        let _open = Counted::new(self.gate.metrics.connections_outbound.clone());
         if let To::Redirected(proxy) = &self.to {
             return self.redirected(Arc::clone(proxy), stream).await;
         }

@@ -16,7 +16,6 @@ use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::body::{Outgoing, Progress};
@@ -25,7 +24,9 @@ use super::send::{Failure, Settings};
 use crate::gate::Gate;
 use crate::limits::{H1_BUFFER_BYTES_MAX, H2_CONNECTION_WINDOW, H2_PING_INTERVAL, H2_PING_TIMEOUT, H2_STREAM_WINDOW};
 use crate::limits::{HANDSHAKE_TIMEOUT, HEAD_BYTES_MAX, HEADERS_MAX};
-use crate::tls::{self, ExpectedPeer};
+use crate::tasks::{Parts, Tasks};
+use crate::tenure;
+use crate::tls::{self, ExpectedPeer, VerifiedPeer};
 
 /// Connections to one endpoint.
 #[derive(Debug)]
@@ -211,11 +212,11 @@ impl Pool {
         let expected = self.expected().ok_or(Failure::UnknownService)?;
         let identity = self.gate.identity.load_full();
         let limit = HANDSHAKE_TIMEOUT.min(self.settings.connect.saturating_mul(HANDSHAKE_SHARE));
-        let (stream, _) = tls::connect(&identity, expected, stream, limit).await.map_err(Failure::Peer)?;
+        let (stream, peer) = tls::connect(&identity, expected, stream, limit).await.map_err(Failure::Peer)?;
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         self.http1_only.store(!http2, Ordering::Relaxed);
-        let line =
-            if http2 { self.http2(TokioIo::new(stream), place, epoch).await? } else { self.http1(TokioIo::new(stream), place).await? };
+        let (stream, held) = (TokioIo::new(stream), (peer, place));
+        let line = if http2 { self.http2(stream, held, epoch).await? } else { self.http1(stream, held).await? };
         Ok((line, true))
     }
 
@@ -226,26 +227,39 @@ impl Pool {
         Some(ExpectedPeer { ids: service.identities.clone(), patterns: service.patterns.clone() })
     }
 
-    async fn http1<T>(&self, io: T, place: OwnedSemaphorePermit) -> Result<Line, Failure>
+    async fn http1<T>(&self, io: T, held: (VerifiedPeer, OwnedSemaphorePermit)) -> Result<Line, Failure>
     where
         T: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
     {
         let mut builder = http1::Builder::new();
         builder.max_buf_size(H1_BUFFER_BYTES_MAX).max_headers(HEADERS_MAX);
         let (sender, connection) = builder.handshake(io).await.map_err(Failure::Http)?;
-        self.tasks.spawn(async move {
-            // Its end is seen by whoever holds the sender.
-            let _ = connection.await;
-            drop(place);
-        });
+        self.drive(connection, held);
         Ok(Line::Whole(sender))
     }
 
-    async fn http2<T>(&self, io: T, place: OwnedSemaphorePermit, epoch: u64) -> Result<Line, Failure>
+    /// Drives a connection to its end, or until its peer may no longer be spoken to (A65). Whoever holds the sender sees it.
+    fn drive(
+        &self,
+        connection: impl Future<Output = hyper::Result<()>> + Send + 'static,
+        (peer, place): (VerifiedPeer, OwnedSemaphorePermit),
+    ) {
+        let gate = Arc::clone(&self.gate);
+        self.tasks.spawn(async move {
+            tokio::select! {
+                _ = connection => {}
+                _ = tenure::over(&gate, &peer) => {}
+            }
+            drop(place);
+        });
+    }
+
+    async fn http2<T>(&self, io: T, held: (VerifiedPeer, OwnedSemaphorePermit), epoch: u64) -> Result<Line, Failure>
     where
         T: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
     {
-        let mut builder = http2::Builder::new(self.tasks.clone());
+        let parts = Parts::default();
+        let mut builder = http2::Builder::new(parts.executor());
         builder
             .timer(TokioTimer::new())
             .initial_stream_window_size(H2_STREAM_WINDOW)
@@ -254,10 +268,13 @@ impl Pool {
             .keep_alive_timeout(H2_PING_TIMEOUT)
             .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX));
         let (sender, connection) = builder.handshake(io).await.map_err(Failure::Http)?;
-        self.tasks.spawn(async move {
-            let _ = connection.await;
-            drop(place);
-        });
+        let connection = async move {
+            // It ends when nobody can ask anything more; what was asked may still be answered.
+            let ended = connection.await;
+            parts.finish().await;
+            ended
+        };
+        self.drive(connection, held);
         let streams = Arc::new(AtomicUsize::new(1));
         let shared = Shared { sender, streams, used: Arc::new(Mutex::new(Instant::now())), epoch };
         lock(&self.shared).push(shared.clone());
@@ -314,30 +331,6 @@ fn absolute_form<B>(request: &mut Request<B>) -> Option<()> {
     parts.path_and_query.get_or_insert_with(|| PathAndQuery::from_static("/"));
     *request.uri_mut() = Uri::from_parts(parts).ok()?;
     Some(())
-}
-
-/// Tasks that drive connections, owned by their pool and ended with it.
-#[derive(Clone, Debug, Default)]
-pub struct Tasks(Arc<Mutex<JoinSet<()>>>);
-
-impl Tasks {
-    /// Runs a task until it ends or its owner does.
-    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let mut tasks = lock(&self.0);
-        while tasks.try_join_next().is_some() {}
-        tasks.spawn(task);
-    }
-
-    fn reap(&self) {
-        let mut tasks = lock(&self.0);
-        while tasks.try_join_next().is_some() {}
-    }
-}
-
-impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Tasks {
-    fn execute(&self, task: F) {
-        self.spawn(task);
-    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

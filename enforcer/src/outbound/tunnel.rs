@@ -218,7 +218,8 @@ fn gone(error: io::Error) -> io::Result<()> {
 
 /// Completes when a tunnel may not go on.
 async fn watch_over(moved: &Moved, egress: &Egress, question: &Request, mut phase: watch::Receiver<Phase>) -> End {
-    let mut epoch = egress.gate.epoch.load(Ordering::Acquire);
+    // A law that came between the decision and this moment is not missed: the first look always asks (A78).
+    let mut epoch = None;
     loop {
         // The sender is gone only when the enforcer is.
         if let Ok(cut) = timeout(LOOK, phase.wait_for(|p| *p == Phase::Cut)).await {
@@ -228,7 +229,7 @@ async fn watch_over(moved: &Moved, egress: &Egress, question: &Request, mut phas
         if moved.still() >= TUNNEL_IDLE {
             return End::Idle;
         }
-        let now = egress.gate.epoch.load(Ordering::Acquire);
+        let now = Some(egress.gate.epoch.load(Ordering::Acquire));
         if now != epoch {
             epoch = now;
             if !egress.still(question) {
