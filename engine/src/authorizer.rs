@@ -16,6 +16,7 @@ use crate::id::SpiffeId;
 use crate::inventory::Inventory;
 use crate::memo::{self, Projection};
 use crate::model::{AttributeType, Condition, Exception, Governance, Invariant, Operation, Permission, Service, TestSuite, Visible, Zone};
+use crate::path::Paths;
 use crate::record::{Answer, ContextFacts, RequestFacts};
 use crate::reference::Slices;
 use crate::rego::{self, InputFacts, RegoModules};
@@ -247,6 +248,12 @@ impl Authorizer {
     #[must_use]
     pub fn visible(&self, service: &str) -> Option<&Visible> {
         self.service(service).map(|s| &s.visible)
+    }
+
+    /// How a service reads paths; strictly, where there is none of this name.
+    #[must_use]
+    pub fn paths(&self, service: &str) -> Paths {
+        self.service(service).map_or_else(Paths::default, |s| s.paths)
     }
 
     /// Whether the evaluation of a policy can end in an error.
