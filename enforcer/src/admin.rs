@@ -117,7 +117,7 @@ impl Pages {
             "tls": {"min_version": c.tls.min_version.as_str()},
             "outbound": c.outbound.iter().map(|o| json!({"listen": o.listen, "service": *o.service, "connect": o.connect})).collect::<Vec<_>>(),
             "jwt": c.jwt.iter().map(|j| json!({"issuer": j.issuer, "audiences": j.audiences})).collect::<Vec<_>>(),
-            "log": {"path": log, "rotate_bytes": c.log.rotate_bytes},
+            "log": {"path": log, "rotate_bytes": c.log.rotate_bytes, "durability": c.log.durability.as_str()},
         })
     }
 

@@ -50,6 +50,8 @@ pub struct Metrics {
     pub log_alarm: Gauge,
     /// Requests answered 503 because their record had no place.
     pub unrecorded: Counter<u64, AtomicU64>,
+    /// Requests answered 503 because their record was not written or synchronised in time.
+    pub not_kept: Counter,
     /// Records written.
     pub log_records: Counter,
     /// Readings of a clock that had gone back.
@@ -101,6 +103,7 @@ impl Metrics {
             log_queue: Gauge::default(),
             log_alarm: Gauge::default(),
             unrecorded: Counter::default(),
+            not_kept: Counter::default(),
             log_records: Counter::default(),
             clock_steps: Gauge::default(),
             outbound_failures: Family::default(),
@@ -127,6 +130,11 @@ impl Metrics {
         r.register("log_queue", "Entries in the queue of the decision log", self.log_queue.clone());
         r.register("log_alarm", "1 while the decision log cannot be written", self.log_alarm.clone());
         r.register("unrecorded", "Requests refused because their record had no place", self.unrecorded.clone());
+        r.register(
+            "log_not_kept",
+            "Requests refused because their record was not kept as durably as configured in time",
+            self.not_kept.clone(),
+        );
         r.register("log_records", "Records written to the decision log", self.log_records.clone());
         r.register("clock_steps_back", "Readings of a clock that had gone back", self.clock_steps.clone());
         r.register("outbound_failures", "Failures to reach another service, by reason", self.outbound_failures.clone());

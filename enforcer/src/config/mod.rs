@@ -24,7 +24,7 @@ use portreeve_engine::{Diagnostic, Digest, record::Mode};
 
 pub use identity::Identity;
 pub use inbound::{Inbound, UpstreamProtocol};
-pub use log::{Heads, Log, LogTo};
+pub use log::{Durability, Heads, Log, LogTo};
 pub use outbound::Outbound;
 use reader::Reader;
 pub use reader::{parse_duration, parse_size};
