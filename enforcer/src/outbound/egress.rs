@@ -75,10 +75,23 @@ pub enum What {
 }
 
 impl Permit {
-    /// Uses the permit up.
-    #[must_use]
-    pub fn redeem(self) -> (Running, What) {
-        (self.running, self.what)
+    /// Uses the permit up, once its record is as durable as `log.durability` asks.
+    ///
+    /// # Errors
+    /// It could not be kept so: nothing may leave. Its end is recorded.
+    pub async fn redeem(self) -> Result<(Running, What), Refused> {
+        let Self { running, what } = self;
+        let kept = match &running.ticket {
+            Some(ticket) => running.gate.log.kept(ticket).await.is_ok(),
+            None => false,
+        };
+        if kept {
+            return Ok((running, what));
+        }
+        let refused = Refused { status: StatusCode::SERVICE_UNAVAILABLE, request_id: running.request_id.clone() };
+        running.gate.metrics.not_kept.inc();
+        running.unavailable(refused.status, Why::Log, "not-kept");
+        Err(refused)
     }
 }
 
@@ -224,7 +237,8 @@ impl Egress {
         let name: Arc<str> = Arc::from(&*service.name);
         let own = self.gate.identity.load().id().clone();
         let asker = Asker { id: &own, ip: IpAddr::V4(Ipv4Addr::LOCALHOST), server_name: None };
-        let asked = Asked { service: &name, visible: &service.visible, tokens: &nobody, is_service: &|_| false };
+        let asked =
+            Asked { service: &name, visible: &service.visible, tokens: &nobody, is_service: &|_| false, paths: policy.paths(&name) };
         let mut asked = match question::ask(&mut head, asker, &asked, self.gate.clock.now()) {
             Ok(asked) => asked,
             Err(refused) => {

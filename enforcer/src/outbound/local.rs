@@ -325,7 +325,10 @@ async fn to_outside(egress: &Arc<Egress>, request: Request<Incoming>, port: u16)
 }
 
 async fn plain(egress: &Arc<Egress>, permit: Permit, body: Incoming) -> Response<Reply> {
-    let (mut running, what) = permit.redeem();
+    let (mut running, what) = match permit.redeem().await {
+        Ok(redeemed) => redeemed,
+        Err(Refused { status, request_id }) => return answer(status, &request_id, false),
+    };
     let id = running.request_id.clone();
     let failed = |running: super::egress::Running, status: StatusCode, detail: &'static str| {
         running.unavailable(status, Why::Upstream, detail);

@@ -42,7 +42,7 @@ impl Tunnel {
     /// # Errors
     /// What the local service is told; its record is written.
     pub async fn open(permit: Permit, egress: &Arc<Egress>) -> Result<Self, Refused> {
-        let (mut running, what) = permit.redeem();
+        let (mut running, what) = permit.redeem().await?;
         let request_id = running.request_id.clone();
         let refused = move |status| Refused { status, request_id };
         let What::Tunnel { host, port, question } = what else {

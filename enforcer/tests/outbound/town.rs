@@ -146,7 +146,7 @@ pub(crate) fn replays(law: &Authorizer, records: &[Record]) {
             assert_eq!(decided.decision.reason.as_str(), "malformed-request");
             continue;
         }
-        let again = law.decide(&decided.request(record.at).unwrap());
+        let again = law.decide(&decided.request(record.at, law.paths(&decided.destination.service)).unwrap());
         assert_eq!(portreeve_engine::record::Answer::from(&again), decided.decision, "{decided:#?}");
         assert_eq!(again.operation, decided.request.operation.as_deref());
     }
