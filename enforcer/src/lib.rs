@@ -18,6 +18,7 @@ pub mod heads;
 pub mod inbound;
 pub mod jwt;
 pub mod limits;
+mod listening;
 pub mod log;
 pub mod metrics;
 pub mod outbound;
@@ -29,6 +30,7 @@ pub mod report;
 pub mod self_check;
 pub mod serve;
 pub mod strict;
+pub mod sts;
 pub mod tenure;
 pub mod tls;
 
