@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use portreeve_engine::decision::{Effect, Reason};
+use portreeve_engine::model::Service;
 use portreeve_engine::record::Decided;
 use portreeve_engine::{Authorizer, Digest, Timestamp};
 use serde::Serialize;
@@ -101,7 +102,9 @@ impl<'a> Replayer<'a> {
     /// What the bundle of a revision answers to a recorded question; `None` where it is not well formed or the bundle was not given.
     pub(crate) fn answer(&mut self, at: Timestamp, decided: &Decided, revision: Digest) -> Option<Rc<Answered>> {
         let law = self.laws.get(&revision)?;
-        let question = question(&mut self.question, law.timed.then_some(at), decided, revision)?;
+        // Only what is outside the mesh is known by the host named.
+        let outside = law.authorizer.service(&decided.destination.service).is_some_and(Service::is_outside);
+        let question = question(&mut self.question, law.timed.then_some(at), decided, revision, outside)?;
         if let Some(answer) = self.answers.get(&question) {
             return answer.clone();
         }
@@ -125,7 +128,7 @@ impl<'a> Replayer<'a> {
 }
 
 /// Everything a policy can see of a record, as one digest: equal questions have equal digests, and JSON keeps others apart.
-fn question(buffer: &mut Vec<u8>, at: Option<Timestamp>, decided: &Decided, revision: Digest) -> Option<[u8; 32]> {
+fn question(buffer: &mut Vec<u8>, at: Option<Timestamp>, decided: &Decided, revision: Digest, outside: bool) -> Option<[u8; 32]> {
     let facts = &decided.request;
     buffer.clear();
     let question = (
@@ -134,7 +137,7 @@ fn question(buffer: &mut Vec<u8>, at: Option<Timestamp>, decided: &Decided, revi
         &decided.source.id,
         decided.source.ip,
         &decided.destination.service,
-        (&facts.method, &facts.path, facts.port),
+        (&facts.method, &facts.path, facts.port, outside.then_some(&facts.host)),
         &decided.context,
     );
     serde_json::to_writer(&mut *buffer, &question).ok()?;

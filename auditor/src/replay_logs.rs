@@ -219,6 +219,34 @@ impl Proposed<'_> {
 mod tests {
     use super::*;
     use crate::testing::{Log, POLICY, authorizer, id, memory};
+    use portreeve_engine::record::Answer;
+
+    #[test]
+    fn egress_agrees_and_a_changed_host_does_not() {
+        let outside = "---\nkind: Service\nname: cards\nhosts: [api.cards.example]\noperations: [{id: tls, port: 443}]\n---\nkind: Permission\nname: invoices-cards\nallow: {from: invoices, to: cards, operations: [tls]}\n";
+        let law = authorizer(&format!("{POLICY}{outside}"));
+        let mut log = Log::start("invoices", "invoices-1", *law.revision());
+        let mut record = |host: &str, to: &str| {
+            let mut decided = log.question("invoices", "/", None, Effect::Allow, Reason::Permitted, &["invoices-cards"]);
+            decided.side = Some(portreeve_engine::record::Side::Outbound);
+            (decided.tls, decided.source.ip, decided.destination.id) = (None, None, None);
+            to.clone_into(&mut decided.destination.service);
+            let (request, host) = (&mut decided.request, Some(host.to_owned()));
+            (request.method, request.path, request.port, request.host) = (None, None, Some(443), host);
+            request.operation = Some("tls".to_owned());
+            if to != "cards" {
+                decided.decision = Answer::from(&law.decide(&decided.request(log.at).unwrap()));
+                decided.request.operation = None;
+            }
+            log.decide(decided);
+        };
+        record("api.cards.example:443", "cards");
+        record("evil.example:443", "evil.example");
+        // The same question but for the host, which the answer to the first one must not serve.
+        record("evil.example:443", "cards");
+        let report = replay_logs(&[&law], &[memory("invoices", &log.out)], None, &mut |_| {}).unwrap();
+        assert_eq!((report.decided, report.agreed, report.mismatches), (3, 2, 1));
+    }
 
     #[test]
     fn a_log_agrees_with_its_bundle_and_a_proposal_changes_some_answers() {

@@ -85,7 +85,16 @@ impl Log {
     }
 
     pub(crate) fn end(&mut self, of: u64) -> u64 {
-        let ended = Ended { of, outcome: Outcome::Forwarded, status: Some(200), duration_us: 812, bytes: 5, why: Why::Complete };
+        let ended = Ended {
+            of,
+            outcome: Outcome::Forwarded,
+            status: Some(200),
+            duration_us: 812,
+            bytes: 5,
+            why: Why::Complete,
+            attempts: None,
+            detail: None,
+        };
         self.push(&Event::Ended(ended))
     }
 

@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use crate::body::ResponseBody;
-use crate::config::{Config, LogTo};
+use crate::config::{Config, Issuer, KeySet, LogTo};
 use crate::gate::Gate;
 use crate::inbound::Connections;
 use crate::serve::{self, Phase};
@@ -116,7 +116,7 @@ impl Pages {
             "inbound": c.inbound.iter().map(|i| json!({"listen": i.listen, "upstream": i.upstream})).collect::<Vec<_>>(),
             "tls": {"min_version": c.tls.min_version.as_str()},
             "outbound": c.outbound.iter().map(|o| json!({"listen": o.listen, "service": *o.service, "connect": o.connect})).collect::<Vec<_>>(),
-            "jwt": c.jwt.iter().map(|j| json!({"issuer": j.issuer, "audiences": j.audiences})).collect::<Vec<_>>(),
+            "jwt": c.jwt.iter().map(issuer).collect::<Vec<_>>(),
             "log": {"path": log, "rotate_bytes": c.log.rotate_bytes},
         })
     }
@@ -134,6 +134,20 @@ impl Pages {
         };
         json!({"connections": self.connections.list().iter().map(one).collect::<Vec<_>>()})
     }
+}
+
+/// A URL is shown without its query, which may hold a secret.
+fn issuer(issuer: &Issuer) -> serde_json::Value {
+    let jwks = match &issuer.jwks {
+        KeySet::File(path) => json!({"path": path.display().to_string()}),
+        KeySet::Remote(from) => json!({
+            "url": from.url.to_string(),
+            "private_addresses": from.reach.private_addresses,
+            "refresh_s": from.refresh.as_secs(),
+            "max_stale_s": from.max_stale.as_secs(),
+        }),
+    };
+    json!({"issuer": issuer.issuer, "audiences": issuer.audiences, "jwks": jwks})
 }
 
 fn json_page(value: &serde_json::Value) -> Response<ResponseBody> {

@@ -8,6 +8,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use futures_util::future::join_all;
 use prometheus_client::metrics::counter::Counter;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -19,15 +20,16 @@ use crate::admin::Pages;
 use crate::clock::{Clock, NoRandom, RequestIds, instance_id};
 use crate::config::{Config, ConfigError, UpstreamProtocol};
 use crate::gate::Gate;
+use crate::h1::upstream::Upstream;
 use crate::inbound::{Connections, Handshakes, Inbound};
-use crate::jwt::{JwtError, Verifier};
+use crate::jwt::{JwtError, JwtIssuer, Verifier};
 use crate::limits;
 use crate::log::{DecisionLog, LogError, Opening};
 use crate::metrics::Metrics;
 use crate::outbound::Outbound;
 use crate::policy::{self, PolicyError, Standing, Taken};
 use crate::pool::{Dial, Pool};
-use crate::reload::{ReloadError, Reloader, Stamps, identity_files, issuers, place};
+use crate::reload::{ReloadError, Reloader, Stamps, identity_files, issuers, place, remotes};
 use crate::report::Report;
 use crate::self_check::SelfCheck;
 use crate::serve::{Phase, accept_loop};
@@ -78,6 +80,7 @@ pub struct Enforcer {
     inbound: Side,
     outbound: Side,
     pages: Side,
+    key_sets: Side,
     admin: Option<SocketAddr>,
     health: Option<SocketAddr>,
     drain: Duration,
@@ -115,6 +118,7 @@ struct Loaded {
     identity: Identity,
     policy: portreeve_engine::Authorizer,
     standing: Standing,
+    issuers: Vec<JwtIssuer>,
     tokens: Verifier,
 }
 
@@ -122,11 +126,12 @@ fn load(config: &Config) -> Result<Loaded, EnforcerError> {
     let files = identity_files(config);
     let identity = Identity::new(files.pair()?, Arc::new(files.trust()?), config.tls.min_version)?;
     let Taken { authorizer: policy, standing } = policy::load(&place(config), &None, &config.service, identity.id())?;
-    let tokens = Verifier::load(&issuers(config))?;
+    let issuers = issuers(config)?;
+    let tokens = Verifier::load(&issuers)?;
     if let Some(unknown) = config.outbound.iter().find(|o| policy.service(&o.service).is_none()) {
         return Err(EnforcerError::UnknownDestination(unknown.service.to_string()));
     }
-    Ok(Loaded { identity, policy, standing, tokens })
+    Ok(Loaded { identity, policy, standing, issuers, tokens })
 }
 
 /// Checks that an enforcer could run with this configuration: bundle, identity and key sets. Opens no port and no log.
@@ -147,7 +152,7 @@ impl Enforcer {
         let seen = Stamps::of(&config);
         let theirs = Arc::clone(&config);
         let loaded = spawn_blocking(move || load(&theirs)).await;
-        let Loaded { identity, policy, standing, tokens } =
+        let Loaded { identity, policy, standing, issuers, tokens } =
             loaded.unwrap_or_else(|_| Err(PolicyError::BrokeOff(config.bundle.clone()).into()))?;
         let inbound = bind_all(config.inbound.iter().map(|i| i.listen)).await?;
         let outbound = bind_all(config.outbound.iter().map(|o| o.listen)).await?;
@@ -176,18 +181,21 @@ impl Enforcer {
             clock,
             metrics,
             ids: RequestIds::new(&instance),
+            in_force: watch::Sender::new(()),
             epoch: AtomicU64::new(0),
             self_check,
         });
+        // Before anything is accepted, so that the first requests do not meet an enforcer without keys.
+        let key_sets = key_sets(&issuers, &gate, &report).await;
         let listeners = Listeners { config: &config, gate: &gate, report: &report };
         let (mut inbound, connections) = listeners.inbound(inbound);
         let outbound = listeners.outbound(outbound);
         let address = |bound: &[TcpListener]| bound.first().and_then(|l| l.local_addr().ok());
         let (admin_at, health_at) = (address(&admin), address(&health));
         let pages = listeners.pages(admin, health, connections, &inbound);
-        let reloader = Arc::new(Reloader::new(Arc::clone(&config), Arc::clone(&gate), report, standing));
+        let reloader = Arc::new(Reloader::new(Arc::clone(&config), Arc::clone(&gate), report, issuers, standing));
         inbound.loops.spawn(Arc::clone(&reloader).watch(seen, inbound.phase.subscribe()));
-        Ok(Self { gate, reloader, inbound, outbound, pages, admin: admin_at, health: health_at, drain: config.drain })
+        Ok(Self { gate, reloader, inbound, outbound, pages, key_sets, admin: admin_at, health: health_at, drain: config.drain })
     }
 
     /// The inbound addresses, in the order of the configuration.
@@ -234,10 +242,22 @@ impl Enforcer {
         // The service may have needed its ways out until its last answer.
         self.outbound.end(OUTBOUND_DRAIN.min(self.drain)).await;
         self.pages.end(Duration::ZERO).await;
+        self.key_sets.end(Duration::ZERO).await;
         let gate = Arc::clone(&self.gate);
         // Joining the writer blocks; a failure to do so leaves the log to its own end.
         let _ = spawn_blocking(move || gate.log.stop()).await;
     }
+}
+
+/// Begins to fetch key sets, and gives each a moment to come.
+async fn key_sets(issuers: &[JwtIssuer], gate: &Gate, report: &Report) -> Side {
+    let mut side = Side::new();
+    for keys in remotes(issuers) {
+        let (clock, metrics) = (Arc::clone(&gate.clock), Arc::clone(&gate.metrics));
+        side.loops.spawn(Arc::clone(keys).run(clock, metrics, report.clone(), side.phase.subscribe()));
+    }
+    join_all(remotes(issuers).map(|keys| keys.tried())).await;
+    side
 }
 
 /// What the listeners share.
@@ -256,6 +276,7 @@ impl Listeners<'_> {
             let inbound = Arc::new(Inbound {
                 gate: Arc::clone(self.gate),
                 upstream: Pool::new(Dial::Service { address: config.upstream, http2 }, Arc::clone(self.gate)),
+                direct: (!http2).then(|| Arc::new(Upstream::new(config.upstream))),
                 connections: Arc::clone(&connections),
                 handshakes: Handshakes::default(),
                 phase: side.phase.subscribe(),
@@ -323,11 +344,13 @@ pub async fn run(config: Config, report: Report, shutdown: impl Future<Output = 
     let enforcer = Enforcer::start(config, report.clone()).await?;
     let list = |addresses: &[SocketAddr]| addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     report.tell(&format!(
-        "`{}` is enforced under {}; inbound [{}], outbound [{}]",
+        "`{}` is enforced under {}; inbound [{}], outbound [{}], admin [{}], health [{}]",
         enforcer.gate.service,
         enforcer.gate.policy.load().revision(),
         list(enforcer.inbound()),
         list(enforcer.outbound()),
+        list(enforcer.admin().as_slice()),
+        list(enforcer.health().as_slice()),
     ));
     let mut shutdown = std::pin::pin!(shutdown);
     loop {

@@ -5,7 +5,8 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -13,12 +14,14 @@ use http::{StatusCode, Version};
 use portreeve_engine::record::{Answer, ContextFacts, Decided, Destination, Mode, Outcome, RequestFacts, Source, Why};
 use portreeve_engine::request::{Method, Target};
 use portreeve_engine::{Authorizer, Decision, Reason, Timestamp};
+use tokio::sync::watch;
 
 use crate::clock::{Clock, RequestIds};
 use crate::head::{Fault, Fields, Head, Lines};
 use crate::headers;
 use crate::jwt::Verifier;
 use crate::limits;
+use crate::live::{Live, Place};
 use crate::log::{DecisionLog, End, NotAccepted, Ticket};
 use crate::metrics::Metrics;
 use crate::question::{self, Asked, Asker, NoQuestion, Question};
@@ -46,6 +49,8 @@ pub struct Gate {
     pub metrics: Arc<Metrics>,
     /// Ids of requests.
     pub ids: RequestIds,
+    /// Told after every change of the policy in force.
+    pub in_force: watch::Sender<()>,
     /// Counts what makes older outbound connections unfit: a new identity of ours, a new inventory.
     pub epoch: AtomicU64,
     /// Decides some requests again, where that is asked for.
@@ -63,7 +68,10 @@ pub struct Caller {
     pub server_name: Option<String>,
     /// Requests so far.
     pub requests: AtomicU64,
+    /// What runs.
+    pub live: Live,
     cut: AtomicU8,
+    winding: AtomicBool,
 }
 
 impl Caller {
@@ -71,7 +79,16 @@ impl Caller {
     #[must_use]
     pub fn new(peer: VerifiedPeer, ip: IpAddr, server_name: Option<String>) -> Self {
         let certificate = peer.svid().sha256.hex();
-        Self { peer, certificate, ip, server_name, requests: AtomicU64::new(0), cut: AtomicU8::new(0) }
+        Self {
+            peer,
+            certificate,
+            ip,
+            server_name,
+            requests: AtomicU64::new(0),
+            live: Live::default(),
+            cut: AtomicU8::new(0),
+            winding: AtomicBool::new(false),
+        }
     }
 
     /// Who it is.
@@ -90,6 +107,17 @@ impl Caller {
             Why::Complete | Why::Client | Why::Upstream => 0,
         };
         self.cut.store(code, Ordering::Release);
+    }
+
+    /// The connection takes no further request.
+    pub fn wind_down(&self) {
+        self.winding.store(true, Ordering::Release);
+    }
+
+    /// Whether the connection takes no further request.
+    #[must_use]
+    pub fn is_winding(&self) -> bool {
+        self.winding.load(Ordering::Acquire)
     }
 
     fn gone(&self) -> Why {
@@ -146,6 +174,7 @@ pub struct Running {
     gate: Arc<Gate>,
     caller: Arc<Caller>,
     ticket: Option<Ticket>,
+    place: Option<Place>,
     began: Instant,
     status: Option<u16>,
     bytes: u64,
@@ -173,6 +202,18 @@ impl Running {
         self.bytes += u64::try_from(bytes).unwrap_or(0);
     }
 
+    /// Ready when a new policy has taken the right to it away.
+    pub fn poll_cut(&self, cx: &Context<'_>) -> Poll<()> {
+        self.place.as_ref().map_or(Poll::Pending, |place| self.caller.live.poll_cut(place, cx))
+    }
+
+    /// The policy changed between the decision and its use: nothing was forwarded, and the caller may try again.
+    fn overtaken(&mut self) {
+        self.status = Some(StatusCode::SERVICE_UNAVAILABLE.as_u16());
+        self.outcome = Outcome::Unavailable;
+        self.why = Some(Why::Policy);
+    }
+
     /// The end is known.
     pub fn because(&mut self, why: Why) {
         self.why = Some(why);
@@ -181,10 +222,14 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        if let Some(place) = self.place.take() {
+            self.caller.live.leave(place);
+        }
         if let Some(ticket) = self.ticket.take() {
             let duration_us = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
             let why = self.why.unwrap_or_else(|| self.caller.gone());
-            self.gate.log.ended(ticket, End { outcome: self.outcome, status: self.status, duration_us, bytes: self.bytes, why });
+            let (outcome, status, bytes) = (self.outcome, self.status, self.bytes);
+            self.gate.log.ended(ticket, End { outcome, status, duration_us, bytes, why, attempts: 1, detail: None });
         }
     }
 }
@@ -216,7 +261,8 @@ impl Gate {
             Ok(question) => self.answer(caller, &policy, question, &head.fields, protocol, request_id),
             Err(refused) => {
                 let status = self.refuse(caller, &policy, &refused, protocol, &request_id);
-                Verdict::Answer { status, request_id, close: false }
+                // What two servers could read in two ways ends the connection: what follows on it may be read in two ways too (A77).
+                Verdict::Answer { status, request_id, close: true }
             }
         }
     }
@@ -259,7 +305,7 @@ impl Gate {
             facts.correlation.clone_from(&question.correlation);
             protocol.clone_into(&mut facts.protocol);
             let event = self.event(caller, policy, facts, context, &decision);
-            let forward = decision.is_allow() || (self.mode == Mode::DryRun && decision.reason.is_policy_denial());
+            let forward = self.lets_through(&decision);
             let accepted = if forward { self.log.allowed(now, event).map(Some) } else { self.log.denied(now, event).map(|()| None) };
             match accepted {
                 Err(NotAccepted::Stale) => question.request.context.time = self.clock.now(),
@@ -270,7 +316,7 @@ impl Gate {
                         check.look(policy, &question.request, &decision);
                     }
                     return match ticket {
-                        Some(ticket) => self.permit(caller, ticket, question, fields, request_id),
+                        Some(ticket) => self.permit(caller, policy, ticket, question, fields, request_id),
                         None => Verdict::Answer { status: denial(decision.reason), request_id, close: false },
                     };
                 }
@@ -283,15 +329,17 @@ impl Gate {
     fn permit(
         self: &Arc<Self>,
         caller: &Arc<Caller>,
+        policy: &Arc<Authorizer>,
         ticket: Ticket,
         question: Question,
         fields: &Fields<'_>,
         request_id: String,
     ) -> Verdict {
-        let running = Running {
+        let mut running = Running {
             gate: Arc::clone(self),
             caller: Arc::clone(caller),
             ticket: Some(ticket),
+            place: None,
             began: Instant::now(),
             status: None,
             bytes: 0,
@@ -300,13 +348,43 @@ impl Gate {
         };
         let mut lines = Lines::of(fields);
         headers::set_identity(&mut lines, self.identity.load().id(), &caller.peer.svid().id, &caller.certificate, &request_id);
-        let Target::Http { method, path } = question.request.target else {
+        let Target::Http { method, path } = &question.request.target else {
             // Questions of this gate are about HTTP. Were one not, there would be nothing to forward; its end is recorded.
             return Verdict::Answer { status: StatusCode::FORBIDDEN, request_id, close: true };
         };
-        let target = question::target_of(&path, question.query.as_deref());
-        let host = question.request.host.map(String::from);
+        let target = question::target_of(path, question.query.as_deref());
+        let (method, host) = (method.clone(), question.request.host.as_deref().map(str::to_owned));
+        running.place = Some(caller.live.enter(Box::new(question.request)));
+        if !Arc::ptr_eq(policy, &self.policy.load())
+            && self.review(caller)
+            && running.poll_cut(&Context::from_waker(Waker::noop())).is_ready()
+        {
+            running.overtaken();
+            return Verdict::Answer { status: StatusCode::SERVICE_UNAVAILABLE, request_id, close: false };
+        }
         Verdict::Forward(Box::new(Permit { running, method, target, host, lines, request_id }))
+    }
+
+    /// Puts another policy in force and has everything asked about again that runs.
+    pub fn put_in_force(&self, policy: Authorizer) {
+        self.policy.store(Arc::new(policy));
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+        self.in_force.send_replace(());
+    }
+
+    /// Asks about what a caller runs, and cuts what the policy in force does not allow. Whether anything was cut.
+    pub fn review(&self, caller: &Caller) -> bool {
+        let (policy, now) = (self.policy.load(), self.clock.now());
+        let cut = caller.live.review(|request| {
+            request.context.time = now;
+            self.lets_through(&policy.decide(request))
+        });
+        cut > 0
+    }
+
+    /// Whether a request with this answer is forwarded.
+    fn lets_through(&self, decision: &Decision<'_>) -> bool {
+        decision.is_allow() || (self.mode == Mode::DryRun && decision.reason.is_policy_denial())
     }
 
     /// Records what is no question, and says how it is answered.

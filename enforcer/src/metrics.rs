@@ -42,6 +42,8 @@ pub struct Metrics {
     pub bundle_drift: Gauge,
     /// 1 while the last attempt to take up an identity failed.
     pub identity_alarm: Gauge,
+    /// Key sets of token issuers whose last fetch failed.
+    pub key_sets_failing: Gauge,
     /// Seconds until the own certificate ends.
     pub certificate_expiry: Gauge<i64, AtomicI64>,
     /// Entries in the queue of the decision log.
@@ -103,6 +105,7 @@ impl Metrics {
             unrecorded: Counter::default(),
             log_records: Counter::default(),
             clock_steps: Gauge::default(),
+            key_sets_failing: Gauge::default(),
             outbound_failures: Family::default(),
             self_checks: Counter::default(),
             self_checks_passed_over: Counter::default(),
@@ -123,6 +126,7 @@ impl Metrics {
         r.register("bundle_alarm", "1 while the last attempt to take up a bundle failed", self.bundle_alarm.clone());
         r.register("bundle_drift", "1 while the bundle on disk is not the one in force", self.bundle_drift.clone());
         r.register("identity_alarm", "1 while the last attempt to take up an identity failed", self.identity_alarm.clone());
+        r.register("key_sets_failing", "Key sets of token issuers whose last fetch failed", self.key_sets_failing.clone());
         r.register("certificate_expiry_seconds", "Seconds until the own certificate ends", self.certificate_expiry.clone());
         r.register("log_queue", "Entries in the queue of the decision log", self.log_queue.clone());
         r.register("log_alarm", "1 while the decision log cannot be written", self.log_alarm.clone());

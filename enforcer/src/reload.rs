@@ -14,9 +14,9 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use crate::config::Config;
+use crate::config::{Config, KeySet};
 use crate::gate::Gate;
-use crate::jwt::{JwtError, JwtIssuer, Verifier};
+use crate::jwt::{Jwks, JwtError, JwtIssuer, RemoteKeys, Verifier};
 use crate::limits;
 use crate::policy::{self, Place, PolicyError, Standing, Taken};
 use crate::report::Report;
@@ -43,6 +43,8 @@ pub struct Reloader {
     config: Arc<Config>,
     gate: Arc<Gate>,
     report: Report,
+    /// Whose tokens are believed; those with fetched keys keep them through every reload.
+    issuers: Vec<JwtIssuer>,
     /// One at a time; the holder may replace what the next bundle is held against.
     turn: Mutex<Standing>,
 }
@@ -50,8 +52,8 @@ pub struct Reloader {
 impl Reloader {
     /// Takes up changes of what `config` names, for `gate`.
     #[must_use]
-    pub fn new(config: Arc<Config>, gate: Arc<Gate>, report: Report, standing: Standing) -> Self {
-        Self { config, gate, report, turn: Mutex::new(standing) }
+    pub fn new(config: Arc<Config>, gate: Arc<Gate>, report: Report, issuers: Vec<JwtIssuer>, standing: Standing) -> Self {
+        Self { config, gate, report, issuers, turn: Mutex::new(standing) }
     }
 
     /// Takes up bundle, identity and key sets as they are now.
@@ -63,6 +65,7 @@ impl Reloader {
         let identity = self.identity().await;
         let bundle = self.bundle().await.map_err(ReloadError::from);
         let tokens = self.tokens().await.map_err(ReloadError::from);
+        remotes(&self.issuers).for_each(|keys| keys.refresh());
         identity.and(bundle).and(tokens)
     }
 
@@ -86,8 +89,7 @@ impl Reloader {
                 let revision = *authorizer.revision();
                 if revision != *self.gate.policy.load().revision() {
                     self.gate.log.reloaded(revision);
-                    self.gate.policy.store(Arc::new(authorizer));
-                    self.gate.epoch.fetch_add(1, Ordering::AcqRel);
+                    self.gate.put_in_force(authorizer);
                     self.report.tell(&format!("the bundle {revision} is in force"));
                 }
                 Ok(())
@@ -150,7 +152,7 @@ impl Reloader {
     /// See [`JwtError`]; those in force stay.
     pub async fn tokens(&self) -> Result<(), JwtError> {
         let _turn = self.turn.lock().await;
-        let loaded = Verifier::load(&issuers(&self.config));
+        let loaded = Verifier::load(&self.issuers);
         self.gate.metrics.reloaded("jwks", if loaded.is_ok() { "ok" } else { "failed" });
         match loaded {
             Ok(tokens) => {
@@ -242,11 +244,30 @@ pub fn identity_files(config: &Config) -> IdentityFiles {
     IdentityFiles { cert: identity.cert.clone(), key: identity.key.clone(), trust: identity.trust.clone(), crl: identity.crl.clone() }
 }
 
-/// The issuers as the token part wants them.
-#[must_use]
-pub fn issuers(config: &Config) -> Vec<JwtIssuer> {
-    let issuer = |i: &crate::config::Issuer| JwtIssuer { issuer: i.issuer.clone(), jwks: i.jwks.clone(), audiences: i.audiences.clone() };
+/// The issuers as the token part wants them; nothing is fetched yet.
+///
+/// # Errors
+/// The roots for a fetched key set cannot be had.
+pub fn issuers(config: &Config) -> Result<Vec<JwtIssuer>, JwtError> {
+    let issuer = |i: &crate::config::Issuer| {
+        let jwks = match &i.jwks {
+            KeySet::File(path) => Jwks::File(path.clone()),
+            KeySet::Remote(from) => {
+                let keys = RemoteKeys::new(&i.issuer, from.clone());
+                Jwks::Remote(keys.map_err(|why| JwtError::Fetch { issuer: i.issuer.clone(), why })?)
+            }
+        };
+        Ok(JwtIssuer { issuer: i.issuer.clone(), jwks, audiences: i.audiences.clone() })
+    };
     config.jwt.iter().map(issuer).collect()
+}
+
+/// The key sets that are fetched.
+pub fn remotes(issuers: &[JwtIssuer]) -> impl Iterator<Item = &Arc<RemoteKeys>> {
+    issuers.iter().filter_map(|issuer| match &issuer.jwks {
+        Jwks::Remote(keys) => Some(keys),
+        Jwks::File(_) => None,
+    })
 }
 
 /// What the files looked like, to see that they changed.
@@ -268,7 +289,7 @@ impl Stamps {
         Self {
             bundle: directory(&config.bundle),
             identity: files.map(|path| file(path)).collect(),
-            tokens: config.jwt.iter().map(|issuer| file(&issuer.jwks)).collect(),
+            tokens: config.jwt.iter().filter_map(|issuer| issuer.jwks.file()).map(|path| file(path)).collect(),
         }
     }
 }

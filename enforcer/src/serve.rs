@@ -83,6 +83,28 @@ where
     }
 }
 
+/// A connection of our own codec.
+pub struct Own<F> {
+    /// Serves it.
+    pub session: F,
+    /// Its caller, who is told to wind down.
+    pub caller: std::sync::Arc<crate::gate::Caller>,
+}
+
+impl<F: Future<Output = ()> + Unpin> Future for Own<F> {
+    type Output = hyper::Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.session).poll(cx).map(Ok)
+    }
+}
+
+impl<F: Future<Output = ()> + Unpin> Connection for Own<F> {
+    fn wind_down(self: Pin<&mut Self>) {
+        self.caller.wind_down();
+    }
+}
+
 /// Serves a connection until it ends, is cut by the phase, or `cut` completes.
 ///
 /// # Errors
@@ -126,8 +148,8 @@ pub fn http1() -> http1::Builder {
         // This timer also runs while a connection is idle, so it is the idle limit; the strict reader bounds the head itself.
         .header_read_timeout(limits::IDLE_TIMEOUT)
         .max_headers(limits::HEADERS_MAX)
-        .max_buf_size(limits::H1_BUFFER_BYTES_MAX)
-        .pipeline_flush(true);
+        // Not `pipeline_flush`: with it an answer that ends the connection is lost when further bytes came after its request.
+        .max_buf_size(limits::H1_BUFFER_BYTES_MAX);
     builder
 }
 

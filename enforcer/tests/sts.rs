@@ -104,7 +104,8 @@ async fn a_users_token_becomes_one_for_one_service() {
     assert_eq!((&claims["tenant"], claims.get("secret"), claims.get("act")), (&json!("eu"), None, None));
 
     // A gate that trusts the service's key set believes it, for its own audience alone.
-    let (_, _, keys) = ask(TcpStream::connect(to).await.unwrap(), "GET /jwks.json HTTP/1.1\r\nHost: sts\r\nConnection: close\r\n\r\n").await;
+    let (_, _, keys) =
+        ask(TcpStream::connect(to).await.unwrap(), "GET /jwks.json HTTP/1.1\r\nHost: sts\r\nConnection: close\r\n\r\n").await;
     std::fs::write(dir.path().join("sts-jwks.json"), keys.to_string()).unwrap();
     let believes = |audience: &str| {
         let issuer = JwtIssuer { issuer: STS.to_owned(), jwks: dir.path().join("sts-jwks.json"), audiences: vec![audience.to_owned()] };
@@ -175,7 +176,8 @@ async fn what_is_not_in_order_is_refused_with_the_codes_of_the_standard() {
     assert_eq!(raw(post(&"a".repeat(70_000))).await.0, 400, "more than a request may have");
     assert_eq!(raw("GET /token HTTP/1.1\r\nHost: sts\r\nConnection: close\r\n\r\n".to_owned()).await.0, 405);
     assert_eq!(raw("GET /x HTTP/1.1\r\nHost: sts\r\nConnection: close\r\n\r\n".to_owned()).await.0, 404);
-    let (_, _, known) = raw("GET /.well-known/oauth-authorization-server HTTP/1.1\r\nHost: sts\r\nConnection: close\r\n\r\n".to_owned()).await;
+    let (_, _, known) =
+        raw("GET /.well-known/oauth-authorization-server HTTP/1.1\r\nHost: sts\r\nConnection: close\r\n\r\n".to_owned()).await;
     assert_eq!(known["token_endpoint"], format!("{STS}/token"));
     sts.shutdown().await;
 }
@@ -187,7 +189,12 @@ async fn over_mutual_tls_the_token_names_who_asked_and_who_asked_before() {
     let idp = Issuer::create(IDP).unwrap();
     idp.write_jwks(&dir.path().join("jwks.json")).unwrap();
     let own = files(dir.path(), "sts", &ca.issue(&id(&format!("spiffe://{MARKET}/sts")), Duration::from_secs(3600), &[]).unwrap(), &[]);
-    let more = format!("identity: {{cert: {}, key: {}, trust: {{{MARKET}: {}}}}}\n", own.cert.display(), own.key.display(), ca.root_path().display());
+    let more = format!(
+        "identity: {{cert: {}, key: {}, trust: {{{MARKET}: {}}}}}\n",
+        own.cert.display(),
+        own.key.display(),
+        ca.root_path().display()
+    );
     let sts = Sts::start(config(dir.path(), &more), Report::silent()).await.unwrap();
     let to = sts.address();
     let call = |who: Identity, token: String| async move {

@@ -148,6 +148,10 @@ impl Authorizer {
     /// Answers one request. Never fails, never panics; the same answer for the same request for ever (INV-5).
     #[must_use]
     pub fn decide<'a>(&'a self, request: &Request) -> Decision<'a> {
+        // What is outside the mesh is known by its name alone: a record that names another place is about another place.
+        if self.is_elsewhere(request) {
+            return self.denial(Reason::UnknownService, None);
+        }
         self.answer(request.borrowed())
     }
 

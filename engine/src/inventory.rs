@@ -9,6 +9,7 @@ use hashbrown::HashMap;
 use crate::diagnostic::Diagnostic;
 use crate::id::{IdPattern, PatternIndex, SpiffeId};
 use crate::model::{AttributeType, Endpoint, Group, Operation, Service};
+use crate::outside::Outside;
 use crate::path::PathRef;
 use crate::request::{METHODS, Method, TargetRef};
 use crate::router::{Root, Router, Templates};
@@ -23,6 +24,7 @@ pub(crate) struct Inventory {
     groups_by_name: HashMap<Box<str>, usize, FixedState>,
     by_id: HashMap<SpiffeId, usize, FixedState>,
     patterns: PatternIndex<usize>,
+    outside: Outside,
     routes: Vec<Routes>,
     router: Router,
 }
@@ -53,10 +55,11 @@ impl Inventory {
         for (pattern, service) in &listed {
             patterns.insert(pattern, *service);
         }
+        let outside = Outside::build(&services, problems);
         let mut router = Router::default();
         let routes = services.iter().map(|s| Routes::build(s, &mut router, problems)).collect();
         one_type_each(&services, problems);
-        Self { services, groups, by_name, groups_by_name, by_id, patterns, routes, router }
+        Self { services, groups, by_name, groups_by_name, by_id, patterns, outside, routes, router }
     }
 
     pub(crate) fn services(&self) -> &[Service] {
@@ -88,6 +91,11 @@ impl Inventory {
             self.patterns.covering(id, &mut |service| found = Some(found.map_or(service, |first| first.min(service))));
             found
         })
+    }
+
+    /// Which names stand for which service outside the mesh.
+    pub(crate) const fn outside(&self) -> &Outside {
+        &self.outside
     }
 
     /// The position of the declared operation among those of its service.

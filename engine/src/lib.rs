@@ -23,6 +23,7 @@ mod limits;
 pub mod lint;
 mod memo;
 pub mod model;
+pub mod outside;
 pub mod path;
 mod reach;
 pub mod record;

@@ -10,6 +10,8 @@ pub(crate) const BUNDLE_BYTES_MAX: usize = 256 * 1024 * 1024;
 pub(crate) const FOLDER_DEPTH_MAX: usize = 16;
 /// Characters of a name (service, group, operation, permission).
 pub(crate) const NAME_CHARS_MAX: usize = 128;
+/// Bytes of a host name (RFC 1035).
+pub(crate) const HOST_BYTES_MAX: usize = 253;
 /// Diagnostics kept of one bundle; a person reads the first few.
 pub(crate) const DIAGNOSTICS_MAX: usize = 1_000;
 /// Distinct methods that policies may tell apart: they are the bits of a mask, one of which stands for all others.

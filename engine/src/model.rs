@@ -11,6 +11,7 @@ use ipnet::IpNet;
 use crate::decision::Effect;
 use crate::diagnostic::Location;
 use crate::id::{IdPattern, SpiffeId};
+use crate::outside::HostPattern;
 use crate::request::{AttributeValue, Method};
 use crate::template::PathTemplate;
 use crate::time::{Date, Timestamp};
@@ -24,6 +25,8 @@ pub struct Service {
     pub identities: Vec<SpiffeId>,
     /// Patterns over SPIFFE IDs that are also its workloads.
     pub patterns: Vec<IdPattern>,
+    /// The names by which it is reached, where it is outside the mesh: it has no identity then, and whoever calls it records that.
+    pub hosts: Vec<HostPattern>,
     /// Who answers for it.
     pub owner: Option<String>,
     /// The zone it lives in; a free word.
@@ -40,6 +43,14 @@ pub struct Service {
     pub groups: BTreeSet<Box<str>>,
     /// Where it is declared.
     pub at: Location,
+}
+
+impl Service {
+    /// Whether it is outside the mesh.
+    #[must_use]
+    pub const fn is_outside(&self) -> bool {
+        !self.hosts.is_empty()
+    }
 }
 
 /// The attributes that policies may read of requests to one service (INV-7), with their types.

@@ -261,6 +261,12 @@ pub struct Ended {
     pub bytes: u64,
     /// What ended it.
     pub why: Why,
+    /// How often it was sent, where that was more than once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempts: Option<u32>,
+    /// A kebab-case word that says more of `why`: `connect`, `address-refused`, `server-name`, …
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
 }
 
 /// What became of an allowed request.

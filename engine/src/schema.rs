@@ -142,6 +142,7 @@ const KINDS: &[Shape] = &[
         one_of: &[],
         fields: &[
             Field("identities", Texts, false, "SPIFFE IDs of its workloads; in a pattern `*` is one segment, a final `**` one or more"),
+            Field("hosts", Texts, false, "Names of a place outside the mesh, such as `api.partner.example`; it has no identities then"),
             Field("owner", Text, false, "Who answers for it"),
             Field("zone", Text, false, "The zone it lives in"),
             Field("data", Texts, false, "Classes of data it touches"),

@@ -31,7 +31,7 @@ use reader::Reader;
 pub use reader::{parse_duration, parse_size};
 pub use sts::StsConfig;
 pub use tls::Tls;
-pub use tokens::Issuer;
+pub use tokens::{Issuer, KeySet};
 
 use crate::limits;
 
@@ -212,7 +212,7 @@ mode: enforce
         assert_eq!(config.inbound[0].upstream, "127.0.0.1:8080".parse().unwrap());
         assert_eq!(config.inbound[0].upstream_protocol, UpstreamProtocol::Http1);
         assert_eq!(&*config.outbound[0].service, "users");
-        assert_eq!(config.jwt[0].jwks, Path::new("/etc/p/jwks.json"));
+        assert_eq!(config.jwt[0].jwks, KeySet::File("/etc/p/jwks.json".into()));
         assert_eq!(config.log.rotate_bytes, Some(256 << 20));
         assert_eq!(config.log.heads.unwrap().every, Duration::from_secs(60));
         assert_eq!(config.mode, Mode::Enforce);

@@ -104,6 +104,10 @@ pub struct End {
     pub bytes: u64,
     /// What ended it.
     pub why: Why,
+    /// How often it was sent.
+    pub attempts: u32,
+    /// A word that says more of `why`.
+    pub detail: Option<&'static str>,
 }
 
 #[derive(Debug)]
@@ -398,8 +402,9 @@ impl Queue {
 
 impl End {
     fn event(self, of: u64) -> Ended {
-        let Self { outcome, status, duration_us, bytes, why } = self;
-        Ended { of, outcome, status, duration_us, bytes, why }
+        let Self { outcome, status, duration_us, bytes, why, attempts, detail } = self;
+        let attempts = Some(attempts).filter(|n| *n > 1);
+        Ended { of, outcome, status, duration_us, bytes, why, attempts, detail: detail.map(str::to_owned) }
     }
 }
 

@@ -44,7 +44,8 @@ fn decided(caller: &str) -> Box<Decided> {
     })
 }
 
-const END: End = End { outcome: Outcome::Forwarded, status: Some(200), duration_us: 1, bytes: 2, why: Why::Complete };
+const END: End =
+    End { outcome: Outcome::Forwarded, status: Some(200), duration_us: 1, bytes: 2, why: Why::Complete, attempts: 1, detail: None };
 
 fn read_chain(path: &Path, chain: &mut ChainReader) -> Vec<Record> {
     let text = std::fs::read_to_string(path).unwrap();

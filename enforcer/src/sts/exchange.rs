@@ -60,7 +60,9 @@ impl Exchange {
         }
         for unsupported in ["actor_token", "actor_token_type", "resource"] {
             if form.get(unsupported).is_some() {
-                return Err(invalid(&format!("`{unsupported}` is not supported: callers are known by their certificate, services by `audience`")));
+                return Err(invalid(&format!(
+                    "`{unsupported}` is not supported: callers are known by their certificate, services by `audience`"
+                )));
             }
         }
         let token_type = token_type(form.get("requested_token_type").unwrap_or(ACCESS_TOKEN))

@@ -121,9 +121,8 @@ impl Sts {
 
 fn load(config: &StsConfig) -> Result<Loaded, StsError> {
     let accept = config.accept.iter();
-    let accept: Vec<_> = accept
-        .map(|i| JwtIssuer { issuer: i.issuer.clone(), jwks: i.jwks.clone(), audiences: i.audiences.clone() })
-        .collect();
+    let accept: Vec<_> =
+        accept.map(|i| JwtIssuer { issuer: i.issuer.clone(), jwks: i.jwks.clone(), audiences: i.audiences.clone() }).collect();
     let exchange = Exchange {
         issuer: Issuer::open_or_create(&config.issuer, &config.key)?,
         accept: Verifier::load(&accept)?,

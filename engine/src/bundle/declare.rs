@@ -13,6 +13,7 @@ use crate::diagnostic::{Diagnostic, Location};
 use crate::id::{IdPattern, SpiffeId};
 use crate::limits::NAME_CHARS_MAX;
 use crate::model::{AttributeType, Endpoint, Group, Operation, Service, Visible, Zone};
+use crate::outside::HostPattern;
 use crate::request::Method;
 use crate::template::PathTemplate;
 use crate::yaml::{self, Fields, Node, Text, Value};
@@ -149,6 +150,7 @@ fn service(name: Named, fields: &mut Fields<'_>, problems: &mut Vec<Diagnostic>)
     Service {
         identities,
         patterns,
+        hosts: hosts(fields, problems),
         owner: fields.text("owner", problems).map(|t| t.text.to_owned()),
         zone: fields.text("zone", problems).and_then(|text| word(file, text, problems)),
         data: words(fields, "data", problems),
@@ -159,6 +161,22 @@ fn service(name: Named, fields: &mut Fields<'_>, problems: &mut Vec<Diagnostic>)
         name: name.text,
         at: name.at,
     }
+}
+
+fn hosts(fields: &mut Fields<'_>, problems: &mut Vec<Diagnostic>) -> Vec<HostPattern> {
+    let file = fields.file();
+    let mut out = Vec::new();
+    for text in fields.texts("hosts", problems) {
+        match text.text.parse() {
+            Ok(host) => out.push(host),
+            Err(why) => problems.push(
+                Diagnostic::error("invalid-host", format!("`{}` is not a host: {why}", text.text))
+                    .at(text.location(file))
+                    .help("for example `api.partner.example`, `*.api.partner.example`, `203.0.113.7`, each with a port if need be"),
+            ),
+        }
+    }
+    out
 }
 
 fn identity(file: &str, text: Text<'_>, ids: &mut Vec<SpiffeId>, patterns: &mut Vec<IdPattern>) -> Result<(), Diagnostic> {
