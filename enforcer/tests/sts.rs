@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use common::{ITEMS, LIMIT, MARKET, USERS, authority, files, id, identity, now};
 use portreeve_enforcer::config::StsConfig;
-use portreeve_enforcer::jwt::{Issuer, JwtIssuer, Verifier};
+use portreeve_enforcer::jwt::{Issuer, Jwks, JwtIssuer, Verifier};
 use portreeve_enforcer::report::Report;
 use portreeve_enforcer::sts::Sts;
 use portreeve_enforcer::tls::{ExpectedPeer, Identity, connect};
@@ -108,7 +108,8 @@ async fn a_users_token_becomes_one_for_one_service() {
         ask(TcpStream::connect(to).await.unwrap(), "GET /jwks.json HTTP/1.1\r\nHost: sts\r\nConnection: close\r\n\r\n").await;
     std::fs::write(dir.path().join("sts-jwks.json"), keys.to_string()).unwrap();
     let believes = |audience: &str| {
-        let issuer = JwtIssuer { issuer: STS.to_owned(), jwks: dir.path().join("sts-jwks.json"), audiences: vec![audience.to_owned()] };
+        let issuer =
+            JwtIssuer { issuer: STS.to_owned(), jwks: Jwks::File(dir.path().join("sts-jwks.json")), audiences: vec![audience.to_owned()] };
         let verifier = Verifier::load(&[issuer]).unwrap();
         verifier.verify(Some(format!("Bearer {issued}").as_bytes()), now(), &Visible::default()).unwrap()
     };

@@ -8,7 +8,9 @@ use portreeve_engine::Diagnostic;
 use portreeve_engine::yaml::{Fields, Node};
 
 use super::reader::Reader;
+use super::tokens::KeySet;
 use super::{ConfigError, Issuer, read_text};
+use crate::jwt::{Jwks, JwtIssuer};
 use crate::sts::{LIFETIME, LIFETIME_MAX};
 use crate::tls::IdentityFiles;
 
@@ -22,7 +24,7 @@ pub struct StsConfig {
     /// Its key; made if there is none.
     pub key: PathBuf,
     /// Whose tokens are exchanged.
-    pub accept: Vec<Issuer>,
+    pub accept: Vec<JwtIssuer>,
     /// The services for which there are tokens.
     pub audiences: Vec<String>,
     /// How long a token lives at most.
@@ -60,7 +62,7 @@ impl<'a> Reader<'a> {
         let issuer = f.require_text("issuer", &mut self.out).map(|t| t.text.to_owned());
         let key = f.require_text("key", &mut self.out).map(|t| self.base.join(t.text));
         let accept_at = f.require("accept", &mut self.out);
-        let accept = self.each(accept_at, Self::issuer);
+        let accept: Vec<_> = self.each(accept_at, Self::issuer).into_iter().filter_map(|issuer| self.accepted(root, issuer)).collect();
         let audiences: Vec<_> = f.texts("audiences", &mut self.out).into_iter().map(|t| t.text.to_owned()).collect();
         let lifetime = self.duration(&mut f, "lifetime", LIFETIME, LIFETIME_MAX);
         let claims: Vec<_> = f.texts("claims", &mut self.out).into_iter().map(|t| t.text.to_owned()).collect();
@@ -85,6 +87,18 @@ impl<'a> Reader<'a> {
             Some(files) => Some(files?),
         };
         Some(StsConfig { listen: listen?, issuer: issuer?, key: key?, accept, audiences, lifetime: lifetime?, claims, identity })
+    }
+}
+
+impl Reader<'_> {
+    /// This service fetches nothing: it is to run where nothing else does.
+    fn accepted(&mut self, root: &Node, Issuer { issuer, jwks, audiences }: Issuer) -> Option<JwtIssuer> {
+        let KeySet::File(path) = jwks else {
+            let place = root.get("accept").unwrap_or(root);
+            self.fault(place, "unsupported", "this service reads key sets from files alone", "give a file: `jwks: {path: …}`");
+            return None;
+        };
+        Some(JwtIssuer { issuer, jwks: Jwks::File(path), audiences })
     }
 }
 

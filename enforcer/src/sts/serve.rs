@@ -29,7 +29,7 @@ use tokio::time::timeout;
 use super::limits::{CONNECTIONS_MAX, DRAIN, FORM_BYTES_MAX, HANDSHAKE_TIMEOUT, READ_AGAIN, REQUEST_TIMEOUT};
 use super::{Exchange, Form, Refused};
 use crate::config::{ConfigError, StsConfig};
-use crate::jwt::{Issuer, JwtError, JwtIssuer, MintError, Verifier};
+use crate::jwt::{Issuer, JwtError, MintError, Verifier};
 use crate::listening;
 use crate::report::Report;
 use crate::tls::{self, Identity, IdentityError};
@@ -120,12 +120,9 @@ impl Sts {
 }
 
 fn load(config: &StsConfig) -> Result<Loaded, StsError> {
-    let accept = config.accept.iter();
-    let accept: Vec<_> =
-        accept.map(|i| JwtIssuer { issuer: i.issuer.clone(), jwks: i.jwks.clone(), audiences: i.audiences.clone() }).collect();
     let exchange = Exchange {
         issuer: Issuer::open_or_create(&config.issuer, &config.key)?,
-        accept: Verifier::load(&accept)?,
+        accept: Verifier::load(&config.accept)?,
         audiences: config.audiences.clone(),
         lifetime: config.lifetime,
         claims: config.claims.clone(),
