@@ -34,7 +34,7 @@ fn config(dir: &Path, more: &str) -> StsConfig {
 }
 
 /// A user token of the accepted issuer, with these claims over the good ones.
-fn token(idp: &Issuer, more: Value) -> String {
+fn token(idp: &Issuer, more: &Value) -> String {
     let seconds = now().unix_ms() / 1000;
     let mut claims = json!({"sub": "ann", "aud": ["shop"], "exp": seconds + 3600, "scope": "items:read items:write", "tenant": "eu"});
     for (name, value) in more.as_object().unwrap() {
@@ -90,7 +90,7 @@ async fn a_users_token_becomes_one_for_one_service() {
     idp.write_jwks(&dir.path().join("jwks.json")).unwrap();
     let sts = Sts::start(config(dir.path(), ""), Report::silent()).await.unwrap();
     let to = sts.address();
-    let user = token(&idp, json!({"secret": "x"}));
+    let user = token(&idp, &json!({"secret": "x"}));
     let pairs = good(&user);
     let pairs: Vec<(&str, &str)> = pairs.iter().map(|(n, v)| (*n, v.as_str())).collect();
     let (status, head, answer) = exchange(to, &pairs).await;
@@ -117,7 +117,7 @@ async fn a_users_token_becomes_one_for_one_service() {
     assert!(matches!(believes("users"), Token::Invalid(why) if &*why == "audience"));
 
     // Less scope is given; a shorter life of the user's token is kept.
-    let short = token(&idp, json!({"exp": now().unix_ms() / 1000 + 20}));
+    let short = token(&idp, &json!({"exp": now().unix_ms() / 1000 + 20}));
     let mut less = good(&short);
     less.push(("scope", "items:read".to_owned()));
     less.push(("requested_token_type", "urn:ietf:params:oauth:token-type:jwt".to_owned()));
@@ -136,7 +136,7 @@ async fn what_is_not_in_order_is_refused_with_the_codes_of_the_standard() {
     let (idp, other) = (Issuer::create(IDP).unwrap(), Issuer::create(IDP).unwrap());
     idp.write_jwks(&dir.path().join("jwks.json")).unwrap();
     let sts = Sts::start(config(dir.path(), ""), Report::silent()).await.unwrap();
-    let user = token(&idp, json!({}));
+    let user = token(&idp, &json!({}));
     let deep = json!({"sub": "a", "act": {"sub": "b", "act": {"sub": "c", "act": {"sub": "d"}}}});
     let seconds = now().unix_ms() / 1000;
     let cases = [
@@ -146,13 +146,13 @@ async fn what_is_not_in_order_is_refused_with_the_codes_of_the_standard() {
         ("audience", None, "invalid_request"),
         ("subject_token", None, "invalid_request"),
         ("subject_token", Some("x.y.z".to_owned()), "invalid_request"),
-        ("subject_token", Some(token(&other, json!({}))), "invalid_request"),
-        ("subject_token", Some(token(&idp, json!({"aud": ["elsewhere"]}))), "invalid_request"),
-        ("subject_token", Some(token(&idp, json!({"exp": seconds - 3600}))), "invalid_request"),
-        ("subject_token", Some(token(&idp, json!({"exp": seconds - 1}))), "invalid_request"),
-        ("subject_token", Some(token(&idp, json!({"sub": 7}))), "invalid_request"),
-        ("subject_token", Some(token(&idp, json!({"act": deep}))), "invalid_request"),
-        ("subject_token", Some(token(&idp, json!({"may_act": {"sub": USERS}}))), "invalid_request"),
+        ("subject_token", Some(token(&other, &json!({}))), "invalid_request"),
+        ("subject_token", Some(token(&idp, &json!({"aud": ["elsewhere"]}))), "invalid_request"),
+        ("subject_token", Some(token(&idp, &json!({"exp": seconds - 3600}))), "invalid_request"),
+        ("subject_token", Some(token(&idp, &json!({"exp": seconds - 1}))), "invalid_request"),
+        ("subject_token", Some(token(&idp, &json!({"sub": 7}))), "invalid_request"),
+        ("subject_token", Some(token(&idp, &json!({"act": deep}))), "invalid_request"),
+        ("subject_token", Some(token(&idp, &json!({"may_act": {"sub": USERS}}))), "invalid_request"),
         ("subject_token_type", None, "invalid_request"),
         ("subject_token_type", Some("urn:ietf:params:oauth:token-type:saml2".to_owned()), "invalid_request"),
         ("requested_token_type", Some("urn:ietf:params:oauth:token-type:refresh_token".to_owned()), "invalid_request"),
@@ -207,12 +207,12 @@ async fn over_mutual_tls_the_token_names_who_asked_and_who_asked_before() {
         ask(stream, &post(&form(&pairs))).await
     };
     let http1 = |who: &str, uri: &str| identity(dir.path(), who, &ca, uri, &[(MARKET, &ca)]);
-    let (status, _, answer) = call(http1("users", USERS), token(&idp, json!({"may_act": {"sub": USERS}}))).await;
+    let (status, _, answer) = call(http1("users", USERS), token(&idp, &json!({"may_act": {"sub": USERS}}))).await;
     assert_eq!(status, 200, "{answer}");
     assert_eq!(claims(answer["access_token"].as_str().unwrap())["act"], json!({"sub": USERS}));
-    let (_, _, answer) = call(http1("items", ITEMS), token(&idp, json!({"act": {"sub": USERS}}))).await;
+    let (_, _, answer) = call(http1("items", ITEMS), token(&idp, &json!({"act": {"sub": USERS}}))).await;
     assert_eq!(claims(answer["access_token"].as_str().unwrap())["act"], json!({"sub": ITEMS, "act": {"sub": USERS}}));
-    let (status, ..) = call(http1("items", ITEMS), token(&idp, json!({"may_act": {"sub": USERS}}))).await;
+    let (status, ..) = call(http1("items", ITEMS), token(&idp, &json!({"may_act": {"sub": USERS}}))).await;
     assert_eq!(status, 400, "another service may act");
     // In the clear there is no answer.
     assert_eq!(exchange(to, &[("grant_type", GRANT)]).await.0, 0);
