@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use portreeve_enforcer::jwt::{JwtIssuer, Verifier};
+use portreeve_enforcer::jwt::{Jwks, JwtIssuer, Verifier};
 use portreeve_enforcer::tls::{Identity, IdentityFiles};
 use portreeve_engine::Timestamp;
 use portreeve_engine::chain::{HeadSigner, HeadVerifier};
@@ -102,7 +102,7 @@ fn tokens_for_development_are_believed() {
     assert_eq!(good(dir, &["jwks"]), std::fs::read_to_string(dir.join("jwks.json")).unwrap(), "the key is kept");
     let more = ["--scope", "items:read", "--claim", "level=3", "--claim", "tenant=eu"];
     let token = good(dir, &[&base[..], &more[..]].concat());
-    let jwks = JwtIssuer { issuer: issuer.to_owned(), jwks: dir.join("jwks.json"), audiences: vec!["items".to_owned()] };
+    let jwks = JwtIssuer { issuer: issuer.to_owned(), jwks: Jwks::File(dir.join("jwks.json")), audiences: vec!["items".to_owned()] };
     let visible = Visible {
         claims: [
             ("level".into(), portreeve_engine::model::AttributeType::Integer),

@@ -81,6 +81,17 @@ fn clean_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
     }
 }
 
+/// Why an answer breaks off.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// It could not be read.
+    #[error(transparent)]
+    Http(#[from] hyper::Error),
+    /// A new policy takes the right to it away.
+    #[error("the answer may not go on")]
+    Denied,
+}
+
 /// A response body on its way to the caller.
 #[derive(Debug)]
 pub enum ResponseBody {
@@ -137,13 +148,21 @@ impl Stream {
 
 impl Body for ResponseBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let stream = match &mut *self {
             Self::Own(text) => return Poll::Ready(text.take().map(|t| Ok(Frame::data(t)))),
             Self::Stream(stream) => stream,
         };
+        if let Some(running) = &mut stream.running
+            && running.poll_cut(cx).is_ready()
+        {
+            running.because(Why::Policy);
+            stream.running = None;
+            stream.lease = None;
+            return Poll::Ready(Some(Err(BodyError::Denied)));
+        }
         let frame = ready!(Pin::new(&mut stream.inner).poll_frame(cx));
         match &frame {
             Some(Ok(frame)) => {
@@ -158,7 +177,7 @@ impl Body for ResponseBody {
             Some(Err(_)) => stream.broken(),
             None => stream.whole(),
         }
-        Poll::Ready(frame)
+        Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Http)))
     }
 
     fn is_end_stream(&self) -> bool {

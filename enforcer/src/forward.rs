@@ -2,7 +2,9 @@
 //!
 //! INV-8: [`forward`] takes the [`Permit`] by value; there is no other way to the service.
 
+use std::future::{Future as _, poll_fn};
 use std::sync::Arc;
+use std::task::Poll;
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use hyper::body::Incoming;
@@ -17,7 +19,7 @@ use crate::pool::{Pool, SendError};
 pub async fn forward(permit: Permit, pool: &Arc<Pool>, body: Incoming) -> Response<ResponseBody> {
     let Permitted { mut running, method, target, host, lines, request_id } = match permit.redeem().await {
         Ok(permitted) => permitted,
-        Err(NotKept { request_id }) => return answer(StatusCode::SERVICE_UNAVAILABLE, &request_id, false),
+        Err(NotKept { request_id, .. }) => return answer(StatusCode::SERVICE_UNAVAILABLE, &request_id, false),
     };
     let (body, progress) = RequestBody::new(body);
     let mut headers = lines.to_map();
@@ -36,7 +38,16 @@ pub async fn forward(permit: Permit, pool: &Arc<Pool>, body: Incoming) -> Respon
     *request.uri_mut() = uri;
     *request.version_mut() = Version::HTTP_11;
     *request.headers_mut() = headers;
-    match pool.send(request, progress).await {
+    let sent = {
+        let mut sent = std::pin::pin!(pool.send(request, progress));
+        poll_fn(|cx| if running.poll_cut(cx).is_ready() { Poll::Ready(None) } else { sent.as_mut().poll(cx).map(Some) }).await
+    };
+    let Some(sent) = sent else {
+        running.answered(StatusCode::FORBIDDEN);
+        running.because(Why::Policy);
+        return answer(StatusCode::FORBIDDEN, &request_id, false);
+    };
+    match sent {
         Ok((response, _)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
             running.unavailable(StatusCode::BAD_GATEWAY);
             answer(StatusCode::BAD_GATEWAY, &request_id, false)

@@ -4,8 +4,9 @@
 //! policy) whose record was accepted. INV-9: what cannot be recorded is refused.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -14,12 +15,14 @@ use portreeve_engine::record::{ContextFacts, Destination, Mode, Outcome, Request
 use portreeve_engine::record_text::{ConnectionText, EventText};
 use portreeve_engine::request::{Method, Target};
 use portreeve_engine::{Authorizer, Decision, Reason, Revision, SpiffeId, Timestamp};
+use tokio::sync::watch;
 
 use crate::clock::{Clock, RequestIds};
 use crate::head::{Fault, Fields, Head, Lines};
 use crate::headers;
 use crate::jwt::Verifier;
 use crate::limits;
+use crate::live::{Live, Place};
 use crate::log::{DecisionLog, End, NotAccepted, Share, Ticket};
 use crate::metrics::Metrics;
 use crate::question::{self, Asked, Asker, NoQuestion, Question};
@@ -47,6 +50,8 @@ pub struct Gate {
     pub metrics: Arc<Metrics>,
     /// Ids of requests.
     pub ids: RequestIds,
+    /// Told after every change of the policy in force.
+    pub in_force: watch::Sender<()>,
     /// Counts what makes older outbound connections unfit: a new identity of ours, a new inventory.
     pub epoch: AtomicU64,
     /// Decides some requests again, where that is asked for.
@@ -62,9 +67,20 @@ pub struct Caller {
     pub ip: IpAddr,
     /// The server name of its handshake.
     pub server_name: Option<String>,
+    /// What it speaks, as records name it.
+    pub protocol: &'static str,
+    /// When its handshake was complete.
+    pub opened: Instant,
     /// Requests so far.
     pub requests: AtomicU64,
+    /// Requests that were let through and have not ended.
+    pub running: AtomicU64,
+    /// Bytes of answers to requests that have ended.
+    pub bytes: AtomicU64,
+    /// What runs.
+    pub live: Live,
     cut: AtomicU8,
+    winding: AtomicBool,
     /// Its share of the decision log's queue.
     share: OnceLock<Share>,
     /// What the records of this connection have in common.
@@ -82,10 +98,24 @@ struct Common {
 impl Caller {
     /// A caller whose handshake is complete.
     #[must_use]
-    pub fn new(peer: VerifiedPeer, ip: IpAddr, server_name: Option<String>) -> Self {
+    pub fn new(peer: VerifiedPeer, ip: IpAddr, server_name: Option<String>, protocol: &'static str) -> Self {
         let certificate = peer.svid().sha256.hex();
-        let (requests, cut) = (AtomicU64::new(0), AtomicU8::new(0));
-        Self { peer, certificate, ip, server_name, requests, cut, share: OnceLock::new(), common: Mutex::new(None) }
+        Self {
+            peer,
+            certificate,
+            ip,
+            server_name,
+            protocol,
+            opened: Instant::now(),
+            requests: AtomicU64::new(0),
+            running: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            live: Live::default(),
+            cut: AtomicU8::new(0),
+            winding: AtomicBool::new(false),
+            share: OnceLock::new(),
+            common: Mutex::new(None),
+        }
     }
 
     /// Who it is.
@@ -104,6 +134,17 @@ impl Caller {
             Why::Complete | Why::Client | Why::Upstream | Why::Log => 0,
         };
         self.cut.store(code, Ordering::Release);
+    }
+
+    /// The connection takes no further request.
+    pub fn wind_down(&self) {
+        self.winding.store(true, Ordering::Release);
+    }
+
+    /// Whether the connection takes no further request.
+    #[must_use]
+    pub fn is_winding(&self) -> bool {
+        self.winding.load(Ordering::Acquire)
     }
 
     fn gone(&self) -> Why {
@@ -148,6 +189,8 @@ pub struct Permitted {
 /// The record of a permit could not be kept as durably as configured: its request is answered 503, and its end is recorded.
 #[derive(Debug)]
 pub struct NotKept {
+    /// The method of the request.
+    pub method: Method,
     /// The id of the request.
     pub request_id: String,
 }
@@ -163,7 +206,7 @@ impl Permit {
             Ok(Permitted { running, method, target, host, lines, request_id })
         } else {
             running.not_kept();
-            Err(NotKept { request_id })
+            Err(NotKept { method, request_id })
         }
     }
 }
@@ -174,6 +217,7 @@ pub struct Running {
     gate: Arc<Gate>,
     caller: Arc<Caller>,
     ticket: Option<Ticket>,
+    place: Option<Place>,
     began: Instant,
     status: Option<u16>,
     bytes: u64,
@@ -199,7 +243,7 @@ impl Running {
     /// The service answered.
     pub fn answered(&mut self, status: StatusCode) {
         self.status = Some(status.as_u16());
-        self.gate.metrics.latency.observe(self.began.elapsed().as_secs_f64());
+        self.gate.metrics.response_duration.observe(self.began.elapsed());
     }
 
     /// The service did not answer; the caller gets `status`.
@@ -215,6 +259,18 @@ impl Running {
         self.bytes += u64::try_from(bytes).unwrap_or(0);
     }
 
+    /// Ready when a new policy has taken the right to it away.
+    pub fn poll_cut(&self, cx: &Context<'_>) -> Poll<()> {
+        self.place.as_ref().map_or(Poll::Pending, |place| self.caller.live.poll_cut(place, cx))
+    }
+
+    /// The policy changed between the decision and its use: nothing was forwarded, and the caller may try again.
+    fn overtaken(&mut self) {
+        self.status = Some(StatusCode::SERVICE_UNAVAILABLE.as_u16());
+        self.outcome = Outcome::Unavailable;
+        self.why = Some(Why::Policy);
+    }
+
     /// The end is known.
     pub fn because(&mut self, why: Why) {
         self.why = Some(why);
@@ -223,8 +279,15 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        if let Some(place) = self.place.take() {
+            self.caller.live.leave(place);
+        }
         if let Some(ticket) = self.ticket.take() {
-            let duration_us = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+            self.caller.running.fetch_sub(1, Ordering::Relaxed);
+            self.caller.bytes.fetch_add(self.bytes, Ordering::Relaxed);
+            let took = self.began.elapsed();
+            self.gate.metrics.request_duration.observe(took);
+            let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
             let why = self.why.unwrap_or_else(|| self.caller.gone());
             let (outcome, status, bytes) = (self.outcome, self.status, self.bytes);
             self.gate.log.ended(ticket, End { outcome, status, duration_us, bytes, why, attempts: 1, detail: None });
@@ -252,14 +315,20 @@ impl Gate {
     /// Judges one request.
     #[must_use]
     pub fn judge(self: &Arc<Self>, caller: &Arc<Caller>, mut head: Head<'_>) -> Verdict {
+        let came = Instant::now();
         let request_id = self.ids.next();
         let policy = self.policy.load();
         let protocol = protocol(head.version);
         match self.ask(caller, &mut head, &policy) {
-            Ok(question) => self.answer(caller, &policy, question, &head.fields, protocol, request_id),
+            Ok(question) => {
+                let verdict = self.answer(caller, &policy, question, &head.fields, protocol, request_id);
+                self.metrics.decision_duration.observe(came.elapsed());
+                verdict
+            }
             Err(refused) => {
                 let status = self.refuse(caller, &policy, &refused, protocol, &request_id);
-                Verdict::Answer { status, request_id, close: false }
+                // What two servers could read in two ways ends the connection: what follows on it may be read in two ways too (A77).
+                Verdict::Answer { status, request_id, close: true }
             }
         }
     }
@@ -302,8 +371,7 @@ impl Gate {
             facts.correlation.clone_from(&question.correlation);
             protocol.clone_into(&mut facts.protocol);
             let (share, text) = (self.share(caller), self.text(caller, policy, &facts, &context, &decision));
-            let forward = decision.is_allow() || (self.mode == Mode::DryRun && decision.reason.is_policy_denial());
-            let accepted = if forward {
+            let accepted = if self.lets_through(&decision) {
                 self.log.allowed_text(now, share, text.borrowed()).map(Some)
             } else {
                 self.log.denied_text(now, share, text.borrowed()).map(|()| None)
@@ -313,11 +381,14 @@ impl Gate {
                 Err(NotAccepted::Full | NotAccepted::Down) => return unrecorded(request_id),
                 Ok(ticket) => {
                     self.metrics.decided(decision.effect, decision.reason);
+                    for policy in &decision.policies {
+                        self.metrics.policies.count(&policy.id, decision.effect);
+                    }
                     if let Some(check) = &self.self_check {
                         check.look(policy, &question.request, &decision);
                     }
                     return match ticket {
-                        Some(ticket) => self.permit(caller, ticket, question, fields, request_id),
+                        Some(ticket) => self.permit(caller, policy, ticket, question, fields, request_id),
                         None => Verdict::Answer { status: denial(decision.reason), request_id, close: false },
                     };
                 }
@@ -330,15 +401,18 @@ impl Gate {
     fn permit(
         self: &Arc<Self>,
         caller: &Arc<Caller>,
+        policy: &Arc<Authorizer>,
         ticket: Ticket,
         question: Question,
         fields: &Fields<'_>,
         request_id: String,
     ) -> Verdict {
-        let running = Running {
+        caller.running.fetch_add(1, Ordering::Relaxed);
+        let mut running = Running {
             gate: Arc::clone(self),
             caller: Arc::clone(caller),
             ticket: Some(ticket),
+            place: None,
             began: Instant::now(),
             status: None,
             bytes: 0,
@@ -347,13 +421,43 @@ impl Gate {
         };
         let mut lines = Lines::of(fields);
         headers::set_identity(&mut lines, self.identity.load().id(), &caller.peer.svid().id, &caller.certificate, &request_id);
-        let Target::Http { method, path } = question.request.target else {
+        let Target::Http { method, path } = &question.request.target else {
             // Questions of this gate are about HTTP. Were one not, there would be nothing to forward; its end is recorded.
             return Verdict::Answer { status: StatusCode::FORBIDDEN, request_id, close: true };
         };
-        let target = question::target_of(&path, question.query.as_deref());
-        let host = question.request.host.map(String::from);
+        let target = question::target_of(path, question.query.as_deref());
+        let (method, host) = (method.clone(), question.request.host.as_deref().map(str::to_owned));
+        running.place = Some(caller.live.enter(Box::new(question.request)));
+        if !Arc::ptr_eq(policy, &self.policy.load())
+            && self.review(caller)
+            && running.poll_cut(&Context::from_waker(Waker::noop())).is_ready()
+        {
+            running.overtaken();
+            return Verdict::Answer { status: StatusCode::SERVICE_UNAVAILABLE, request_id, close: false };
+        }
         Verdict::Forward(Box::new(Permit { running, method, target, host, lines, request_id }))
+    }
+
+    /// Puts another policy in force and has everything asked about again that runs.
+    pub fn put_in_force(&self, policy: Authorizer) {
+        self.policy.store(Arc::new(policy));
+        self.epoch.fetch_add(1, Ordering::AcqRel);
+        self.in_force.send_replace(());
+    }
+
+    /// Asks about what a caller runs, and cuts what the policy in force does not allow. Whether anything was cut.
+    pub fn review(&self, caller: &Caller) -> bool {
+        let (policy, now) = (self.policy.load(), self.clock.now());
+        let cut = caller.live.review(|request| {
+            request.context.time = now;
+            self.lets_through(&policy.decide(request))
+        });
+        cut > 0
+    }
+
+    /// Whether a request with this answer is forwarded.
+    fn lets_through(&self, decision: &Decision<'_>) -> bool {
+        decision.is_allow() || (self.mode == Mode::DryRun && decision.reason.is_policy_denial())
     }
 
     /// Records what is no question, and says how it is answered.

@@ -35,6 +35,17 @@ pub fn clean(fields: &mut Fields<'_>) -> Option<String> {
     correlation
 }
 
+/// Removes from an answer what concerns one hop, what claims an identity, and a request id that is not ours.
+pub fn clean_answer(fields: &mut Fields<'_>) {
+    if fields.of(Kind::Connection).next().is_some() {
+        let named: Vec<String> = fields.tokens(Kind::Connection).map(str::to_owned).collect();
+        fields.retain(|f| !named.iter().any(|name| f.name.eq_ignore_ascii_case(name)));
+    }
+    let gone = |kind| matches!(kind, Kind::Connection | Kind::Te | Kind::Upgrade | Kind::Hop | Kind::RequestId);
+    let claims = |f: &Field<'_>| f.kind == Kind::Other && claims_identity(f.name);
+    fields.retain(|f| !gone(f.kind) && !claims(f));
+}
+
 /// The same for trailers, and for heads that an HTTP library read and will write.
 pub fn sanitise(headers: &mut HeaderMap) -> Option<String> {
     strip_hop_by_hop(headers);

@@ -17,6 +17,8 @@ use tokio::time::timeout;
 
 use crate::forward::{answer, forward};
 use crate::gate::{Caller, Gate, Verdict};
+use crate::h1::server::Session;
+use crate::h1::upstream::Upstream;
 use crate::head::{Fault, Head};
 use crate::limits;
 use crate::pool::Pool;
@@ -32,6 +34,8 @@ pub struct Inbound {
     pub gate: Arc<Gate>,
     /// The way to the service.
     pub upstream: Arc<Pool>,
+    /// The same without a library between, where the service speaks HTTP/1.
+    pub direct: Option<Arc<Upstream>>,
     /// Open connections, for the admin page.
     pub connections: Arc<Connections>,
     /// Handshakes in flight.
@@ -56,8 +60,16 @@ impl Inbound {
         metrics.handshakes_completed.inc();
         let (_, tls) = stream.get_ref();
         let http2 = tls.alpn_protocol() == Some(b"h2");
-        let caller = Arc::new(Caller::new(peer, ip, tls.server_name().map(str::to_ascii_lowercase)));
+        let caller =
+            Arc::new(Caller::new(peer, ip, tls.server_name().map(str::to_ascii_lowercase), if http2 { "HTTP/2" } else { "HTTP/1.1" }));
         let _open = self.connections.open(&caller, metrics.connections.clone());
+        if let (false, Some(upstream)) = (http2, &self.direct) {
+            let session = Session::new(stream, Arc::clone(&self.gate), Arc::clone(&caller), Arc::clone(upstream)).serve();
+            let session = serve::Own { session: std::pin::pin!(session), caller: Arc::clone(&caller) };
+            let cut = self.over(&caller, true);
+            let _ = serve::drive(session, self.phase.clone(), cut, || caller.cut(Why::Shutdown)).await;
+            return;
+        }
         let faults = (!http2).then(|| Arc::new(Faults::default()));
         let service = {
             let (inbound, caller, faults) = (Arc::clone(&self), Arc::clone(&caller), faults.clone());
@@ -79,7 +91,7 @@ impl Inbound {
             })
         };
         let phase = self.phase.clone();
-        let cut = async { caller.cut(tenure::over(&self.gate, caller.peer()).await) };
+        let cut = self.over(&caller, faults.is_some());
         let on_cut = || caller.cut(Why::Shutdown);
         let ended = match faults {
             Some(faults) => {
@@ -92,6 +104,27 @@ impl Inbound {
         if ended.is_err_and(|e| e.is_parse()) {
             let fault = Fault { why: "the HTTP library refused the head", status: StatusCode::BAD_REQUEST, raw: Vec::new() };
             drop(self.gate.judge_fault(&caller, fault));
+        }
+    }
+
+    /// Completes when the connection may not go on. Where requests come `one_by_one`, a denial of the one that runs ends it.
+    fn over<'a>(&'a self, caller: &'a Caller, one_by_one: bool) -> impl Future<Output = ()> + 'a {
+        // Subscribed before the first request is read, so that no change is missed (A78).
+        let mut changes = self.gate.in_force.subscribe();
+        let denied = async move {
+            while changes.changed().await.is_ok() {
+                if self.gate.review(caller) && one_by_one {
+                    return;
+                }
+            }
+            std::future::pending().await
+        };
+        async move {
+            let why = tokio::select! {
+                why = tenure::over(&self.gate, caller.peer()) => why,
+                () = denied => Why::Policy,
+            };
+            caller.cut(why);
         }
     }
 
@@ -163,11 +196,11 @@ impl Connections {
         Open { connections: Arc::clone(self), n, gauge }
     }
 
-    /// The open connections, oldest first, at most [`limits::CONNECTIONS_LISTED_MAX`].
+    /// The open connections, oldest first, at most [`limits::CONNECTIONS_LISTED_MAX`], and how many there are.
     #[must_use]
-    pub fn list(&self) -> Vec<Arc<Caller>> {
+    pub fn list(&self) -> (Vec<Arc<Caller>>, usize) {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.values().filter_map(Weak::upgrade).take(limits::CONNECTIONS_LISTED_MAX).collect()
+        (open.values().filter_map(Weak::upgrade).take(limits::CONNECTIONS_LISTED_MAX).collect(), open.len())
     }
 }
 

@@ -10,10 +10,17 @@ pub const HANDSHAKES_MAX: usize = 256;
 pub const HANDSHAKES_PER_ADDRESS_MAX: usize = HANDSHAKES_MAX / 2;
 /// A handshake that takes longer is cut; a healthy one takes two round trips.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Connections that wait to be accepted: what Linux allows by default, and less than is accepted in one turn of the loop.
+pub const BACKLOG: u32 = 4096;
+/// How long a shared port is drained before it is closed: longer than a round trip, shorter than the second after which callers
+/// try again.
+pub const RETIRE: Duration = Duration::from_millis(500);
 /// The wait after a failed accept (out of descriptors), so that the loop does not spin.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// An HTTP/1 head must be whole within this time of its first byte.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection must begin its first request within this time of its handshake. Clients connect when they have something to say.
+pub const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(30);
 /// An idle connection is closed after this time. Longer than the minute that common clients keep theirs.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 /// HTTP/2 asks an idle peer for a sign of life this often, and so finds the dead ones.
@@ -38,6 +45,20 @@ pub const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
 pub const CHUNK_LINE_BYTES_MAX: usize = 256;
 /// Read and write buffer of an HTTP/1 connection; hyper's own default is four times as large.
 pub const H1_BUFFER_BYTES_MAX: usize = 64 * 1024;
+/// Bytes that one read may bring. One buffer of this size for each thread, so that an idle connection holds none.
+pub const H1_READ_BYTES: usize = 64 * 1024;
+/// Interim answers (1xx) before the one answer; more than a few serve nobody.
+pub const INTERIM_ANSWERS_MAX: usize = 16;
+/// A request, an answer or a tunnel on which no byte moves in either direction is cut after this time. What streams rarely
+/// sends a sign of life more often than that.
+pub const STREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+/// From the head of a request to the last byte of its answer. Longer than any sensible answer; it ends what only trickles.
+pub const REQUEST_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+/// After an answer that ends the connection, what the caller still sends is thrown away for this long, so that the answer is not
+/// lost to a reset.
+pub const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+/// As much of it is thrown away at the most.
+pub const LINGER_BYTES_MAX: usize = 1024 * 1024;
 
 /// Connecting to the service behind the enforcer.
 pub const UPSTREAM_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -47,6 +68,15 @@ pub const UPSTREAM_RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 pub const POOL_IDLE_MAX: usize = 128;
 /// An idle upstream connection is used no longer than this; most servers close theirs later.
 pub const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often the key set of a token issuer is fetched, where neither configuration nor provider say otherwise.
+pub const JWKS_REFRESH: Duration = Duration::from_secs(300);
+/// The longest such time a configuration may ask for: withdrawn keys must go.
+pub const JWKS_REFRESH_MAX: Duration = Duration::from_secs(3600);
+/// How long the last good key set of an issuer that is out of reach is believed: a night's outage costs nothing, a weekend's does.
+pub const JWKS_STALE: Duration = Duration::from_secs(12 * 3600);
+/// The longest such time a configuration may ask for.
+pub const JWKS_STALE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Entries in the queue of the decision log, those promised to `ended` included. At about 1 kB an entry: 64 MB.
 pub const LOG_QUEUE_MAX: usize = 65_536;
@@ -98,6 +128,8 @@ pub const DRAIN: Duration = Duration::from_secs(20);
 pub const DRAIN_MAX: Duration = Duration::from_secs(3600);
 /// Connections of the admin and health listeners.
 pub const ADMIN_CONNECTIONS_MAX: usize = 64;
+/// Policies that have counters of their own; a scraper keeps each for ever.
+pub const POLICY_LABELS_MAX: usize = 500;
 /// Connections listed by `/connections`.
 pub const CONNECTIONS_LISTED_MAX: usize = 1000;
 /// The largest configuration file.

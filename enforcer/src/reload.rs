@@ -4,7 +4,7 @@
 //! replaced, or on demand, never from edits in place; identities and key sets, when their files change.
 
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -14,11 +14,12 @@ use tokio::sync::{Mutex, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use crate::config::Config;
+use crate::config::{Config, KeySet};
 use crate::gate::Gate;
-use crate::jwt::{JwtError, JwtIssuer, Verifier};
+use crate::jwt::{Jwks, JwtError, JwtIssuer, RemoteKeys, Verifier};
 use crate::limits;
-use crate::policy::{self, Place, PolicyError, Standing, Taken};
+use crate::lookout::Lookout;
+use crate::policy::{self, Asked, PolicyError, Standing, Taken};
 use crate::report::Report;
 use crate::serve::{Phase, leaving};
 use crate::tls::{Identity, IdentityError, IdentityFiles, Standing as IdentityStanding};
@@ -43,6 +44,8 @@ pub struct Reloader {
     config: Arc<Config>,
     gate: Arc<Gate>,
     report: Report,
+    /// Whose tokens are believed; those with fetched keys keep them through every reload.
+    issuers: Vec<JwtIssuer>,
     /// One at a time; the holder may replace what the next bundle is held against.
     turn: Mutex<Standing>,
 }
@@ -50,8 +53,8 @@ pub struct Reloader {
 impl Reloader {
     /// Takes up changes of what `config` names, for `gate`.
     #[must_use]
-    pub fn new(config: Arc<Config>, gate: Arc<Gate>, report: Report, standing: Standing) -> Self {
-        Self { config, gate, report, turn: Mutex::new(standing) }
+    pub fn new(config: Arc<Config>, gate: Arc<Gate>, report: Report, issuers: Vec<JwtIssuer>, standing: Standing) -> Self {
+        Self { config, gate, report, issuers, turn: Mutex::new(standing) }
     }
 
     /// Takes up bundle, identity and key sets as they are now.
@@ -63,6 +66,7 @@ impl Reloader {
         let identity = self.identity().await;
         let bundle = self.bundle().await.map_err(ReloadError::from);
         let tokens = self.tokens().await.map_err(ReloadError::from);
+        remotes(&self.issuers).for_each(|keys| keys.refresh());
         identity.and(bundle).and(tokens)
     }
 
@@ -72,10 +76,12 @@ impl Reloader {
     /// See [`PolicyError`]; the one in force stays.
     pub async fn bundle(&self) -> Result<(), PolicyError> {
         let mut standing = self.turn.lock().await;
-        let (place, service, own) = (place(&self.config), Arc::clone(&self.config.service), self.gate.identity.load().id().clone());
-        let before = standing.clone();
-        let loaded = spawn_blocking(move || policy::load(&place, &before, &service, &own)).await;
-        let loaded = loaded.unwrap_or_else(|_| Err(PolicyError::BrokeOff(self.config.bundle.clone())));
+        let (config, own, before) = (Arc::clone(&self.config), self.gate.identity.load().id().clone(), standing.clone());
+        let loaded = spawn_blocking(move || {
+            let asked = Asked { service: &config.service, own: &own, before: &before, only: None };
+            policy::load(&config.bundle.source, &asked)
+        });
+        let loaded = loaded.await.unwrap_or_else(|_| Err(PolicyError::BrokeOff(self.config.bundle.source.to_string())));
         let metrics = &self.gate.metrics;
         match loaded {
             Ok(Taken { authorizer, standing: new }) => {
@@ -86,8 +92,8 @@ impl Reloader {
                 let revision = *authorizer.revision();
                 if revision != *self.gate.policy.load().revision() {
                     self.gate.log.reloaded(revision);
-                    self.gate.policy.store(Arc::new(authorizer));
-                    self.gate.epoch.fetch_add(1, Ordering::AcqRel);
+                    self.gate.put_in_force(authorizer);
+                    metrics.policies.renew();
                     self.report.tell(&format!("the bundle {revision} is in force"));
                 }
                 Ok(())
@@ -117,7 +123,7 @@ impl Reloader {
     /// Takes a new identity into use, if it is that of the service and differs from the one in use.
     fn take(&self, new: Identity, error: Option<ReloadError>) -> Result<(), ReloadError> {
         let metrics = &self.gate.metrics;
-        let belongs = policy::belongs(&self.gate.policy.load(), &self.config.bundle, &self.config.service, new.id());
+        let belongs = policy::belongs(&self.gate.policy.load(), &self.config.bundle.source, &self.config.service, new.id());
         let error = match belongs {
             Err(stranger) => Some(stranger.into()),
             Ok(()) => {
@@ -150,7 +156,7 @@ impl Reloader {
     /// See [`JwtError`]; those in force stay.
     pub async fn tokens(&self) -> Result<(), JwtError> {
         let _turn = self.turn.lock().await;
-        let loaded = Verifier::load(&issuers(&self.config));
+        let loaded = Verifier::load(&self.issuers);
         self.gate.metrics.reloaded("jwks", if loaded.is_ok() { "ok" } else { "failed" });
         match loaded {
             Ok(tokens) => {
@@ -165,7 +171,7 @@ impl Reloader {
     }
 
     /// Looks for changes until the enforcer ends. `seen` is what the files were like before they were read for the first time.
-    pub async fn watch(self: Arc<Self>, mut seen: Stamps, mut phase: watch::Receiver<Phase>) {
+    pub async fn watch(self: Arc<Self>, mut seen: Stamps, mut lookout: Lookout, mut phase: watch::Receiver<Phase>) {
         let mut drift_at = Instant::now();
         let mut due = Due::default();
         loop {
@@ -181,12 +187,10 @@ impl Reloader {
             if now.tokens != seen.tokens {
                 let _ = self.tokens().await;
             }
-            if now.bundle.is_some() && now.bundle != seen.bundle {
+            if lookout.look().await {
                 let _ = self.bundle().await;
             }
-            // A path that is missing for a moment, while it is replaced, is not forgotten.
-            let bundle = now.bundle.clone().or(seen.bundle);
-            seen = Stamps { bundle, ..now };
+            seen = now;
             if drift_at.elapsed() >= limits::DRIFT_INTERVAL {
                 drift_at = Instant::now();
                 self.drift().await;
@@ -196,12 +200,11 @@ impl Reloader {
 
     /// Compares what lies on the disk with what is in force.
     async fn drift(&self) {
-        let path = self.config.bundle.clone();
-        let on_disk = spawn_blocking(move || policy::revision_on_disk(&path)).await.ok().flatten();
+        let source = self.config.bundle.source.clone();
+        let on_disk = spawn_blocking(move || policy::revision_on_disk(&source)).await.ok().flatten();
         let drift = i64::from(on_disk != Some(*self.gate.policy.load().revision()));
         if self.gate.metrics.bundle_drift.set(drift) == 0 && drift == 1 {
-            let path = self.config.bundle.display();
-            self.report.tell(&format!("the bundle `{path}` was edited in place; it is not taken up until it is replaced or asked for"));
+            self.report.tell(&PolicyError::Edited(self.config.bundle.source.to_string()).to_string());
         }
     }
 }
@@ -229,12 +232,6 @@ impl Due {
     }
 }
 
-/// Where the bundle lies, as the policy part wants it.
-#[must_use]
-pub fn place(config: &Config) -> Place {
-    Place { path: config.bundle.clone(), key: config.bundle_key.clone() }
-}
-
 /// The identity's files as the TLS part wants them.
 #[must_use]
 pub fn identity_files(config: &Config) -> IdentityFiles {
@@ -242,17 +239,35 @@ pub fn identity_files(config: &Config) -> IdentityFiles {
     IdentityFiles { cert: identity.cert.clone(), key: identity.key.clone(), trust: identity.trust.clone(), crl: identity.crl.clone() }
 }
 
-/// The issuers as the token part wants them.
-#[must_use]
-pub fn issuers(config: &Config) -> Vec<JwtIssuer> {
-    let issuer = |i: &crate::config::Issuer| JwtIssuer { issuer: i.issuer.clone(), jwks: i.jwks.clone(), audiences: i.audiences.clone() };
+/// The issuers as the token part wants them; nothing is fetched yet.
+///
+/// # Errors
+/// The roots for a fetched key set cannot be had.
+pub fn issuers(config: &Config) -> Result<Vec<JwtIssuer>, JwtError> {
+    let issuer = |i: &crate::config::Issuer| {
+        let jwks = match &i.jwks {
+            KeySet::File(path) => Jwks::File(path.clone()),
+            KeySet::Remote(from) => {
+                let keys = RemoteKeys::new(&i.issuer, from.clone());
+                Jwks::Remote(keys.map_err(|why| JwtError::Fetch { issuer: i.issuer.clone(), why })?)
+            }
+        };
+        Ok(JwtIssuer { issuer: i.issuer.clone(), jwks, audiences: i.audiences.clone() })
+    };
     config.jwt.iter().map(issuer).collect()
+}
+
+/// The key sets that are fetched.
+pub fn remotes(issuers: &[JwtIssuer]) -> impl Iterator<Item = &Arc<RemoteKeys>> {
+    issuers.iter().filter_map(|issuer| match &issuer.jwks {
+        Jwks::Remote(keys) => Some(keys),
+        Jwks::File(_) => None,
+    })
 }
 
 /// What the files looked like, to see that they changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stamps {
-    bundle: Option<(PathBuf, u64, u64)>,
     identity: Vec<Option<FileStamp>>,
     tokens: Vec<Option<FileStamp>>,
 }
@@ -266,18 +281,10 @@ impl Stamps {
         let identity = &config.identity;
         let files = [&identity.cert, &identity.key].into_iter().chain(identity.trust.values()).chain(&identity.crl);
         Self {
-            bundle: directory(&config.bundle),
             identity: files.map(|path| file(path)).collect(),
-            tokens: config.jwt.iter().map(|issuer| file(&issuer.jwks)).collect(),
+            tokens: config.jwt.iter().filter_map(|issuer| issuer.jwks.file()).map(|path| file(path)).collect(),
         }
     }
-}
-
-/// Where the path leads, through whatever symlinks, and which directory that is.
-fn directory(path: &Path) -> Option<(PathBuf, u64, u64)> {
-    let real = path.canonicalize().ok()?;
-    let metadata = std::fs::metadata(&real).ok()?;
-    Some((real, metadata.dev(), metadata.ino()))
 }
 
 fn file(path: &Path) -> Option<FileStamp> {

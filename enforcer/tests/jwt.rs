@@ -6,7 +6,7 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RsaKeyPair};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
-use portreeve_enforcer::jwt::{Issuer, JwtError, JwtIssuer, Verifier};
+use portreeve_enforcer::jwt::{Issuer, Jwks, JwtError, JwtIssuer, Verifier};
 use portreeve_engine::Timestamp;
 use portreeve_engine::model::{AttributeType, Visible};
 use portreeve_engine::request::{AttributeValue, Token};
@@ -23,7 +23,7 @@ fn load(jwks: &str) -> Result<Verifier, JwtError> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("jwks.json");
     std::fs::write(&path, jwks).unwrap();
-    Verifier::load(&[JwtIssuer { issuer: IDP.to_owned(), jwks: path, audiences: vec!["items".to_owned(), "shop".to_owned()] }])
+    Verifier::load(&[JwtIssuer { issuer: IDP.to_owned(), jwks: Jwks::File(path), audiences: vec!["items".to_owned(), "shop".to_owned()] }])
 }
 
 fn claims() -> Value {
@@ -354,7 +354,7 @@ fn bad_key_sets_are_refused_whole() {
     }
     let issuer = |audiences: &[&str]| JwtIssuer {
         issuer: IDP.to_owned(),
-        jwks: "/nonexistent/jwks.json".into(),
+        jwks: Jwks::File("/nonexistent/jwks.json".into()),
         audiences: audiences.iter().map(|a| (*a).to_owned()).collect(),
     };
     assert!(matches!(Verifier::load(&[issuer(&[])]), Err(JwtError::NoAudience(_))));

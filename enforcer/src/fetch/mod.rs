@@ -8,13 +8,16 @@
 mod address;
 mod error;
 mod limits;
+mod pace;
 mod roots;
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
 mod url;
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -34,6 +37,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 pub use error::FetchError;
+pub use pace::{Backoff, jittered};
 pub use roots::Roots;
 use roots::Stamp;
 use url::Host;
@@ -54,6 +58,29 @@ pub struct Reach {
     pub private_addresses: bool,
     /// `http` is acceptable where the host turns out to be loopback; needs `private_addresses` too.
     pub loopback_http: bool,
+}
+
+impl Reach {
+    /// What stands against a URL before its host is looked up, for those who read a configuration.
+    #[must_use]
+    pub fn objection(self, url: &Url) -> Option<FetchError> {
+        if !(url.https || self.loopback_http && self.private_addresses) {
+            return Some(FetchError::NotHttps);
+        }
+        match &url.host {
+            Host::Name(_) => None,
+            Host::Address(ip) => self.judge(url, *ip),
+        }
+    }
+
+    fn judge(self, url: &Url, address: IpAddr) -> Option<FetchError> {
+        let host = url.host.to_string();
+        match address::objection(address, self.private_addresses) {
+            Some(kind) => Some(FetchError::Forbidden { host, address, kind }),
+            None if !url.https && !address::is_loopback(address) => Some(FetchError::Plain { host, address }),
+            None => None,
+        }
+    }
 }
 
 /// One question to the control plane.
@@ -183,9 +210,8 @@ impl Fetcher {
 
     /// The addresses of the host that may be connected to; never none.
     async fn addresses(&self, url: &Url) -> Result<Vec<SocketAddr>, FetchError> {
-        let plain = self.reach.loopback_http && self.reach.private_addresses;
-        if !(url.https || plain) {
-            return Err(FetchError::NotHttps);
+        if let Some(objection) = self.reach.objection(url) {
+            return Err(objection);
         }
         let host = || url.host.to_string();
         let found: Vec<SocketAddr> = match &url.host {
@@ -198,10 +224,8 @@ impl Fetcher {
         let mut objection = FetchError::Resolve { host: host(), why: std::io::ErrorKind::AddrNotAvailable.into() };
         let mut out = Vec::new();
         for address in found {
-            let ip = address.ip();
-            match address::objection(ip, self.reach.private_addresses) {
-                Some(kind) => objection = FetchError::Forbidden { host: host(), address: ip, kind },
-                None if !url.https && !address::is_loopback(ip) => objection = FetchError::Plain { host: host(), address: ip },
+            match self.reach.judge(url, address.ip()) {
+                Some(found) => objection = found,
                 None if out.len() < limits::ADDRESSES_MAX => out.push(address),
                 None => {}
             }

@@ -1,165 +1,21 @@
 //! Fetching from real servers on loopback.
 
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::path::Path;
+use std::sync::atomic::Ordering;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, SanType};
 use rustls::ServerConfig;
 use rustls::server::WebPkiClientVerifier;
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls_pki_types::PrivateKeyDer;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
-use tokio_rustls::TlsAcceptor;
+use rustls::sign::SingleCertAndKey;
 
+use super::testing::{Authority, Reply, Server, aws_lc_rs_provider, reply};
 use super::*;
 
 const MAX: usize = 4096;
 const WITHIN: Duration = Duration::from_secs(20);
 const HERE: Reach = Reach { private_addresses: true, loopback_http: false };
 
-struct Authority {
-    issuer: CertifiedIssuer<'static, KeyPair>,
-    dir: tempfile::TempDir,
-}
-
-impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("ca.pem"), issuer.pem()).unwrap();
-        Self { issuer, dir }
-    }
-
-    fn file(&self) -> PathBuf {
-        self.dir.path().join("ca.pem")
-    }
-
-    fn leaf(&self, names: &[&str]) -> CertifiedKey {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.subject_alt_names = names
-            .iter()
-            .map(|name| name.parse().map_or_else(|_| SanType::DnsName((*name).try_into().unwrap()), SanType::IpAddress))
-            .collect();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        let der = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-        CertifiedKey::from_der(vec![certificate.der().clone()], der, &aws_lc_rs_provider()).unwrap()
-    }
-}
-
-fn aws_lc_rs_provider() -> rustls::crypto::CryptoProvider {
-    rustls::crypto::aws_lc_rs::default_provider()
-}
-
-/// What a server does with a request.
-#[derive(Clone)]
-enum Reply {
-    /// Sends these bytes and closes.
-    Bytes(String),
-    /// Sends the first, then the second for ever.
-    Endless(String, String),
-    /// Sends nothing.
-    Silence,
-}
-
-struct Server {
-    address: SocketAddr,
-    requests: Arc<Mutex<Vec<String>>>,
-    connections: Arc<AtomicUsize>,
-    task: JoinHandle<()>,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-impl Server {
-    /// Over TLS where `tls` is given. The `n`th request gets the `n`th reply, the last one for ever.
-    async fn start(tls: Option<Arc<ServerConfig>>, replies: Vec<Reply>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (requests, connections) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicUsize::new(0)));
-        let (seen, count) = (Arc::clone(&requests), Arc::clone(&connections));
-        let task = tokio::spawn(async move {
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                count.fetch_add(1, Ordering::SeqCst);
-                // A client that went away is what some tests are about.
-                let _ = match &tls {
-                    None => serve(stream, &seen, &replies).await,
-                    Some(tls) => match TlsAcceptor::from(Arc::clone(tls)).accept(stream).await {
-                        Ok(stream) => serve(stream, &seen, &replies).await,
-                        Err(_) => None,
-                    },
-                };
-            }
-        });
-        Self { address, requests, connections, task }
-    }
-
-    async fn tls(authority: &Authority, replies: Vec<Reply>) -> Self {
-        let leaf = Arc::new(SingleCertAndKey::from(authority.leaf(&["localhost", "127.0.0.1"])));
-        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_no_client_auth()
-            .with_cert_resolver(leaf);
-        Self::start(Some(Arc::new(config)), replies).await
-    }
-
-    fn url(&self, host: &str) -> Url {
-        format!("https://{host}:{}/keys?a=b", self.address.port()).parse().unwrap()
-    }
-
-    fn requests(&self) -> Vec<String> {
-        self.requests.lock().unwrap().clone()
-    }
-}
-
-async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, seen: &Mutex<Vec<String>>, replies: &[Reply]) -> Option<()> {
-    let mut bytes = Vec::new();
-    let text = loop {
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head.lines().find_map(|l| l.strip_prefix("content-length: ")).map_or(0, |l| l.parse().unwrap());
-            if body.len() >= length {
-                break text;
-            }
-        }
-        if stream.read_buf(&mut bytes).await.ok()? == 0 {
-            return None;
-        }
-    };
-    let n = {
-        let mut seen = seen.lock().unwrap();
-        seen.push(text);
-        seen.len() - 1
-    };
-    match replies.get(n).or(replies.last())? {
-        Reply::Bytes(bytes) => {
-            stream.write_all(bytes.as_bytes()).await.ok()?;
-            stream.shutdown().await.ok()
-        }
-        Reply::Endless(first, again) => {
-            stream.write_all(first.as_bytes()).await.ok()?;
-            loop {
-                stream.write_all(again.as_bytes()).await.ok()?;
-                stream.flush().await.ok()?;
-            }
-        }
-        Reply::Silence => std::future::pending().await,
-    }
-}
-
-fn reply(head: &str, body: &str) -> Reply {
-    Reply::Bytes(format!("HTTP/1.1 {head}\r\ncontent-length: {}\r\n\r\n{body}", body.len()))
+fn url(server: &Server, host: &str) -> Url {
+    server.url(host).parse().unwrap()
 }
 
 fn fetcher(ca: &Path, reach: Reach) -> Fetcher {
@@ -167,7 +23,7 @@ fn fetcher(ca: &Path, reach: Reach) -> Fetcher {
 }
 
 async fn get(server: &Server, authority: &Authority) -> Result<Fetched, FetchError> {
-    let url = server.url("localhost");
+    let url = url(server, "localhost");
     fetcher(&authority.file(), HERE).fetch(Ask::get(&url, MAX, WITHIN)).await
 }
 
@@ -179,7 +35,7 @@ async fn an_answer_is_asked_for_again_by_its_etag() {
     let fetcher = fetcher(&authority.file(), HERE);
     for host in ["localhost", "127.0.0.1"] {
         server.requests.lock().unwrap().clear();
-        let url = server.url(host);
+        let url = url(&server, host);
         let found = fetcher.fetch(Ask::get(&url, MAX, WITHIN)).await.unwrap().ok().unwrap();
         assert_eq!((found.status, &found.body[..]), (StatusCode::OK, &b"{}"[..]));
         assert_eq!((found.etag.as_deref(), found.content_type.as_deref()), (Some("\"v1\""), Some("application/json")));
@@ -197,7 +53,7 @@ async fn an_answer_is_asked_for_again_by_its_etag() {
 async fn a_body_is_sent_with_its_type_and_a_refusal_can_be_read() {
     let authority = Authority::new();
     let server = Server::tls(&authority, vec![reply("400 Bad Request\r\nretry-after: 7", "{\"error\":\"invalid_grant\"}")]).await;
-    let url = server.url("localhost");
+    let url = url(&server, "localhost");
     let body = Bytes::from("grant_type=x".repeat(10_000));
     let ask = Ask::post(&url, "application/x-www-form-urlencoded", body.clone(), MAX, WITHIN);
     let found = fetcher(&authority.file(), HERE).fetch(ask).await.unwrap();
@@ -242,7 +98,7 @@ async fn a39_answers_without_end_redirects_and_packed_ones_are_refused() {
 async fn all_of_a_fetch_has_an_end_in_time() {
     let authority = Authority::new();
     let server = Server::tls(&authority, vec![Reply::Silence]).await;
-    let url = server.url("localhost");
+    let url = url(&server, "localhost");
     let ask = Ask::get(&url, MAX, Duration::from_millis(300));
     assert_eq!(fetcher(&authority.file(), HERE).fetch(ask).await.unwrap_err().as_str(), "timeout");
     // A listener that never takes the connection up, and so never shakes hands.
@@ -256,7 +112,7 @@ async fn all_of_a_fetch_has_an_end_in_time() {
 async fn only_the_named_host_with_a_believed_certificate_is_asked() {
     let (authority, other) = (Authority::new(), Authority::new());
     let server = Server::tls(&authority, vec![reply("200 OK", "{}")]).await;
-    let error = fetcher(&other.file(), HERE).fetch(Ask::get(&server.url("localhost"), MAX, WITHIN)).await.unwrap_err();
+    let error = fetcher(&other.file(), HERE).fetch(Ask::get(&url(&server, "localhost"), MAX, WITHIN)).await.unwrap_err();
     assert_eq!(error.as_str(), "handshake", "{error}");
     let leaf = Arc::new(SingleCertAndKey::from(authority.leaf(&["elsewhere.example"])));
     let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs_provider())).with_safe_default_protocol_versions().unwrap();
@@ -272,7 +128,7 @@ async fn a09_addresses_of_this_host_and_plain_http_are_refused_unless_asked_for(
     let server = Server::tls(&authority, vec![reply("200 OK", "{}")]).await;
     let strict = fetcher(&authority.file(), Reach::default());
     for host in ["localhost", "127.0.0.1"] {
-        let error = strict.fetch(Ask::get(&server.url(host), MAX, WITHIN)).await.unwrap_err();
+        let error = strict.fetch(Ask::get(&url(&server, host), MAX, WITHIN)).await.unwrap_err();
         assert!(matches!(&error, FetchError::Forbidden { kind: "loopback", .. }), "{error}");
         assert!(error.to_string().contains("private_addresses: true"), "{error}");
     }
@@ -299,7 +155,7 @@ async fn a09_addresses_of_this_host_and_plain_http_are_refused_unless_asked_for(
 async fn a_replaced_file_of_roots_is_taken_up() {
     let (old, new) = (Authority::new(), Authority::new());
     let (before, after) = (Server::tls(&old, vec![reply("200 OK", "")]).await, Server::tls(&new, vec![reply("200 OK", "")]).await);
-    let (before, after) = (before.url("localhost"), after.url("localhost"));
+    let (before, after) = (url(&before, "localhost"), url(&after, "localhost"));
     let fetcher = fetcher(&old.file(), HERE);
     let fetch = async |url| fetcher.fetch(Ask::get(url, MAX, WITHIN)).await.map_err(|e| e.as_str()).map(|_| ());
     assert_eq!((fetch(&before).await, fetch(&after).await), (Ok(()), Err("handshake")));
@@ -326,7 +182,7 @@ async fn our_own_certificate_is_shown_to_whoever_asks_for_it() {
     let leaf = Arc::new(SingleCertAndKey::from(authority.leaf(&["localhost"])));
     let config = Arc::new(config.with_client_cert_verifier(verifier).with_cert_resolver(leaf));
     let server = Server::start(Some(config), vec![reply("200 OK", "{}")]).await;
-    let url = server.url("localhost");
+    let url = url(&server, "localhost");
     assert!(fetcher(&authority.file(), HERE).fetch(Ask::get(&url, MAX, WITHIN)).await.is_err());
     let own: Arc<dyn ResolvesClientCert> = Arc::new(SingleCertAndKey::from(authority.leaf(&["items"])));
     let known = Fetcher::new(Roots::File(authority.file()), HERE, Some(own)).unwrap();

@@ -5,6 +5,7 @@
 //! as RFC 7517 §5 asks.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ParsedPublicKey};
 use base64::Engine as _;
@@ -23,7 +24,7 @@ pub(super) struct Key {
 }
 
 /// Reads a set.
-pub(super) fn read(bytes: &[u8]) -> Result<BTreeMap<String, Key>, String> {
+pub(super) fn read(bytes: &[u8]) -> Result<BTreeMap<String, Arc<Key>>, String> {
     let set = json::object(bytes).ok_or("it is not a JSON object without repeated names")?;
     let keys = set.get("keys").and_then(Value::as_array).ok_or("it has no array `keys`")?;
     if keys.len() > JWKS_KEYS_MAX {
@@ -33,7 +34,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<BTreeMap<String, Key>, String> {
     for (at, key) in keys.iter().enumerate() {
         let key = key.as_object().ok_or_else(|| format!("key {at} is not an object"))?;
         let Some((kid, key)) = read_key(key).map_err(|why| format!("key {at} {why}"))? else { continue };
-        if out.insert(kid.clone(), key).is_some() {
+        if out.insert(kid.clone(), Arc::new(key)).is_some() {
             return Err(format!("the key id `{kid}` is there twice"));
         }
     }

@@ -8,7 +8,9 @@ mod issuer;
 mod json;
 mod jwks;
 mod limits;
+mod remote;
 mod verifier;
 
 pub use issuer::{Issuer, MintError};
-pub use verifier::{JwtError, JwtIssuer, Verifier};
+pub use remote::{Remote, RemoteKeys};
+pub use verifier::{Jwks, JwtError, JwtIssuer, Verifier};

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -17,17 +18,28 @@ use serde_json::{Map, Value};
 use super::json;
 use super::jwks::{self, Key};
 use super::limits::{JWKS_BYTES_MAX, LEEWAY_MS, TOKEN_BYTES_MAX};
+use super::remote::{Missing, RemoteKeys};
+use crate::fetch::FetchError;
 use crate::files::read_bounded;
 
 /// An issuer whose tokens are believed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct JwtIssuer {
     /// The exact `iss`.
     pub issuer: String,
     /// Its public keys, a JWK set.
-    pub jwks: PathBuf,
+    pub jwks: Jwks,
     /// Audiences that are ours; a token must name one.
     pub audiences: Vec<String>,
+}
+
+/// Where a key set comes from.
+#[derive(Clone, Debug)]
+pub enum Jwks {
+    /// A file, read when a verifier is made.
+    File(PathBuf),
+    /// A URL, fetched while the enforcer runs. Later verifiers share the keys.
+    Remote(Arc<RemoteKeys>),
 }
 
 /// Why the issuers cannot be taken up.
@@ -49,6 +61,14 @@ pub enum JwtError {
         /// Why not.
         cause: String,
     },
+    /// A key set cannot be fetched, now or ever.
+    #[error("the key set of `{issuer}` cannot be fetched: {why}")]
+    Fetch {
+        /// The issuer.
+        issuer: String,
+        /// The cause.
+        why: FetchError,
+    },
     /// An issuer without audiences: every token would be refused.
     #[error("the issuer `{0}` has no audiences")]
     NoAudience(String),
@@ -57,7 +77,7 @@ pub enum JwtError {
     Repeated(String),
 }
 
-/// Checks tokens. Immutable: new keys are a new verifier.
+/// Checks tokens. Immutable but for keys that are fetched: other files are a new verifier.
 #[derive(Clone, Debug)]
 pub struct Verifier {
     issuers: BTreeMap<String, Keys>,
@@ -65,8 +85,27 @@ pub struct Verifier {
 
 #[derive(Clone, Debug)]
 struct Keys {
-    keys: BTreeMap<String, Key>,
+    keys: Source,
     audiences: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+enum Source {
+    Read(BTreeMap<String, Arc<Key>>),
+    Remote(Arc<RemoteKeys>),
+}
+
+impl Source {
+    fn key(&self, kid: &str, now: Timestamp) -> Result<Arc<Key>, Invalid> {
+        match self {
+            Self::Read(keys) => keys.get(kid).cloned().ok_or(UNKNOWN_KEY),
+            Self::Remote(remote) => remote.key(kid, now).map_err(|missing| match missing {
+                Missing::Key => UNKNOWN_KEY,
+                Missing::Set => KEYS_UNAVAILABLE,
+                Missing::Fresh => KEYS_STALE,
+            }),
+        }
+    }
 }
 
 /// Why a token is not believed: the word of the record.
@@ -76,6 +115,8 @@ struct Invalid(&'static str);
 const MALFORMED: Invalid = Invalid("malformed");
 const UNKNOWN_ISSUER: Invalid = Invalid("unknown-issuer");
 const UNKNOWN_KEY: Invalid = Invalid("unknown-key");
+const KEYS_UNAVAILABLE: Invalid = Invalid("keys-unavailable");
+const KEYS_STALE: Invalid = Invalid("keys-stale");
 const ALGORITHM: Invalid = Invalid("algorithm");
 const SIGNATURE: Invalid = Invalid("signature");
 const EXPIRED: Invalid = Invalid("expired");
@@ -96,9 +137,13 @@ impl Verifier {
             if issuer.audiences.is_empty() {
                 return Err(JwtError::NoAudience(issuer.issuer.clone()));
             }
-            let path = &issuer.jwks;
-            let bytes = read_bounded(path, JWKS_BYTES_MAX).map_err(|source| JwtError::Read { path: path.clone(), source })?;
-            let keys = jwks::read(&bytes).map_err(|cause| JwtError::Jwks { path: path.clone(), cause })?;
+            let keys = match &issuer.jwks {
+                Jwks::File(path) => {
+                    let bytes = read_bounded(path, JWKS_BYTES_MAX).map_err(|source| JwtError::Read { path: path.clone(), source })?;
+                    Source::Read(jwks::read(&bytes).map_err(|cause| JwtError::Jwks { path: path.clone(), cause })?)
+                }
+                Jwks::Remote(remote) => Source::Remote(Arc::clone(remote)),
+            };
             if out.insert(issuer.issuer.clone(), Keys { keys, audiences: issuer.audiences.clone() }).is_some() {
                 return Err(JwtError::Repeated(issuer.issuer.clone()));
             }
@@ -124,7 +169,7 @@ impl Verifier {
         let parts = Parts::read(token)?;
         let issuer = required_text(&parts.claims, "iss")?;
         let keys = self.issuers.get(issuer).ok_or(UNKNOWN_ISSUER)?;
-        parts.check_signature(keys)?;
+        parts.check_signature(&keys.keys, now)?;
         check_times(&parts.claims, now)?;
         let aud = audiences(&parts.claims)?;
         if !aud.iter().any(|one| keys.audiences.iter().any(|ours| **ours == **one)) {
@@ -176,7 +221,7 @@ impl<'a> Parts<'a> {
 
     /// The key is the one that the issuer published under the token's `kid`; what else a header may say of keys (`jwk`,
     /// `jku`, `x5c`, …) is never looked at.
-    fn check_signature(&self, keys: &Keys) -> Result<(), Invalid> {
+    fn check_signature(&self, keys: &Source, now: Timestamp) -> Result<(), Invalid> {
         if self.header.contains_key("crit") {
             return Err(CRITICAL_HEADER);
         }
@@ -186,7 +231,7 @@ impl<'a> Parts<'a> {
             Some(Value::String(kid)) => kid,
             Some(_) => return Err(MALFORMED),
         };
-        let key = keys.keys.get(kid).ok_or(UNKNOWN_KEY)?;
+        let key = keys.key(kid, now)?;
         let algorithm = key.algorithms.iter().find(|known| jwks::name_of(**known) == *algorithm).ok_or(ALGORITHM)?;
         match jsonwebtoken::crypto::verify(self.signature, self.signed.as_bytes(), &key.key, *algorithm) {
             Ok(true) => Ok(()),

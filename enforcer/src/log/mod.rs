@@ -77,6 +77,7 @@ pub enum LogError {
 /// The decision log of one process.
 #[derive(Debug)]
 pub struct DecisionLog {
+    to: config::LogTo,
     shared: Arc<Shared>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
@@ -160,9 +161,9 @@ impl DecisionLog {
             durability: writer.durability(),
             kept: watch::Sender::new(0),
         });
-        let theirs = Arc::clone(&shared);
+        let (theirs, to) = (Arc::clone(&shared), writer.to().clone());
         let thread = std::thread::Builder::new().name("decision-log".to_owned()).spawn(move || writer.run(&theirs));
-        Ok(Self { shared, writer: Mutex::new(Some(thread.map_err(LogError::Thread)?)) })
+        Ok(Self { to, shared, writer: Mutex::new(Some(thread.map_err(LogError::Thread)?)) })
     }
 
     /// The share of a caller in the queue. Looked up once for a connection, it makes every record cheaper.
@@ -263,6 +264,12 @@ impl DecisionLog {
         self.shared.lock().refused(ip, reason);
     }
 
+    /// Where it is written.
+    #[must_use]
+    pub fn to(&self) -> &config::LogTo {
+        &self.to
+    }
+
     /// Whether records are accepted.
     #[must_use]
     pub fn is_up(&self) -> bool {
@@ -348,7 +355,6 @@ impl Shared {
         let batch = Batch { waiting, upto: queue.pushed, refusals, refusals_dropped, at, stopping: queue.stopping };
         drop(queue);
         batch.waiting.release();
-        self.metrics.log_queue.set(i64::try_from(batch.waiting.entries.len()).unwrap_or(i64::MAX));
         batch
     }
 }

@@ -26,6 +26,7 @@ use webpki::{
     CertRevocationList, EndEntityCert, ExpirationPolicy, KeyUsage, OwnedCertRevocationList, RevocationCheckDepth, RevocationOptionsBuilder,
     UnknownStatusPolicy, anchor_from_trusted_cert,
 };
+use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::{CertificateRevocationList, FromDer};
 
 use super::identity::MinVersion;
@@ -179,6 +180,7 @@ impl Trust {
         for intermediate in intermediates {
             check_signing_certificate(intermediate).map_err(|_| Refusal::InvalidUsage)?;
         }
+        names_differ(intermediates)?;
         let domain: TrustDomain = svid.id.trust_domain().parse().map_err(|_| Refusal::InvalidSpiffeId)?;
         let roots = self.roots.get(&domain).ok_or(Refusal::UnknownTrustDomain)?;
         let anchors = roots.in_force(timestamp(now));
@@ -223,6 +225,21 @@ impl Trust {
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
         verify_tls13_signature(message, cert, dss, &self.algorithms)
     }
+}
+
+/// Each issuer of a chain has a name of its own. Among issuers of one name path building tries each in the place of every other,
+/// so that a stranger could have a hundred signatures checked for one handshake (A35a).
+fn names_differ(intermediates: &[CertificateDer<'_>]) -> Result<(), Refusal> {
+    let mut names = Vec::with_capacity(intermediates.len());
+    for intermediate in intermediates {
+        let (_, parsed) = X509Certificate::from_der(intermediate).map_err(|_| Refusal::MalformedCertificate)?;
+        let name = parsed.subject().as_raw().to_vec();
+        if names.contains(&name) {
+            return Err(Refusal::ChainTooLong);
+        }
+        names.push(name);
+    }
+    Ok(())
 }
 
 /// What the server asks of clients.

@@ -15,7 +15,7 @@ fn accepts(set: &Value, token: &str) -> Result<(), String> {
     URL_SAFE_NO_PAD.decode(payload).map_err(|_| "malformed payload")?;
     let header = part(header).map_err(|Invalid(why)| why)?;
     let parts = Parts { header, claims: Map::new(), signed, signature };
-    parts.check_signature(&Keys { keys, audiences: Vec::new() }).map_err(|Invalid(why)| why.to_owned())
+    parts.check_signature(&Source::Read(keys), Timestamp::default()).map_err(|Invalid(why)| why.to_owned())
 }
 
 /// The key set of a group: its public keys, or the secret one where there is no other.

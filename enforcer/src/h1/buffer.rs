@@ -1,0 +1,188 @@
+//! Bytes on their way in and out of a connection.
+//!
+//! An idle connection holds none: what is read first lands in a scratch buffer of the thread, and only what is there is kept.
+//!
+//! INVARIANT: bytes are consumed once and in order.
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::limits;
+
+/// Bytes received and not yet used.
+#[derive(Debug, Default)]
+pub struct Input {
+    bytes: Vec<u8>,
+    at: usize,
+}
+
+impl Input {
+    /// What is there.
+    #[must_use]
+    pub fn filled(&self) -> &[u8] {
+        self.bytes.get(self.at..).unwrap_or_default()
+    }
+
+    /// Whether nothing is there.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.at == self.bytes.len()
+    }
+
+    /// Uses bytes up.
+    pub fn consume(&mut self, n: usize) {
+        self.at = self.bytes.len().min(self.at + n);
+        if self.is_empty() {
+            self.bytes.clear();
+            self.at = 0;
+        }
+    }
+
+    /// Throws everything away.
+    pub fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Gives the memory back. What is there stays.
+    pub fn shrink(&mut self) {
+        if self.is_empty() {
+            *self = Self::default();
+        }
+    }
+
+    /// Takes up bytes.
+    pub fn extend(&mut self, bytes: &[u8]) {
+        if self.at > 0 {
+            self.bytes.drain(..self.at);
+            self.at = 0;
+        }
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Reads what has come; 0 is the end.
+    ///
+    /// # Errors
+    /// The connection's.
+    pub fn poll_fill<S: AsyncRead + Unpin>(&mut self, io: &mut S, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            if scratch.is_empty() {
+                scratch.resize(limits::H1_READ_BYTES, 0);
+            }
+            let mut part = ReadBuf::new(scratch);
+            ready!(Pin::new(io).poll_read(cx, &mut part))?;
+            self.extend(part.filled());
+            Poll::Ready(Ok(part.filled().len()))
+        })
+    }
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Bytes to be sent.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// To be appended to.
+    pub bytes: Vec<u8>,
+    at: usize,
+    unflushed: bool,
+}
+
+impl Output {
+    /// Bytes that the connection has not taken.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes.len() - self.at
+    }
+
+    /// Whether everything was taken and sent.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.at == self.bytes.len() && !self.unflushed
+    }
+
+    /// Whether so much waits that no more should be added.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.len() >= limits::H1_BUFFER_BYTES_MAX
+    }
+
+    /// Sends what is there.
+    ///
+    /// # Errors
+    /// The connection's.
+    pub fn poll_drain<S: AsyncWrite + Unpin>(&mut self, io: &mut S, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while let Some(rest) = self.bytes.get(self.at..).filter(|rest| !rest.is_empty()) {
+            let n = ready!(Pin::new(&mut *io).poll_write(cx, rest))?;
+            if n == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.at += n;
+            self.unflushed = true;
+        }
+        if self.unflushed {
+            ready!(Pin::new(io).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Forgets what was sent.
+    pub fn reset(&mut self) {
+        self.bytes.drain(..self.at);
+        self.at = 0;
+    }
+
+    /// Gives the memory back, if there is nothing to send.
+    pub fn shrink(&mut self) {
+        if self.is_empty() {
+            *self = Self::default();
+        }
+    }
+
+    /// Everything that was put in since it was last reset, sent or not.
+    #[must_use]
+    pub fn take_all(self) -> Vec<u8> {
+        self.bytes
+    }
+}
+
+/// A connection with its bytes on the way.
+#[derive(Debug)]
+pub struct Wire<S> {
+    /// The connection.
+    pub io: S,
+    /// Received.
+    pub input: Input,
+    /// To be sent.
+    pub output: Output,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    /// A connection without bytes on the way.
+    #[must_use]
+    pub fn new(io: S) -> Self {
+        Self { io, input: Input::default(), output: Output::default() }
+    }
+
+    /// Reads what has come; 0 is the end.
+    ///
+    /// # Errors
+    /// The connection's.
+    pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.input.poll_fill(&mut self.io, cx)
+    }
+
+    /// Sends what waits.
+    ///
+    /// # Errors
+    /// The connection's.
+    pub fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.output.poll_drain(&mut self.io, cx)
+    }
+}

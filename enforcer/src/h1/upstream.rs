@@ -1,0 +1,95 @@
+//! HTTP/1 connections to the service behind the enforcer, kept and used again.
+//!
+//! A connection goes back only after an answer that was whole and left nothing behind, so an answer can never be read as another
+//! request's. Each worker has a pool of its own for each listener: nothing is shared on the way of a request.
+
+use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::h1::buffer::Wire;
+use crate::limits;
+use crate::pool::SendError;
+
+/// Connections to one service.
+#[derive(Debug)]
+pub struct Upstream {
+    address: SocketAddr,
+    idle: Mutex<Vec<Idle>>,
+}
+
+#[derive(Debug)]
+struct Idle {
+    wire: Wire<TcpStream>,
+    since: Instant,
+}
+
+/// A connection lent to one request.
+#[derive(Debug)]
+pub struct Lent {
+    /// The connection.
+    pub wire: Wire<TcpStream>,
+    /// Whether it has served a request before, so that its end may only mean that it was idle for too long.
+    pub used: bool,
+}
+
+impl Upstream {
+    /// No connections yet.
+    #[must_use]
+    pub const fn new(address: SocketAddr) -> Self {
+        Self { address, idle: Mutex::new(Vec::new()) }
+    }
+
+    /// An idle connection that is still open and silent.
+    pub fn take(&self) -> Option<Lent> {
+        loop {
+            let Idle { wire, since } = self.lock().pop()?;
+            if since.elapsed() > limits::POOL_IDLE_TIMEOUT {
+                // The ones below have been idle for longer.
+                self.lock().clear();
+                return None;
+            }
+            // An end, or bytes that nobody asked for. Costs no system call where nothing has come.
+            let mut byte = [0];
+            if wire.io.try_read(&mut byte).is_err_and(|e| e.kind() == std::io::ErrorKind::WouldBlock) {
+                return Some(Lent { wire, used: true });
+            }
+        }
+    }
+
+    /// A new connection.
+    ///
+    /// # Errors
+    /// There is none, or not in time.
+    pub async fn connect(&self) -> Result<Lent, SendError> {
+        let stream = timeout(limits::UPSTREAM_CONNECT_TIMEOUT, TcpStream::connect(self.address)).await;
+        let stream = stream.map_err(|_| SendError::ConnectTimeout)?.map_err(SendError::Connect)?;
+        stream.set_nodelay(true).map_err(SendError::Connect)?;
+        Ok(Lent { wire: Wire::new(stream), used: false })
+    }
+
+    /// Takes a connection back, whose answer was read to its end.
+    pub fn give_back(&self, mut wire: Wire<TcpStream>) {
+        if !wire.input.is_empty() || !wire.output.is_empty() {
+            return;
+        }
+        wire.output.reset();
+        wire.input.shrink();
+        let mut idle = self.lock();
+        if idle.len() < limits::POOL_IDLE_MAX {
+            idle.push(Idle { wire, since: Instant::now() });
+        }
+    }
+
+    /// Closes what has been idle for too long.
+    pub fn sweep(&self) {
+        self.lock().retain(|idle| idle.since.elapsed() <= limits::POOL_IDLE_TIMEOUT);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Idle>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,179 @@
+//! Heads of HTTP/1 as they are written: from judged parts to the service, from strictly read ones to the caller.
+
+use std::cell::RefCell;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use http::StatusCode;
+
+use crate::gate::Permitted;
+use crate::h1::body::Encoder;
+use crate::h1::scan::{Framing, ResponseHead};
+use crate::head::{Field, Kind};
+use crate::headers;
+
+/// The head of a request to the service. The judged parts are all that is in it.
+#[must_use]
+pub fn request(permitted: &Permitted, framing: Framing) -> Vec<u8> {
+    let lines = permitted.lines.as_bytes();
+    // A request of HTTP/1.0 may name no host; the service still gets one.
+    let host = permitted.host.as_deref().unwrap_or("localhost");
+    let mut out = Vec::with_capacity(lines.len() + permitted.target.len() + host.len() + HEAD_BYTES_OWN);
+    out.extend_from_slice(permitted.method.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(permitted.target.as_bytes());
+    out.extend_from_slice(b" HTTP/1.1\r\nhost: ");
+    out.extend_from_slice(host.as_bytes());
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(lines);
+    Encoder::new(framing).head(&mut out);
+    out.extend_from_slice(b"\r\n");
+    out
+}
+
+/// The head of the service's answer, as the caller gets it.
+pub fn answer_head(out: &mut Vec<u8>, head: &mut ResponseHead<'_>, framing: Framing, id: &str, closing: bool) {
+    // Without a body the length tells what another method or time would have got.
+    let keep_length = framing == Framing::None && head.status != 204;
+    headers::clean_answer(&mut head.fields);
+    status_line(out, head.status, head.reason);
+    let dated = head.fields.iter().any(|f| f.is("date"));
+    for field in head.fields.iter().filter(|f| f.kind != Kind::Length || keep_length) {
+        line(out, field);
+    }
+    if !dated {
+        date(out);
+    }
+    own(out, id);
+    if closing {
+        out.extend_from_slice(b"connection: close\r\n");
+    }
+    Encoder::new(framing).head(out);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// An interim answer (1xx).
+pub fn interim(out: &mut Vec<u8>, head: &mut ResponseHead<'_>) {
+    headers::clean_answer(&mut head.fields);
+    status_line(out, head.status, head.reason);
+    for field in head.fields.iter().filter(|f| f.kind != Kind::Length) {
+        line(out, field);
+    }
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The answer that begins a tunnel.
+pub fn switch(out: &mut Vec<u8>, head: &mut ResponseHead<'_>, id: &str) {
+    let upgrade: Option<Vec<u8>> = head.fields.of(Kind::Upgrade).next().map(|f| f.value.to_vec());
+    headers::clean_answer(&mut head.fields);
+    status_line(out, head.status, head.reason);
+    for field in head.fields.iter().filter(|f| f.kind != Kind::Length) {
+        line(out, field);
+    }
+    if let (101, Some(upgrade)) = (head.status, upgrade) {
+        out.extend_from_slice(b"connection: upgrade\r\nupgrade: ");
+        out.extend_from_slice(&upgrade);
+        out.extend_from_slice(b"\r\n");
+    }
+    own(out, id);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// An answer of the gate's own: a status and the request id, nothing else (two faces for a refusal).
+pub fn answer(out: &mut Vec<u8>, status: StatusCode, id: &str, head_only: bool, closing: bool) {
+    status_line(out, status.as_u16(), status.canonical_reason().unwrap_or_default().as_bytes());
+    out.extend_from_slice(b"content-type: application/json\r\n");
+    date(out);
+    own(out, id);
+    if closing {
+        out.extend_from_slice(b"connection: close\r\n");
+    }
+    // Ids are made by us of letters, digits and dashes, so they need no escaping.
+    let body = format!("{{\"request_id\":\"{id}\"}}\n");
+    Encoder::new(Framing::Fixed(u64::try_from(body.len()).unwrap_or(0))).head(out);
+    out.extend_from_slice(b"\r\n");
+    if !head_only {
+        out.extend_from_slice(body.as_bytes());
+    }
+}
+
+fn status_line(out: &mut Vec<u8>, status: u16, reason: &[u8]) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    for digit in [status / 100, status / 10, status] {
+        out.push(b'0' + u8::try_from(digit % 10).unwrap_or(0));
+    }
+    out.push(b' ');
+    out.extend_from_slice(reason);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn line(out: &mut Vec<u8>, field: &Field<'_>) {
+    out.extend_from_slice(field.name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(field.value);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn own(out: &mut Vec<u8>, id: &str) {
+    out.extend_from_slice(b"x-request-id: ");
+    out.extend_from_slice(id.as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The date, written anew once a second for each thread.
+fn date(out: &mut Vec<u8>) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    DATE.with_borrow_mut(|(second, text)| {
+        if *second != now || text.is_empty() {
+            *second = now;
+            *text = date_line(now);
+        }
+        out.extend_from_slice(text.as_bytes());
+    });
+}
+
+thread_local! {
+    static DATE: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
+}
+
+/// `date: Sun, 06 Nov 1994 08:49:37 GMT` with its line end.
+fn date_line(unix: u64) -> String {
+    let at = i64::try_from(unix).ok().and_then(|s| time::OffsetDateTime::from_unix_timestamp(s).ok());
+    let at = at.unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
+    let day: String = at.weekday().to_string().chars().take(3).collect();
+    let month: String = at.month().to_string().chars().take(3).collect();
+    let (hour, minute, second) = at.to_hms();
+    format!("date: {day}, {:02} {month} {} {hour:02}:{minute:02}:{second:02} GMT\r\n", at.day(), at.year())
+}
+
+/// Room for what a head has besides its lines.
+const HEAD_BYTES_OWN: usize = 96;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::h1::scan;
+
+    #[test]
+    fn dates_have_the_form_of_http() {
+        assert_eq!(date_line(784_111_777), "date: Sun, 06 Nov 1994 08:49:37 GMT\r\n");
+    }
+
+    #[test]
+    fn answers_are_cleaned_and_framed_anew() {
+        let bytes = b"HTTP/1.1 200 Fine\r\nConnection: x-hop\r\nX-Hop: 1\r\nDate: then\r\nX-Request-Id: theirs\r\nX-Portreeve-Principal: x\r\nSet-Cookie: a\r\nset-cookie: b\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let mut out = Vec::new();
+        answer_head(&mut out, &mut scan::response(bytes, "GET").unwrap(), Framing::Chunked, "r1", true);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "HTTP/1.1 200 Fine\r\nDate: then\r\nSet-Cookie: a\r\nset-cookie: b\r\nx-request-id: r1\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n"
+        );
+        let bytes = b"HTTP/1.1 200 OK\r\nDate: then\r\nContent-Length: 5\r\n\r\n";
+        for (method, lengths) in [("HEAD", 1), ("GET", 1)] {
+            let mut head = scan::response(bytes, method).unwrap();
+            let (framing, mut out) = (head.framing, Vec::new());
+            answer_head(&mut out, &mut head, framing, "r1", false);
+            let text = String::from_utf8(out).unwrap().to_ascii_lowercase();
+            assert_eq!(text.matches("content-length: 5\r\n").count(), lengths, "{text}");
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! The outside judge: every case of the list of adversarial cases that concerns the gate, against the program as it is shipped.
+//!
+//! Each test starts the binary on real sockets, speaks real mutual TLS to it with a client of its own (raw bytes, raw HTTP/2
+//! frames, certificates made here), looks at the very bytes that a recording service got, and reads the decision log afterwards.
+//! Nothing of the gate is called as a library except its certificate-free parts: the log reader of the engine, and the token
+//! issuer. `coverage` says which case is tested where; a number that nobody tests fails.
+
+#![cfg(test)]
+#![expect(clippy::string_slice, reason = "what is cut here is ASCII")]
+
+mod certificates;
+mod client;
+mod connections;
+mod coverage;
+mod framing;
+mod headers;
+mod http2;
+mod log;
+mod operation;
+mod paths;
+mod pki;
+mod policy;
+mod tokens;
+mod upstream;
+mod world;
