@@ -4,6 +4,7 @@
 
 #![cfg(test)]
 
+#[expect(dead_code, reason = "other tests use more of it")]
 mod common;
 
 use std::collections::BTreeSet;
@@ -226,7 +227,8 @@ struct SmallDisk(tempfile::TempDir);
 impl SmallDisk {
     fn mount() -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=256k", "tmpfs"]).arg(dir.path()).stderr(Stdio::null()).status();
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", "size=256k", "tmpfs"]).arg(dir.path()).stderr(Stdio::null()).status();
         mounted.is_ok_and(|status| status.success()).then_some(Self(dir))
     }
 }
