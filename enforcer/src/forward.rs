@@ -17,7 +17,12 @@ use crate::pool::{Pool, SendError};
 
 /// Sends the request as judged and gives back the answer, or 502 or 504.
 pub async fn forward(permit: Permit, pool: &Arc<Pool>, body: Incoming) -> Response<ResponseBody> {
-    let Permitted { mut running, method, target, host, lines, request_id } = permit.redeem();
+    let Permitted { mut running, method, target, host, lines, switch, request_id } = permit.redeem();
+    if switch.is_some() {
+        // Tunnels are carried over HTTP/1 alone.
+        running.unavailable(StatusCode::BAD_GATEWAY);
+        return answer(StatusCode::BAD_GATEWAY, &request_id, false);
+    }
     let (body, progress) = RequestBody::new(body);
     let mut headers = lines.to_map();
     let (Ok(uri), Ok(method)) = (Uri::try_from(target), Method::from_bytes(method.as_str().as_bytes())) else {

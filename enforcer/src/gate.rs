@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use http::{StatusCode, Version};
+use portreeve_engine::model::Operation;
 use portreeve_engine::record::{Answer, ContextFacts, Decided, Destination, Mode, Outcome, RequestFacts, Source, Why};
 use portreeve_engine::request::{Method, Target};
 use portreeve_engine::{Authorizer, Decision, Reason, Timestamp};
@@ -24,7 +25,7 @@ use crate::limits;
 use crate::live::{Live, Place};
 use crate::log::{DecisionLog, End, NotAccepted, Ticket};
 use crate::metrics::Metrics;
-use crate::question::{self, Asked, Asker, NoQuestion, Question};
+use crate::question::{self, Asked, Asker, NoQuestion, Question, Switch};
 use crate::self_check::SelfCheck;
 use crate::tls::{Current, VerifiedPeer};
 
@@ -139,6 +140,7 @@ pub struct Permit {
     target: String,
     host: Option<String>,
     lines: Lines,
+    switch: Option<Switch>,
     request_id: String,
 }
 
@@ -155,6 +157,8 @@ pub struct Permitted {
     pub host: Option<String>,
     /// The cleaned header lines with our own.
     pub lines: Lines,
+    /// To what the connection may be switched.
+    pub switch: Option<Switch>,
     /// The id of the request.
     pub request_id: String,
 }
@@ -163,8 +167,8 @@ impl Permit {
     /// Uses the permit up.
     #[must_use]
     pub fn redeem(self) -> Permitted {
-        let Self { running, method, target, host, lines, request_id } = self;
-        Permitted { running, method, target, host, lines, request_id }
+        let Self { running, method, target, host, lines, switch, request_id } = self;
+        Permitted { running, method, target, host, lines, switch, request_id }
     }
 }
 
@@ -284,6 +288,7 @@ impl Gate {
             visible: policy.visible(&self.service).unwrap_or(&none),
             tokens: &self.tokens.load(),
             is_service: &|name| policy.service(name).is_some(),
+            offers: &|target, switch| offers(policy.operation(&self.service, target), switch),
         };
         question::ask(head, asker, &asked, self.clock.now())
     }
@@ -303,6 +308,9 @@ impl Gate {
             let (mut facts, context) = policy.facts(&question.request, &decision);
             facts.id.clone_from(&request_id);
             facts.correlation.clone_from(&question.correlation);
+            if let Some(Switch::Upgrade(upgrade)) = question.switch {
+                facts.upgrade = Some(upgrade.as_str().to_owned());
+            }
             protocol.clone_into(&mut facts.protocol);
             let event = self.event(caller, policy, facts, context, &decision);
             let forward = self.lets_through(&decision);
@@ -354,6 +362,7 @@ impl Gate {
         };
         let target = question::target_of(path, question.query.as_deref());
         let (method, host) = (method.clone(), question.request.host.as_deref().map(str::to_owned));
+        let switch = question.switch;
         running.place = Some(caller.live.enter(Box::new(question.request)));
         if !Arc::ptr_eq(policy, &self.policy.load())
             && self.review(caller)
@@ -362,7 +371,7 @@ impl Gate {
             running.overtaken();
             return Verdict::Answer { status: StatusCode::SERVICE_UNAVAILABLE, request_id, close: false };
         }
-        Verdict::Forward(Box::new(Permit { running, method, target, host, lines, request_id }))
+        Verdict::Forward(Box::new(Permit { running, method, target, host, lines, switch, request_id }))
     }
 
     /// Puts another policy in force and has everything asked about again that runs.
@@ -434,6 +443,15 @@ impl Gate {
             tls: Some(caller.peer.tls().clone()),
             decision: Answer::from(decision),
         })
+    }
+}
+
+/// Whether an operation of the inventory lets its connection be switched so. An undeclared one never does.
+fn offers(operation: Option<&Operation>, switch: Switch) -> bool {
+    match switch {
+        // An operation that is reached by `CONNECT` has it among its methods.
+        Switch::Tunnel => operation.is_some(),
+        Switch::Upgrade(upgrade) => operation.is_some_and(|o| o.upgrade.contains(&upgrade)),
     }
 }
 

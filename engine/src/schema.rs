@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::model::GovernanceField;
+use crate::model::{GovernanceField, Upgrade};
 
 /// A mapping with a fixed set of fields.
 struct Shape {
@@ -126,6 +126,9 @@ impl Field {
 use Holds::{Boolean, Count, Date, ListOf, ManyWords, MapToText, MapToTexts, MapToToken, MapToType, NamesOr, Of, OneOrListOf};
 use Holds::{SomeTexts, Text, Texts, Token, Words};
 
+/// Protocols of `upgrade`.
+const UPGRADES: &[&str] = &[Upgrade::WebSocket.as_str()];
+
 const REQUIRABLE: &[&str] = &[
     GovernanceField::Justification.as_str(),
     GovernanceField::Owner.as_str(),
@@ -237,6 +240,7 @@ const SHAPES: &[Shape] = &[
             Field("port", Count, false, "A TCP port"),
             Field("data", Texts, false, "Classes of data besides its service's"),
             Field("sensitive", Texts, false, "Path parameters that are neither recorded nor visible to policies"),
+            Field("upgrade", ManyWords(UPGRADES), false, "Protocols to which a request may switch its connection"),
         ],
     },
     Shape {

@@ -172,7 +172,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Exchange<'a, S> {
     /// The service's connection, and whether it may be used again.
     #[must_use]
     pub fn into_upstream(self) -> (Wire<TcpStream>, bool) {
-        let reusable = self.reusable && self.request_whole && !self.deaf && matches!(self.answer, Answer::Whole);
+        let plain = self.reusable && self.request_whole && !self.deaf && !self.asked.tunnel;
+        let reusable = plain && matches!(self.answer, Answer::Whole);
         (self.upstream, reusable)
     }
 

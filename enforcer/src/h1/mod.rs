@@ -12,5 +12,6 @@ pub mod exchange;
 pub mod scan;
 pub mod server;
 pub mod timer;
+pub mod tunnel;
 pub mod upstream;
 pub mod write;

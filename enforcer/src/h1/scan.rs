@@ -105,7 +105,12 @@ pub fn request(bytes: &[u8]) -> Result<RequestHead<'_>, Flaw> {
     let expects_continue = http11 && expects(&fields)? && !matches!(framing, Framing::None | Framing::Fixed(0));
     // A caller of HTTP/1.0 may mean another thing with `keep-alive`, and none of them needs it here.
     let persistent = http11 && !fields.tokens(Kind::Connection).any(|t| t.eq_ignore_ascii_case("close"));
-    Ok(RequestHead { head: Head { version, method, scheme, authority, target, fields }, framing, persistent, expects_continue })
+    Ok(RequestHead {
+        head: Head { version, method, scheme, authority, target, protocol: None, fields },
+        framing,
+        persistent,
+        expects_continue,
+    })
 }
 
 /// Reads a whole response head. `method` is the request's.

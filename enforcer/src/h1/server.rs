@@ -19,9 +19,10 @@ use crate::h1::buffer::Wire;
 use crate::h1::exchange::{Asked, Exchange, Stop};
 use crate::h1::scan::{self, Finder, Flaw, Framing, RequestHead};
 use crate::h1::timer::Timer;
+use crate::h1::tunnel;
 use crate::h1::upstream::Upstream;
 use crate::h1::write;
-use crate::head::Fault;
+use crate::head::{Fault, Kind};
 use crate::limits;
 
 /// A caller's connection.
@@ -125,6 +126,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Ok(read) => read,
             Err(flaw) => return self.refuse(flaw).await,
         };
+        // What follows it would be a request of the one side and tunnel bytes of the other (A22).
+        let switches = head.method == "CONNECT" || head.fields.of(Kind::Upgrade).next().is_some();
+        if switches && (!matches!(framing, Framing::None | Framing::Fixed(0)) || bytes.len() > length) {
+            return self.refuse(("bytes follow a request that asks for an upgrade", StatusCode::BAD_REQUEST)).await;
+        }
         let (http11, head_only) = (head.version == Version::HTTP_11, head.method == "HEAD");
         let verdict = self.gate.judge(&self.caller, head);
         self.wire.input.consume(length);
@@ -156,8 +162,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     async fn forward(&mut self, permit: Permit, framing: Framing, http11: bool, persistent: bool) -> Next {
         let permitted = permit.redeem();
         let mut head = write::request(&permitted, framing);
-        let Permitted { mut running, method, request_id, .. } = permitted;
-        let asked = Asked { method: method.as_str().to_owned(), framing, http11, persistent, tunnel: false, id: request_id };
+        let Permitted { mut running, method, switch, request_id, .. } = permitted;
+        let asked = Asked { method: method.as_str().to_owned(), framing, http11, persistent, tunnel: switch.is_some(), id: request_id };
         let mut lent = self.upstream.take();
         loop {
             let to = match lent.take() {
@@ -171,8 +177,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let mut exchange = Exchange::new(&asked, &mut self.wire, &mut running, &mut self.timer, to, head, closing);
             let ended = poll_fn(|cx| exchange.poll(cx)).await;
             let (answered, whole, closing) = (exchange.is_answered(), exchange.is_request_whole(), exchange.is_closing());
-            let (wire, reusable) = exchange.into_upstream();
+            let switched = exchange.is_switched();
+            let (mut wire, reusable) = exchange.into_upstream();
             match ended {
+                Ok(()) if switched => {
+                    let why = tunnel::carry(&mut self.wire, &mut wire, &mut self.timer, &mut running).await;
+                    running.because(why);
+                    return if why == Why::Complete { Next::Close } else { Next::Cut };
+                }
                 Ok(()) => {
                     if reusable {
                         self.upstream.give_back(wire);
