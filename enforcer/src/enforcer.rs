@@ -1,38 +1,42 @@
 //! One enforcer: started whole or not at all, reloaded, drained.
+//!
+//! What comes before it, while something is still missing, is [`crate::standby`].
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures_util::future::join_all;
-use prometheus_client::metrics::counter::Counter;
-use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use portreeve_engine::Revision;
+use portreeve_engine::record::Mode;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::{JoinSet, spawn_blocking};
-use tokio::time::timeout;
+use tokio::time::sleep;
 
-use crate::admin::Pages;
-use crate::clock::{Clock, NoRandom, RequestIds, instance_id};
-use crate::config::{Config, ConfigError, UpstreamProtocol};
+use crate::clock::{Clock, NoRandom, RequestIds};
+use crate::config::{self, Config, ConfigError, UpstreamProtocol};
 use crate::gate::Gate;
 use crate::h1::upstream::Upstream;
 use crate::inbound::{Connections, Handshakes, Inbound};
 use crate::jwt::{JwtError, JwtIssuer, Verifier};
 use crate::limits;
 use crate::log::{DecisionLog, LogError, Opening};
-use crate::metrics::Metrics;
+use crate::lookout::Lookout;
 use crate::outbound::Outbound;
-use crate::policy::{self, PolicyError, Standing, Taken};
+use crate::policy::{self, Asked, PolicyError, Standing, Taken};
 use crate::pool::{Dial, Pool};
-use crate::reload::{ReloadError, Reloader, Stamps, identity_files, issuers, place, remotes};
+use crate::ports::Listener;
+use crate::reload::{ReloadError, Reloader, Stamps, identity_files, issuers, remotes};
 use crate::report::Report;
 use crate::self_check::SelfCheck;
 use crate::serve::{Phase, accept_loop};
+use crate::standby::{Ground, Standby};
 use crate::tls::{Current, Identity, IdentityError};
 
 /// Why an enforcer cannot run.
@@ -61,6 +65,14 @@ pub enum EnforcerError {
         /// The cause.
         why: std::io::Error,
     },
+    /// The socket of the admin pages.
+    #[error("cannot listen on the socket `{}`: {why}", path.display())]
+    AdminSocket {
+        /// Its path.
+        path: PathBuf,
+        /// The cause.
+        why: std::io::Error,
+    },
     /// The decision log.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -70,6 +82,16 @@ pub enum EnforcerError {
     /// Threads or signals cannot be had.
     #[error("the system does not give what is needed: {0}")]
     System(std::io::Error),
+}
+
+impl EnforcerError {
+    /// Whether waiting can help: something outside of the configuration file can still become good.
+    pub(crate) fn can_pass(&self) -> bool {
+        match self {
+            Self::Config(_) | Self::Bind { .. } | Self::AdminSocket { .. } | Self::Random(_) | Self::System(_) => false,
+            Self::Identity(_) | Self::Policy(_) | Self::Tokens(_) | Self::UnknownDestination(_) | Self::Log(_) => true,
+        }
+    }
 }
 
 /// A running enforcer. Dropping it cuts everything; [`Enforcer::shutdown`] drains.
@@ -88,33 +110,35 @@ pub struct Enforcer {
 
 /// Listeners that begin and end together.
 #[derive(Debug)]
-struct Side {
-    phase: watch::Sender<Phase>,
-    loops: JoinSet<()>,
-    addresses: Vec<SocketAddr>,
+pub(crate) struct Side {
+    pub(crate) phase: watch::Sender<Phase>,
+    pub(crate) loops: JoinSet<()>,
+    pub(crate) addresses: Vec<SocketAddr>,
 }
 
 impl Side {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { phase: watch::Sender::new(Phase::Running), loops: JoinSet::new(), addresses: Vec::new() }
     }
 
     /// Takes nothing new, gives what runs until `limit`, then cuts it.
-    async fn end(&mut self, limit: Duration) {
+    async fn end(&mut self, limit: impl Future<Output = ()>) {
         self.phase.send_replace(Phase::Draining);
         let all = async { while self.loops.join_next().await.is_some() {} };
-        if timeout(limit, all).await.is_err() {
-            self.phase.send_replace(Phase::Cut);
-            let all = async { while self.loops.join_next().await.is_some() {} };
-            // A connection that is cut ends at its next turn; one that does not is dropped with its task.
-            let _ = timeout(CUT_LIMIT, all).await;
-            self.loops.shutdown().await;
+        tokio::select! {
+            () = all => return,
+            () = limit => {}
         }
+        self.phase.send_replace(Phase::Cut);
+        let all = async { while self.loops.join_next().await.is_some() {} };
+        // A connection that is cut ends at its next turn; one that does not is dropped with its task.
+        let _ = tokio::time::timeout(CUT_LIMIT, all).await;
+        self.loops.shutdown().await;
     }
 }
 
 /// What was loaded before anything listens.
-struct Loaded {
+pub(crate) struct Loaded {
     identity: Identity,
     policy: portreeve_engine::Authorizer,
     standing: Standing,
@@ -122,16 +146,20 @@ struct Loaded {
     tokens: Verifier,
 }
 
-fn load(config: &Config) -> Result<Loaded, EnforcerError> {
-    let files = identity_files(config);
-    let identity = Identity::new(files.pair()?, Arc::new(files.trust()?), config.tls.min_version)?;
-    let Taken { authorizer: policy, standing } = policy::load(&place(config), &None, &config.service, identity.id())?;
-    let issuers = issuers(config)?;
-    let tokens = Verifier::load(&issuers)?;
-    if let Some(unknown) = config.outbound.iter().find(|o| policy.service(&o.service).is_none()) {
-        return Err(EnforcerError::UnknownDestination(unknown.service.to_string()));
+impl Loaded {
+    /// Reads everything. `only` is the one revision of an unsigned bundle that may be taken up, where that is known.
+    pub(crate) fn load(config: &Config, only: Option<&Revision>) -> Result<Self, EnforcerError> {
+        let files = identity_files(config);
+        let identity = Identity::new(files.pair()?, Arc::new(files.trust()?), config.tls.min_version)?;
+        let asked = Asked { service: &config.service, own: identity.id(), before: &None, only };
+        let Taken { authorizer: policy, standing } = policy::load(&config.bundle.source, &asked)?;
+        let issuers = issuers(config)?;
+        let tokens = Verifier::load(&issuers)?;
+        if let Some(unknown) = config.outbound.iter().find(|o| policy.service(&o.service).is_none()) {
+            return Err(EnforcerError::UnknownDestination(unknown.service.to_string()));
+        }
+        Ok(Self { identity, policy, standing, issuers, tokens })
     }
-    Ok(Loaded { identity, policy, standing, issuers, tokens })
 }
 
 /// Checks that an enforcer could run with this configuration: bundle, identity and key sets. Opens no port and no log.
@@ -139,38 +167,43 @@ fn load(config: &Config) -> Result<Loaded, EnforcerError> {
 /// # Errors
 /// What stands in the way.
 pub fn check(config: &Config) -> Result<(), EnforcerError> {
-    load(config).map(|_| ())
+    Loaded::load(config, None).map(|_| ())
 }
 
 impl Enforcer {
-    /// Starts an enforcer on the current tokio runtime. Ports may be 0; see [`Enforcer::inbound`].
+    /// Starts an enforcer on the current tokio runtime, or not at all. Ports may be 0; see [`Enforcer::inbound`].
     ///
     /// # Errors
     /// What stands in the way; nothing listens then.
     pub async fn start(config: Config, report: Report) -> Result<Self, EnforcerError> {
-        let config = Arc::new(config);
-        let seen = Stamps::of(&config);
-        let theirs = Arc::clone(&config);
-        let loaded = spawn_blocking(move || load(&theirs)).await;
-        let Loaded { identity, policy, standing, issuers, tokens } =
-            loaded.unwrap_or_else(|_| Err(PolicyError::BrokeOff(config.bundle.clone()).into()))?;
-        let inbound = bind_all(config.inbound.iter().map(|i| i.listen)).await?;
-        let outbound = bind_all(config.outbound.iter().map(|o| o.listen)).await?;
-        let admin = bind_all(config.admin).await?;
-        let health = bind_all(config.health).await?;
+        Standby::begin(config, report, Arc::new(Clock::new()))?.at_once().await
+    }
 
-        let (clock, metrics) = (Arc::new(Clock::new()), Arc::new(Metrics::new()));
-        let instance = instance_id(clock.now())?;
+    /// Opens the log, whose first line names what is in force. Nothing listens yet.
+    pub(crate) fn log(ground: &Ground, loaded: &Loaded) -> Result<DecisionLog, EnforcerError> {
         let opening = Opening {
-            config: config.log.clone(),
-            enforcer: identity.id().clone(),
-            instance: instance.clone(),
-            revision: *policy.revision(),
-            mode: config.mode,
-            digest: config.digest,
+            config: config::Log { to: ground.config.log.to.of(&ground.instance), ..ground.config.log.clone() },
+            enforcer: loaded.identity.id().clone(),
+            instance: ground.instance.clone(),
+            revision: *loaded.policy.revision(),
+            mode: ground.config.mode,
+            digest: ground.config.digest,
         };
-        let log = DecisionLog::open(opening, Arc::clone(&clock), Arc::clone(&metrics), report.clone())?;
+        Ok(DecisionLog::open(opening, Arc::clone(&ground.clock), Arc::clone(&ground.metrics), ground.report.clone())?)
+    }
+
+    /// Puts everything together and opens the ports.
+    pub(crate) async fn open(
+        ground: Ground,
+        loaded: Loaded,
+        log: DecisionLog,
+        lookout: Lookout,
+        seen: Stamps,
+    ) -> Result<Self, EnforcerError> {
+        let Ground { config, report, clock, metrics, instance, readiness, connections, ports, inbound, pages, admin, health } = ground;
+        let Loaded { identity, policy, standing, issuers, tokens } = loaded;
         let self_check = config.self_check.map(|one_in| SelfCheck::new(one_in, Arc::clone(&metrics), report.clone()));
+        metrics.dry_run.set(i64::from(config.mode == Mode::DryRun));
         let gate = Arc::new(Gate {
             service: Arc::clone(&config.service),
             mode: config.mode,
@@ -188,14 +221,13 @@ impl Enforcer {
         // Before anything is accepted, so that the first requests do not meet an enforcer without keys.
         let key_sets = key_sets(&issuers, &gate, &report).await;
         let listeners = Listeners { config: &config, gate: &gate, report: &report };
-        let (mut inbound, connections) = listeners.inbound(inbound);
-        let outbound = listeners.outbound(outbound);
-        let address = |bound: &[TcpListener]| bound.first().and_then(|l| l.local_addr().ok());
-        let (admin_at, health_at) = (address(&admin), address(&health));
-        let pages = listeners.pages(admin, health, connections, &inbound);
+        let (bound_inbound, bound_outbound) = (ports.inbound.open()?, ports.outbound.open()?);
+        let mut inbound = listeners.inbound(inbound, bound_inbound, &connections);
+        let outbound = listeners.outbound(bound_outbound);
+        readiness.opened(&gate);
         let reloader = Arc::new(Reloader::new(Arc::clone(&config), Arc::clone(&gate), report, issuers, standing));
-        inbound.loops.spawn(Arc::clone(&reloader).watch(seen, inbound.phase.subscribe()));
-        Ok(Self { gate, reloader, inbound, outbound, pages, key_sets, admin: admin_at, health: health_at, drain: config.drain })
+        inbound.loops.spawn(Arc::clone(&reloader).watch(seen, lookout, inbound.phase.subscribe()));
+        Ok(Self { gate, reloader, inbound, outbound, pages, key_sets, admin, health, drain: config.drain })
     }
 
     /// The inbound addresses, in the order of the configuration.
@@ -237,15 +269,32 @@ impl Enforcer {
     }
 
     /// Takes nothing new, lets running requests end until the drain limit, cuts the rest, and closes the log.
-    pub async fn shutdown(mut self) {
-        self.inbound.end(self.drain).await;
+    pub async fn shutdown(self) {
+        self.shutdown_or(std::future::pending()).await;
+    }
+
+    /// As [`Enforcer::shutdown`]; when `at_once` completes, what still runs is cut without waiting further.
+    pub async fn shutdown_or(mut self, at_once: impl Future<Output = ()>) {
+        let mut at_once = std::pin::pin!(at_once);
+        let mut hurry = false;
+        self.inbound.end(limit(self.drain, at_once.as_mut(), &mut hurry)).await;
         // The service may have needed its ways out until its last answer.
-        self.outbound.end(OUTBOUND_DRAIN.min(self.drain)).await;
-        self.pages.end(Duration::ZERO).await;
-        self.key_sets.end(Duration::ZERO).await;
+        self.outbound.end(limit(OUTBOUND_DRAIN.min(self.drain), at_once.as_mut(), &mut hurry)).await;
+        self.pages.end(std::future::ready(())).await;
+        self.key_sets.end(std::future::ready(())).await;
         let gate = Arc::clone(&self.gate);
         // Joining the writer blocks; a failure to do so leaves the log to its own end.
         let _ = spawn_blocking(move || gate.log.stop()).await;
+    }
+}
+
+/// Waits for `time`, or for `at_once`, which is not asked again after it completed.
+async fn limit(time: Duration, at_once: Pin<&mut impl Future<Output = ()>>, hurry: &mut bool) {
+    if !*hurry {
+        tokio::select! {
+            () = sleep(time) => {}
+            () = at_once => *hurry = true,
+        }
     }
 }
 
@@ -268,16 +317,14 @@ struct Listeners<'a> {
 }
 
 impl Listeners<'_> {
-    fn inbound(&self, bound: Vec<TcpListener>) -> (Side, Arc<Connections>) {
-        let mut side = Side::new();
-        let connections = Arc::new(Connections::default());
+    fn inbound(&self, mut side: Side, bound: Vec<Listener>, connections: &Arc<Connections>) -> Side {
         for (listener, config) in bound.into_iter().zip(&self.config.inbound) {
             let http2 = config.upstream_protocol == UpstreamProtocol::Http2;
             let inbound = Arc::new(Inbound {
                 gate: Arc::clone(self.gate),
                 upstream: Pool::new(Dial::Service { address: config.upstream, http2 }, Arc::clone(self.gate)),
                 direct: (!http2).then(|| Arc::new(Upstream::new(config.upstream))),
-                connections: Arc::clone(&connections),
+                connections: Arc::clone(connections),
                 handshakes: Handshakes::default(),
                 phase: side.phase.subscribe(),
             });
@@ -286,10 +333,10 @@ impl Listeners<'_> {
             let serve = move |stream, peer| Arc::clone(&inbound).serve(stream, peer);
             side.loops.spawn(accept_loop(listener, limits::CONNECTIONS_MAX, phase, refused, serve));
         }
-        (side, connections)
+        side
     }
 
-    fn outbound(&self, bound: Vec<TcpListener>) -> Side {
+    fn outbound(&self, bound: Vec<Listener>) -> Side {
         let mut side = Side::new();
         for (listener, config) in bound.into_iter().zip(&self.config.outbound) {
             let dial = Dial::Peer { address: config.connect, service: Arc::clone(&config.service) };
@@ -307,41 +354,39 @@ impl Listeners<'_> {
         }
         side
     }
-
-    fn pages(&self, admin: Vec<TcpListener>, health: Vec<TcpListener>, connections: Arc<Connections>, inbound: &Side) -> Side {
-        let mut side = Side::new();
-        let pages = Arc::new(Pages {
-            gate: Arc::clone(self.gate),
-            config: Arc::clone(self.config),
-            connections,
-            phase: inbound.phase.subscribe(),
-            end: side.phase.subscribe(),
-        });
-        for (listener, all) in admin.into_iter().map(|l| (l, true)).chain(health.into_iter().map(|l| (l, false))) {
-            let pages = Arc::clone(&pages);
-            let serve = move |stream, peer| Arc::clone(&pages).serve(stream, peer, all);
-            let phase = side.phase.subscribe();
-            side.loops.spawn(accept_loop(listener, limits::ADMIN_CONNECTIONS_MAX, phase, Counter::default(), serve));
-        }
-        side
-    }
 }
 
-async fn bind_all(addresses: impl IntoIterator<Item = SocketAddr>) -> Result<Vec<TcpListener>, EnforcerError> {
-    let mut out = Vec::new();
-    for address in addresses {
-        out.push(TcpListener::bind(address).await.map_err(|why| EnforcerError::Bind { address, why })?);
-    }
-    Ok(out)
-}
-
-/// Runs an enforcer until `shutdown` completes, then drains. SIGHUP reloads.
+/// Runs an enforcer until `shutdown` completes, then drains; what still runs when `at_once` completes is cut. SIGHUP reloads.
+///
+/// Where something outside of the configuration is missing or not acceptable, it waits for it: ports are taken and not opened, the
+/// probes say `not ready`, and the operator is told.
 ///
 /// # Errors
-/// What stands in the way of starting.
-pub async fn run(config: Config, report: Report, shutdown: impl Future<Output = ()>) -> Result<(), EnforcerError> {
+/// What stands in the way of starting and cannot pass.
+pub async fn run(
+    config: Config,
+    report: Report,
+    shutdown: impl Future<Output = ()>,
+    at_once: impl Future<Output = ()>,
+) -> Result<(), EnforcerError> {
     let mut hangup = signal(SignalKind::hangup()).map_err(EnforcerError::System)?;
-    let enforcer = Enforcer::start(config, report.clone()).await?;
+    let mut shutdown = std::pin::pin!(shutdown);
+    let admin = config.admin.clone();
+    let standby = Standby::begin(config, report.clone(), Arc::new(Clock::new()))?;
+    // A port of a page may have been 0.
+    let admin = standby.admin().map(|at| at.to_string()).or(admin.map(|at| at.to_string()));
+    let pages = [("admin", admin), ("health", standby.health().map(|at| at.to_string()))];
+    let pages: Vec<_> = pages.iter().filter_map(|(name, at)| at.as_ref().map(|at| format!("{name} [{at}]"))).collect();
+    if !pages.is_empty() {
+        report.tell(&format!("pages are served: {}", pages.join(", ")));
+    }
+    let enforcer = tokio::select! {
+        () = shutdown.as_mut() => {
+            report.tell("stopped before it was ready");
+            return Ok(());
+        }
+        started = standby.ready(&mut hangup) => started?,
+    };
     let list = |addresses: &[SocketAddr]| addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     report.tell(&format!(
         "`{}` is enforced under {}; inbound [{}], outbound [{}], admin [{}], health [{}]",
@@ -352,22 +397,28 @@ pub async fn run(config: Config, report: Report, shutdown: impl Future<Output = 
         list(enforcer.admin().as_slice()),
         list(enforcer.health().as_slice()),
     ));
-    let mut shutdown = std::pin::pin!(shutdown);
+    serve(&enforcer, shutdown, &mut hangup).await;
+    report.tell("draining");
+    enforcer.shutdown_or(at_once).await;
+    Ok(())
+}
+
+/// Reloads when asked to, until `shutdown` completes.
+async fn serve(enforcer: &Enforcer, mut shutdown: Pin<&mut impl Future<Output = ()>>, hangup: &mut Signal) {
     loop {
         tokio::select! {
-            () = shutdown.as_mut() => break,
+            () = shutdown.as_mut() => return,
             Some(()) = hangup.recv() => {
                 // What could not be taken up was told already.
                 let _ = enforcer.reload().await;
             }
         }
     }
-    report.tell("draining");
-    enforcer.shutdown().await;
-    Ok(())
 }
 
 /// Runs the enforcer of a configuration file until SIGTERM or SIGINT; with `check_only`, only checks that it could.
+///
+/// The first of these signals drains, the second cuts what still runs.
 ///
 /// # Errors
 /// What stands in the way.
@@ -380,13 +431,24 @@ pub fn enforce(path: &Path, check_only: bool, report: &Report) -> Result<(), Enf
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).map_err(EnforcerError::System)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(EnforcerError::System)?;
-        let shutdown = async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
+        let (asked, mut first) = watch::channel(0_u32);
+        let mut second = first.clone();
+        let count = async move {
+            loop {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+                asked.send_modify(|n| *n += 1);
             }
         };
-        run(config, report.clone(), shutdown).await
+        // The sender lives as long as the two futures do.
+        let shutdown = async move { drop(first.wait_for(|n| *n >= 1).await) };
+        let at_once = async move { drop(second.wait_for(|n| *n >= 2).await) };
+        tokio::select! {
+            ended = run(config, report.clone(), shutdown, at_once) => ended,
+            never = count => never,
+        }
     })
 }
 

@@ -6,7 +6,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The bytes of an open file, at most `max`.
 pub(crate) fn read_open(file: &File, max: u64) -> Result<Vec<u8>> {
@@ -25,18 +25,22 @@ pub(crate) fn read_bounded(path: &Path, max: u64) -> Result<Vec<u8>> {
 
 /// Replaces a file whole.
 pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
-    let dir = directory(path);
-    let name = path.file_name().ok_or_else(|| Error::new(ErrorKind::InvalidInput, "it has no file name"))?;
-    let mut hidden = std::ffi::OsString::from(".");
-    hidden.push(name);
-    hidden.push(format!(".{:016x}.new", random_u64()?));
-    let temporary = dir.join(hidden);
+    let temporary = hidden_beside(path)?;
     let written = write_new(&temporary, bytes, mode).and_then(|()| std::fs::rename(&temporary, path));
     if written.is_err() {
         let _ = std::fs::remove_file(&temporary);
         return written;
     }
-    File::open(dir)?.sync_all()
+    File::open(directory(path))?.sync_all()
+}
+
+/// A name in the same directory that nobody else has.
+pub(crate) fn hidden_beside(path: &Path) -> Result<PathBuf> {
+    let name = path.file_name().ok_or_else(|| Error::new(ErrorKind::InvalidInput, "it has no file name"))?;
+    let mut hidden = std::ffi::OsString::from(".");
+    hidden.push(name);
+    hidden.push(format!(".{:016x}.new", random_u64()?));
+    Ok(directory(path).join(hidden))
 }
 
 /// Writes a file that must not exist yet.

@@ -67,8 +67,16 @@ pub struct Caller {
     pub ip: IpAddr,
     /// The server name of its handshake.
     pub server_name: Option<String>,
+    /// What it speaks, as records name it.
+    pub protocol: &'static str,
+    /// When its handshake was complete.
+    pub opened: Instant,
     /// Requests so far.
     pub requests: AtomicU64,
+    /// Requests that were let through and have not ended.
+    pub running: AtomicU64,
+    /// Bytes of answers to requests that have ended.
+    pub bytes: AtomicU64,
     /// What runs.
     pub live: Live,
     cut: AtomicU8,
@@ -78,14 +86,18 @@ pub struct Caller {
 impl Caller {
     /// A caller whose handshake is complete.
     #[must_use]
-    pub fn new(peer: VerifiedPeer, ip: IpAddr, server_name: Option<String>) -> Self {
+    pub fn new(peer: VerifiedPeer, ip: IpAddr, server_name: Option<String>, protocol: &'static str) -> Self {
         let certificate = peer.svid().sha256.hex();
         Self {
             peer,
             certificate,
             ip,
             server_name,
+            protocol,
+            opened: Instant::now(),
             requests: AtomicU64::new(0),
+            running: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
             live: Live::default(),
             cut: AtomicU8::new(0),
             winding: AtomicBool::new(false),
@@ -190,7 +202,7 @@ impl Running {
     /// The service answered.
     pub fn answered(&mut self, status: StatusCode) {
         self.status = Some(status.as_u16());
-        self.gate.metrics.latency.observe(self.began.elapsed().as_secs_f64());
+        self.gate.metrics.response_duration.observe(self.began.elapsed());
     }
 
     /// The service did not answer; the caller gets `status`.
@@ -230,7 +242,11 @@ impl Drop for Running {
             self.caller.live.leave(place);
         }
         if let Some(ticket) = self.ticket.take() {
-            let duration_us = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+            self.caller.running.fetch_sub(1, Ordering::Relaxed);
+            self.caller.bytes.fetch_add(self.bytes, Ordering::Relaxed);
+            let took = self.began.elapsed();
+            self.gate.metrics.request_duration.observe(took);
+            let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
             let why = self.why.unwrap_or_else(|| self.caller.gone());
             let (outcome, status, bytes) = (self.outcome, self.status, self.bytes);
             self.gate.log.ended(ticket, End { outcome, status, duration_us, bytes, why, attempts: 1, detail: None });
@@ -258,11 +274,16 @@ impl Gate {
     /// Judges one request.
     #[must_use]
     pub fn judge(self: &Arc<Self>, caller: &Arc<Caller>, mut head: Head<'_>) -> Verdict {
+        let came = Instant::now();
         let request_id = self.ids.next();
         let policy = self.policy.load();
         let protocol = protocol(head.version);
         match self.ask(caller, &mut head, &policy) {
-            Ok(question) => self.answer(caller, &policy, question, &head.fields, protocol, request_id),
+            Ok(question) => {
+                let verdict = self.answer(caller, &policy, question, &head.fields, protocol, request_id);
+                self.metrics.decision_duration.observe(came.elapsed());
+                verdict
+            }
             Err(refused) => {
                 let status = self.refuse(caller, &policy, &refused, protocol, &request_id);
                 // What two servers could read in two ways ends the connection: what follows on it may be read in two ways too (A77).
@@ -320,6 +341,9 @@ impl Gate {
                 Err(NotAccepted::Full | NotAccepted::Down) => return unrecorded(request_id),
                 Ok(ticket) => {
                     self.metrics.decided(decision.effect, decision.reason);
+                    for policy in &decision.policies {
+                        self.metrics.policies.count(&policy.id, decision.effect);
+                    }
                     if let Some(check) = &self.self_check {
                         check.look(policy, &question.request, &decision);
                     }
@@ -343,6 +367,7 @@ impl Gate {
         fields: &Fields<'_>,
         request_id: String,
     ) -> Verdict {
+        caller.running.fetch_add(1, Ordering::Relaxed);
         let mut running = Running {
             gate: Arc::clone(self),
             caller: Arc::clone(caller),

@@ -60,7 +60,8 @@ impl Inbound {
         metrics.handshakes_completed.inc();
         let (_, tls) = stream.get_ref();
         let http2 = tls.alpn_protocol() == Some(b"h2");
-        let caller = Arc::new(Caller::new(peer, ip, tls.server_name().map(str::to_ascii_lowercase)));
+        let caller =
+            Arc::new(Caller::new(peer, ip, tls.server_name().map(str::to_ascii_lowercase), if http2 { "HTTP/2" } else { "HTTP/1.1" }));
         let _open = self.connections.open(&caller, metrics.connections.clone());
         if let (false, Some(upstream)) = (http2, &self.direct) {
             let session = Session::new(stream, Arc::clone(&self.gate), Arc::clone(&caller), Arc::clone(upstream)).serve();
@@ -195,11 +196,11 @@ impl Connections {
         Open { connections: Arc::clone(self), n, gauge }
     }
 
-    /// The open connections, oldest first, at most [`limits::CONNECTIONS_LISTED_MAX`].
+    /// The open connections, oldest first, at most [`limits::CONNECTIONS_LISTED_MAX`], and how many there are.
     #[must_use]
-    pub fn list(&self) -> Vec<Arc<Caller>> {
+    pub fn list(&self) -> (Vec<Arc<Caller>>, usize) {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.values().filter_map(Weak::upgrade).take(limits::CONNECTIONS_LISTED_MAX).collect()
+        (open.values().filter_map(Weak::upgrade).take(limits::CONNECTIONS_LISTED_MAX).collect(), open.len())
     }
 }
 

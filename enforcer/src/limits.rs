@@ -10,6 +10,11 @@ pub const HANDSHAKES_MAX: usize = 256;
 pub const HANDSHAKES_PER_ADDRESS_MAX: usize = HANDSHAKES_MAX / 2;
 /// A handshake that takes longer is cut; a healthy one takes two round trips.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Connections that wait to be accepted: what Linux allows by default, and less than is accepted in one turn of the loop.
+pub const BACKLOG: u32 = 4096;
+/// How long a shared port is drained before it is closed: longer than a round trip, shorter than the second after which callers
+/// try again.
+pub const RETIRE: Duration = Duration::from_millis(500);
 /// The wait after a failed accept (out of descriptors), so that the loop does not spin.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// An HTTP/1 head must be whole within this time of its first byte.
@@ -115,6 +120,8 @@ pub const DRAIN: Duration = Duration::from_secs(20);
 pub const DRAIN_MAX: Duration = Duration::from_secs(3600);
 /// Connections of the admin and health listeners.
 pub const ADMIN_CONNECTIONS_MAX: usize = 64;
+/// Policies that have counters of their own; a scraper keeps each for ever.
+pub const POLICY_LABELS_MAX: usize = 500;
 /// Connections listed by `/connections`.
 pub const CONNECTIONS_LISTED_MAX: usize = 1000;
 /// The largest configuration file.

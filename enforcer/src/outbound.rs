@@ -17,6 +17,7 @@ use crate::body::{RequestBody, ResponseBody};
 use crate::forward::{answer, status_of};
 use crate::gate::Gate;
 use crate::headers;
+use crate::metrics::Counted;
 use crate::pool::{Pool, SendError};
 use crate::report::Report;
 use crate::serve::{self, Phase};
@@ -43,6 +44,7 @@ impl Outbound {
         if stream.set_nodelay(true).is_err() {
             return;
         }
+        let _open = Counted::new(self.gate.metrics.connections_outbound.clone());
         let faults = Arc::new(Faults::default());
         let io = TokioIo::new(Strict::new(stream, Arc::clone(&faults)));
         let count = std::sync::atomic::AtomicU64::new(0);

@@ -4,7 +4,7 @@
 //! replaced, or on demand, never from edits in place; identities and key sets, when their files change.
 
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -18,7 +18,8 @@ use crate::config::{Config, KeySet};
 use crate::gate::Gate;
 use crate::jwt::{Jwks, JwtError, JwtIssuer, RemoteKeys, Verifier};
 use crate::limits;
-use crate::policy::{self, Place, PolicyError, Standing, Taken};
+use crate::lookout::Lookout;
+use crate::policy::{self, Asked, PolicyError, Standing, Taken};
 use crate::report::Report;
 use crate::serve::{Phase, leaving};
 use crate::tls::{Identity, IdentityError, IdentityFiles, Standing as IdentityStanding};
@@ -75,10 +76,12 @@ impl Reloader {
     /// See [`PolicyError`]; the one in force stays.
     pub async fn bundle(&self) -> Result<(), PolicyError> {
         let mut standing = self.turn.lock().await;
-        let (place, service, own) = (place(&self.config), Arc::clone(&self.config.service), self.gate.identity.load().id().clone());
-        let before = standing.clone();
-        let loaded = spawn_blocking(move || policy::load(&place, &before, &service, &own)).await;
-        let loaded = loaded.unwrap_or_else(|_| Err(PolicyError::BrokeOff(self.config.bundle.clone())));
+        let (config, own, before) = (Arc::clone(&self.config), self.gate.identity.load().id().clone(), standing.clone());
+        let loaded = spawn_blocking(move || {
+            let asked = Asked { service: &config.service, own: &own, before: &before, only: None };
+            policy::load(&config.bundle.source, &asked)
+        });
+        let loaded = loaded.await.unwrap_or_else(|_| Err(PolicyError::BrokeOff(self.config.bundle.source.to_string())));
         let metrics = &self.gate.metrics;
         match loaded {
             Ok(Taken { authorizer, standing: new }) => {
@@ -90,6 +93,7 @@ impl Reloader {
                 if revision != *self.gate.policy.load().revision() {
                     self.gate.log.reloaded(revision);
                     self.gate.put_in_force(authorizer);
+                    metrics.policies.renew();
                     self.report.tell(&format!("the bundle {revision} is in force"));
                 }
                 Ok(())
@@ -119,7 +123,7 @@ impl Reloader {
     /// Takes a new identity into use, if it is that of the service and differs from the one in use.
     fn take(&self, new: Identity, error: Option<ReloadError>) -> Result<(), ReloadError> {
         let metrics = &self.gate.metrics;
-        let belongs = policy::belongs(&self.gate.policy.load(), &self.config.bundle, &self.config.service, new.id());
+        let belongs = policy::belongs(&self.gate.policy.load(), &self.config.bundle.source, &self.config.service, new.id());
         let error = match belongs {
             Err(stranger) => Some(stranger.into()),
             Ok(()) => {
@@ -167,7 +171,7 @@ impl Reloader {
     }
 
     /// Looks for changes until the enforcer ends. `seen` is what the files were like before they were read for the first time.
-    pub async fn watch(self: Arc<Self>, mut seen: Stamps, mut phase: watch::Receiver<Phase>) {
+    pub async fn watch(self: Arc<Self>, mut seen: Stamps, mut lookout: Lookout, mut phase: watch::Receiver<Phase>) {
         let mut drift_at = Instant::now();
         let mut due = Due::default();
         loop {
@@ -183,12 +187,10 @@ impl Reloader {
             if now.tokens != seen.tokens {
                 let _ = self.tokens().await;
             }
-            if now.bundle.is_some() && now.bundle != seen.bundle {
+            if lookout.look().await {
                 let _ = self.bundle().await;
             }
-            // A path that is missing for a moment, while it is replaced, is not forgotten.
-            let bundle = now.bundle.clone().or(seen.bundle);
-            seen = Stamps { bundle, ..now };
+            seen = now;
             if drift_at.elapsed() >= limits::DRIFT_INTERVAL {
                 drift_at = Instant::now();
                 self.drift().await;
@@ -198,12 +200,11 @@ impl Reloader {
 
     /// Compares what lies on the disk with what is in force.
     async fn drift(&self) {
-        let path = self.config.bundle.clone();
-        let on_disk = spawn_blocking(move || policy::revision_on_disk(&path)).await.ok().flatten();
+        let source = self.config.bundle.source.clone();
+        let on_disk = spawn_blocking(move || policy::revision_on_disk(&source)).await.ok().flatten();
         let drift = i64::from(on_disk != Some(*self.gate.policy.load().revision()));
         if self.gate.metrics.bundle_drift.set(drift) == 0 && drift == 1 {
-            let path = self.config.bundle.display();
-            self.report.tell(&format!("the bundle `{path}` was edited in place; it is not taken up until it is replaced or asked for"));
+            self.report.tell(&PolicyError::Edited(self.config.bundle.source.to_string()).to_string());
         }
     }
 }
@@ -229,12 +230,6 @@ impl Due {
         }
         over || again
     }
-}
-
-/// Where the bundle lies, as the policy part wants it.
-#[must_use]
-pub fn place(config: &Config) -> Place {
-    Place { path: config.bundle.clone(), key: config.bundle_key.clone() }
 }
 
 /// The identity's files as the TLS part wants them.
@@ -273,7 +268,6 @@ pub fn remotes(issuers: &[JwtIssuer]) -> impl Iterator<Item = &Arc<RemoteKeys>> 
 /// What the files looked like, to see that they changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stamps {
-    bundle: Option<(PathBuf, u64, u64)>,
     identity: Vec<Option<FileStamp>>,
     tokens: Vec<Option<FileStamp>>,
 }
@@ -287,18 +281,10 @@ impl Stamps {
         let identity = &config.identity;
         let files = [&identity.cert, &identity.key].into_iter().chain(identity.trust.values()).chain(&identity.crl);
         Self {
-            bundle: directory(&config.bundle),
             identity: files.map(|path| file(path)).collect(),
             tokens: config.jwt.iter().filter_map(|issuer| issuer.jwks.file()).map(|path| file(path)).collect(),
         }
     }
-}
-
-/// Where the path leads, through whatever symlinks, and which directory that is.
-fn directory(path: &Path) -> Option<(PathBuf, u64, u64)> {
-    let real = path.canonicalize().ok()?;
-    let metadata = std::fs::metadata(&real).ok()?;
-    Some((real, metadata.dev(), metadata.ino()))
 }
 
 fn file(path: &Path) -> Option<FileStamp> {

@@ -14,11 +14,12 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::HttpService;
 use hyper_util::rt::TokioTimer;
 use prometheus_client::metrics::counter::Counter;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::limits;
+use crate::ports::Listener;
 
 /// How far the enforcer is on its way to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,29 +33,31 @@ pub enum Phase {
 }
 
 /// Accepts until told to drain, then waits for every connection to end.
-pub async fn accept_loop<F, C>(listener: TcpListener, max: usize, mut phase: watch::Receiver<Phase>, refused: Counter, serve: F)
+pub async fn accept_loop<F, C>(listener: Listener, max: usize, mut phase: watch::Receiver<Phase>, refused: Counter, serve: F)
 where
     F: Fn(TcpStream, SocketAddr) -> C,
     C: Future<Output = ()> + Send + 'static,
 {
     let mut connections = JoinSet::new();
+    let take = |connections: &mut JoinSet<()>, stream, peer| {
+        if connections.len() >= max {
+            refused.inc();
+        } else {
+            connections.spawn(serve(stream, peer));
+        }
+    };
     loop {
         tokio::select! {
             () = leaving(&mut phase) => break,
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             accepted = listener.accept() => match accepted {
-                Ok(_) if connections.len() >= max => {
-                    refused.inc();
-                }
-                Ok((stream, peer)) => {
-                    connections.spawn(serve(stream, peer));
-                }
+                Ok((stream, peer)) => take(&mut connections, stream, peer),
                 // Out of descriptors, most likely: to try again at once would only spin (A63).
                 Err(_) => tokio::time::sleep(limits::ACCEPT_PAUSE).await,
             },
         }
     }
-    drop(listener);
+    listener.retire(|stream, peer| take(&mut connections, stream, peer)).await;
     while connections.join_next().await.is_some() {}
 }
 

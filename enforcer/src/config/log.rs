@@ -1,6 +1,7 @@
 //! Where the decision log and its signed heads go.
 
-use std::path::PathBuf;
+use std::fmt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use portreeve_engine::yaml::{Fields, Node};
@@ -29,6 +30,42 @@ pub enum LogTo {
     /// Standard output.
     Stdout,
 }
+
+impl LogTo {
+    /// Whether several processes can have this configuration at once.
+    #[must_use]
+    pub fn is_for_many(&self) -> bool {
+        match self {
+            Self::File(path) => file_name(path).contains(INSTANCE),
+            Self::Stdout => true,
+        }
+    }
+
+    /// The destination of one process: its name stands where the file name leaves a place for it.
+    #[must_use]
+    pub fn of(&self, instance: &str) -> Self {
+        match self {
+            Self::File(path) => Self::File(path.with_file_name(file_name(path).replace(INSTANCE, instance))),
+            Self::Stdout => Self::Stdout,
+        }
+    }
+}
+
+impl fmt::Display for LogTo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Stdout => f.write_str("-"),
+        }
+    }
+}
+
+fn file_name(path: &Path) -> std::borrow::Cow<'_, str> {
+    path.file_name().unwrap_or_default().to_string_lossy()
+}
+
+/// Stands for the name of the process.
+const INSTANCE: &str = "{instance}";
 
 /// Signed heads.
 #[derive(Clone, Debug)]

@@ -22,10 +22,12 @@ use std::time::Duration;
 use portreeve_engine::yaml::{self, Fields, Node};
 use portreeve_engine::{Diagnostic, Digest, record::Mode};
 
+pub use bundle::{Bundle, Source};
 pub use identity::Identity;
 pub use inbound::{Inbound, UpstreamProtocol};
 pub use log::{Heads, Log, LogTo};
 pub use outbound::Outbound;
+pub use pages::AdminAt;
 use reader::Reader;
 pub use reader::{parse_duration, parse_size};
 pub use tls::Tls;
@@ -38,10 +40,8 @@ use crate::limits;
 pub struct Config {
     /// The name, in the inventory, of the service behind this enforcer.
     pub service: Arc<str>,
-    /// The bundle: a directory or, with a key, one built and signed file.
-    pub bundle: PathBuf,
-    /// The public key that must have signed the bundle.
-    pub bundle_key: Option<PathBuf>,
+    /// The bundle.
+    pub bundle: Bundle,
     /// Certificate, key, roots and revocation lists.
     pub identity: Identity,
     /// How mutual TLS is spoken.
@@ -54,8 +54,8 @@ pub struct Config {
     pub jwt: Vec<Issuer>,
     /// The decision log.
     pub log: Log,
-    /// The admin listener, loopback only.
-    pub admin: Option<SocketAddr>,
+    /// The admin pages, for this machine alone.
+    pub admin: Option<AdminAt>,
     /// The probe listener.
     pub health: Option<SocketAddr>,
     /// Enforce or dry-run.
@@ -64,6 +64,8 @@ pub struct Config {
     pub self_check: Option<NonZeroU32>,
     /// How long running requests may take at shutdown.
     pub drain: Duration,
+    /// Whether another process of the same user may have the same ports, as in a swap of the program.
+    pub share_ports: bool,
     /// SHA-256 of the configuration file.
     pub digest: Digest,
 }
@@ -137,20 +139,24 @@ impl<'a> Reader<'a> {
         let outbound = self.each(f.take("outbound"), Self::outbound);
         let jwt = self.each(f.take("jwt"), Self::issuer);
         let log = f.require("log", &mut self.out).and_then(|n| self.log(n));
-        let admin = f.take("admin").and_then(|n| self.listener(n, true));
-        let health = f.take("health").and_then(|n| self.listener(n, false));
+        let admin = f.take("admin").and_then(|n| self.admin(n));
+        let health = f.take("health").and_then(|n| self.health(n));
         let mode = self.word(&mut f, "mode", &[("enforce", Mode::Enforce), ("dry-run", Mode::DryRun)], Mode::Enforce);
         let self_check = f.take("self_check").and_then(|n| self.self_check(n));
         let drain = self.duration(&mut f, "drain", limits::DRAIN, limits::DRAIN_MAX);
+        let shared = f.key("share_ports");
+        let share_ports = f.boolean("share_ports", &mut self.out).unwrap_or(false);
         f.finish(&mut self.out);
         if inbound.is_empty() && outbound.is_empty() {
             self.fault(root, "config-listeners", "neither `inbound` nor `outbound` has a listener", "add one, or there is nothing to do");
         }
-        let (bundle_path, bundle_key) = bundle?;
+        if let Some((place, log)) = shared.zip(log.as_ref()).filter(|(_, log)| share_ports && !log.to.is_for_many()) {
+            let message = format!("two processes that share their ports cannot both write `{}`", log.to);
+            self.fault(place, "config", &message, "put `{instance}` into the file name of `log.path`, or log to `-`");
+        }
         Some(Config {
             service: service?,
-            bundle: bundle_path,
-            bundle_key,
+            bundle: bundle?,
             identity: identity?,
             tls: tls?,
             inbound,
@@ -162,6 +168,7 @@ impl<'a> Reader<'a> {
             mode: mode?,
             self_check,
             drain: drain?,
+            share_ports,
             digest,
         })
     }
@@ -187,10 +194,10 @@ mode: enforce
     fn the_documented_file_is_read() {
         let config = Config::parse("e.yaml", GOOD, Path::new("/etc/p")).unwrap();
         assert_eq!(&*config.service, "items");
-        assert_eq!(config.bundle, Path::new("/etc/p/./policies"));
-        assert_eq!(config.bundle_key, None);
+        assert_eq!(config.bundle.source, Source::Directory("/etc/p/./policies".into()));
         let signed = Config::parse("e.yaml", &GOOD.replace("./policies", "market.tar.gz, key: bundle.pub"), Path::new("/etc/p")).unwrap();
-        assert_eq!((signed.bundle, signed.bundle_key), ("/etc/p/market.tar.gz".into(), Some("/etc/p/bundle.pub".into())));
+        let file = Source::File { path: "/etc/p/market.tar.gz".into(), key: "/etc/p/bundle.pub".into() };
+        assert_eq!(signed.bundle.source, file);
         assert_eq!(config.identity.key, Path::new("/abs/items.key"));
         assert_eq!(config.inbound[0].upstream, "127.0.0.1:8080".parse().unwrap());
         assert_eq!(config.inbound[0].upstream_protocol, UpstreamProtocol::Http1);

@@ -69,6 +69,7 @@ pub enum LogError {
 /// The decision log of one process.
 #[derive(Debug)]
 pub struct DecisionLog {
+    to: config::LogTo,
     shared: Arc<Shared>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
@@ -193,9 +194,9 @@ impl DecisionLog {
             up: AtomicBool::new(true),
             unrecorded: AtomicU64::new(0),
         });
-        let theirs = Arc::clone(&shared);
+        let (theirs, to) = (Arc::clone(&shared), writer.to().clone());
         let thread = std::thread::Builder::new().name("decision-log".to_owned()).spawn(move || writer.run(&theirs));
-        Ok(Self { shared, writer: Mutex::new(Some(thread.map_err(LogError::Thread)?)) })
+        Ok(Self { to, shared, writer: Mutex::new(Some(thread.map_err(LogError::Thread)?)) })
     }
 
     /// Takes the record of a decision that is not forwarded.
@@ -263,6 +264,12 @@ impl DecisionLog {
             }
             None => queue.refusals_dropped += 1,
         }
+    }
+
+    /// Where it is written.
+    #[must_use]
+    pub fn to(&self) -> &config::LogTo {
+        &self.to
     }
 
     /// Whether records are accepted.
@@ -368,7 +375,6 @@ impl Shared {
         let (refusals, refusals_dropped) =
             if tell { (std::mem::take(&mut queue.refusals), std::mem::take(&mut queue.refusals_dropped)) } else { Default::default() };
         let at = queue.raise(self.clock.now());
-        self.metrics.log_queue.set(i64::try_from(entries.len()).unwrap_or(i64::MAX));
         Batch { entries, refusals, refusals_dropped, at, stopping: queue.stopping }
     }
 }

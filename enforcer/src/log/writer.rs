@@ -64,6 +64,11 @@ impl Writer {
         })
     }
 
+    /// Where it writes.
+    pub(super) fn to(&self) -> &LogTo {
+        &self.opening.config.to
+    }
+
     /// Writes `started`, durably.
     pub(super) fn begin(&mut self, at: Timestamp) -> Result<(), LogError> {
         let started = Event::Started(Started {
@@ -249,9 +254,6 @@ impl Writer {
     }
 
     fn name(&self) -> String {
-        match &self.opening.config.to {
-            LogTo::File(path) => path.display().to_string(),
-            LogTo::Stdout => "-".to_owned(),
-        }
+        self.opening.config.to.to_string()
     }
 }

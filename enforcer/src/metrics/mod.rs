@@ -1,38 +1,79 @@
 //! What the enforcer counts, as Prometheus reads it.
 //!
-//! INVARIANT: every label has a fixed set of values (A31): no path, no id, no host ever becomes a label. Handles are resolved
-//! once, so that counting a request takes no lock.
+//! INVARIANT: every label has a bounded set of values (A31): no path, no peer, no host ever becomes a label; ids of policies come
+//! from the bundle and are capped. Handles are resolved once, so that counting a request takes no lock that another one holds.
+
+mod form;
+mod latency;
+mod policies;
+mod process;
+mod sampled;
 
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 
 use portreeve_engine::{Effect, Reason};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::tls::Refusal;
+pub use form::Form;
+pub use latency::Latency;
+pub use policies::ByPolicy;
+use process::Process;
+pub use sampled::Sample;
+use sampled::Sampled;
 
 type Labels = [(&'static str, &'static str); 1];
 type Labels2 = [(&'static str, &'static str); 2];
+
+/// Something that is open, counted as long as it lives.
+#[derive(Debug)]
+pub struct Counted(Gauge);
+
+impl Counted {
+    /// Counts one more, until this is dropped.
+    #[must_use]
+    pub fn new(gauge: Gauge) -> Self {
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
 
 /// All metrics of one enforcer.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
     decisions: [(Counter, Counter); Reason::ALL.len()],
-    /// From the decision to the first byte of the answer, in seconds.
-    pub latency: Histogram,
+    sampled: Sampled,
+    /// From the whole head of a request to its recorded decision.
+    pub decision_duration: Latency,
+    /// From the decision to the first byte of the service's answer.
+    pub response_duration: Latency,
+    /// From the decision to the end of an allowed request.
+    pub request_duration: Latency,
+    /// Decisions by policy.
+    pub policies: ByPolicy,
     /// Allowed requests that the service did not answer.
     pub unavailable: Counter,
     handshakes: Family<Labels, Counter>,
     /// Completed handshakes.
     pub handshakes_completed: Counter,
-    /// Open inbound connections.
+    sides: Family<Labels, Gauge>,
+    /// Open connections of other services.
     pub connections: Gauge,
+    /// Open connections of our own service.
+    pub connections_outbound: Gauge,
     /// Connections turned away because the listener was full.
     pub connections_refused: Counter,
     reloads: Family<Labels2, Counter>,
@@ -44,18 +85,14 @@ pub struct Metrics {
     pub identity_alarm: Gauge,
     /// Key sets of token issuers whose last fetch failed.
     pub key_sets_failing: Gauge,
-    /// Seconds until the own certificate ends.
-    pub certificate_expiry: Gauge<i64, AtomicI64>,
-    /// Entries in the queue of the decision log.
-    pub log_queue: Gauge,
     /// 1 while the decision log cannot be written.
     pub log_alarm: Gauge,
     /// Requests answered 503 because their record had no place.
     pub unrecorded: Counter<u64, AtomicU64>,
     /// Records written.
     pub log_records: Counter,
-    /// Readings of a clock that had gone back.
-    pub clock_steps: Gauge,
+    /// 1 while denials by policy are forwarded.
+    pub dry_run: Gauge,
     /// Failures to reach another service's enforcer.
     outbound_failures: Family<Labels, Counter>,
     /// Decisions that were made again by the reference evaluators.
@@ -76,9 +113,9 @@ impl Metrics {
     /// All metrics at zero.
     #[must_use]
     pub fn new() -> Self {
-        let mut registry = Registry::with_prefix("portreeve");
+        let mut registry = Registry::default();
         let requests = Family::<Labels2, Counter>::default();
-        registry.register("requests", "Decided requests by effect and reason", requests.clone());
+        let sides = Family::<Labels, Gauge>::default();
         let decisions = Reason::ALL.map(|reason| {
             let handle = |effect: Effect| requests.get_or_create_owned(&[("effect", effect.as_str()), ("reason", reason.as_str())]);
             // An allow has one reason and a deny all the others; the pair that cannot be is not exported.
@@ -89,22 +126,26 @@ impl Metrics {
         });
         let metrics = Self {
             decisions,
-            latency: Histogram::new(BUCKETS),
+            sampled: Sampled::default(),
+            decision_duration: Latency::new(&latency::OF_DECISIONS),
+            response_duration: Latency::new(&latency::OF_REQUESTS),
+            request_duration: Latency::new(&latency::OF_REQUESTS),
+            policies: ByPolicy::default(),
             unavailable: Counter::default(),
             handshakes: Family::default(),
             handshakes_completed: Counter::default(),
-            connections: Gauge::default(),
+            connections: sides.get_or_create_owned(&[("side", "inbound")]),
+            connections_outbound: sides.get_or_create_owned(&[("side", "outbound")]),
+            sides,
             connections_refused: Counter::default(),
             reloads: Family::default(),
             bundle_alarm: Gauge::default(),
             bundle_drift: Gauge::default(),
             identity_alarm: Gauge::default(),
-            certificate_expiry: Gauge::default(),
-            log_queue: Gauge::default(),
             log_alarm: Gauge::default(),
             unrecorded: Counter::default(),
             log_records: Counter::default(),
-            clock_steps: Gauge::default(),
+            dry_run: Gauge::default(),
             key_sets_failing: Gauge::default(),
             outbound_failures: Family::default(),
             self_checks: Counter::default(),
@@ -112,35 +153,41 @@ impl Metrics {
             self_check_disagreements: Counter::default(),
             registry: Registry::default(),
         };
-        metrics.register(registry)
+        metrics.register(registry.sub_registry_with_prefix("portreeve"), requests);
+        registry.register_collector(Box::new(Process));
+        Self { registry, ..metrics }
     }
 
-    fn register(mut self, mut r: Registry) -> Self {
-        r.register("request_latency_seconds", "From the decision to the first byte of the answer", self.latency.clone());
+    fn register(&self, r: &mut Registry, requests: Family<Labels2, Counter>) {
+        r.register("build", "What runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        r.register("requests", "Decided requests by effect and reason", requests);
+        r.register_collector(Box::new(self.policies.clone()));
+        r.register_collector(Box::new(self.sampled.clone()));
+        let took = "From the whole head of a request to its recorded decision";
+        r.register("decision_duration_seconds", took, self.decision_duration.clone());
+        let took = "From the decision to the first byte of the service's answer";
+        r.register("response_duration_seconds", took, self.response_duration.clone());
+        r.register("request_duration_seconds", "From the decision to the end of an allowed request", self.request_duration.clone());
         r.register("upstream_unavailable", "Allowed requests that the service did not answer", self.unavailable.clone());
         r.register("handshake_failures", "Handshakes refused, by reason", self.handshakes.clone());
         r.register("handshakes", "Completed handshakes", self.handshakes_completed.clone());
-        r.register("connections", "Open inbound connections", self.connections.clone());
+        r.register("connections", "Open connections: of other services (inbound) and of our own (outbound)", self.sides.clone());
         r.register("connections_refused", "Connections turned away because the listener was full", self.connections_refused.clone());
         r.register("reloads", "Attempts to take up a new bundle or identity, by result", self.reloads.clone());
         r.register("bundle_alarm", "1 while the last attempt to take up a bundle failed", self.bundle_alarm.clone());
         r.register("bundle_drift", "1 while the bundle on disk is not the one in force", self.bundle_drift.clone());
         r.register("identity_alarm", "1 while the last attempt to take up an identity failed", self.identity_alarm.clone());
         r.register("key_sets_failing", "Key sets of token issuers whose last fetch failed", self.key_sets_failing.clone());
-        r.register("certificate_expiry_seconds", "Seconds until the own certificate ends", self.certificate_expiry.clone());
-        r.register("log_queue", "Entries in the queue of the decision log", self.log_queue.clone());
         r.register("log_alarm", "1 while the decision log cannot be written", self.log_alarm.clone());
         r.register("unrecorded", "Requests refused because their record had no place", self.unrecorded.clone());
         r.register("log_records", "Records written to the decision log", self.log_records.clone());
-        r.register("clock_steps_back", "Readings of a clock that had gone back", self.clock_steps.clone());
+        r.register("dry_run", "1 while denials by policy are forwarded", self.dry_run.clone());
         r.register("outbound_failures", "Failures to reach another service, by reason", self.outbound_failures.clone());
         r.register("self_checks", "Decisions made again by the reference evaluators", self.self_checks.clone());
         let passed_over = self.self_checks_passed_over.clone();
         r.register("self_checks_passed_over", "Decisions whose turn came while another was being checked", passed_over);
         let disagreements = self.self_check_disagreements.clone();
         r.register("self_check_disagreements", "Decisions that the reference evaluators do not share; must stay 0", disagreements);
-        self.registry = r;
-        self
     }
 
     /// Counts a decision.
@@ -173,7 +220,13 @@ impl Metrics {
         self.outbound_failures.get_or_create(&[("reason", why)]).inc();
     }
 
-    /// The text that Prometheus reads.
+    /// The text that Prometheus reads, in the form it asks for.
+    #[must_use]
+    pub fn render_as(&self, form: Form) -> String {
+        form.of(self.render())
+    }
+
+    /// The text in the form of OpenMetrics.
     #[must_use]
     pub fn render(&self) -> String {
         let mut out = String::new();
@@ -185,14 +238,11 @@ impl Metrics {
         out
     }
 
-    /// Sets the gauges that are read rather than counted.
-    pub fn refresh(&self, steps_back: u64, certificate_seconds: i64) {
-        self.clock_steps.set(i64::try_from(steps_back).unwrap_or(i64::MAX));
-        self.certificate_expiry.inner().store(certificate_seconds, Ordering::Relaxed);
+    /// Sets what is read rather than counted.
+    pub fn refresh(&self, sample: &Sample) {
+        self.sampled.set(sample);
     }
 }
-
-const BUCKETS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
 #[cfg(test)]
 mod tests {
@@ -205,7 +255,8 @@ mod tests {
         metrics.decided(Effect::Deny, Reason::NoPermission);
         metrics.decided(Effect::Deny, Reason::NoPermission);
         metrics.handshake_refused(Refusal::NoCertificate);
-        metrics.refresh(3, 77);
+        let now = portreeve_engine::Timestamp::from_unix_ms(1_000_000);
+        metrics.refresh(&Sample { now, steps_back: 3, certificate_until: Some(now.plus_ms(77_900)), ..Sample::default() });
         let text = metrics.render();
         for line in [
             "portreeve_requests_total{effect=\"allow\",reason=\"permitted\"} 1",

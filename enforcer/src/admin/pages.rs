@@ -1,0 +1,171 @@
+//! What the pages say. Every section of the configuration, and never a secret: paths of keys, not keys.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use http::{Response, StatusCode};
+use serde_json::{Value, json};
+
+use super::{Pages, json_page};
+use crate::body::ResponseBody;
+use crate::config::{Issuer, KeySet, LogTo, Source, UpstreamProtocol};
+use crate::gate::{Caller, Gate};
+use crate::metrics::Sample;
+use crate::serve::Phase;
+use crate::tls::Standing;
+
+impl Pages {
+    /// What stands between this enforcer and its work. `all` names files and causes.
+    pub(super) fn lacks(&self, all: bool) -> Vec<String> {
+        let mut lacks: Vec<String> = Vec::new();
+        if *self.phase.borrow() != Phase::Running {
+            lacks.push("the enforcer is stopping".to_owned());
+        }
+        if let Some(lack) = self.readiness.lack() {
+            lacks.push(if all { lack.full } else { lack.short.to_owned() });
+        }
+        if let Some(gate) = self.readiness.gate() {
+            if !gate.log.is_up() {
+                lacks.push("the decision log cannot be written".to_owned());
+            }
+            match gate.identity.load().standing(self.clock.now()) {
+                Standing::Good | Standing::Near => {}
+                Standing::Ending => lacks.push("the own certificate is about to expire".to_owned()),
+                Standing::Over => lacks.push("the own certificate has expired".to_owned()),
+                Standing::Withdrawn => lacks.push("the own identity was taken away".to_owned()),
+            }
+        }
+        lacks
+    }
+
+    /// What is well enough and should not stay so.
+    pub(super) fn warning(&self) -> &'static str {
+        let standing = self.readiness.gate().map(|gate| gate.identity.load().standing(self.clock.now()));
+        if standing == Some(Standing::Near) { "the own certificate ends soon and was not renewed\n" } else { "" }
+    }
+
+    /// Brings the metrics that are read rather than counted up to date.
+    pub(super) fn refresh(&self) {
+        let gate = self.readiness.gate();
+        self.metrics.refresh(&Sample {
+            now: self.clock.now(),
+            ready: self.lacks(false).is_empty(),
+            steps_back: self.clock.steps_back(),
+            certificate_until: gate.map(|gate| gate.identity.load().not_after()),
+            log_depth: gate.map_or(0, |gate| gate.log.depth()),
+        });
+    }
+
+    pub(super) fn in_force(&self, page: impl Fn(&Self, &Arc<Gate>) -> Value) -> Response<ResponseBody> {
+        match self.readiness.gate() {
+            Some(gate) => json_page(StatusCode::OK, &page(self, gate)),
+            None => json_page(StatusCode::SERVICE_UNAVAILABLE, &json!({"lacks": self.lacks(true)})),
+        }
+    }
+
+    pub(super) fn revision_page(&self, gate: &Arc<Gate>) -> Value {
+        let revision = *gate.policy.load().revision();
+        json!({"revision": revision, "service": *self.config.service, "mode": self.config.mode})
+    }
+
+    /// The configuration in force. It holds paths, never the contents of keys.
+    pub(super) fn config_page(&self) -> Value {
+        let c = &self.config;
+        let identity = self.readiness.gate().map(|gate| gate.identity.load_full());
+        json!({
+            "digest": c.digest,
+            "version": env!("CARGO_PKG_VERSION"),
+            "service": *c.service,
+            "mode": c.mode,
+            "bundle": bundle(&c.bundle.source),
+            "identity": {
+                "id": identity.as_ref().map(|i| i.id()),
+                "not_after": identity.as_ref().map(|i| i.not_after()),
+                "cert": c.identity.cert,
+                "key": c.identity.key,
+                "trust": c.identity.trust.iter().map(|(domain, path)| (domain.to_string(), path)).collect::<BTreeMap<_, _>>(),
+                "crl": c.identity.crl,
+            },
+            "inbound": c.inbound.iter().map(|i| json!({
+                "listen": i.listen,
+                "upstream": i.upstream,
+                "upstream_protocol": match i.upstream_protocol {
+                    UpstreamProtocol::Http1 => "http1",
+                    UpstreamProtocol::Http2 => "http2",
+                },
+            })).collect::<Vec<_>>(),
+            "tls": {"min_version": c.tls.min_version.as_str()},
+            "outbound": c.outbound.iter().map(|o| json!({"listen": o.listen, "service": *o.service, "connect": o.connect})).collect::<Vec<_>>(),
+            "jwt": c.jwt.iter().map(issuer).collect::<Vec<_>>(),
+            "log": self.log_section(),
+            "admin": c.admin.as_ref().map(ToString::to_string),
+            "health": c.health,
+            "self_check": c.self_check.map(|one_in| json!({"one_in": one_in})),
+            "drain": seconds(c.drain),
+            "share_ports": c.share_ports,
+        })
+    }
+
+    fn log_section(&self) -> Value {
+        let log = &self.config.log;
+        let open = self.readiness.gate().map(|gate| match &gate.log.to() {
+            LogTo::File(path) => path.display().to_string(),
+            LogTo::Stdout => "-".to_owned(),
+        });
+        json!({
+            "path": log.to.to_string(),
+            "open": open,
+            "rotate": log.rotate_bytes.map(|size| json!({"size": size})),
+            "heartbeat": seconds(log.heartbeat),
+            "heads": log.heads.as_ref().map(|h| json!({"every": seconds(h.every), "to": h.to, "key": h.key})),
+        })
+    }
+
+    pub(super) fn connections_page(&self) -> Value {
+        let one = |caller: &Arc<Caller>| {
+            let svid = caller.peer().svid();
+            json!({
+                "id": svid.id,
+                "ip": caller.ip,
+                "protocol": caller.protocol,
+                "serial": svid.serial,
+                "not_after": svid.not_after,
+                "age_seconds": caller.opened.elapsed().as_secs(),
+                "requests": caller.requests.load(Ordering::Relaxed),
+                "running": caller.running.load(Ordering::Relaxed),
+                "bytes_sent": caller.bytes.load(Ordering::Relaxed),
+            })
+        };
+        let (listed, open) = self.connections.list();
+        json!({"open": open, "connections": listed.iter().map(one).collect::<Vec<_>>()})
+    }
+}
+
+/// A URL is shown without its query, which may hold a secret.
+fn issuer(issuer: &Issuer) -> Value {
+    let jwks = match &issuer.jwks {
+        KeySet::File(path) => json!({"path": path}),
+        KeySet::Remote(from) => json!({
+            "url": from.url.to_string(),
+            "private_addresses": from.reach.private_addresses,
+            "refresh_s": from.refresh.as_secs(),
+            "max_stale_s": from.max_stale.as_secs(),
+        }),
+    };
+    json!({"issuer": issuer.issuer, "audiences": issuer.audiences, "jwks": jwks})
+}
+
+fn bundle(source: &Source) -> Value {
+    match source {
+        Source::Directory(path) => json!({"path": path}),
+        Source::File { path, key } => json!({"path": path, "key": key}),
+    }
+}
+
+fn seconds(duration: std::time::Duration) -> String {
+    match duration.subsec_millis() {
+        0 => format!("{}s", duration.as_secs()),
+        _ => format!("{}ms", duration.as_millis()),
+    }
+}

@@ -1,0 +1,62 @@
+//! Values that are read when somebody asks, not counted when they change.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use portreeve_engine::Timestamp;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric as _};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::gauge::ConstGauge;
+
+use crate::limits;
+
+/// How things stand at one moment. What is not known is not told: a missing value is no zero.
+#[derive(Clone, Debug, Default)]
+pub struct Sample {
+    /// The moment.
+    pub now: Timestamp,
+    /// Whether `/readyz` says yes.
+    pub ready: bool,
+    /// Readings of a clock that had gone back.
+    pub steps_back: u64,
+    /// When the own certificate ends.
+    pub certificate_until: Option<Timestamp>,
+    /// Records that wait to be written.
+    pub log_depth: usize,
+}
+
+/// The last sample.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sampled(Arc<Mutex<Sample>>);
+
+impl Sampled {
+    pub(super) fn set(&self, sample: &Sample) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = sample.clone();
+    }
+}
+
+impl Collector for Sampled {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let sample = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let seconds = |at: Timestamp| at.unix_ms().div_euclid(1000);
+        let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        for (name, help, value) in [
+            ("ready", "1 while everything is there that a decision needs", Some(i64::from(sample.ready))),
+            ("clock_steps_back", "Readings of a clock that had gone back", i64::try_from(sample.steps_back).ok()),
+            (
+                "certificate_expiry_seconds",
+                "Seconds until the own certificate ends",
+                sample.certificate_until.map(|until| (until.unix_ms() - sample.now.unix_ms()).div_euclid(1000)),
+            ),
+            ("certificate_expiry_timestamp_seconds", "When the own certificate ends, since 1970", sample.certificate_until.map(seconds)),
+            ("log_queue", "Records in the queue of the decision log", Some(count(sample.log_depth))),
+            ("log_queue_capacity", "Records that the queue of the decision log can hold", Some(count(limits::LOG_QUEUE_MAX))),
+        ] {
+            if let Some(value) = value {
+                ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,49 @@
+//! Whether the enforcer can do its work, and what stands in the way: what the pages and the metrics tell.
+//!
+//! It decides nothing. The gate is told of here once it exists; before that nothing listens for other services.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use crate::gate::Gate;
+
+/// What is known of the way to readiness.
+#[derive(Debug, Default)]
+pub struct Readiness {
+    gate: OnceLock<Arc<Gate>>,
+    lacks: Mutex<Option<Lack>>,
+}
+
+/// What is missing before anything can be judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lack {
+    /// For anybody: names no file, no policy, no peer.
+    pub short: &'static str,
+    /// For the operator: everything.
+    pub full: String,
+}
+
+impl Readiness {
+    /// The gate, once there is one.
+    #[must_use]
+    pub fn gate(&self) -> Option<&Arc<Gate>> {
+        self.gate.get()
+    }
+
+    /// What is missing before there can be a gate.
+    #[must_use]
+    pub fn lack(&self) -> Option<Lack> {
+        self.lacks.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Tells what is missing.
+    pub(crate) fn waits_for(&self, lack: Lack) {
+        *self.lacks.lock().unwrap_or_else(PoisonError::into_inner) = Some(lack);
+    }
+
+    /// Nothing is missing any more: there is a gate.
+    pub(crate) fn opened(&self, gate: &Arc<Gate>) {
+        *self.lacks.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        // There is one gate in a process's life; a second one would not be told of.
+        let _ = self.gate.set(Arc::clone(gate));
+    }
+}

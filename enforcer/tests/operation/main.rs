@@ -1,0 +1,7 @@
+//! How an enforcer starts, waits, tells of itself, and ends, as its operator sees it.
+
+#![cfg(test)]
+
+mod pages;
+mod standby;
+mod world;

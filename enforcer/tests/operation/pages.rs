@@ -1,0 +1,96 @@
+//! The pages: who may see what, in which form, and that nothing secret is on them.
+
+use portreeve_enforcer::Enforcer;
+use portreeve_enforcer::report::Report;
+use tokio::net::{TcpStream, UnixStream};
+
+use crate::world::{World, at, on, page, status};
+
+#[tokio::test]
+async fn methods_and_forms() {
+    let world = World::new().await;
+    let config = world.config("admin: {listen: \"unix://admin.sock\"}\nhealth: {listen: \"127.0.0.1:0\"}\n");
+    let enforcer = Enforcer::start(config, Report::silent()).await.unwrap();
+    let (socket, health) = (world.path("admin.sock"), enforcer.health().unwrap());
+    assert_eq!(enforcer.admin(), None);
+    assert_eq!(status(&world.get(enforcer.inbound()[0], "").await.unwrap()), 200);
+    for target in ["/livez", "/readyz", "/metrics", "/config", "/revision", "/connections"] {
+        let all = on(&socket, target).await;
+        assert_eq!(status(&all), 200, "{target}: {all}");
+        let head = page(UnixStream::connect(&socket).await.unwrap(), "HEAD", target, "").await;
+        assert_eq!(status(&head), 200, "{target}");
+        assert!(head.ends_with("\r\n\r\n"), "a body after HEAD: {head}");
+        let post = page(UnixStream::connect(&socket).await.unwrap(), "POST", target, "Content-Length: 0\r\n").await;
+        assert_eq!(status(&post), 405, "{post}");
+        assert!(post.to_lowercase().contains("allow: get, head"), "{post}");
+        let expected = if matches!(target, "/livez" | "/readyz" | "/metrics") { 200 } else { 404 };
+        assert_eq!(status(&at(health, target).await), expected, "{target}");
+    }
+    for target in ["/", "/livez/", "/Livez", "//livez", "/metrics/x"] {
+        assert_eq!(status(&on(&socket, target).await), 404, "{target}");
+    }
+    let asked = |accept: &'static str| async move {
+        page(TcpStream::connect(health).await.unwrap(), "GET", "/metrics", &format!("Accept: {accept}\r\n")).await
+    };
+    let open = asked("application/openmetrics-text;version=1.0.0").await;
+    assert!(open.contains("content-type: application/openmetrics-text; version=1.0.0"), "{open}");
+    assert!(open.contains("# TYPE portreeve_requests counter") && open.trim_end().ends_with("# EOF"));
+    let text = asked("text/plain").await;
+    assert!(text.contains("content-type: text/plain; version=0.0.4"), "{text}");
+    assert!(text.contains("# TYPE portreeve_requests_total counter") && !text.contains("# EOF"));
+    enforcer.shutdown().await;
+    assert!(!socket.exists());
+}
+
+#[tokio::test]
+async fn the_configuration_is_shown_without_secrets() {
+    let world = World::new().await;
+    let pair = portreeve_enforcer::ca::head_key().unwrap();
+    pair.write(&world.path("head.key"), &world.path("head.pub")).unwrap();
+    let log = "log: {path: \"decisions-{instance}.ndjson\", rotate: {size: 1MiB}, heads: {every: 1s, to: heads.ndjson, key: head.key}}\n";
+    let config = world.config(&format!("{log}admin: {{listen: \"unix://admin.sock\"}}\nshare_ports: true\nself_check: {{one_in: 7}}\n"));
+    let enforcer = Enforcer::start(config, Report::silent()).await.unwrap();
+    let text = on(&world.path("admin.sock"), "/config").await;
+    let body: serde_json::Value = serde_json::from_str(text.split("\r\n\r\n").nth(1).unwrap()).unwrap();
+    for (pointer, value) in [
+        ("/service", serde_json::json!("items")),
+        ("/mode", serde_json::json!("enforce")),
+        ("/identity/id", serde_json::json!("spiffe://market.example/ns/shop/sa/items")),
+        ("/inbound/0/upstream", serde_json::json!(world.upstream)),
+        ("/inbound/0/upstream_protocol", serde_json::json!("http1")),
+        ("/log/rotate/size", serde_json::json!(1 << 20)),
+        ("/log/heads/every", serde_json::json!("1s")),
+        ("/self_check/one_in", serde_json::json!(7)),
+        ("/drain", serde_json::json!("5s")),
+        ("/share_ports", serde_json::json!(true)),
+        ("/health", serde_json::json!(null)),
+    ] {
+        assert_eq!(body.pointer(pointer), Some(&value), "{pointer}: {body:#}");
+    }
+    let open = body.pointer("/log/open").unwrap().as_str().unwrap().to_owned();
+    assert!(!open.contains('{') && std::path::Path::new(&open).exists(), "{open}");
+    for secret in ["items.key", "head.key"] {
+        let pem = std::fs::read_to_string(world.path(secret)).unwrap();
+        let line = pem.lines().nth(1).unwrap();
+        assert!(line.len() > 20 && !text.contains(line), "{secret} is on the page");
+    }
+    enforcer.shutdown().await;
+}
+
+#[tokio::test]
+async fn connections_tell_who_is_there_and_what_runs() {
+    let world = World::new().await;
+    let enforcer = Enforcer::start(world.config("admin: {listen: \"127.0.0.1:0\"}\n"), Report::silent()).await.unwrap();
+    let admin = enforcer.admin().unwrap();
+    assert!(at(admin, "/connections").await.contains("\"open\":0"));
+    let client = world.connect(enforcer.inbound()[0]).await.unwrap();
+    let page = crate::world::until("it is listed", || at(admin, "/connections"), |page| page.contains("\"open\":1")).await;
+    for part in ["sa/invoices", "\"protocol\":\"HTTP/1.1\"", "\"requests\":0", "\"running\":0", "\"age_seconds\":", "\"bytes_sent\":0"] {
+        assert!(page.contains(part), "{part}: {page}");
+    }
+    let metrics = at(admin, "/metrics").await;
+    assert!(metrics.contains("portreeve_connections{side=\"inbound\"} 1"), "{metrics}");
+    drop(client);
+    crate::world::until("it is gone", || at(admin, "/connections"), |page| page.contains("\"open\":0")).await;
+    enforcer.shutdown().await;
+}
