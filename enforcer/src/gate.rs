@@ -223,6 +223,12 @@ impl Running {
         self.place.as_ref().map_or(Poll::Pending, |place| self.caller.live.poll_cut(place, cx))
     }
 
+    /// Whether the caller's connection takes no further request.
+    #[must_use]
+    pub fn is_winding(&self) -> bool {
+        self.caller.is_winding()
+    }
+
     /// The policy changed between the decision and its use: nothing was forwarded, and the caller may try again.
     fn overtaken(&mut self) {
         self.status = Some(StatusCode::SERVICE_UNAVAILABLE.as_u16());

@@ -37,5 +37,6 @@ pub mod standby;
 pub mod strict;
 pub mod tenure;
 pub mod tls;
+pub mod workers;
 
 pub use enforcer::{Enforcer, EnforcerError, check, enforce, run};

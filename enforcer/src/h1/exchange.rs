@@ -94,7 +94,7 @@ pub struct Exchange<'a, S> {
 }
 
 impl<'a, S: AsyncRead + AsyncWrite + Unpin> Exchange<'a, S> {
-    /// Begins to send `head`. `closing` says that the caller's connection is to end with the answer.
+    /// Begins to send `head`.
     #[must_use]
     pub fn new(
         asked: &'a Asked,
@@ -103,7 +103,6 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Exchange<'a, S> {
         timer: &'a mut Timer,
         lent: Lent,
         head: Vec<u8>,
-        closing: bool,
     ) -> Self {
         let Lent { wire: mut upstream, used } = lent;
         upstream.output.bytes = head;
@@ -121,7 +120,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Exchange<'a, S> {
             answer: Answer::Head(Finder::default()),
             interim: 0,
             reusable: false,
-            closing: closing || !asked.persistent || asked.tunnel,
+            closing: !asked.persistent || asked.tunnel,
             began: now,
             moved: now,
             asked,
@@ -293,7 +292,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Exchange<'a, S> {
                     Framing::Chunked | Framing::Close => Framing::Close,
                     framing => framing,
                 };
-                self.closing |= !self.request_whole || framing == Framing::Close;
+                self.closing |= !self.request_whole || framing == Framing::Close || self.running.is_winding();
                 self.reusable = head.persistent;
                 write::answer_head(out, &mut head, framing, &self.asked.id, self.closing);
                 self.running.answered(status);

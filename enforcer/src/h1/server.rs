@@ -173,8 +173,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     Err(error) => return self.unavailable(&mut running, &asked, status_of(&error), false).await,
                 },
             };
-            let closing = self.caller.is_winding();
-            let mut exchange = Exchange::new(&asked, &mut self.wire, &mut running, &mut self.timer, to, head, closing);
+            let mut exchange = Exchange::new(&asked, &mut self.wire, &mut running, &mut self.timer, to, head);
             let ended = poll_fn(|cx| exchange.poll(cx)).await;
             let (answered, whole, closing) = (exchange.is_answered(), exchange.is_request_whole(), exchange.is_closing());
             let switched = exchange.is_switched();
