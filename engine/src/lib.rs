@@ -27,6 +27,7 @@ pub mod outside;
 pub mod path;
 mod reach;
 pub mod record;
+pub mod record_text;
 pub mod reference;
 mod rego;
 pub mod request;

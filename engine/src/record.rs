@@ -1,7 +1,7 @@
 //! One line of the decision log, and its exact JSON.
 //!
 //! The enforcer writes records and the auditor reads them; this module is their only contract (INV-2). Writing is
-//! [`crate::chain::ChainWriter`]'s work; here is what a line says.
+//! [`crate::chain::ChainWriter`]'s work, and [`crate::record_text`] spells lines out; here is what a line says.
 
 use std::net::IpAddr;
 
@@ -302,6 +302,8 @@ pub enum Why {
     Revoked,
     /// The enforcer was stopping.
     Shutdown,
+    /// Its record could not be kept as durably as configured, so it was not forwarded.
+    Log,
 }
 
 /// See [`Event::Refused`].
@@ -350,16 +352,6 @@ pub struct Stopped {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a record: {0}")]
 pub struct RecordError(pub String);
-
-#[derive(Serialize)]
-pub(crate) struct LineRef<'a> {
-    pub(crate) v: u32,
-    pub(crate) seq: u64,
-    pub(crate) prev: &'a Digest,
-    pub(crate) at: Timestamp,
-    #[serde(flatten)]
-    pub(crate) event: &'a Event,
-}
 
 #[derive(Deserialize)]
 #[serde(expecting = "an object")]
