@@ -182,7 +182,7 @@ fn request_line(line: &[u8]) -> Result<(&str, &str, Version), Flaw> {
     if method.is_empty() || !method.iter().all(|b| is_token(*b)) {
         return Err(bad("the method is not a token"));
     }
-    if target.is_empty() || !target.iter().all(u8::is_ascii_graphic) {
+    if target.is_empty() || !target.iter().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'<' | b'>')) {
         return Err(bad("the target has a character that must be percent-encoded"));
     }
     if target.contains(&b'#') {
