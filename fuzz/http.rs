@@ -123,7 +123,7 @@ fn is_judged(head: &portreeve_enforcer::head::Head<'_>) -> bool {
     let plain = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b));
     let authority = head.authority.is_none_or(|a| plain(a) && a.parse::<http::uri::Authority>().is_ok());
     let scheme = head.scheme.is_none_or(|s| s.eq_ignore_ascii_case("http") || s.eq_ignore_ascii_case("https"));
-    authority && scheme && portreeve_engine::request::parse_target(head.target).is_ok()
+    authority && scheme && portreeve_engine::request::parse_target(head.target, portreeve_engine::path::Paths::Strict).is_ok()
 }
 
 /// The second word of the first line.

@@ -101,7 +101,8 @@ pub fn answer(status: StatusCode, request_id: &str, close: bool) -> Response<Res
     response
 }
 
-fn set_request_id(headers: &mut http::HeaderMap, request_id: &str) {
+/// Says the id of the request in its answer.
+pub fn set_request_id(headers: &mut http::HeaderMap, request_id: &str) {
     if let Ok(value) = HeaderValue::from_str(request_id) {
         headers.insert(headers::X_REQUEST_ID, value);
     }

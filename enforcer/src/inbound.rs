@@ -20,6 +20,7 @@ use tokio::time::{sleep, timeout};
 use crate::config::{self, UpstreamProtocol};
 use crate::forward::{answer, forward};
 use crate::gate::{Caller, Gate, Verdict};
+use crate::h1::call;
 use crate::h1::server::Session;
 use crate::h1::upstream::Upstream;
 use crate::head::{Fault, Head};
@@ -109,7 +110,7 @@ impl Inbound {
         }
         let faults = (!http2).then(|| Arc::new(Faults::default()));
         let service = {
-            let (gate, upstream) = (Arc::clone(&self.gate), Arc::clone(&lane.pool));
+            let (gate, upstream, direct) = (Arc::clone(&self.gate), Arc::clone(&lane.pool), lane.direct.clone());
             let (caller, faults) = (Arc::clone(&caller), faults.clone());
             service_fn(move |request: Request<Incoming>| {
                 let n = caller.requests.fetch_add(1, Ordering::Relaxed);
@@ -119,10 +120,13 @@ impl Inbound {
                     Some(fault) => gate.judge_fault(&caller, fault),
                     None => gate.judge(&caller, Head::of(&parts)),
                 };
-                let upstream = Arc::clone(&upstream);
+                let (upstream, direct) = (Arc::clone(&upstream), direct.clone());
                 async move {
                     Ok::<_, Infallible>(match verdict {
-                        Verdict::Forward(permit) => forward(*permit, &upstream, body).await,
+                        Verdict::Forward(permit) => match &direct {
+                            Some(direct) => call::forward(*permit, direct, body).await,
+                            None => forward(*permit, &upstream, body).await,
+                        },
                         Verdict::Answer { status, request_id, close } => answer(status, &request_id, close),
                     })
                 }

@@ -81,7 +81,9 @@ async fn a_tunnel_carries_bytes_both_ways_and_is_recorded() {
     let ends: Vec<_> = ended(&records).iter().map(|e| (e.status, e.why, e.bytes)).collect();
     assert_eq!(ends, [(Some(101), Why::Complete, 46), (Some(200), Why::Complete, 46)]);
     // What was recorded can be asked again.
-    let again = records.iter().find_map(|r| if let portreeve_engine::Event::Decided(d) = &r.event { Some(d.request(r.at)) } else { None });
+    let again = records.iter().find_map(|r| {
+        if let portreeve_engine::Event::Decided(d) = &r.event { Some(d.request(r.at, portreeve_engine::path::Paths::Strict)) } else { None }
+    });
     assert!(again.unwrap().is_ok());
 }
 

@@ -8,6 +8,7 @@
 
 pub mod body;
 pub mod buffer;
+pub mod call;
 pub mod exchange;
 pub mod scan;
 pub mod server;
