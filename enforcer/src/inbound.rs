@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use std::time::Duration;
 
-use http::{Request, StatusCode};
+use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -20,9 +20,9 @@ use tokio::time::{sleep, timeout};
 use crate::config::{self, UpstreamProtocol};
 use crate::forward::{answer, forward};
 use crate::gate::{Caller, Gate, Verdict};
-use crate::h1::call;
 use crate::h1::server::Session;
 use crate::h1::upstream::Upstream;
+use crate::h1::{call, connect};
 use crate::head::{Fault, Head};
 use crate::limits;
 use crate::pool::{Dial, Pool};
@@ -109,23 +109,27 @@ impl Inbound {
             return;
         }
         let faults = (!http2).then(|| Arc::new(Faults::default()));
+        let streams = serve::streams();
         let service = {
             let (gate, upstream, direct) = (Arc::clone(&self.gate), Arc::clone(&lane.pool), lane.direct.clone());
             let (caller, faults) = (Arc::clone(&caller), faults.clone());
-            service_fn(move |request: Request<Incoming>| {
+            let streams = streams.0.clone();
+            service_fn(move |mut request: Request<Incoming>| {
                 let n = caller.requests.fetch_add(1, Ordering::Relaxed);
                 let fault = faults.as_deref().and_then(|f| f.of(n));
+                let switched = (request.method() == Method::CONNECT).then(|| hyper::upgrade::on(&mut request));
                 let (parts, body) = request.into_parts();
                 let verdict = match fault {
                     Some(fault) => gate.judge_fault(&caller, fault),
                     None => gate.judge(&caller, Head::of(&parts)),
                 };
-                let (upstream, direct) = (Arc::clone(&upstream), direct.clone());
+                let (upstream, direct, streams) = (Arc::clone(&upstream), direct.clone(), streams.clone());
                 async move {
                     Ok::<_, Infallible>(match verdict {
-                        Verdict::Forward(permit) => match &direct {
-                            Some(direct) => call::forward(*permit, direct, body).await,
-                            None => forward(*permit, &upstream, body).await,
+                        Verdict::Forward(permit) => match (&direct, switched) {
+                            (Some(direct), Some(switched)) => connect::forward(*permit, direct, switched, &streams).await,
+                            (Some(direct), None) => call::forward(*permit, direct, body).await,
+                            (None, _) => forward(*permit, &upstream, body).await,
                         },
                         Verdict::Answer { status, request_id, close } => answer(status, &request_id, close),
                     })
@@ -141,7 +145,7 @@ impl Inbound {
                 let io = TokioIo::new(Strict::new(stream, faults));
                 serve::drive_aging(serve::http1().serve_connection(io, service), phase, cut, aging, on_cut).await
             }
-            None => serve::drive_aging(serve::http2(TokioIo::new(stream), service), phase, cut, aging, on_cut).await,
+            None => serve::drive_aging(serve::http2(TokioIo::new(stream), service, streams), phase, cut, aging, on_cut).await,
         };
         // The strict reader leaves the library nothing to refuse. Were it to, the answer was the library's; the record is ours.
         if ended.is_err_and(|e| e.is_parse()) {

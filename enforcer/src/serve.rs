@@ -252,8 +252,19 @@ pub fn http1() -> http1::Builder {
     builder
 }
 
+/// What runs on an HTTP/2 connection, on its way to the task that serves the connection.
+#[derive(Debug)]
+pub struct Received(mpsc::UnboundedReceiver<Task>);
+
+/// A way to give an HTTP/2 connection's task something to run.
+#[must_use]
+pub fn streams() -> (Streams, Received) {
+    let (streams, received) = mpsc::unbounded_channel();
+    (Streams(streams), Received(received))
+}
+
 /// Serves HTTP/2, with its streams polled by the same task.
-pub fn http2<I, S, B>(io: I, service: S) -> impl Connection
+pub fn http2<I, S, B>(io: I, service: S, (streams, received): (Streams, Received)) -> impl Connection
 where
     I: Read + Write + Unpin,
     S: HttpService<Incoming, ResBody = B>,
@@ -263,9 +274,9 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let (streams, received) = mpsc::unbounded_channel();
-    let mut builder = http2::Builder::new(Streams(streams));
+    let mut builder = http2::Builder::new(streams);
     builder
+        .enable_connect_protocol()
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits::H2_STREAMS_MAX)
         .max_pending_accept_reset_streams(limits::H2_PENDING_RESETS_MAX)
@@ -275,19 +286,26 @@ where
         .initial_connection_window_size(limits::H2_CONNECTION_WINDOW)
         .keep_alive_interval(limits::H2_PING_INTERVAL)
         .keep_alive_timeout(limits::H2_PING_TIMEOUT);
-    Http2 { connection: builder.serve_connection(io, service), received, running: FuturesUnordered::new() }
+    Http2 { connection: builder.serve_connection(io, service), received: received.0, running: FuturesUnordered::new() }
 }
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Hands a connection's streams to the task that serves the connection. At most [`limits::H2_STREAMS_MAX`] are open.
 #[derive(Clone, Debug)]
-struct Streams(mpsc::UnboundedSender<Task>);
+pub struct Streams(mpsc::UnboundedSender<Task>);
+
+impl Streams {
+    /// Has something run as long as the connection lasts.
+    pub fn take(&self, task: impl Future<Output = ()> + Send + 'static) {
+        // The receiver lives as long as the connection; without it nobody would want the answer.
+        let _ = self.0.send(Box::pin(task));
+    }
+}
 
 impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Streams {
     fn execute(&self, task: F) {
-        // The receiver lives as long as the connection; without it nobody would want the answer.
-        let _ = self.0.send(Box::pin(task));
+        self.take(task);
     }
 }
 

@@ -6,6 +6,10 @@
 #[expect(dead_code, reason = "shared with other tests")]
 mod world;
 
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Empty;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use portreeve_engine::Reason;
 use portreeve_engine::record::{Outcome, Why};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -85,6 +89,65 @@ async fn a_tunnel_carries_bytes_both_ways_and_is_recorded() {
         if let portreeve_engine::Event::Decided(d) = &r.event { Some(d.request(r.at, portreeve_engine::path::Paths::Strict)) } else { None }
     });
     assert!(again.unwrap().is_ok());
+}
+
+#[tokio::test]
+async fn tunnels_are_streams_of_http2_too() {
+    let world = World::new(&policies());
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let enforcer = world.start(echo(tell).await).await;
+    let stream = world.connect(enforcer.inbound()[0], "invoices", b"h2").await;
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake::<_, _, Empty<Bytes>>(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    // Whether extended `CONNECT` may be used is known with the first answer.
+    let ask = |method: &str, uri: &str| Request::builder().method(method).uri(uri).body(Empty::<Bytes>::new()).unwrap();
+    assert_eq!(sender.send_request(ask("GET", "https://items/undeclared")).await.unwrap().status(), 403);
+    let mut talk = ask("CONNECT", "https://items/talk");
+    talk.headers_mut().insert("sec-websocket-version", "13".parse().unwrap());
+    talk.extensions_mut().insert(hyper::ext::Protocol::from_static("websocket"));
+    let mut open = Vec::new();
+    for request in [talk, ask("CONNECT", "items:80")] {
+        let answer = sender.send_request(request).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        let mut tunnel = TokioIo::new(hyper::upgrade::on(answer).await.unwrap());
+        for text in ["hello", "there"] {
+            tunnel.write_all(text.as_bytes()).await.unwrap();
+            assert_eq!(until(&mut tunnel, text).await, text);
+        }
+        open.push(tunnel);
+    }
+    let seen = told.recv().await.unwrap();
+    assert!(
+        seen.starts_with("GET /talk HTTP/1.1\r\nhost: items\r\n") && seen.contains("connection: upgrade\r\nupgrade: websocket\r\n"),
+        "{seen}"
+    );
+    let key = seen.split("sec-websocket-key: ").nth(1).unwrap().split('\r').next().unwrap();
+    assert_eq!(key.len(), 24, "{key}");
+    assert!(told.recv().await.unwrap().starts_with("CONNECT items:80 HTTP/1.1\r\n"));
+    // What no operation offers.
+    let mut other = ask("CONNECT", "https://items/v1/items/1");
+    other.extensions_mut().insert(hyper::ext::Protocol::from_static("websocket"));
+    assert_eq!(sender.send_request(other).await.unwrap().status(), 501);
+    let mut unknown = ask("CONNECT", "https://items/talk");
+    unknown.extensions_mut().insert(hyper::ext::Protocol::from_static("connect-udp"));
+    assert_eq!(sender.send_request(unknown).await.unwrap().status(), 501);
+    // One is cut by a new policy, the other one goes on and ends by itself.
+    world.replace_policies(&policies().replace(", talk, tunnel]", ", tunnel]"));
+    enforcer.reload().await.unwrap();
+    assert_eq!(rest(&mut open[0]).await, "");
+    open[1].write_all(b"on").await.unwrap();
+    assert_eq!(until(&mut open[1], "on").await, "on");
+    open[1].shutdown().await.unwrap();
+    assert_eq!(rest(&mut open[1]).await, "");
+    drop((open, sender));
+    enforcer.shutdown().await;
+    let records = world.records();
+    let asked: Vec<_> =
+        decided(&records).iter().map(|d| (d.request.method.clone().unwrap_or_default(), d.request.upgrade.clone())).collect();
+    assert_eq!(asked[1..3], [("GET".to_owned(), Some("websocket".to_owned())), ("CONNECT".to_owned(), None)]);
+    let ends: Vec<_> = ended(&records).iter().map(|e| (e.why, e.bytes)).collect();
+    assert_eq!(ends, [(Why::Policy, 10), (Why::Complete, 12)]);
 }
 
 #[tokio::test]

@@ -38,12 +38,7 @@ pub async fn forward(permit: Permit, upstream: &Arc<Upstream>, body: Incoming) -
     };
     let framing = framing_of(&body);
     let mut head = write::request(&permitted, framing);
-    let Permitted { mut running, method, switch, request_id, .. } = permitted;
-    if switch.is_some() {
-        // Tunnels are carried over HTTP/1 alone.
-        running.unavailable(StatusCode::BAD_GATEWAY);
-        return answer(StatusCode::BAD_GATEWAY, &request_id, false);
-    }
+    let Permitted { mut running, method, request_id, .. } = permitted;
     let replayable = framing == Framing::None && matches!(method.as_str(), "GET" | "HEAD" | "OPTIONS" | "TRACE");
     let mut body = (framing != Framing::None).then_some(body);
     let mut lent = upstream.take();
@@ -58,7 +53,7 @@ pub async fn forward(permit: Permit, upstream: &Arc<Upstream>, body: Incoming) -
                 let mut call = Call::new(to, head, body.take(), framing, replayable);
                 let answered = poll_fn(|cx| match running.poll_cut(cx) {
                     Poll::Ready(()) => Poll::Ready(None),
-                    Poll::Pending => call.poll_head(cx, method.as_str()).map(Some),
+                    Poll::Pending => call.poll_head(cx, method.as_str(), false).map(Some),
                 });
                 match answered.await {
                     Some(Ok(read)) => return call.answer(read, running, upstream, &request_id),
@@ -81,7 +76,7 @@ pub async fn forward(permit: Permit, upstream: &Arc<Upstream>, body: Incoming) -
 }
 
 /// Answers for an exchange that did not come to an answer.
-fn stopped(stop: Stop, running: &mut Running, request_id: &str) -> Response<ResponseBody> {
+pub(super) fn stopped(stop: Stop, running: &mut Running, request_id: &str) -> Response<ResponseBody> {
     let status = match stop {
         Stop::Caller(status) => {
             running.answered(status);
@@ -105,7 +100,7 @@ fn framing_of(body: &Incoming) -> Framing {
 
 /// The exchange with the service.
 #[derive(Debug)]
-struct Call {
+pub(super) struct Call {
     wire: Wire<TcpStream>,
     used: bool,
     replayable: bool,
@@ -120,15 +115,15 @@ struct Call {
 
 /// The head of an answer, taken from the connection.
 #[derive(Debug)]
-struct Read {
-    status: StatusCode,
-    headers: HeaderMap,
+pub(super) struct Read {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
     framing: Framing,
     persistent: bool,
 }
 
 impl Call {
-    fn new(lent: Lent, head: Vec<u8>, body: Option<Incoming>, framing: Framing, replayable: bool) -> Self {
+    pub(super) fn new(lent: Lent, head: Vec<u8>, body: Option<Incoming>, framing: Framing, replayable: bool) -> Self {
         let Lent { mut wire, used } = lent;
         wire.output.bytes = head;
         let now = Instant::now();
@@ -176,14 +171,15 @@ impl Call {
         }
     }
 
-    fn poll_head(&mut self, cx: &mut Context<'_>, method: &str) -> Poll<Result<Read, Stop>> {
+    /// Waits for the head of the answer. With `switch` a `101` is one.
+    pub(super) fn poll_head(&mut self, cx: &mut Context<'_>, method: &str, switch: bool) -> Poll<Result<Read, Stop>> {
         let bad = Stop::Service(StatusCode::BAD_GATEWAY);
         let (mut finder, mut interim) = (Finder::default(), 0);
         loop {
             let mut moved = self.poll_request(cx)?;
             match finder.find(self.wire.input.filled()).map_err(|_| bad)? {
                 Some(length) => {
-                    let read = self.read(length, method).ok_or(bad)?;
+                    let read = self.read(length, method, switch).ok_or(bad)?;
                     finder = Finder::default();
                     interim += 1;
                     match read {
@@ -216,12 +212,12 @@ impl Call {
     /// Takes a head of `length` bytes. The inner `None` is an interim one, which has no place in the answer; the outer `None` one
     /// that is not acceptable.
     #[expect(clippy::option_option, reason = "two kinds of nothing, told apart above")]
-    fn read(&mut self, length: usize, method: &str) -> Option<Option<Read>> {
+    fn read(&mut self, length: usize, method: &str, switch: bool) -> Option<Option<Read>> {
         let bytes = self.wire.input.filled().get(..length)?;
         let ResponseHead { status, mut fields, framing, persistent, .. } = scan::response(bytes, method).ok()?;
         let read = match status {
-            101 => return None,
-            100..=199 => None,
+            101 if !switch => return None,
+            100 | 102..=199 => None,
             _ => {
                 headers::clean_answer(&mut fields);
                 let keep_length = status != 204;
@@ -233,7 +229,12 @@ impl Call {
         Some(read)
     }
 
-    fn answer(self, read: Read, mut running: Running, upstream: &Arc<Upstream>, request_id: &str) -> Response<ResponseBody> {
+    /// The connection, which carries a tunnel from now on.
+    pub(super) fn into_wire(self) -> Wire<TcpStream> {
+        self.wire
+    }
+
+    pub(super) fn answer(self, read: Read, mut running: Running, upstream: &Arc<Upstream>, request_id: &str) -> Response<ResponseBody> {
         running.answered(read.status);
         let length = if let Framing::Fixed(length) = read.framing { Some(length) } else { None };
         let mut answer = Answer {

@@ -9,6 +9,7 @@
 pub mod body;
 pub mod buffer;
 pub mod call;
+pub mod connect;
 pub mod exchange;
 pub mod scan;
 pub mod server;

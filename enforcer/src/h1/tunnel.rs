@@ -35,6 +35,9 @@ where
     let (mut out, mut back) = (Way::default(), Way::default());
     let mut moved = Instant::now();
     poll_fn(|cx| {
+        if running.poll_cut(cx).is_ready() {
+            return Poll::Ready(Why::Policy);
+        }
         let before = (out.bytes, back.bytes);
         let sent = out.poll(client, service, cx);
         let got = back.poll(service, client, cx);
