@@ -29,7 +29,6 @@ use crate::log::{DecisionLog, LogError, Opening};
 use crate::lookout::Lookout;
 use crate::outbound::{self, Outbound};
 use crate::policy::{self, Asked, PolicyError, Standing, Taken};
-use crate::pool::{Dial, Pool};
 use crate::ports::Listener;
 use crate::reload::{ReloadError, Reloader, Stamps, identity_files, issuers, remotes};
 use crate::report::Report;

@@ -264,7 +264,7 @@ pub fn streams() -> (Streams, Received) {
 }
 
 /// Serves HTTP/2, with its streams polled by the same task.
-pub fn http2<I, S, B>(io: I, service: S, (streams, received): (Streams, Received)) -> impl Connection
+pub fn http2<I, S, B>(io: I, service: S) -> impl Connection
 where
     I: Read + Write + Unpin,
     S: HttpService<Incoming, ResBody = B>,
@@ -274,9 +274,29 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
+    let (streams, received) = streams();
+    Http2 { connection: http2_settings(streams).serve_connection(io, service), received: received.0, running: FuturesUnordered::new() }
+}
+
+/// The same, where streams may become tunnels, which are run through the other end of `received`.
+pub fn http2_with_tunnels<I, S, B>(io: I, service: S, (streams, received): (Streams, Received)) -> impl Connection
+where
+    I: Read + Write + Unpin,
+    S: HttpService<Incoming, ResBody = B>,
+    S::Future: Send + 'static,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let mut builder = http2_settings(streams);
+    builder.enable_connect_protocol();
+    Http2 { connection: builder.serve_connection(io, service), received: received.0, running: FuturesUnordered::new() }
+}
+
+fn http2_settings(streams: Streams) -> http2::Builder<Streams> {
     let mut builder = http2::Builder::new(streams);
     builder
-        .enable_connect_protocol()
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits::H2_STREAMS_MAX)
         .max_pending_accept_reset_streams(limits::H2_PENDING_RESETS_MAX)
@@ -286,7 +306,7 @@ where
         .initial_connection_window_size(limits::H2_CONNECTION_WINDOW)
         .keep_alive_interval(limits::H2_PING_INTERVAL)
         .keep_alive_timeout(limits::H2_PING_TIMEOUT);
-    Http2 { connection: builder.serve_connection(io, service), received: received.0, running: FuturesUnordered::new() }
+    builder
 }
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;

@@ -140,7 +140,7 @@ impl Drop for Process {
 async fn a63_without_descriptors_the_gate_waits_and_comes_back() {
     let world = World::new(SHOP);
     let process = Process::start(&world, fixed(OK).await, 64);
-    let mut open = vec![world.connect(process.inbound, "invoices", b"http/1.1").await];
+    let mut open = [world.connect(process.inbound, "invoices", b"http/1.1").await];
     // The first has a place and keeps it; its way to the service is open too.
     open[0].write_all(GET.as_bytes()).await.unwrap();
     until(&mut open[0], "ok").await;

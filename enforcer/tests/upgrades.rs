@@ -174,6 +174,7 @@ async fn what_no_operation_offers_is_refused_and_recorded() {
         stream.write_all(request.as_bytes()).await.unwrap();
         let head = until(&mut stream, "\r\n\r\n").await;
         assert_eq!(status(&head), *code, "{request}: {head}");
+        assert!(head.contains("connection: close"), "what comes next is no request: {head}");
     }
     enforcer.shutdown().await;
     assert!(told.try_recv().is_err(), "nothing reached the service");
@@ -189,6 +190,8 @@ async fn a22_without_the_services_word_there_is_no_tunnel_and_no_further_request
     for (answer, outcome) in [
         ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", Outcome::Forwarded),
         ("HTTP/1.1 426 Upgrade Required\r\nContent-Length: 0\r\n\r\n", Outcome::Forwarded),
+        ("HTTP/1.1 101 Switching\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n", Outcome::Unavailable),
+        ("HTTP/1.1 101 Switching\r\n\r\n", Outcome::Unavailable),
         ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 404 No\r\nContent-Length: 0\r\n\r\n", Outcome::Forwarded),
     ] {
         let world = World::new(&policies());

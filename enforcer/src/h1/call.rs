@@ -21,7 +21,7 @@ use crate::forward::{answer, set_request_id, status_of};
 use crate::gate::{NotKept, Permit, Permitted, Running};
 use crate::h1::body::{Decoder, Encoder, Step};
 use crate::h1::buffer::Wire;
-use crate::h1::exchange::Stop;
+use crate::h1::exchange::{Stop, switches};
 use crate::h1::scan::{self, Finder, Framing, ResponseHead};
 use crate::h1::timer::Timer;
 use crate::h1::upstream::{Lent, Upstream};
@@ -214,9 +214,11 @@ impl Call {
     #[expect(clippy::option_option, reason = "two kinds of nothing, told apart above")]
     fn read(&mut self, length: usize, method: &str, switch: bool) -> Option<Option<Read>> {
         let bytes = self.wire.input.filled().get(..length)?;
-        let ResponseHead { status, mut fields, framing, persistent, .. } = scan::response(bytes, method).ok()?;
+        let head = scan::response(bytes, method).ok()?;
+        let agreed = switch && switches(&head, method);
+        let ResponseHead { status, mut fields, framing, persistent, .. } = head;
         let read = match status {
-            101 if !switch => return None,
+            101 if !agreed => return None,
             100 | 102..=199 => None,
             _ => {
                 headers::clean_answer(&mut fields);

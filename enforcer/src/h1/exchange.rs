@@ -9,6 +9,7 @@
 use std::task::{Context, Poll, ready};
 
 use http::StatusCode;
+use portreeve_engine::model::Upgrade;
 use portreeve_engine::record::Why;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -17,10 +18,11 @@ use tokio::time::Instant;
 use crate::gate::Running;
 use crate::h1::body::{Decoder, Encoder, Step};
 use crate::h1::buffer::Wire;
-use crate::h1::scan::{self, Finder, Framing};
+use crate::h1::scan::{self, Finder, Framing, ResponseHead};
 use crate::h1::timer::Timer;
 use crate::h1::upstream::Lent;
 use crate::h1::write;
+use crate::head::Kind;
 use crate::limits;
 
 /// What is known of the request besides its head.
@@ -91,6 +93,17 @@ pub struct Exchange<'a, S> {
     closing: bool,
     began: Instant,
     moved: Instant,
+}
+
+/// Whether an answer begins the tunnel that was asked for: `CONNECT` is granted by any success, an upgrade by a `101` to the
+/// protocol that was named, which is the only one there is.
+pub(super) fn switches(head: &ResponseHead<'_>, method: &str) -> bool {
+    if method == "CONNECT" {
+        return matches!(head.status, 200..=299);
+    }
+    let mut named = head.fields.of(Kind::Upgrade);
+    let known = named.next().and_then(|f| f.text()).and_then(Upgrade::parse).is_some();
+    head.status == 101 && known && named.next().is_none()
 }
 
 impl<'a, S: AsyncRead + AsyncWrite + Unpin> Exchange<'a, S> {
@@ -265,7 +278,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Exchange<'a, S> {
         let bytes = self.upstream.input.filled().get(..length)?;
         let mut head = scan::response(bytes, &self.asked.method).ok()?;
         let out = &mut self.client.output.bytes;
-        let tunnel = self.asked.tunnel && (head.status == 101 || (self.asked.method == "CONNECT" && matches!(head.status, 200..=299)));
+        let tunnel = self.asked.tunnel && switches(&head, &self.asked.method);
         match head.status {
             // One that was not asked for would leave the two sides with different views of what the next byte is.
             101 if !tunnel => return None,

@@ -66,6 +66,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub async fn serve(mut self) {
         let mut patience = limits::FIRST_BYTE_TIMEOUT;
         let end = loop {
+            // Requests that came at once, and are answered at once, give way to other connections now and then.
+            tokio::task::coop::consume_budget().await;
             let mut finder = Finder::default();
             let began = Instant::now();
             let (mut idle_until, mut head_until) = (began + patience, None);
@@ -139,7 +141,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Verdict::Answer { status, request_id, close } => {
                 // A caller that waits for leave to send its body, and gets none, may send the body or the next request.
                 let whole = !expects_continue && self.discards(framing);
-                let closing = close || !persistent || !whole || self.caller.is_winding();
+                let closing = close || !persistent || !whole || switches || self.caller.is_winding();
                 write::answer(&mut self.wire.output.bytes, status, &request_id, head_only, closing);
                 self.finish(closing, whole).await
             }
@@ -228,7 +230,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     async fn unavailable(&mut self, running: &mut Running, asked: &Asked, status: StatusCode, taken: bool) -> Next {
         running.unavailable(status);
         let whole = taken || self.discards(asked.framing);
-        let closing = !asked.persistent || !whole || self.caller.is_winding();
+        let closing = !asked.persistent || !whole || asked.tunnel || self.caller.is_winding();
         write::answer(&mut self.wire.output.bytes, status, &asked.id, asked.method == "HEAD", closing);
         self.finish(closing, whole).await
     }
