@@ -349,6 +349,7 @@ impl Gate {
         let asked = Asked {
             service: &self.service,
             visible: policy.visible(&self.service).unwrap_or(&none),
+            paths: policy.paths(&self.service),
             tokens: &self.tokens.load(),
             is_service: &|name| policy.service(name).is_some(),
         };
@@ -457,7 +458,7 @@ impl Gate {
     }
 
     /// Whether a request with this answer is forwarded.
-    fn lets_through(&self, decision: &Decision<'_>) -> bool {
+    pub(crate) fn lets_through(&self, decision: &Decision<'_>) -> bool {
         decision.is_allow() || (self.mode == Mode::DryRun && decision.reason.is_policy_denial())
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use http::{StatusCode, Version};
 use portreeve_engine::model::Visible;
-use portreeve_engine::path::CanonicalPath;
+use portreeve_engine::path::{CanonicalPath, Paths};
 use portreeve_engine::request::{self, Attributes, Context, Target};
 use portreeve_engine::{Malformed, Request, SpiffeId, Timestamp};
 
@@ -36,6 +36,8 @@ pub struct Asked<'a> {
     pub service: &'a Arc<str>,
     /// What policies may read.
     pub visible: &'a Visible,
+    /// How it reads paths.
+    pub paths: Paths,
     /// Which tokens are believed.
     pub tokens: &'a Verifier,
     /// Whether a name is a service of the inventory.
@@ -101,7 +103,7 @@ pub fn ask(head: &mut Head<'_>, asker: Asker<'_>, asked: &Asked<'_>, now: Timest
         if let Some(name) = headers::shadowing(&head.fields, asked.visible) {
             return Err(bad(Malformed::Attribute { name: name.to_owned(), why: "could be taken for another header" }));
         }
-        let (path, query) = request::parse_target(head.target).map_err(bad)?;
+        let (path, query) = request::parse_target(head.target, asked.paths).map_err(bad)?;
         let method = request::Method::parse(head.method).map_err(bad)?;
         let context = context(&head.fields, query, asker.ip, asked, now).map_err(bad)?;
         let request = Request {
@@ -136,7 +138,7 @@ fn context(fields: &Fields<'_>, query: Option<&str>, ip: IpAddr, asked: &Asked<'
 }
 
 /// The one host of a request: of an absolute target, `:authority` or `Host`. Where two are given they must be the same.
-fn host(head: &Head<'_>) -> Result<Option<String>, (Malformed, StatusCode)> {
+pub(crate) fn host(head: &Head<'_>) -> Result<Option<String>, (Malformed, StatusCode)> {
     if head.scheme.is_some_and(|s| !s.eq_ignore_ascii_case("http") && !s.eq_ignore_ascii_case("https")) {
         return Err(bad(carrier("the scheme of the target is not `http` or `https`")));
     }
@@ -217,7 +219,7 @@ fn carrier(why: &str) -> Malformed {
 ///
 /// What is no request reached no path template, so nothing says which of its segments are sensitive. A card number is the one
 /// secret that must not end up in a log whatever the policy says (PCI DSS 3.5.1).
-fn escape(raw: &[u8]) -> String {
+pub(crate) fn escape(raw: &[u8]) -> String {
     let mut out = String::new();
     for byte in raw {
         let part = std::ascii::escape_default(*byte);
@@ -270,6 +272,7 @@ mod tests {
         let asked = Asked {
             service: &Arc::from("items"),
             visible: &visible(),
+            paths: Paths::Strict,
             tokens: &Verifier::load(&[]).unwrap(),
             is_service: &|name| matches!(name, "items" | "users"),
         };
