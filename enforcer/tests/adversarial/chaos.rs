@@ -264,13 +264,13 @@ fn a_full_disk_refuses_and_recovers() {
     assert_eq!(log.iter().map(Log::unrecorded).sum::<u64>(), refused);
 }
 
-fn zombie(sidecar: &Sidecar) -> bool {
+pub(crate) fn zombie(sidecar: &Sidecar) -> bool {
     std::fs::read_to_string(format!("/proc/{}/stat", sidecar.pid()))
         .is_ok_and(|s| s.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z')))
 }
 
 /// Every chain in a directory, each put together from its rotated files.
-fn all_chains(dir: &std::path::Path) -> Vec<Log> {
+pub(crate) fn all_chains(dir: &std::path::Path) -> Vec<Log> {
     let mut files: BTreeMap<String, Vec<(u64, std::path::PathBuf)>> = BTreeMap::new();
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
