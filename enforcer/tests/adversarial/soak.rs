@@ -379,7 +379,9 @@ fn soak(time: Duration, keep: Option<PathBuf>) {
 /// What callers and service saw, against the log.
 fn books(world: &World, log: &Log, allowed: &BTreeSet<String>, denied: &BTreeSet<String>) {
     let recorded = |effect| -> BTreeSet<String> { log.paths(effect).into_iter().map(str::to_owned).collect() };
-    let (allows, denials) = (recorded(Effect::Allow), recorded(Effect::Deny));
+    let (allows, mut denials) = (recorded(Effect::Allow), recorded(Effect::Deny));
+    // What a new policy took away while it ran was allowed first and answered with a denial then.
+    denials.extend(log.cut_by_policy());
     let lost: Vec<_> = allowed.difference(&allows).collect();
     assert!(lost.is_empty(), "served and not in the log: {lost:?}");
     let lost: Vec<_> = denied.difference(&denials).collect();
