@@ -238,8 +238,14 @@ impl Egress {
         let identity = self.gate.identity.load_full();
         let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let asker = Asker { id: identity.id(), until: identity.not_after(), ip, server_name: None };
-        let asked =
-            Asked { service: &name, visible: &service.visible, tokens: &nobody, is_service: &|_| false, paths: policy.paths(&name) };
+        let asked = Asked {
+            service: &name,
+            visible: &service.visible,
+            tokens: &nobody,
+            is_service: &|_| false,
+            offers: &|_, _| false,
+            paths: policy.paths(&name),
+        };
         let mut asked = match question::ask(&mut head, asker, &asked, self.gate.clock.now()) {
             Ok(asked) => asked,
             Err(refused) => {
