@@ -42,7 +42,8 @@ fn a_service_that_dies_in_the_middle() {
         let mut http2 = Http2::open(&client, sidecar.inbound);
         http2.send(HEADERS, END_STREAM | END_HEADERS, 1, &request("GET", &format!("/v1/items/{target}"))).unwrap();
         let reply = http2.reply(1);
-        assert!(reply.status == 200 && !reply.ended, "{target} over HTTP/2: {reply:?}");
+        // The reset may overtake the head.
+        assert!(matches!(reply.status, 200 | 0) && reply.reset.is_some() && !reply.ended, "{target} over HTTP/2: {reply:?}");
     }
     // It dies while the caller is still sending.
     for _ in 0..3 {
@@ -488,7 +489,7 @@ fn the_clock_jumps() {
     let late = answers(&rest(&mut open));
     assert!(late.iter().all(|a| a.status != 200), "a certificate that ended is still asked for: {late:?}");
     let log = Log::read(&world.path("decisions.ndjson"), true);
-    assert!(log.refused().iter().all(|w| w.starts_with("certificate")), "{:?}", log.refused());
+    assert!(log.refused().iter().all(|w| w.starts_with("certificate") || *w == "own-identity"), "{:?}", log.refused());
     sidecar.kill();
     assert!(!world.upstream.got(b"late"));
 }

@@ -162,11 +162,14 @@ impl Drop for Running {
 
 /// The real gRPC server (google.golang.org/grpc/interop/server) behind a sidecar that speaks HTTP/2 to it.
 fn grpc(world: &World) -> Option<(Running, Sidecar)> {
-    for _ in 0..5 {
-        // It cannot say which port it took, so it is told one that was free a moment ago.
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let upstream = free.local_addr().unwrap();
-        drop(free);
+    for n in 0..20 {
+        // It cannot say which port it took, so it is told one: below those that the system gives to whoever asks for any, since
+        // other tests ask for thousands.
+        let port = 20_000 + u16::try_from((std::process::id() * 7 + n * 131) % 10_000).unwrap();
+        let upstream = SocketAddr::from(([127, 0, 0, 1], port));
+        if TcpListener::bind(upstream).is_err() {
+            continue;
+        }
         let mut command = Command::new("grpc-interop-server");
         command.arg(format!("--port={}", upstream.port())).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut server = match command.spawn() {
