@@ -32,11 +32,13 @@ use crate::outbound::Outbound;
 use crate::policy::{self, Asked, PolicyError, Standing, Taken};
 use crate::pool::{Dial, Pool};
 use crate::ports::Listener;
+use crate::quota::Quotas;
 use crate::reload::{ReloadError, Reloader, Stamps, identity_files, issuers, remotes};
 use crate::report::Report;
 use crate::self_check::SelfCheck;
 use crate::serve::{Phase, accept_loop};
 use crate::standby::{Ground, Standby};
+use crate::tcp::Behind;
 use crate::tls::{Current, Identity, IdentityError};
 
 /// Why an enforcer cannot run.
@@ -216,6 +218,7 @@ impl Enforcer {
             ids: RequestIds::new(&instance),
             in_force: watch::Sender::new(()),
             epoch: AtomicU64::new(0),
+            quotas: Quotas::default(),
             self_check,
         });
         // Before anything is accepted, so that the first requests do not meet an enforcer without keys.
@@ -324,6 +327,7 @@ impl Listeners<'_> {
                 gate: Arc::clone(self.gate),
                 upstream: Pool::new(Dial::Service { address: config.upstream, http2 }, Arc::clone(self.gate)),
                 direct: (!http2).then(|| Arc::new(Upstream::new(config.upstream))),
+                tcp: config.tcp.map(|tcp| Behind { upstream: config.upstream, port: tcp.port, idle: tcp.idle }),
                 connections: Arc::clone(connections),
                 handshakes: Handshakes::default(),
                 phase: side.phase.subscribe(),

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, SemaphorePermit, watch};
 use tokio::time::timeout;
 
-use crate::forward::{answer, forward};
+use crate::forward::{answer, forward, limited};
 use crate::gate::{Caller, Gate, Verdict};
 use crate::h1::server::Session;
 use crate::h1::upstream::Upstream;
@@ -24,6 +24,7 @@ use crate::limits;
 use crate::pool::Pool;
 use crate::serve::{self, Phase};
 use crate::strict::{Faults, Strict};
+use crate::tcp::{self, Behind};
 use crate::tenure;
 use crate::tls::{self, Refusal, VerifiedPeer};
 
@@ -36,6 +37,8 @@ pub struct Inbound {
     pub upstream: Arc<Pool>,
     /// The same without a library between, where the service speaks HTTP/1.
     pub direct: Option<Arc<Upstream>>,
+    /// What stands behind, where the listener passes bytes on instead of HTTP.
+    pub tcp: Option<Behind>,
     /// Open connections, for the admin page.
     pub connections: Arc<Connections>,
     /// Handshakes in flight.
@@ -59,6 +62,11 @@ impl Inbound {
         };
         metrics.handshakes_completed.inc();
         let (_, tls) = stream.get_ref();
+        if let Some(behind) = &self.tcp {
+            let caller = Arc::new(Caller::new(peer, ip, tls.server_name().map(str::to_ascii_lowercase), "TCP"));
+            let _open = self.connections.open(&caller, metrics.connections.clone());
+            return tcp::serve(&self.gate, behind, stream, &caller, self.phase.clone(), self.over(&caller, true)).await;
+        }
         let http2 = tls.alpn_protocol() == Some(b"h2");
         let caller =
             Arc::new(Caller::new(peer, ip, tls.server_name().map(str::to_ascii_lowercase), if http2 { "HTTP/2" } else { "HTTP/1.1" }));
@@ -86,6 +94,7 @@ impl Inbound {
                     Ok::<_, Infallible>(match verdict {
                         Verdict::Forward(permit) => forward(*permit, &upstream, body).await,
                         Verdict::Answer { status, request_id, close } => answer(status, &request_id, close),
+                        Verdict::Limited { request_id, retry_after } => limited(&request_id, retry_after),
                     })
                 }
             })
@@ -139,6 +148,9 @@ impl Inbound {
         // Without it small answers wait for acknowledgements; a connection that cannot have it is broken.
         stream.set_nodelay(true).map_err(|_| Refusal::ConnectionClosed)?;
         let identity = self.gate.identity.load_full();
+        if self.tcp.is_some() {
+            return tls::accept_raw(&identity, stream, limits::HANDSHAKE_TIMEOUT).await;
+        }
         tls::accept(&identity, stream, limits::HANDSHAKE_TIMEOUT).await
     }
 }

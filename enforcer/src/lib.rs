@@ -28,6 +28,7 @@ pub mod policy;
 pub mod pool;
 pub mod ports;
 pub mod question;
+pub mod quota;
 pub mod readiness;
 pub mod reload;
 pub mod report;
@@ -35,6 +36,7 @@ pub mod self_check;
 pub mod serve;
 pub mod standby;
 pub mod strict;
+pub mod tcp;
 pub mod tenure;
 pub mod tls;
 

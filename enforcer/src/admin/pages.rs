@@ -94,6 +94,7 @@ impl Pages {
                     UpstreamProtocol::Http1 => "http1",
                     UpstreamProtocol::Http2 => "http2",
                 },
+                "tcp": i.tcp.map(|tcp| json!({"port": tcp.port, "idle": seconds(tcp.idle)})),
             })).collect::<Vec<_>>(),
             "tls": {"min_version": c.tls.min_version.as_str()},
             "outbound": c.outbound.iter().map(|o| json!({"listen": o.listen, "service": *o.service, "connect": o.connect})).collect::<Vec<_>>(),

@@ -2,7 +2,9 @@
 
 #![cfg(test)]
 
+mod limits;
 mod paths;
+mod tcp;
 #[path = "../../src/fetch/testing.rs"]
 #[expect(dead_code, reason = "the client's own tests use more of it")]
 mod testing;
