@@ -33,7 +33,8 @@ fn check(seed: u64, requests: usize, tally: &mut Tally) {
     let mut dice = Dice(seed);
     let mut yaml = inventory(&mut dice);
     for number in 0..dice.below(12) {
-        yaml.push_str(&permission(&mut dice, number));
+        let text = permission(&mut dice, number);
+        yaml.push_str(&maybe_dry(&mut dice, 15, text));
     }
     let mut policies = String::new();
     for number in 0..dice.below(5) {
@@ -86,13 +87,17 @@ fn the_table_agrees_with_the_reference() {
     assert!(tally.shadowed > 20, "{} of {}", tally.shadowed, tally.requests);
 }
 
+/// A permission, perhaps in dry-run.
+fn maybe_dry(dice: &mut Dice, percent: usize, permission: String) -> String {
+    if dice.chance(percent) { permission.replacen("---\n", "mode: dry-run\n---\n", 1) } else { permission }
+}
+
 /// Permissions of one bundle, each with its text.
 fn permissions(dice: &mut Dice) -> Vec<String> {
     let mut out = Vec::new();
     for number in 0..dice.below(12) {
         let text = permission(dice, number);
-        let dry = dice.chance(40) && !text.contains("mode: dry-run");
-        out.push(if dry { text.replacen("---\n", "mode: dry-run\n---\n", 1) } else { text });
+        out.push(maybe_dry(dice, 40, text));
     }
     out
 }

@@ -90,9 +90,6 @@ pub(crate) fn permission(dice: &mut Dice, number: usize) -> String {
     if !picked.is_empty() {
         let _ = writeln!(out, "when:\n  {}", picked.join("\n  "));
     }
-    if dice.chance(15) {
-        out.push_str("mode: dry-run\n");
-    }
     out.push_str("---\n");
     out
 }
