@@ -57,7 +57,7 @@ async fn relay<S: AsyncRead + AsyncWrite + Unpin>(
     mut phase: watch::Receiver<Phase>,
     over: impl Future<Output = ()>,
 ) {
-    let mut running = passage.redeem();
+    let Some(mut running) = passage.redeem().await else { return };
     let mut over = pin!(over);
     let connected = tokio::select! {
         connected = timeout(limits::UPSTREAM_CONNECT_TIMEOUT, TcpStream::connect(behind.upstream)) => connected,

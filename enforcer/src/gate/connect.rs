@@ -20,10 +20,16 @@ use crate::quota::Held;
 pub struct Passage(Running);
 
 impl Passage {
-    /// Uses the leave up. What is left records the end, whatever happens.
-    #[must_use]
-    pub fn redeem(self) -> Running {
-        self.0
+    /// Uses the leave up, once its record is as durable as `log.durability` asks; `None` if it cannot be, and nothing may move.
+    /// Either way the end is recorded.
+    pub async fn redeem(self) -> Option<Running> {
+        let Self(mut running) = self;
+        if running.is_kept().await {
+            return Some(running);
+        }
+        running.not_kept();
+        running.status = None;
+        None
     }
 }
 
