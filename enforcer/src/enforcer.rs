@@ -327,6 +327,7 @@ impl Listeners<'_> {
                 gate: Arc::clone(self.gate),
                 upstream: Pool::new(Dial::Service { address: config.upstream, http2 }, Arc::clone(self.gate)),
                 direct: (!http2).then(|| Arc::new(Upstream::new(config.upstream))),
+                introduction: Arc::new(config.introduction.clone()),
                 tcp: config.tcp.map(|tcp| Behind { upstream: config.upstream, port: tcp.port, idle: tcp.idle }),
                 connections: Arc::clone(connections),
                 handshakes: Handshakes::default(),

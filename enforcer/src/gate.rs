@@ -23,7 +23,7 @@ use tokio::sync::watch;
 
 use crate::clock::{Clock, RequestIds};
 use crate::head::{Fault, Fields, Head, Lines};
-use crate::headers;
+use crate::introduction::{Introduced, Introduction};
 use crate::jwt::Verifier;
 use crate::limits;
 use crate::live::{Live, Place};
@@ -71,7 +71,7 @@ pub struct Gate {
 #[derive(Debug)]
 pub struct Caller {
     peer: VerifiedPeer,
-    certificate: String,
+    introduced: Introduced,
     /// Its address.
     pub ip: IpAddr,
     /// The server name of its handshake.
@@ -107,11 +107,18 @@ struct Common {
 impl Caller {
     /// A caller whose handshake is complete.
     #[must_use]
-    pub fn new(peer: VerifiedPeer, ip: IpAddr, server_name: Option<String>, protocol: &'static str) -> Self {
-        let certificate = peer.svid().sha256.hex();
+    pub fn new(
+        peer: VerifiedPeer,
+        ip: IpAddr,
+        server_name: Option<String>,
+        protocol: &'static str,
+        introduction: &Arc<Introduction>,
+    ) -> Self {
+        let svid = peer.svid();
+        let introduced = Introduced::of(introduction, &svid.id, &svid.sha256.hex(), peer.certificates());
         Self {
             peer,
-            certificate,
+            introduced,
             ip,
             server_name,
             protocol,
@@ -454,8 +461,8 @@ impl Gate {
         request_id: String,
     ) -> Verdict {
         let mut running = self.running(caller, granted);
-        let mut lines = Lines::of(fields);
-        headers::set_identity(&mut lines, self.identity.load().id(), &caller.peer.svid().id, &caller.certificate, &request_id);
+        let (own, token) = (self.identity.load(), question.request.context.jwt.as_ref());
+        let lines = caller.introduced.lines(fields, own.id(), &caller.peer.svid().id, token, &request_id);
         let Target::Http { method, path } = &question.request.target else {
             // Questions of this gate are about HTTP. Were one not, there would be nothing to forward; its end is recorded.
             return Verdict::Answer { status: StatusCode::FORBIDDEN, request_id, close: true };

@@ -20,6 +20,7 @@ use crate::gate::{Caller, Gate, Verdict};
 use crate::h1::server::Session;
 use crate::h1::upstream::Upstream;
 use crate::head::{Fault, Head};
+use crate::introduction::Introduction;
 use crate::limits;
 use crate::pool::Pool;
 use crate::serve::{self, Phase};
@@ -39,6 +40,8 @@ pub struct Inbound {
     pub direct: Option<Arc<Upstream>>,
     /// What stands behind, where the listener passes bytes on instead of HTTP.
     pub tcp: Option<Behind>,
+    /// How callers are introduced to the service.
+    pub introduction: Arc<Introduction>,
     /// Open connections, for the admin page.
     pub connections: Arc<Connections>,
     /// Handshakes in flight.
@@ -63,13 +66,13 @@ impl Inbound {
         metrics.handshakes_completed.inc();
         let (_, tls) = stream.get_ref();
         if let Some(behind) = &self.tcp {
-            let caller = Arc::new(Caller::new(peer, ip, tls.server_name().map(str::to_ascii_lowercase), "TCP"));
+            let caller = Arc::new(Caller::new(peer, ip, tls.server_name().map(str::to_ascii_lowercase), "TCP", &self.introduction));
             let _open = self.connections.open(&caller, metrics.connections.clone());
             return tcp::serve(&self.gate, behind, stream, &caller, self.phase.clone(), self.over(&caller, true)).await;
         }
         let http2 = tls.alpn_protocol() == Some(b"h2");
         let caller =
-            Arc::new(Caller::new(peer, ip, tls.server_name().map(str::to_ascii_lowercase), if http2 { "HTTP/2" } else { "HTTP/1.1" }));
+            Arc::new(Caller::new(peer, ip, tls.server_name().map(str::to_ascii_lowercase), if http2 { "HTTP/2" } else { "HTTP/1.1" }, &self.introduction));
         let _open = self.connections.open(&caller, metrics.connections.clone());
         if let (false, Some(upstream)) = (http2, &self.direct) {
             let session = Session::new(stream, Arc::clone(&self.gate), Arc::clone(&caller), Arc::clone(upstream)).serve();

@@ -17,6 +17,7 @@ pub mod head;
 pub mod headers;
 pub mod heads;
 pub mod inbound;
+pub mod introduction;
 pub mod jwt;
 pub mod limits;
 mod listening;

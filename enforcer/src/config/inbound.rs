@@ -7,6 +7,7 @@ use std::time::Duration;
 use portreeve_engine::yaml::{Fields, Node};
 
 use super::reader::Reader;
+use crate::introduction::Introduction;
 use crate::limits;
 
 /// One mTLS listener.
@@ -18,6 +19,8 @@ pub struct Inbound {
     pub upstream: SocketAddr,
     /// What the service speaks.
     pub upstream_protocol: UpstreamProtocol,
+    /// How callers are introduced to the service.
+    pub introduction: Introduction,
     /// Where no HTTP is spoken: how connections are known and how long they may be idle.
     pub tcp: Option<Tcp>,
 }
@@ -53,13 +56,14 @@ impl<'a> Reader<'a> {
         } else {
             self.word(&mut f, "upstream_protocol", &protocols, UpstreamProtocol::Http1)
         };
+        let introduction = if is_tcp { Introduction::default() } else { self.introduction(&mut f) };
         if node.get("paths").is_some() {
             let node = f.key("paths").unwrap_or(node);
             self.fault(node, "unknown-field", "how paths are read is not said here", "write `paths: …` on the service, in the inventory");
             f.take("paths");
         }
         f.finish(&mut self.out);
-        Some(Inbound { listen: listen?, upstream: upstream?, upstream_protocol: upstream_protocol?, tcp })
+        Some(Inbound { listen: listen?, upstream: upstream?, upstream_protocol: upstream_protocol?, introduction, tcp })
     }
 
     fn tcp(&mut self, f: &mut Fields<'a>) -> Option<Tcp> {

@@ -6,6 +6,7 @@
 mod bundle;
 mod identity;
 mod inbound;
+mod introduction;
 mod log;
 mod outbound;
 mod pages;
@@ -259,6 +260,10 @@ mode: enforce
                 "upstream_protocol",
             ),
             ("protocol: http}", "protocol: http, port: 80}", "unknown-field", 4, "port", "port"),
+            ("protocol: http}", "identity_headers: {principal: x-user}}", "invalid-value", 4, "x-user", "x-portreeve-"),
+            ("protocol: http}", "identity_headers: {claims: {x-portreeve-principal: sub}}}", "invalid-value", 4, "{claims", "two meanings"),
+            ("protocol: http}", "identity_headers: {xfcc: [Host]}}", "invalid-value", 4, "Host", "`URI`"),
+            ("protocol: http}", "protocol: tcp, port: 1, forward_token: true}", "unknown-field", 4, "forward_token", "forward_token"),
             ("protocol: http}", "paths: BASE}", "unknown-field", 4, "paths", "in the inventory"),
             ("127.0.0.1:9901", "0.0.0.0:9901", "not-loopback", 8, "\"0.0", "loopback"),
             ("127.0.0.1:15001", "10.0.0.1:15001", "not-loopback", 5, "\"10.0.0.1:", "in the name of this service"),

@@ -98,6 +98,12 @@ impl VerifiedPeer {
         &self.svid
     }
 
+    /// Its certificates as it sent them, its own first.
+    #[must_use]
+    pub fn certificates(&self) -> &[CertificateDer<'static>] {
+        &self.chain
+    }
+
     /// The TLS facts for the record.
     #[must_use]
     pub fn tls(&self) -> &Tls {

@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod identity;
 mod limits;
 mod paths;
 mod tcp;
