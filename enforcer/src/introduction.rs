@@ -256,7 +256,10 @@ fn dns_names(leaf: &X509Certificate<'_>) -> Vec<String> {
         GeneralName::DNSName(name) => Some(*name),
         _ => None,
     });
-    names.filter(|name| name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'*'))).map(str::to_owned).collect()
+    names
+        .filter(|name| name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'*')))
+        .map(str::to_owned)
+        .collect()
 }
 
 #[cfg(test)]
@@ -274,8 +277,11 @@ mod tests {
 
     fn certificate() -> CertificateDer<'static> {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.subject_alt_names =
-            vec![SanType::URI(INVOICES.try_into().unwrap()), SanType::DnsName("a.example".try_into().unwrap()), SanType::DnsName("b.example".try_into().unwrap())];
+        params.subject_alt_names = vec![
+            SanType::URI(INVOICES.try_into().unwrap()),
+            SanType::DnsName("a.example".try_into().unwrap()),
+            SanType::DnsName("b.example".try_into().unwrap()),
+        ];
         let mut name = DistinguishedName::new();
         name.push(DnType::OrganizationName, "Market; \"evil\",By=spiffe://x");
         name.push(DnType::CommonName, "inv\u{f6}ices");
@@ -346,12 +352,18 @@ mod tests {
         let how = Introduction {
             xfcc: Vec::new(),
             principal: None,
-            claims: [("x-portreeve-user", "sub"), ("x-portreeve-roles", "roles"), ("x-portreeve-level", "level"), ("x-portreeve-none", "tenant")]
-                .map(|(header, claim)| (header.to_owned(), claim.to_owned()))
-                .to_vec(),
+            claims: [
+                ("x-portreeve-user", "sub"),
+                ("x-portreeve-roles", "roles"),
+                ("x-portreeve-level", "level"),
+                ("x-portreeve-none", "tenant"),
+            ]
+            .map(|(header, claim)| (header.to_owned(), claim.to_owned()))
+            .to_vec(),
             forward_token: false,
         };
-        let mut claims = Claims { iss: "i".into(), sub: "ann%\r\n\u{e9}".into(), aud: vec!["a".into()], scope: None, other: Default::default() };
+        let mut claims =
+            Claims { iss: "i".into(), sub: "ann%\r\n\u{e9}".into(), aud: vec!["a".into()], scope: None, other: Default::default() };
         claims.other.insert("roles".into(), AttributeValue::List(vec!["a,admin".into(), "b".into()]));
         claims.other.insert("level".into(), AttributeValue::Integer(3));
         let token = Token::Valid(claims);

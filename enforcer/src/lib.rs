@@ -43,5 +43,6 @@ pub mod tasks;
 pub mod tcp;
 pub mod tenure;
 pub mod tls;
+pub mod workers;
 
 pub use enforcer::{Enforcer, EnforcerError, check, enforce, run};

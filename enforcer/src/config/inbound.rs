@@ -21,6 +21,8 @@ pub struct Inbound {
     pub upstream_protocol: UpstreamProtocol,
     /// How callers are introduced to the service.
     pub introduction: Introduction,
+    /// After this time a connection takes no further request.
+    pub connection_lifetime: Duration,
     /// Where no HTTP is spoken: how connections are known and how long they may be idle.
     pub tcp: Option<Tcp>,
 }
@@ -56,6 +58,11 @@ impl<'a> Reader<'a> {
         } else {
             self.word(&mut f, "upstream_protocol", &protocols, UpstreamProtocol::Http1)
         };
+        let lifetime = if is_tcp {
+            Some(limits::CONNECTION_LIFETIME)
+        } else {
+            self.duration(&mut f, "connection_lifetime", limits::CONNECTION_LIFETIME, limits::CONNECTION_LIFETIME_MAX)
+        };
         let introduction = if is_tcp { Introduction::default() } else { self.introduction(&mut f) };
         if node.get("paths").is_some() {
             let node = f.key("paths").unwrap_or(node);
@@ -63,7 +70,14 @@ impl<'a> Reader<'a> {
             f.take("paths");
         }
         f.finish(&mut self.out);
-        Some(Inbound { listen: listen?, upstream: upstream?, upstream_protocol: upstream_protocol?, introduction, tcp })
+        Some(Inbound {
+            listen: listen?,
+            upstream: upstream?,
+            upstream_protocol: upstream_protocol?,
+            introduction,
+            connection_lifetime: lifetime?,
+            tcp,
+        })
     }
 
     fn tcp(&mut self, f: &mut Fields<'a>) -> Option<Tcp> {

@@ -41,7 +41,10 @@ async fn a18_a19_the_service_hears_of_its_caller_from_us_alone() {
     let (status, answer) = world.get(enforcer.inbound()[0], "invoices", "/v1/items/1", &spoofed).await;
     assert_eq!(status, 200, "{answer}");
     let page = world.page(&enforcer, "/config").await;
-    assert!(page.contains("x-portreeve-user") && page.contains("\"forward_token\":false") || page.contains("\"forward_token\": false"), "{page}");
+    assert!(
+        page.contains("x-portreeve-user") && page.contains("\"forward_token\":false") || page.contains("\"forward_token\": false"),
+        "{page}"
+    );
     enforcer.shutdown().await;
     let [seen] = &world.take_seen()[..] else { panic!() };
     let all: Vec<(String, String)> =
@@ -50,7 +53,10 @@ async fn a18_a19_the_service_hears_of_its_caller_from_us_alone() {
     assert_eq!(told("x-portreeve-caller"), [id("invoices").as_str()]);
     assert_eq!((told("x-portreeve-user"), told("x-portreeve-tenant")), (vec!["ann"], vec!["eu"]));
     // Claims that the inventory does not list reach nobody, and what the caller said of them neither.
-    assert!(told("x-portreeve-hidden").is_empty() && told("x-portreeve-principal").is_empty() && told("authorization").is_empty(), "{seen}");
+    assert!(
+        told("x-portreeve-hidden").is_empty() && told("x-portreeve-principal").is_empty() && told("authorization").is_empty(),
+        "{seen}"
+    );
     let [xfcc] = told("x-forwarded-client-cert")[..] else { panic!("{seen}") };
     assert!(xfcc.starts_with("Subject=\"") && xfcc.ends_with(&format!(";URI={}", id("invoices"))), "{xfcc}");
 }
