@@ -106,6 +106,7 @@ impl Pages {
             "tls": {"min_version": c.tls.min_version.as_str()},
             "outbound": crate::outbound::listed(c),
             "proxy": crate::outbound::proxy_listed(c),
+            "exchange": crate::outbound::exchange_listed(c.exchange.as_ref()),
             "jwt": c.jwt.iter().map(issuer).collect::<Vec<_>>(),
             "log": self.log_section(),
             "admin": c.admin.as_ref().map(ToString::to_string),

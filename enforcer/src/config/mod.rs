@@ -4,6 +4,7 @@
 //! an unknown field is an error (A44). Paths are relative to the configuration file.
 
 mod bundle;
+mod exchange;
 mod identity;
 mod inbound;
 mod introduction;
@@ -27,6 +28,7 @@ use portreeve_engine::yaml::{self, Fields, Node};
 use portreeve_engine::{Diagnostic, Digest, record::Mode};
 
 pub use bundle::{Bundle, Source};
+pub use exchange::{Exchange, ExchangeAt};
 pub use identity::Identity;
 pub use inbound::{Inbound, Tcp, UpstreamProtocol};
 pub use log::{Durability, Heads, Log, LogTo};
@@ -58,6 +60,8 @@ pub struct Config {
     pub outbound: Vec<Outbound>,
     /// The proxy of the local service.
     pub proxy: Option<Proxy>,
+    /// The exchange of user tokens for every way out that does not say otherwise.
+    pub exchange: Option<Exchange>,
     /// Accepted issuers of user tokens.
     pub jwt: Vec<Issuer>,
     /// The decision log.
@@ -164,6 +168,7 @@ impl<'a> Reader<'a> {
         let inbound = self.each(f.take("inbound"), Self::inbound);
         let outbound = self.each(f.take("outbound"), Self::outbound);
         let proxy = f.take("proxy").map(|n| self.proxy(n));
+        let exchange = f.take("exchange").map_or(Some(None), |n| self.exchange(n));
         let jwt = self.each(f.take("jwt"), Self::issuer);
         let log = f.require("log", &mut self.out).and_then(|n| self.log(n));
         let admin = f.take("admin").and_then(|n| self.admin(n));
@@ -195,6 +200,7 @@ impl<'a> Reader<'a> {
             inbound,
             outbound,
             proxy: proxy.map_or(Some(None), |p| p.map(Some))?,
+            exchange: exchange?,
             jwt,
             log: log?,
             admin,
