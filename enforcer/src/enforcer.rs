@@ -31,11 +31,13 @@ use crate::lookout::Lookout;
 use crate::outbound::{self, Outbound};
 use crate::policy::{self, Asked, PolicyError, Standing, Taken};
 use crate::ports::Listener;
+use crate::quota::Quotas;
 use crate::reload::{ReloadError, Reloader, Stamps, identity_files, issuers, remotes};
 use crate::report::Report;
 use crate::self_check::SelfCheck;
 use crate::serve::{Phase, accept_loop};
 use crate::standby::{Ground, Standby};
+use crate::tcp::Behind;
 use crate::tls::{Current, Identity, IdentityError};
 use crate::workers::{self, Bounds, Crew, Workers};
 
@@ -221,6 +223,7 @@ impl Enforcer {
             ids: RequestIds::new(&instance),
             in_force: watch::Sender::new(()),
             epoch: AtomicU64::new(0),
+            quotas: Quotas::default(),
             self_check,
         });
         // Before anything is accepted, so that the first requests do not meet an enforcer without keys.
@@ -330,6 +333,8 @@ impl Listeners<'_> {
                 gate: Arc::clone(self.gate),
                 lanes: (0..crew.len()).map(|_| Lane::new(self.gate, config)).collect(),
                 lifetime: config.connection_lifetime,
+                introduction: Arc::new(config.introduction.clone()),
+                tcp: config.tcp.map(|tcp| Behind { upstream: config.upstream, port: tcp.port, idle: tcp.idle }),
                 connections: Arc::clone(connections),
                 handshakes: Handshakes::default(),
                 phase: side.phase.subscribe(),

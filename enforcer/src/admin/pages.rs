@@ -94,6 +94,13 @@ impl Pages {
                     UpstreamProtocol::Http1 => "http1",
                     UpstreamProtocol::Http2 => "http2",
                 },
+                "identity_headers": {
+                    "xfcc": i.introduction.xfcc.iter().map(|part| part.as_str()).collect::<Vec<_>>(),
+                    "principal": i.introduction.principal,
+                    "claims": i.introduction.claims.iter().cloned().collect::<BTreeMap<_, _>>(),
+                },
+                "forward_token": i.introduction.forward_token,
+                "tcp": i.tcp.map(|tcp| json!({"port": tcp.port, "idle": seconds(tcp.idle)})),
                 "connection_lifetime": seconds(i.connection_lifetime),
             })).collect::<Vec<_>>(),
             "tls": {"min_version": c.tls.min_version.as_str()},

@@ -7,6 +7,7 @@ mod bundle;
 mod exchange;
 mod identity;
 mod inbound;
+mod introduction;
 mod log;
 mod outbound;
 mod pages;
@@ -29,7 +30,7 @@ use portreeve_engine::{Diagnostic, Digest, record::Mode};
 pub use bundle::{Bundle, Source};
 pub use exchange::{Exchange, ExchangeAt};
 pub use identity::Identity;
-pub use inbound::{Inbound, UpstreamProtocol};
+pub use inbound::{Inbound, Tcp, UpstreamProtocol};
 pub use log::{Durability, Heads, Log, LogTo};
 pub use outbound::{Outbound, Way};
 pub use pages::AdminAt;
@@ -259,7 +260,22 @@ mode: enforce
             ("mode: enforce", "tls: {min_version: '1.1'}", "invalid-value", 10, "'1.1'", "`1.2` or `1.3`"),
             ("mode: enforce", "mode: audit", "invalid-value", 10, "audit", "`dry-run`"),
             ("path: ./policies", "url: https://x", "unsupported", 2, "url", "`bundle.url` is not supported yet"),
-            ("protocol: http}", "protocol: tcp}", "unsupported", 4, "tcp", "`protocol: tcp` is not supported yet"),
+            ("protocol: http}", "protocol: tcp}", "missing-field", 4, "{listen", "`port` is missing"),
+            ("protocol: http}", "protocol: tcp, port: 0}", "invalid-value", 4, "0}", "port"),
+            (
+                "protocol: http}",
+                "protocol: tcp, port: 5432, upstream_protocol: http2}",
+                "unknown-field",
+                4,
+                "upstream_protocol",
+                "upstream_protocol",
+            ),
+            ("protocol: http}", "protocol: http, port: 80}", "unknown-field", 4, "port", "port"),
+            ("protocol: http}", "identity_headers: {principal: x-user}}", "invalid-value", 4, "x-user", "x-portreeve-"),
+            ("protocol: http}", "identity_headers: {claims: {x-portreeve-principal: sub}}}", "invalid-value", 4, "{claims", "two meanings"),
+            ("protocol: http}", "identity_headers: {xfcc: [Host]}}", "invalid-value", 4, "Host", "`URI`"),
+            ("protocol: http}", "protocol: tcp, port: 1, forward_token: true}", "unknown-field", 4, "forward_token", "forward_token"),
+            ("protocol: http}", "paths: BASE}", "unknown-field", 4, "paths", "in the inventory"),
             ("127.0.0.1:9901", "0.0.0.0:9901", "not-loopback", 8, "\"0.0", "loopback"),
             ("127.0.0.1:15001", "10.0.0.1:15001", "not-loopback", 5, "\"10.0.0.1:", "in the name of this service"),
             ("256MiB", "256MB", "invalid-value", 7, "256", "`256MB` is not a size"),
