@@ -348,6 +348,7 @@ impl Gate {
         let asked = Asked {
             service: &self.service,
             visible: policy.visible(&self.service).unwrap_or(&none),
+            paths: policy.paths(&self.service),
             tokens: &self.tokens.load(),
             is_service: &|name| policy.service(name).is_some(),
         };

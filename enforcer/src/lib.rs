@@ -19,6 +19,7 @@ pub mod heads;
 pub mod inbound;
 pub mod jwt;
 pub mod limits;
+mod listening;
 pub mod live;
 pub mod log;
 pub mod lookout;
@@ -35,6 +36,7 @@ pub mod self_check;
 pub mod serve;
 pub mod standby;
 pub mod strict;
+pub mod sts;
 pub mod tenure;
 pub mod tls;
 

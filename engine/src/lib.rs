@@ -33,6 +33,7 @@ mod rego;
 pub mod request;
 mod router;
 pub mod schema;
+mod seen;
 pub mod svid;
 mod table;
 pub mod template;

@@ -11,7 +11,7 @@ use crate::bundle::Revision;
 use crate::decision::{Effect, Reason};
 use crate::digest::Digest;
 use crate::id::SpiffeId;
-use crate::path::CanonicalPath;
+use crate::path::{CanonicalPath, Paths};
 use crate::request::{Attributes, Context, Malformed, Method, Request, Target, Token};
 use crate::time::Timestamp;
 
@@ -380,14 +380,16 @@ impl Record {
 }
 
 impl Decided {
-    /// The question this record answers, as it can be put again.
+    /// The question this record answers, as it can be put again to a bundle in which the destination reads `paths` so.
     ///
     /// # Errors
     /// [`Malformed`] where the record holds no well-formed request (which then must have been denied as malformed).
-    pub fn request(&self, at: Timestamp) -> Result<Request, Malformed> {
+    pub fn request(&self, at: Timestamp, paths: Paths) -> Result<Request, Malformed> {
         let facts = &self.request;
         let target = match (&facts.method, &facts.path, facts.port) {
-            (Some(method), Some(path), None) => Target::Http { method: Method::parse(method)?, path: CanonicalPath::parse_recorded(path)? },
+            (Some(method), Some(path), None) => {
+                Target::Http { method: Method::parse(method)?, path: CanonicalPath::parse_recorded(path, paths)? }
+            }
             (None, None, Some(port)) => Target::Connect { port },
             _ => return Err(Malformed::Carrier("the record has neither method and path nor a port".to_owned())),
         };

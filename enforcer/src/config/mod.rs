@@ -10,6 +10,7 @@ mod log;
 mod outbound;
 mod pages;
 mod reader;
+mod sts;
 mod tls;
 mod tokens;
 
@@ -30,6 +31,7 @@ pub use outbound::Outbound;
 pub use pages::AdminAt;
 use reader::Reader;
 pub use reader::{parse_duration, parse_size};
+pub use sts::StsConfig;
 pub use tls::Tls;
 pub use tokens::{Issuer, KeySet};
 
@@ -99,11 +101,7 @@ impl Config {
     /// # Errors
     /// The file cannot be read, or everything that is wrong with it.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let io = |why| ConfigError::Read { path: path.to_owned(), why };
-        if std::fs::metadata(path).map_err(io)?.len() > limits::CONFIG_BYTES_MAX {
-            return Err(ConfigError::TooLarge(path.to_owned()));
-        }
-        let text = std::fs::read_to_string(path).map_err(io)?;
+        let text = read_text(path)?;
         let base = path.parent().unwrap_or(Path::new(""));
         Self::parse(&path.display().to_string(), &text, base).map_err(ConfigError::Invalid)
     }
@@ -113,19 +111,38 @@ impl Config {
     /// # Errors
     /// Everything that is wrong, with its place.
     pub fn parse(name: &str, text: &str, base: &Path) -> Result<Self, Vec<Diagnostic>> {
-        let documents = yaml::parse(name, text).map_err(|d| vec![d])?;
-        let [root] = documents.as_slice() else {
-            let message = format!("`{name}` has {} YAML documents; a configuration is exactly one", documents.len());
-            return Err(vec![Diagnostic::error("config-documents", message)]);
-        };
-        let mut reader = Reader { file: name, base, out: Vec::new() };
-        let config = reader.config(root, Digest::of(text.as_bytes()));
-        let out: Vec<_> = reader.out.into_iter().map(|d| d.with_source(text)).collect();
-        match config {
-            Some(config) if out.is_empty() => Ok(config),
-            _ if out.is_empty() => Err(vec![Diagnostic::error("missing-field", "the configuration is not complete")]),
-            _ => Err(out),
-        }
+        parse_with(name, text, base, |reader, root| reader.config(root, Digest::of(text.as_bytes())))
+    }
+}
+
+/// The text of a file that is no longer than a configuration may be.
+fn read_text(path: &Path) -> Result<String, ConfigError> {
+    let io = |why| ConfigError::Read { path: path.to_owned(), why };
+    if std::fs::metadata(path).map_err(io)?.len() > limits::CONFIG_BYTES_MAX {
+        return Err(ConfigError::TooLarge(path.to_owned()));
+    }
+    std::fs::read_to_string(path).map_err(io)
+}
+
+/// Reads one YAML document into what a program needs; every fault is told with its place and source line.
+fn parse_with<T>(
+    name: &str,
+    text: &str,
+    base: &Path,
+    read: impl for<'a> FnOnce(&mut Reader<'a>, &'a Node) -> Option<T>,
+) -> Result<T, Vec<Diagnostic>> {
+    let documents = yaml::parse(name, text).map_err(|d| vec![d])?;
+    let [root] = documents.as_slice() else {
+        let message = format!("`{name}` has {} YAML documents; a configuration is exactly one", documents.len());
+        return Err(vec![Diagnostic::error("config-documents", message)]);
+    };
+    let mut reader = Reader { file: name, base, out: Vec::new() };
+    let config = read(&mut reader, root);
+    let out: Vec<_> = reader.out.into_iter().map(|d| d.with_source(text)).collect();
+    match config {
+        Some(config) if out.is_empty() => Ok(config),
+        _ if out.is_empty() => Err(vec![Diagnostic::error("missing-field", "the configuration is not complete")]),
+        _ => Err(out),
     }
 }
 
