@@ -42,5 +42,6 @@ pub mod sts;
 pub mod tasks;
 pub mod tenure;
 pub mod tls;
+pub mod workers;
 
 pub use enforcer::{Enforcer, EnforcerError, check, enforce, run};

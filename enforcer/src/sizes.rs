@@ -10,7 +10,7 @@ use crate::gate::{Caller, Permit, Running};
 use crate::inbound::Inbound;
 
 /// The bytes of the future that a function makes.
-fn bytes_of<F>(_: impl Fn(Arc<Inbound>, TcpStream, SocketAddr) -> F) -> usize {
+fn bytes_of<F>(_: impl Fn(Arc<Inbound>, TcpStream, SocketAddr, usize) -> F) -> usize {
     size_of::<F>()
 }
 
