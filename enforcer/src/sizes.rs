@@ -27,7 +27,7 @@ fn what_a_connection_or_a_request_holds_does_not_grow_unnoticed() {
     }
 }
 
-const INBOUND_MAX: usize = 12 * 1024;
-const CALLER_MAX: usize = 640;
-const PERMIT_MAX: usize = 256;
-const RUNNING_MAX: usize = 128;
+const INBOUND_MAX: usize = 20 * 1024;
+const CALLER_MAX: usize = 1024;
+const PERMIT_MAX: usize = 512;
+const RUNNING_MAX: usize = 256;
