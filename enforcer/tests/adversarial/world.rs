@@ -176,6 +176,11 @@ impl Sidecar {
         self.said.lock().unwrap().join("\n")
     }
 
+    /// How many of its messages hold `what`.
+    pub(crate) fn said_count(&self, what: &str) -> usize {
+        self.said.lock().unwrap().iter().filter(|line| line.contains(what)).count()
+    }
+
     /// Ends it in order, and reads its log.
     pub(crate) fn stop(mut self) -> Log {
         self.signal("TERM");
