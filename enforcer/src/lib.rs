@@ -36,6 +36,8 @@ pub mod reload;
 pub mod report;
 pub mod self_check;
 pub mod serve;
+#[cfg(test)]
+mod sizes;
 pub mod standby;
 pub mod strict;
 pub mod sts;
