@@ -301,11 +301,11 @@ pub(crate) fn all_chains(dir: &std::path::Path) -> Vec<Log> {
 fn killed_at_any_moment_the_log_knows_what_was_forwarded() {
     let world = World::new();
     std::fs::create_dir(world.path("log")).unwrap();
-    let config = world.config().replace("path: decisions.ndjson", "path: log/decisions.ndjson");
+    // With `queued` the last few milliseconds may be lost, and how many those are on a busy machine only the machine knows.
+    let config = world.config().replace("path: decisions.ndjson", "path: log/decisions.ndjson, durability: written");
     let client = world.client("invoices");
-    // When each request was answered, in all rounds.
-    let mut answered: Vec<(String, Instant)> = Vec::new();
-    let mut kills = Vec::new();
+    // What was answered, in all rounds.
+    let mut answered: Vec<String> = Vec::new();
     let mut seed = 20_261_126_u64;
     eprintln!("seed {seed}");
     for round in 0..8 {
@@ -342,13 +342,12 @@ fn killed_at_any_moment_the_log_knows_what_was_forwarded() {
                             }
                             tail.push(byte[0]);
                         }
-                        out.push((target, Instant::now()));
+                        out.push(target);
                     }
                 }
                 out
             });
             std::thread::sleep(pause);
-            kills.push(Instant::now());
             sidecar.kill();
             stop.store(true, Ordering::Relaxed);
             answered.extend(asking.join().unwrap());
@@ -362,21 +361,12 @@ fn killed_at_any_moment_the_log_knows_what_was_forwarded() {
     assert_eq!(chains.len(), 9, "each life has its own chain");
     let recorded: BTreeSet<&str> = chains.iter().flat_map(|c| c.paths(Effect::Allow)).collect();
     assert!(answered.len() > 100, "only {} requests were answered", answered.len());
-    for (target, at) in &answered {
-        let kill = kills[target.split(['/', '-']).nth(3).unwrap().parse::<usize>().unwrap()];
-        let age = kill.saturating_duration_since(*at);
-        assert!(
-            recorded.contains(target.as_str()) || age < FLUSHED,
-            "`{target}` was forwarded {age:?} before the kill and is not in the log"
-        );
-    }
+    let lost: Vec<_> = answered.iter().chain(&world.upstream.targets()).filter(|t| !recorded.contains(t.as_str())).cloned().collect();
+    assert!(lost.is_empty(), "forwarded and not in the log: {lost:?}");
     // Each life names the end of the one before it.
     let afters = chains.iter().filter(|c| matches!(&c.0[0].event, Event::Started(s) if s.after.is_some())).count();
     assert_eq!(afters, 8);
 }
-
-/// Longer than the log gathers before it writes, on a machine that is busy with other things.
-const FLUSHED: Duration = Duration::from_millis(250);
 
 #[test]
 fn the_key_file_vanishes_and_comes_back() {
