@@ -51,6 +51,7 @@ fn write_log(path: &Path, alter: impl Fn(usize, &mut Decided)) -> (u64, Digest) 
         version: "0.1.0".into(),
         after: None,
         recovered: None,
+            bundle: None,
     };
     chain.append("2026-11-22T09:59:59.000Z".parse().unwrap(), &Event::Started(started), &mut out);
     for (n, json) in REQUESTS.iter().enumerate() {

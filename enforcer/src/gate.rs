@@ -18,6 +18,7 @@ use tokio::sync::watch;
 
 use crate::clock::{Clock, RequestIds};
 use crate::head::{Fault, Fields, Head, Lines};
+use crate::freshness::Fresh;
 use crate::headers;
 use crate::jwt::Verifier;
 use crate::limits;
@@ -26,6 +27,7 @@ use crate::log::{DecisionLog, End, NotAccepted, Ticket};
 use crate::metrics::Metrics;
 use crate::question::{self, Asked, Asker, NoQuestion, Question};
 use crate::self_check::SelfCheck;
+use crate::trace::{Span, Trace, Traces};
 use crate::tls::{Current, VerifiedPeer};
 
 /// What decides and records. One per enforcer.
@@ -55,6 +57,10 @@ pub struct Gate {
     pub epoch: AtomicU64,
     /// Decides some requests again, where that is asked for.
     pub self_check: Option<SelfCheck>,
+    /// Carries traces.
+    pub traces: Traces,
+    /// What the bundle in force says of its issue, and until when it counts.
+    pub fresh: Fresh,
 }
 
 /// The other end of one inbound connection.
@@ -116,7 +122,7 @@ impl Caller {
             Why::Expired => 2,
             Why::Revoked => 3,
             Why::Policy => 4,
-            Why::Complete | Why::Client | Why::Upstream => 0,
+            Why::Complete | Why::Client | Why::Upstream | Why::Stale => 0,
         };
         self.cut.store(code, Ordering::Release);
     }
@@ -192,6 +198,7 @@ pub struct Running {
     bytes: u64,
     outcome: Outcome,
     why: Option<Why>,
+    span: Option<Box<Span>>,
 }
 
 impl Running {
@@ -226,6 +233,13 @@ impl Running {
         self.why = Some(Why::Policy);
     }
 
+    /// The policy is too old to let anything through.
+    fn stale(&mut self) {
+        self.status = Some(StatusCode::SERVICE_UNAVAILABLE.as_u16());
+        self.outcome = Outcome::Unavailable;
+        self.why = Some(Why::Stale);
+    }
+
     /// The end is known.
     pub fn because(&mut self, why: Why) {
         self.why = Some(why);
@@ -245,6 +259,9 @@ impl Drop for Running {
             let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
             let why = self.why.unwrap_or_else(|| self.caller.gone());
             let (outcome, status, bytes) = (self.outcome, self.status, self.bytes);
+            if let Some(span) = self.span.take() {
+                self.gate.traces.collect(span.ended(took, status, why));
+            }
             self.gate.log.ended(ticket, End { outcome, status, duration_us, bytes, why, attempts: 1, detail: None });
         }
     }
@@ -270,18 +287,19 @@ impl Gate {
     /// Judges one request.
     #[must_use]
     pub fn judge(self: &Arc<Self>, caller: &Arc<Caller>, mut head: Head<'_>) -> Verdict {
-        let came = Instant::now();
-        let request_id = self.ids.next();
+        let trace = self.traces.take(&mut head.fields);
+        let arrival = Arrival { came: Instant::now(), id: self.ids.next(), trace, protocol: protocol(head.version) };
         let policy = self.policy.load();
-        let protocol = protocol(head.version);
         match self.ask(caller, &mut head, &policy) {
             Ok(question) => {
-                let verdict = self.answer(caller, &policy, question, &head.fields, protocol, request_id);
+                let came = arrival.came;
+                let verdict = self.answer(caller, &policy, question, &head.fields, arrival);
                 self.metrics.decision_duration.observe(came.elapsed());
                 verdict
             }
             Err(refused) => {
-                let status = self.refuse(caller, &policy, &refused, protocol, &request_id);
+                let status = self.refuse(caller, &policy, &refused, &arrival);
+                let request_id = arrival.id;
                 // What two servers could read in two ways ends the connection: what follows on it may be read in two ways too (A77).
                 Verdict::Answer { status, request_id, close: true }
             }
@@ -291,10 +309,11 @@ impl Gate {
     /// Records and answers a head that is none. The connection ends with it: where the next request would begin is not known.
     #[must_use]
     pub fn judge_fault(&self, caller: &Caller, fault: Fault) -> Verdict {
-        let request_id = self.ids.next();
+        let trace = self.traces.take(&mut Fields::default());
+        let arrival = Arrival { came: Instant::now(), id: self.ids.next(), trace, protocol: protocol(Version::HTTP_11) };
         let refused = NoQuestion::from(fault);
-        let status = self.refuse(caller, &self.policy.load(), &refused, protocol(Version::HTTP_11), &request_id);
-        Verdict::Answer { status, request_id, close: true }
+        let status = self.refuse(caller, &self.policy.load(), &refused, &arrival);
+        Verdict::Answer { status, request_id: arrival.id, close: true }
     }
 
     fn ask(&self, caller: &Caller, head: &mut Head<'_>, policy: &Authorizer) -> Result<Question, Box<NoQuestion>> {
@@ -315,22 +334,23 @@ impl Gate {
         policy: &Arc<Authorizer>,
         mut question: Question,
         fields: &Fields<'_>,
-        protocol: &str,
-        request_id: String,
+        arrival: Arrival,
     ) -> Verdict {
         for _ in 0..limits::STALE_RETRIES_MAX {
             let now = question.request.context.time;
             let decision = policy.decide(&question.request);
             let (mut facts, context) = policy.facts(&question.request, &decision);
-            facts.id.clone_from(&request_id);
+            facts.id.clone_from(&arrival.id);
             facts.correlation.clone_from(&question.correlation);
-            protocol.clone_into(&mut facts.protocol);
+            facts.trace = Some(arrival.trace.hex());
+            arrival.protocol.clone_into(&mut facts.protocol);
+            let span = self.traces.wants(&arrival.trace).then(|| Box::new(Span::new(&arrival.trace, now, caller, &facts, &decision)));
             let event = self.event(caller, policy, facts, context, &decision);
             let forward = self.lets_through(&decision);
             let accepted = if forward { self.log.allowed(now, event).map(Some) } else { self.log.denied(now, event).map(|()| None) };
             match accepted {
                 Err(NotAccepted::Stale) => question.request.context.time = self.clock.now(),
-                Err(NotAccepted::Full | NotAccepted::Down) => return unrecorded(request_id),
+                Err(NotAccepted::Full | NotAccepted::Down) => return unrecorded(arrival.id),
                 Ok(ticket) => {
                     self.metrics.decided(decision.effect, decision.reason);
                     for policy in &decision.policies {
@@ -340,25 +360,32 @@ impl Gate {
                         check.look(policy, &question.request, &decision);
                     }
                     return match ticket {
-                        Some(ticket) => self.permit(caller, policy, ticket, question, fields, request_id),
-                        None => Verdict::Answer { status: denial(decision.reason), request_id, close: false },
+                        Some(ticket) => self.permit(caller, policy, (ticket, span), question, fields, arrival),
+                        None => {
+                            let status = denial(decision.reason);
+                            if let Some(span) = span {
+                                self.traces.collect(span.refused(arrival.came.elapsed(), status.as_u16()));
+                            }
+                            Verdict::Answer { status, request_id: arrival.id, close: false }
+                        }
                     };
                 }
             }
         }
         self.log.count_unrecorded();
-        unrecorded(request_id)
+        unrecorded(arrival.id)
     }
 
     fn permit(
         self: &Arc<Self>,
         caller: &Arc<Caller>,
         policy: &Arc<Authorizer>,
-        ticket: Ticket,
+        (ticket, span): (Ticket, Option<Box<Span>>),
         question: Question,
         fields: &Fields<'_>,
-        request_id: String,
+        arrival: Arrival,
     ) -> Verdict {
+        let Arrival { id: request_id, trace, .. } = arrival;
         caller.running.fetch_add(1, Ordering::Relaxed);
         let mut running = Running {
             gate: Arc::clone(self),
@@ -370,9 +397,15 @@ impl Gate {
             bytes: 0,
             outcome: Outcome::Forwarded,
             why: None,
+            span,
         };
+        if self.fresh.is_over(question.request.context.time) {
+            running.stale();
+            return Verdict::Answer { status: StatusCode::SERVICE_UNAVAILABLE, request_id, close: false };
+        }
         let mut lines = Lines::of(fields);
         headers::set_identity(&mut lines, self.identity.load().id(), &caller.peer.svid().id, &caller.certificate, &request_id);
+        trace.write(&mut lines);
         let Target::Http { method, path } = &question.request.target else {
             // Questions of this gate are about HTTP. Were one not, there would be nothing to forward; its end is recorded.
             return Verdict::Answer { status: StatusCode::FORBIDDEN, request_id, close: true };
@@ -397,12 +430,17 @@ impl Gate {
         self.in_force.send_replace(());
     }
 
+    /// Has everything asked about again that runs.
+    pub fn ask_again(&self) {
+        self.in_force.send_replace(());
+    }
+
     /// Asks about what a caller runs, and cuts what the policy in force does not allow. Whether anything was cut.
     pub fn review(&self, caller: &Caller) -> bool {
         let (policy, now) = (self.policy.load(), self.clock.now());
         let cut = caller.live.review(|request| {
             request.context.time = now;
-            self.lets_through(&policy.decide(request))
+            self.lets_through(&policy.decide(request)) && !self.fresh.is_over(now)
         });
         cut > 0
     }
@@ -413,14 +451,15 @@ impl Gate {
     }
 
     /// Records what is no question, and says how it is answered.
-    fn refuse(&self, caller: &Caller, policy: &Authorizer, refused: &NoQuestion, protocol: &str, request_id: &str) -> StatusCode {
+    fn refuse(&self, caller: &Caller, policy: &Authorizer, refused: &NoQuestion, arrival: &Arrival) -> StatusCode {
         let decision = policy.decide_malformed(&refused.malformed);
         for _ in 0..limits::STALE_RETRIES_MAX {
             let now: Timestamp = self.clock.now();
             let facts = RequestFacts {
-                id: request_id.to_owned(),
+                id: arrival.id.clone(),
                 correlation: refused.correlation.clone(),
-                protocol: protocol.to_owned(),
+                trace: Some(arrival.trace.hex()),
+                protocol: arrival.protocol.to_owned(),
                 host: refused.host.clone(),
                 raw: Some(refused.raw.clone()),
                 ..RequestFacts::default()
@@ -460,6 +499,14 @@ impl Gate {
             decision: Answer::from(decision),
         })
     }
+}
+
+/// What is known of a request before it is read further.
+struct Arrival {
+    came: Instant,
+    id: String,
+    trace: Trace,
+    protocol: &'static str,
 }
 
 fn denial(reason: Reason) -> StatusCode {

@@ -12,6 +12,7 @@ mod pages;
 mod reader;
 mod tls;
 mod tokens;
+mod traces;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -22,7 +23,7 @@ use std::time::Duration;
 use portreeve_engine::yaml::{self, Fields, Node};
 use portreeve_engine::{Diagnostic, Digest, record::Mode};
 
-pub use bundle::{Bundle, Source};
+pub use bundle::{Bundle, Freshness, OnStale, Remote, Source};
 pub use identity::Identity;
 pub use inbound::{Inbound, UpstreamProtocol};
 pub use log::{Heads, Log, LogTo};
@@ -31,6 +32,7 @@ pub use pages::AdminAt;
 use reader::Reader;
 pub use reader::{parse_duration, parse_size};
 pub use tls::Tls;
+pub use traces::Traces;
 pub use tokens::{Issuer, KeySet};
 
 use crate::limits;
@@ -62,6 +64,8 @@ pub struct Config {
     pub mode: Mode,
     /// One request in so many is decided again by the reference evaluators.
     pub self_check: Option<NonZeroU32>,
+    /// Where spans go.
+    pub traces: Option<Traces>,
     /// How long running requests may take at shutdown.
     pub drain: Duration,
     /// Whether another process of the same user may have the same ports, as in a swap of the program.
@@ -142,6 +146,7 @@ impl<'a> Reader<'a> {
         let admin = f.take("admin").and_then(|n| self.admin(n));
         let health = f.take("health").and_then(|n| self.health(n));
         let mode = self.word(&mut f, "mode", &[("enforce", Mode::Enforce), ("dry-run", Mode::DryRun)], Mode::Enforce);
+        let traces = f.take("traces").and_then(|n| self.traces(n));
         let self_check = f.take("self_check").and_then(|n| self.self_check(n));
         let drain = self.duration(&mut f, "drain", limits::DRAIN, limits::DRAIN_MAX);
         let shared = f.key("share_ports");
@@ -149,6 +154,15 @@ impl<'a> Reader<'a> {
         f.finish(&mut self.out);
         if inbound.is_empty() && outbound.is_empty() {
             self.fault(root, "config-listeners", "neither `inbound` nor `outbound` has a listener", "add one, or there is nothing to do");
+        }
+        let mut bundle = bundle;
+        if let (Some(Bundle { source: Source::Remote(_), cache: cache @ None, .. }), Some(log)) = (&mut bundle, &log) {
+            // A server can be away when we start, so what it gave last is always kept: beside the log, which has a writable place.
+            let beside = match &log.to {
+                LogTo::File(path) => path.parent().unwrap_or(self.base),
+                LogTo::Stdout => self.base,
+            };
+            *cache = Some(beside.join("bundle-cache"));
         }
         if let Some((place, log)) = shared.zip(log.as_ref()).filter(|(_, log)| share_ports && !log.to.is_for_many()) {
             let message = format!("two processes that share their ports cannot both write `{}`", log.to);
@@ -167,6 +181,7 @@ impl<'a> Reader<'a> {
             health,
             mode: mode?,
             self_check,
+            traces,
             drain: drain?,
             share_ports,
             digest,
@@ -218,7 +233,13 @@ mode: enforce
             ("mode: enforce", "mod: enforce", "unknown-field", 10, "mod", "did you mean `mode`"),
             ("mode: enforce", "tls: {min_version: '1.1'}", "invalid-value", 10, "'1.1'", "`1.2` or `1.3`"),
             ("mode: enforce", "mode: audit", "invalid-value", 10, "audit", "`dry-run`"),
-            ("path: ./policies", "url: https://x", "unsupported", 2, "url", "`bundle.url` is not supported yet"),
+            ("path: ./policies", "url: https://x", "missing-field", 2, "{url", "no `key` says who must have signed it (A75)"),
+            ("path: ./policies", "url: http://x, key: k", "invalid-value", 2, "http:", "`http` is refused"),
+            ("path: ./policies", "path: p, max_age: 10m", "config", 2, "max_age", "`bundle.max_age` needs a signed bundle"),
+            ("path: ./policies", "path: p, key: k, on_stale: deny", "config", 2, "on_stale", "add `max_age: 10m`"),
+            ("path: ./policies", "url: https://x, path: p, key: k", "config", 2, "p, k", "one place"),
+            ("mode: enforce", "traces: {otlp: \"http://127.0.0.1:4318\", sample: 2}", "invalid-value", 10, "2}", "from 0 to 1"),
+            ("mode: enforce", "traces: {otlp: \"http://10.0.0.1:4318\"}", "invalid-value", 10, "\"http", "only for loopback"),
             ("protocol: http}", "protocol: tcp}", "unsupported", 4, "tcp", "`protocol: tcp` is not supported yet"),
             ("127.0.0.1:9901", "0.0.0.0:9901", "not-loopback", 8, "\"0.0", "loopback"),
             ("127.0.0.1:15001", "10.0.0.1:15001", "not-loopback", 5, "\"10.0.0.1:", "in the name of this service"),

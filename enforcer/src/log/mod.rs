@@ -17,7 +17,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use portreeve_engine::record::{Decided, Ended, Mode, Outcome, Why};
+use portreeve_engine::record::{Decided, Ended, Issue, Mode, Outcome, Why};
 use portreeve_engine::{Digest, Revision, SpiffeId, Timestamp};
 
 use crate::clock::Clock;
@@ -38,6 +38,8 @@ pub struct Opening {
     pub instance: String,
     /// The bundle in force.
     pub revision: Revision,
+    /// What it says of its issue, if it is signed.
+    pub bundle: Option<Issue>,
     /// Enforce or dry-run.
     pub mode: Mode,
     /// SHA-256 of the configuration.
@@ -154,7 +156,7 @@ struct Entry {
 enum What {
     Decided { event: Box<Decided>, ticket: Option<u64> },
     Ended { ticket: u64, end: End },
-    Reloaded(Revision),
+    Reloaded(Revision, Option<Box<Issue>>),
 }
 
 impl DecisionLog {
@@ -245,11 +247,11 @@ impl DecisionLog {
         self.shared.rouse(queue);
     }
 
-    /// Records that another bundle is in force.
-    pub fn reloaded(&self, revision: Revision) {
+    /// Records that another bundle is in force, or the same one as it was issued again.
+    pub fn reloaded(&self, revision: Revision, bundle: Option<Issue>) {
         let mut queue = self.shared.lock();
         let at = queue.raise(self.shared.clock.now());
-        queue.entries.push_back(Entry { at, what: What::Reloaded(revision) });
+        queue.entries.push_back(Entry { at, what: What::Reloaded(revision, bundle.map(Box::new)) });
         self.shared.rouse(queue);
     }
 

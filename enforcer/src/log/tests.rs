@@ -19,6 +19,7 @@ fn opening(path: &Path, instance: &str) -> Opening {
         enforcer: "spiffe://market.example/ns/shop/sa/items".parse().unwrap(),
         instance: instance.to_owned(),
         revision: Digest::of(b"one"),
+        bundle: None,
         mode: Mode::Enforce,
         digest: Digest::of(b"config"),
     }
@@ -80,7 +81,7 @@ fn a_chain_is_whole_and_ends_name_their_decisions() {
     let first = log.allowed(clock.now(), decided(CALLER)).unwrap();
     let second = log.allowed(clock.now(), decided(CALLER)).unwrap();
     log.ended(second, END);
-    log.reloaded(Digest::of(b"two"));
+    log.reloaded(Digest::of(b"two"), None);
     log.ended(first, END);
     log.stop();
     let records = read_chain(&path, &mut ChainReader::new());

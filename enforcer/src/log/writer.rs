@@ -12,6 +12,7 @@ use portreeve_engine::{Event, Timestamp};
 use super::file::{Found, LogFile, Out};
 use super::{Batch, Entry, LogError, Opening, Shared, What};
 use crate::config::LogTo;
+use crate::freshness::is_stale;
 use crate::heads::HeadWriter;
 use crate::limits;
 use crate::report::Report;
@@ -80,6 +81,7 @@ impl Writer {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             after: self.found.after.take(),
             recovered: self.found.recovered.take(),
+            bundle: self.opening.bundle.clone(),
         });
         self.line(at, &started);
         self.write().and_then(|()| self.sync()).map_err(|why| LogError::File { path: self.name(), why })
@@ -125,7 +127,8 @@ impl Writer {
         if beat || refusals_dropped > 0 {
             let unrecorded = shared.unrecorded.swap(0, Ordering::Relaxed);
             let (revision, mode) = (self.opening.revision, self.opening.mode);
-            self.line(at, &Event::Heartbeat(Heartbeat { revision, mode, unrecorded, refusals_dropped }));
+            let stale = is_stale(self.opening.bundle.as_ref(), at);
+            self.line(at, &Event::Heartbeat(Heartbeat { revision, mode, unrecorded, refusals_dropped, stale }));
             self.next_beat = Instant::now() + self.opening.config.heartbeat;
         }
         if stopping {
@@ -156,9 +159,10 @@ impl Writer {
                     self.line(entry.at, &Event::Ended(end.event(of)));
                 }
             }
-            What::Reloaded(revision) => {
-                self.opening.revision = revision;
-                self.line(entry.at, &Event::Reloaded(Reloaded { revision }));
+            What::Reloaded(revision, bundle) => {
+                let bundle = bundle.map(|issue| *issue);
+                (self.opening.revision, self.opening.bundle) = (revision, bundle.clone());
+                self.line(entry.at, &Event::Reloaded(Reloaded { revision, bundle }));
             }
         }
     }
@@ -183,6 +187,7 @@ impl Writer {
             instance: self.opening.instance.clone(),
             revision: self.opening.revision,
             mode: self.opening.mode,
+            bundle: self.opening.bundle.clone(),
         });
         self.first_seq = self.line(at, &continued);
     }

@@ -2,6 +2,8 @@
 
 #![cfg(test)]
 
+mod bundles;
 mod pages;
 mod standby;
+mod traces;
 mod world;
