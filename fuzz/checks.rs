@@ -8,7 +8,7 @@ use std::io::Write as _;
 use flate2::{Compression, GzBuilder};
 use portreeve_engine::bundle::{BuiltBundle, SourceFile};
 use portreeve_engine::chain::{ChainReader, ChainWriter};
-use portreeve_engine::path::CanonicalPath;
+use portreeve_engine::path::{CanonicalPath, Paths};
 use portreeve_engine::request::{Method, parse_query, parse_target};
 use portreeve_engine::yaml::{self, Node, Value};
 use portreeve_engine::{Authorizer, Bundle, Diagnostic, Event, Record, Request, SpiffeId, Svid};
@@ -32,7 +32,9 @@ pub fn record(data: &[u8]) {
         let Ok(record) = Record::from_line(line) else { continue };
         let _ = reader.accept(record.seq, record.prev, line);
         if let Event::Decided(decided) = &record.event {
-            let _ = decided.request(record.at);
+            for paths in Paths::ALL {
+                let _ = decided.request(record.at, paths);
+            }
         }
         let mut written = Vec::new();
         writer.append(record.at, &record.event, &mut written);
@@ -46,12 +48,17 @@ pub fn path(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     if let Ok(path) = CanonicalPath::parse(text) {
         assert_eq!(CanonicalPath::parse(path.as_str()).as_ref(), Ok(&path));
-        assert_eq!(CanonicalPath::parse_recorded(path.as_str()).as_ref(), Ok(&path));
+        assert_eq!(CanonicalPath::parse_recorded(path.as_str(), Paths::Strict).as_ref(), Ok(&path));
         assert!(path.segments().all(|s| !matches!(s, "." | "..") && !s.contains(['\\', ';', '#', '?', '\0'])));
         assert!(path.as_str().bytes().all(|b| b.is_ascii_graphic()));
     }
-    let _ = CanonicalPath::parse_recorded(text);
-    if let Ok((_, Some(query))) = parse_target(text) {
+    for paths in Paths::ALL {
+        if let Ok(path) = CanonicalPath::parse_recorded(text, paths) {
+            assert_eq!(CanonicalPath::parse_recorded(path.as_str(), paths).as_ref(), Ok(&path));
+        }
+        let _ = parse_target(text, paths);
+    }
+    if let Ok((_, Some(query))) = parse_target(text, Paths::Strict) {
         let _ = parse_query(query, |_| true);
     }
     let _ = parse_query(text, |_| true);

@@ -35,7 +35,7 @@ pub(crate) fn run(args: &DecideArgs) -> Outcome {
         let request = match whole {
             Line::End => break,
             Line::TooLong => Err(Malformed::Json(format!("the line is longer than {REQUEST_LINE_BYTES_MAX} bytes"))),
-            Line::Whole => Request::from_json(&line),
+            Line::Whole => Request::from_json_as(&line, |service| authorizer.paths(service)),
         };
         all_allowed &= answer(&authorizer, request, explainer.as_mut(), &mut out)?;
     }

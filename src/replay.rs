@@ -156,8 +156,12 @@ fn change(candidate: &Authorizer, at: Timestamp, decided: &Decided) -> Option<Ch
     if decided.request.raw.is_some() {
         return None;
     }
-    let request = decided.request(at).ok()?;
-    let decision = candidate.decide(&request);
+    // A path that the candidate reads otherwise is judged as it reads it; one that it refuses is denied.
+    let request = decided.request(at, candidate.paths(&decided.destination.service));
+    let decision = match &request {
+        Ok(request) => candidate.decide(request),
+        Err(malformed) => candidate.decide_malformed(malformed),
+    };
     if decision.effect == decided.decision.effect {
         return None;
     }

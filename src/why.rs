@@ -3,7 +3,7 @@
 use portreeve_auditor::{FoundRequest, find_request};
 use portreeve_engine::explain::{Edit, Explainer, Nearest};
 use portreeve_engine::record::Decided;
-use portreeve_engine::{Authorizer, Bundle, Timestamp};
+use portreeve_engine::{Authorizer, Bundle, Decision, Malformed, Timestamp};
 use serde::Serialize;
 
 use crate::args::{DocumentFormat, WhyArgs};
@@ -78,11 +78,16 @@ struct Elsewhere {
     reason: &'static str,
 }
 
+fn verdict(decision: &Decision<'_>) -> (&'static str, &'static str) {
+    (decision.effect.as_str(), decision.reason.as_str())
+}
+
 impl<'a> Explanation<'a> {
     fn of(found: &'a FoundRequest, log: &'a str, bundles: &[(Bundle, Authorizer)]) -> Self {
         let decided = &found.decided;
         let own = bundles.iter().find(|(_, a)| *a.revision() == decided.revision);
-        let request = decided.request(found.at).ok();
+        let asked = |authorizer: &Authorizer| decided.request(found.at, authorizer.paths(&decided.destination.service));
+        let request = own.and_then(|(_, authorizer)| asked(authorizer).ok());
         let policies = own.map(|(_, authorizer)| {
             let is_named = |id: &str| decided.decision.policies.iter().any(|p| p == id);
             let all = authorizer.policies().iter().map(|p| &p.reference).filter(|p| is_named(&p.id));
@@ -97,9 +102,13 @@ impl<'a> Explanation<'a> {
         let (explanation, nearest, suggestion, obstacle) =
             explained.map_or((None, None, None, None), |e| (Some(e.explanation), e.nearest, e.suggestion, e.obstacle));
         let others = bundles.iter().map(|(_, a)| a).filter(|a| *a.revision() != decided.revision);
-        let elsewhere = others.zip(std::iter::repeat(&request)).filter_map(|(authorizer, request)| {
-            let decision = authorizer.decide(request.as_ref()?);
-            let (effect, reason) = (decision.effect.as_str(), decision.reason.as_str());
+        let elsewhere = others.filter_map(|authorizer| {
+            // What could not become a request on the wire is none under any bundle; a path that this one refuses is denied by it.
+            let (effect, reason) = match asked(authorizer) {
+                Ok(request) => verdict(&authorizer.decide(&request)),
+                Err(malformed @ Malformed::Path(_)) => verdict(&authorizer.decide_malformed(&malformed)),
+                Err(_) => return None,
+            };
             Some(Elsewhere { revision: authorizer.revision().to_string(), effect, reason })
         });
         Self {

@@ -38,7 +38,11 @@ const REQUESTS: [&str; 3] = [
 
 /// A log of the items service: three questions, answered by the marketplace and perhaps altered. Gives its last line's head.
 fn write_log(path: &Path, alter: impl Fn(usize, &mut Decided)) -> (u64, Digest) {
-    let authorizer = authorizer();
+    write_log_of(path, &authorizer(), &REQUESTS, alter)
+}
+
+/// The same with other questions, answered by another bundle.
+fn write_log_of(path: &Path, authorizer: &Authorizer, requests: &[&str], alter: impl Fn(usize, &mut Decided)) -> (u64, Digest) {
     let items = "spiffe://market.example/ns/shop/sa/items";
     let revision = *authorizer.revision();
     let (mut chain, mut out) = (ChainWriter::new(), Vec::new());
@@ -51,11 +55,11 @@ fn write_log(path: &Path, alter: impl Fn(usize, &mut Decided)) -> (u64, Digest) 
         version: "0.1.0".into(),
         after: None,
         recovered: None,
-            bundle: None,
+        bundle: None,
     };
     chain.append("2026-11-22T09:59:59.000Z".parse().unwrap(), &Event::Started(started), &mut out);
-    for (n, json) in REQUESTS.iter().enumerate() {
-        let request = Request::from_json(json.as_bytes()).unwrap();
+    for (n, json) in requests.iter().enumerate() {
+        let request = Request::from_json_as(json.as_bytes(), |service| authorizer.paths(service)).unwrap();
         let decision = authorizer.decide(&request);
         let (mut facts, context) = authorizer.facts(&request, &decision);
         facts.id = format!("request-{n}");
@@ -277,5 +281,74 @@ fn hostile_logs_do_not_drive_the_terminal() {
     ] {
         let (_, _, err) = run(args);
         assert!(!err.chars().any(|c| (c.is_control() && c != '\n' && c != '\t') || c == '\u{202e}'), "{args:?}: {err:?}");
+    }
+}
+
+/// A bundle whose service reads paths in this way.
+fn reads(paths: &str) -> (TempDir, Authorizer) {
+    let dir = TempDir::new().unwrap();
+    let policy = format!(
+        "kind: Service\nname: items\nidentities: [spiffe://market.example/ns/shop/sa/items]\npaths: {paths}\noperations:\n  - {{id: app, method: GET, path: \"/app/{{rest*}}\"}}\n  - {{id: admin, method: GET, path: /admin}}\n---\nkind: Permission\nname: invoices-app\nallow: {{from: [\"spiffe://market.example/ns/shop/sa/invoices\"], to: items, operations: [app]}}\n"
+    );
+    fs::write(dir.path().join("shop.yaml"), policy).unwrap();
+    let authorizer = Authorizer::compile(&Bundle::read_dir(dir.path()).unwrap()).authorizer.unwrap();
+    (dir, authorizer)
+}
+
+/// INV-6 in every way of reading: what was judged and recorded replays alike, and `decide` reads the raw path as the gate does.
+#[test]
+fn recorded_paths_replay_alike_however_they_were_read() {
+    let question = |path: &str, second: usize| {
+        format!(
+            r#"{{"principal":"spiffe://market.example/ns/shop/sa/invoices","service":"items","method":"GET","path":{},"context":{{"time":"2026-11-22T10:00:0{second}.000Z","source_ip":"10.0.0.7"}}}}"#,
+            Value::from(path)
+        )
+    };
+    let raw = ["/app//x", "/app/%2E./admin", "/app/..%2fadmin"];
+    for (paths, recorded, effects) in [
+        ("NONE", ["/app//x", "/app/%2E./admin", "/app/..%2fadmin"], ["allow", "allow", "allow"]),
+        ("BASE", ["/app//x", "/admin", "/app/..%2fadmin"], ["allow", "deny", "allow"]),
+        ("MERGE_SLASHES", ["/app/x", "/admin", "/app/..%2fadmin"], ["allow", "deny", "allow"]),
+        ("DECODE_AND_MERGE_SLASHES", ["/app/x", "/admin", "/admin"], ["allow", "deny", "deny"]),
+    ] {
+        let (bundle, authorizer) = reads(paths);
+        let questions: Vec<String> = raw.iter().enumerate().map(|(n, path)| question(path, n)).collect();
+        let questions: Vec<&str> = questions.iter().map(String::as_str).collect();
+        let log = bundle.path().join("../").join(format!("{}.ndjson", bundle.path().file_name().unwrap().display()));
+        write_log_of(&log, &authorizer, &questions, as_written);
+        let written = fs::read_to_string(&log).unwrap();
+        let lines: Vec<Value> =
+            written.lines().map(|l| serde_json::from_str(l).unwrap()).filter(|v: &Value| v["event"] == "decided").collect();
+        let found: Vec<&str> = lines.iter().map(|l| l["request"]["path"].as_str().unwrap()).collect();
+        assert_eq!(found, recorded, "{paths}");
+        let found: Vec<&str> = lines.iter().map(|l| l["decision"]["effect"].as_str().unwrap()).collect();
+        assert_eq!(found, effects, "{paths}");
+
+        let (code, out, err) = run(&["replay", "--bundle", text(bundle.path()), text(&log), "--format", "json"]);
+        assert_eq!(code, 0, "{paths}: {err}{out}");
+        let requests = bundle.path().with_extension("requests");
+        fs::write(&requests, questions.join("\n")).unwrap();
+        let (_, out, err) = run(&["decide", "--bundle", text(bundle.path()), text(&requests)]);
+        let decided: Vec<Value> = out.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+        assert_eq!(decided.iter().map(|d| d["effect"].as_str().unwrap()).collect::<Vec<_>>(), effects, "{paths}: {err}");
+
+        // Under a bundle that reads strictly, such paths are refused: `--against` says so, and `diff` that it cannot compare them.
+        let (strict, _) = reads("strict");
+        let (code, out, _) =
+            run(&["replay", "--bundle", text(bundle.path()), text(&log), "--against", text(strict.path()), "--format", "json"]);
+        let changed = recorded
+            .iter()
+            .zip(effects)
+            .filter(|(path, effect)| *effect == "allow" && path.contains(['%', '.']) || path.contains("//"))
+            .count();
+        let document: Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(document["changed"], changed, "{paths}: {out}");
+        assert_eq!(code, i32::from(changed > 0), "{paths}");
+        let (code, out, err) = run(&["diff", text(bundle.path()), text(strict.path())]);
+        assert_eq!(code, 1, "{err}");
+        assert!(err.contains(&format!("that `{paths}` and `strict` read differently")), "{out}{err}");
+        for file in [log, requests] {
+            fs::remove_file(file).unwrap();
+        }
     }
 }

@@ -109,7 +109,8 @@ impl<'a> Replayer<'a> {
             return answer.clone();
         }
         self.asked += 1;
-        let answer = decided.request(at).ok().map(|request| {
+        let paths = law.authorizer.paths(&decided.destination.service);
+        let answer = decided.request(at, paths).ok().map(|request| {
             let decision = law.authorizer.decide(&request);
             Rc::new(Answered {
                 effect: decision.effect,

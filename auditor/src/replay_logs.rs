@@ -235,7 +235,7 @@ mod tests {
             (request.method, request.path, request.port, request.host) = (None, None, Some(443), host);
             request.operation = Some("tls".to_owned());
             if to != "cards" {
-                decided.decision = Answer::from(&law.decide(&decided.request(log.at).unwrap()));
+                decided.decision = Answer::from(&law.decide(&decided.request(log.at, law.paths(&decided.destination.service)).unwrap()));
                 decided.request.operation = None;
             }
             log.decide(decided);

@@ -13,8 +13,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::future::join_all;
-use portreeve_engine::{Revision, Timestamp};
 use portreeve_engine::record::Mode;
+use portreeve_engine::{Revision, Timestamp};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::{JoinSet, spawn_blocking};
@@ -40,8 +40,8 @@ use crate::self_check::SelfCheck;
 use crate::serve::{Phase, accept_loop};
 use crate::standby::{Ground, Standby, Watched};
 use crate::supply::{Offer, Supply};
-use crate::trace::{Exporter, Traces};
 use crate::tls::{Current, Identity, IdentityError};
+use crate::trace::{Exporter, Traces};
 
 /// Why an enforcer cannot run.
 #[derive(Debug, thiserror::Error)]

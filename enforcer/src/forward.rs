@@ -11,13 +11,16 @@ use hyper::body::Incoming;
 use portreeve_engine::record::Why;
 
 use crate::body::{RequestBody, ResponseBody};
-use crate::gate::{Permit, Permitted};
+use crate::gate::{NotKept, Permit, Permitted};
 use crate::headers;
 use crate::pool::{Pool, SendError};
 
 /// Sends the request as judged and gives back the answer, or 502 or 504.
 pub async fn forward(permit: Permit, pool: &Arc<Pool>, body: Incoming) -> Response<ResponseBody> {
-    let Permitted { mut running, method, target, host, lines, request_id } = permit.redeem();
+    let Permitted { mut running, method, target, host, lines, request_id } = match permit.redeem().await {
+        Ok(permitted) => permitted,
+        Err(NotKept { request_id, .. }) => return answer(StatusCode::SERVICE_UNAVAILABLE, &request_id, false),
+    };
     let (body, progress) = RequestBody::new(body);
     let mut headers = lines.to_map();
     let (Ok(uri), Ok(method)) = (Uri::try_from(target), Method::from_bytes(method.as_str().as_bytes())) else {

@@ -86,7 +86,9 @@ mod tests {
         let issued_at: Timestamp = "2026-11-22T10:00:00Z".parse().unwrap();
         let label = Label { name: "shop".to_owned(), serial: 7, issued_at };
         let fresh = |on_stale| Freshness { max_age: Duration::from_secs(600), on_stale };
-        for (freshness, stale, over) in [(None, false, false), (Some(fresh(OnStale::Alarm)), true, false), (Some(fresh(OnStale::Deny)), true, true)] {
+        for (freshness, stale, over) in
+            [(None, false, false), (Some(fresh(OnStale::Alarm)), true, false), (Some(fresh(OnStale::Deny)), true, true)]
+        {
             let fresh = Fresh::new(freshness);
             fresh.set(Some(fresh.issue_of(&label)));
             let (at_the_end, after) = (issued_at.plus_ms(600_000), issued_at.plus_ms(600_001));

@@ -4,31 +4,32 @@
 //! policy) whose record was accepted. INV-9: what cannot be recorded is refused.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use http::{StatusCode, Version};
-use portreeve_engine::record::{Answer, ContextFacts, Decided, Destination, Mode, Outcome, RequestFacts, Source, Why};
+use portreeve_engine::record::{ContextFacts, Destination, Mode, Outcome, RequestFacts, Source, Why};
+use portreeve_engine::record_text::{ConnectionText, EventText};
 use portreeve_engine::request::{Method, Target};
-use portreeve_engine::{Authorizer, Decision, Reason, Timestamp};
+use portreeve_engine::{Authorizer, Decision, Reason, Revision, SpiffeId, Timestamp};
 use tokio::sync::watch;
 
 use crate::clock::{Clock, RequestIds};
-use crate::head::{Fault, Fields, Head, Lines};
 use crate::freshness::Fresh;
+use crate::head::{Fault, Fields, Head, Lines};
 use crate::headers;
 use crate::jwt::Verifier;
 use crate::limits;
 use crate::live::{Live, Place};
-use crate::log::{DecisionLog, End, NotAccepted, Ticket};
+use crate::log::{DecisionLog, End, NotAccepted, Share, Ticket};
 use crate::metrics::Metrics;
 use crate::question::{self, Asked, Asker, NoQuestion, Question};
 use crate::self_check::SelfCheck;
-use crate::trace::{Span, Trace, Traces};
 use crate::tls::{Current, VerifiedPeer};
+use crate::trace::{Span, Trace, Traces};
 
 /// What decides and records. One per enforcer.
 #[derive(Debug)]
@@ -86,6 +87,18 @@ pub struct Caller {
     pub live: Live,
     cut: AtomicU8,
     winding: AtomicBool,
+    /// Its share of the decision log's queue.
+    share: OnceLock<Share>,
+    /// What the records of this connection have in common.
+    common: Mutex<Option<Arc<Common>>>,
+}
+
+/// The part of a connection's records that changes only with the bundle or with our own identity.
+#[derive(Debug)]
+struct Common {
+    revision: Revision,
+    own: SpiffeId,
+    text: ConnectionText,
 }
 
 impl Caller {
@@ -106,6 +119,8 @@ impl Caller {
             live: Live::default(),
             cut: AtomicU8::new(0),
             winding: AtomicBool::new(false),
+            share: OnceLock::new(),
+            common: Mutex::new(None),
         }
     }
 
@@ -122,7 +137,7 @@ impl Caller {
             Why::Expired => 2,
             Why::Revoked => 3,
             Why::Policy => 4,
-            Why::Complete | Why::Client | Why::Upstream | Why::Stale => 0,
+            Why::Complete | Why::Client | Why::Upstream | Why::Stale | Why::Log => 0,
         };
         self.cut.store(code, Ordering::Release);
     }
@@ -177,12 +192,28 @@ pub struct Permitted {
     pub request_id: String,
 }
 
+/// The record of a permit could not be kept as durably as configured: its request is answered 503, and its end is recorded.
+#[derive(Debug)]
+pub struct NotKept {
+    /// The method of the request.
+    pub method: Method,
+    /// The id of the request.
+    pub request_id: String,
+}
+
 impl Permit {
-    /// Uses the permit up.
-    #[must_use]
-    pub fn redeem(self) -> Permitted {
-        let Self { running, method, target, host, lines, request_id } = self;
-        Permitted { running, method, target, host, lines, request_id }
+    /// Uses the permit up, once its record is as durable as `log.durability` asks.
+    ///
+    /// # Errors
+    /// [`NotKept`]: nothing may be forwarded.
+    pub async fn redeem(self) -> Result<Permitted, NotKept> {
+        let Self { mut running, method, target, host, lines, request_id } = self;
+        if running.is_kept().await {
+            Ok(Permitted { running, method, target, host, lines, request_id })
+        } else {
+            running.not_kept();
+            Err(NotKept { method, request_id })
+        }
     }
 }
 
@@ -202,6 +233,20 @@ pub struct Running {
 }
 
 impl Running {
+    async fn is_kept(&self) -> bool {
+        match &self.ticket {
+            Some(ticket) => self.gate.log.kept(ticket).await.is_ok(),
+            None => false,
+        }
+    }
+
+    fn not_kept(&mut self) {
+        self.status = Some(StatusCode::SERVICE_UNAVAILABLE.as_u16());
+        self.outcome = Outcome::Unavailable;
+        self.why = Some(Why::Log);
+        self.gate.metrics.not_kept.inc();
+    }
+
     /// The service answered.
     pub fn answered(&mut self, status: StatusCode) {
         self.status = Some(status.as_u16());
@@ -322,6 +367,7 @@ impl Gate {
         let asked = Asked {
             service: &self.service,
             visible: policy.visible(&self.service).unwrap_or(&none),
+            paths: policy.paths(&self.service),
             tokens: &self.tokens.load(),
             is_service: &|name| policy.service(name).is_some(),
         };
@@ -345,9 +391,12 @@ impl Gate {
             facts.trace = Some(arrival.trace.hex());
             arrival.protocol.clone_into(&mut facts.protocol);
             let span = self.traces.wants(&arrival.trace).then(|| Box::new(Span::new(&arrival.trace, now, caller, &facts, &decision)));
-            let event = self.event(caller, policy, facts, context, &decision);
-            let forward = self.lets_through(&decision);
-            let accepted = if forward { self.log.allowed(now, event).map(Some) } else { self.log.denied(now, event).map(|()| None) };
+            let (share, text) = (self.share(caller), self.text(caller, policy, &facts, &context, &decision));
+            let accepted = if self.lets_through(&decision) {
+                self.log.allowed_text(now, share, text.borrowed()).map(Some)
+            } else {
+                self.log.denied_text(now, share, text.borrowed()).map(|()| None)
+            };
             match accepted {
                 Err(NotAccepted::Stale) => question.request.context.time = self.clock.now(),
                 Err(NotAccepted::Full | NotAccepted::Down) => return unrecorded(arrival.id),
@@ -464,8 +513,8 @@ impl Gate {
                 raw: Some(refused.raw.clone()),
                 ..RequestFacts::default()
             };
-            let event = self.event(caller, policy, facts, ContextFacts::default(), &decision);
-            match self.log.denied(now, event) {
+            let text = self.text(caller, policy, &facts, &ContextFacts::default(), &decision);
+            match self.log.denied_text(now, self.share(caller), text.borrowed()) {
                 Err(NotAccepted::Stale) => {}
                 Err(NotAccepted::Full | NotAccepted::Down) => return StatusCode::SERVICE_UNAVAILABLE,
                 Ok(()) => {
@@ -478,26 +527,37 @@ impl Gate {
         StatusCode::SERVICE_UNAVAILABLE
     }
 
-    fn event(
+    fn share<'c>(&self, caller: &'c Caller) -> &'c Share {
+        caller.share.get_or_init(|| self.log.share(&caller.peer.svid().id))
+    }
+
+    /// The `decided` event of a request, written down.
+    fn text(
         &self,
         caller: &Caller,
         policy: &Authorizer,
-        request: RequestFacts,
-        context: ContextFacts,
+        request: &RequestFacts,
+        context: &ContextFacts,
         decision: &Decision<'_>,
-    ) -> Box<Decided> {
-        let id = &caller.peer.svid().id;
-        Box::new(Decided {
-            mode: self.mode,
-            revision: *decision.revision,
-            side: None,
-            source: Source { id: id.clone(), service: policy.identify(id).map(|s| s.name.to_string()), ip: Some(caller.ip) },
-            destination: Destination { id: Some(self.identity.load().id().clone()), service: self.service.to_string() },
-            request,
-            context,
-            tls: Some(caller.peer.tls().clone()),
-            decision: Answer::from(decision),
-        })
+    ) -> EventText {
+        let mut text = EventText::default();
+        text.decided(&self.common(caller, policy, decision.revision).text, request, context, decision);
+        text
+    }
+
+    fn common(&self, caller: &Caller, policy: &Authorizer, revision: &Revision) -> Arc<Common> {
+        let identity = self.identity.load();
+        let mut kept = caller.common.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(common) = kept.as_ref().filter(|c| c.revision == *revision && c.own == *identity.id()) {
+            return Arc::clone(common);
+        }
+        let (id, own) = (&caller.peer.svid().id, identity.id().clone());
+        let source = Source { id: id.clone(), service: policy.identify(id).map(|s| s.name.to_string()), ip: Some(caller.ip) };
+        let destination = Destination { id: Some(own.clone()), service: self.service.to_string() };
+        let text = ConnectionText::new(self.mode, revision, None, &source, &destination, Some(caller.peer.tls()));
+        let common = Arc::new(Common { revision: *revision, own, text });
+        *kept = Some(Arc::clone(&common));
+        common
     }
 }
 

@@ -82,6 +82,14 @@ pub const JWKS_STALE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 pub const LOG_QUEUE_MAX: usize = 65_536;
 /// Entries of one caller, queued or promised: half, so that one caller never takes the place of all others.
 pub const LOG_QUEUE_CALLER_MAX: usize = LOG_QUEUE_MAX / 2;
+/// Bytes of the texts in the queue: what so many entries of the usual size take, however long the paths in them are.
+pub const LOG_QUEUE_BYTES_MAX: usize = 64 << 20;
+/// Bytes of one caller's texts in the queue: half, as of places.
+pub const LOG_QUEUE_CALLER_BYTES_MAX: usize = LOG_QUEUE_BYTES_MAX / 2;
+/// Memory that queue and writer keep between batches; what a burst needed beyond that is given back.
+pub const LOG_BUFFER_KEPT: usize = 256 << 10;
+/// A request waits this long for its record to be written or synchronised, where that is asked for; then it is refused.
+pub const LOG_KEPT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The writer gathers records for this long before it writes them in one call. A lost process loses at most this much.
 pub const LOG_GATHER: Duration = Duration::from_millis(2);
 /// A failed write is tried again after this time.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use http::{StatusCode, Version};
 use portreeve_engine::model::Visible;
-use portreeve_engine::path::CanonicalPath;
+use portreeve_engine::path::{CanonicalPath, Paths};
 use portreeve_engine::request::{self, Attributes, Context, Target};
 use portreeve_engine::{Malformed, Request, SpiffeId, Timestamp};
 
@@ -34,6 +34,8 @@ pub struct Asked<'a> {
     pub service: &'a Arc<str>,
     /// What policies may read.
     pub visible: &'a Visible,
+    /// How it reads paths.
+    pub paths: Paths,
     /// Which tokens are believed.
     pub tokens: &'a Verifier,
     /// Whether a name is a service of the inventory.
@@ -95,7 +97,7 @@ pub fn ask(head: &mut Head<'_>, asker: Asker<'_>, asked: &Asked<'_>, now: Timest
         if let Some(name) = headers::shadowing(&head.fields, asked.visible) {
             return Err(bad(Malformed::Attribute { name: name.to_owned(), why: "could be taken for another header" }));
         }
-        let (path, query) = request::parse_target(head.target).map_err(bad)?;
+        let (path, query) = request::parse_target(head.target, asked.paths).map_err(bad)?;
         let method = request::Method::parse(head.method).map_err(bad)?;
         let context = context(&head.fields, query, asker.ip, asked, now).map_err(bad)?;
         let request = Request {
@@ -264,6 +266,7 @@ mod tests {
         let asked = Asked {
             service: &Arc::from("items"),
             visible: &visible(),
+            paths: Paths::Strict,
             tokens: &Verifier::load(&[]).unwrap(),
             is_service: &|name| matches!(name, "items" | "users"),
         };

@@ -1,7 +1,6 @@
 //! A compiled bundle, and the one function that answers requests.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use smallvec::SmallVec;
 
@@ -15,11 +14,13 @@ use crate::footprint::{Footprint, Reads};
 use crate::id::SpiffeId;
 use crate::inventory::Inventory;
 use crate::memo::{self, Projection};
-use crate::model::{AttributeType, Condition, Exception, Governance, Invariant, Operation, Permission, Service, TestSuite, Visible, Zone};
+use crate::model::{Condition, Exception, Governance, Invariant, Operation, Permission, Service, TestSuite, Visible, Zone};
+use crate::path::Paths;
 use crate::record::{Answer, ContextFacts, RequestFacts};
 use crate::reference::Slices;
 use crate::rego::{self, InputFacts, RegoModules};
-use crate::request::{AttributeValue, Attributes, Claims, Context, Malformed, Request, RequestRef, Target, TargetRef, Token};
+use crate::request::{Claims, Context, Malformed, Request, RequestRef, Target, TargetRef, Token};
+use crate::seen::{Rejected, kept, visible_context};
 use crate::table::{Methods, Table};
 
 /// A compiled bundle: an immutable snapshot with one pure, total, deterministic function, [`Authorizer::decide`].
@@ -249,6 +250,12 @@ impl Authorizer {
         self.service(service).map(|s| &s.visible)
     }
 
+    /// How a service reads paths; strictly, where there is none of this name.
+    #[must_use]
+    pub fn paths(&self, service: &str) -> Paths {
+        self.service(service).map_or_else(Paths::default, |s| s.paths)
+    }
+
     /// Whether the evaluation of a policy can end in an error.
     pub(crate) fn can_err(&self, policy: u32) -> bool {
         match self.bodies.get(policy as usize) {
@@ -347,75 +354,6 @@ impl Authorizer {
         };
         (facts, context)
     }
-}
-
-/// The allow-listed attributes, as sent: a replay gives them their types again.
-fn kept(visible: &BTreeMap<Box<str>, AttributeType>, sent: &Attributes) -> Attributes {
-    sent.iter().filter(|(name, _)| visible.contains_key(*name)).map(|(name, value)| (name.clone(), value.clone())).collect()
-}
-
-enum Rejected {
-    Malformed(Malformed),
-    Token,
-}
-
-/// The context as the policies of this destination see it: only what is allow-listed, each in its type.
-///
-/// `None` where there is nothing to hide and nothing to type: a plain request costs no copy.
-fn visible_context(visible: &Visible, context: &Context) -> Result<Option<Box<Context>>, Rejected> {
-    let source_ip = context.source_ip.map(|ip| ip.to_canonical());
-    if source_ip == context.source_ip && is_seen_whole(visible, context) {
-        return Ok(None);
-    }
-    let headers = typed(&visible.headers, &context.headers, AttributeType::coerce).map_err(Rejected::Malformed)?;
-    let query = typed(&visible.query, &context.query, AttributeType::coerce).map_err(Rejected::Malformed)?;
-    let jwt = match &context.jwt {
-        None => None,
-        Some(Token::Invalid(_)) => return Err(Rejected::Token),
-        Some(Token::Valid(claims)) => {
-            // A claim of another type than declared is a fault of the token (A34).
-            let other = typed(&visible.claims, &claims.other, AttributeType::coerce_claim).map_err(|_| Rejected::Token)?;
-            Some(Token::Valid(Claims { other, ..claims.clone() }))
-        }
-    };
-    Ok(Some(Box::new(Context { time: context.time, source_ip, headers, query, jwt })))
-}
-
-/// Whether policies see all of a context, just as it is: nothing in it is hidden from them or has to be given its type.
-fn is_seen_whole(visible: &Visible, context: &Context) -> bool {
-    let all = |visible: &BTreeMap<Box<str>, AttributeType>, sent: &Attributes, as_is: fn(AttributeType, &AttributeValue) -> bool| {
-        sent.iter().all(|(name, value)| visible.get(name).is_some_and(|kind| as_is(*kind, value)))
-    };
-    let token = match &context.jwt {
-        None => true,
-        Some(Token::Invalid(_)) => false,
-        Some(Token::Valid(claims)) => all(&visible.claims, &claims.other, AttributeType::is_claim_of),
-    };
-    token && all(&visible.headers, &context.headers, AttributeType::is_of) && all(&visible.query, &context.query, AttributeType::is_of)
-}
-
-/// The context as policies see it, or why they are not asked.
-pub(crate) fn seen<'c>(visible: &Visible, context: &'c Context) -> Result<Cow<'c, Context>, Reason> {
-    match visible_context(visible, context) {
-        Ok(None) => Ok(Cow::Borrowed(context)),
-        Ok(Some(seen)) => Ok(Cow::Owned(*seen)),
-        Err(Rejected::Malformed(_)) => Err(Reason::MalformedRequest),
-        Err(Rejected::Token) => Err(Reason::InvalidToken),
-    }
-}
-
-/// How a value becomes one of the type that the inventory gives it.
-type Coercion = fn(AttributeType, &AttributeValue) -> Result<AttributeValue, &'static str>;
-
-fn typed(visible: &BTreeMap<Box<str>, AttributeType>, sent: &Attributes, coerce: Coercion) -> Result<Attributes, Malformed> {
-    let mut out = Attributes::new();
-    for (name, kind) in visible {
-        if let Some(value) = sent.get(name) {
-            let value = coerce(*kind, value).map_err(|why| Malformed::Attribute { name: name.to_string(), why })?;
-            out.insert(name.clone(), value);
-        }
-    }
-    Ok(out)
 }
 
 /// One well-formed request to a known service, with everything that was looked up for it.

@@ -8,7 +8,8 @@ use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
-use crate::record::{Event, LineRef, VERSION};
+use crate::record::Event;
+use crate::record_text::{EventText, EventTextRef};
 use crate::time::Timestamp;
 
 /// Writes the lines of one chain. It holds the state, not the file.
@@ -45,16 +46,15 @@ impl ChainWriter {
 
     /// Appends one line with its newline to `out` and returns its number.
     pub fn append(&mut self, at: Timestamp, event: &Event, out: &mut Vec<u8>) -> u64 {
-        let start = out.len();
-        let line = LineRef { v: VERSION, seq: self.seq, prev: &self.prev, at, event };
-        // Events hold nothing that JSON cannot say and the sink is memory, so this cannot fail; were it to, the chain would
-        // carry an empty line, which every reader reports.
-        if serde_json::to_writer(&mut *out, &line).is_err() {
-            out.truncate(start);
-        }
+        self.append_text(at, EventText::of(event).borrowed(), out)
+    }
+
+    /// [`ChainWriter::append`] for an event that is written down already.
+    pub fn append_text(&mut self, at: Timestamp, text: EventTextRef<'_>, out: &mut Vec<u8>) -> u64 {
+        let (start, seq) = (out.len(), self.seq);
+        text.push_line(out, seq, &self.prev, at);
         self.prev = Digest::of(out.get(start..).unwrap_or_default());
         out.push(b'\n');
-        let seq = self.seq;
         self.seq += 1;
         seq
     }

@@ -12,6 +12,7 @@ use crate::decision::Effect;
 use crate::diagnostic::Location;
 use crate::id::{IdPattern, SpiffeId};
 use crate::outside::HostPattern;
+use crate::path::Paths;
 use crate::request::{AttributeValue, Method};
 use crate::template::PathTemplate;
 use crate::time::{Date, Timestamp};
@@ -35,6 +36,8 @@ pub struct Service {
     pub data: BTreeSet<String>,
     /// Free labels.
     pub labels: BTreeMap<String, String>,
+    /// How it reads paths.
+    pub paths: Paths,
     /// What it offers.
     pub operations: Vec<Operation>,
     /// What policies may read of requests to it, besides principal, action and resource.

@@ -2,11 +2,16 @@
 //!
 //! Strict by default: percent-encoded unreserved characters are decoded, other escapes get upper-case hex, and everything
 //! that two servers could read in two ways is refused: encoded slashes and backslashes, dot segments, empty segments,
-//! path parameters (`;`), fragments, control bytes (A01, A02, A29, A77).
+//! path parameters (`;`), fragments, control bytes (A01, A02, A29, A77). A service of the inventory may ask for a laxer way of
+//! reading, [`Paths`].
+
+mod paths;
 
 use std::fmt;
 
 use serde::{Serialize, Serializer};
+
+pub use paths::Paths;
 
 /// A path in canonical form: it begins with `/` and has no query.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -69,7 +74,15 @@ impl CanonicalPath {
     /// # Errors
     /// The first reason for which the path is ambiguous or broken.
     pub fn parse(raw: &str) -> Result<Self, PathError> {
-        canonicalise(raw).map(|path| match path {
+        Self::parse_as(raw, Paths::Strict)
+    }
+
+    /// Canonicalises a raw path as a service reads it.
+    ///
+    /// # Errors
+    /// As [`CanonicalPath::parse`].
+    pub fn parse_as(raw: &str, paths: Paths) -> Result<Self, PathError> {
+        paths.canonicalise(raw).map(|path| match path {
             Canonicalised::AsSent(path) => Self(path.0.into()),
             Canonicalised::Changed(path) => path,
         })
@@ -80,8 +93,8 @@ impl CanonicalPath {
     ///
     /// # Errors
     /// As [`CanonicalPath::parse`].
-    pub fn parse_recorded(raw: &str) -> Result<Self, PathError> {
-        canonical(raw, true)
+    pub fn parse_recorded(raw: &str, paths: Paths) -> Result<Self, PathError> {
+        paths.read(raw, true)
     }
 
     /// The canonical text.
@@ -131,7 +144,7 @@ impl Canonicalised<'_> {
 /// # Errors
 /// As [`CanonicalPath::parse`].
 pub fn canonicalise(raw: &str) -> Result<Canonicalised<'_>, PathError> {
-    if is_plain(raw) { Ok(Canonicalised::AsSent(PathRef(raw))) } else { canonical(raw, false).map(Canonicalised::Changed) }
+    if is_plain(raw) { Ok(Canonicalised::AsSent(PathRef(raw))) } else { strict(raw, false).map(Canonicalised::Changed) }
 }
 
 /// Whether a path is canonical as it stands. What this quick look does not clear is looked at with care.
@@ -168,7 +181,7 @@ const fn is_plain_byte(byte: u8) -> bool {
     visible & !refused
 }
 
-fn canonical(raw: &str, braces: bool) -> Result<CanonicalPath, PathError> {
+fn strict(raw: &str, braces: bool) -> Result<CanonicalPath, PathError> {
     if raw.len() > PATH_BYTES_MAX {
         return Err(PathError::TooLong);
     }
@@ -373,7 +386,7 @@ mod tests {
             "a",
             "/~a_-.!$&'()*+,=:@",
         ] {
-            let careful = canonical(raw, false);
+            let careful = strict(raw, false);
             match canonicalise(raw) {
                 Ok(Canonicalised::AsSent(path)) => {
                     assert_eq!(careful.map(|p| p.as_str().to_owned()), Ok(path.as_str().to_owned()), "{raw}")
@@ -397,7 +410,7 @@ mod tests {
         #[test]
         fn the_quick_look_agrees_on_any_path(raw in "/[a./%;{~ \\\\]{0,12}") {
             let quick = canonicalise(&raw).map(|c| c.path().as_str().to_owned());
-            proptest::prop_assert_eq!(quick, canonical(&raw, false).map(|p| p.as_str().to_owned()));
+            proptest::prop_assert_eq!(quick, strict(&raw, false).map(|p| p.as_str().to_owned()));
         }
     }
 

@@ -1,7 +1,7 @@
 //! One line of the decision log, and its exact JSON.
 //!
 //! The enforcer writes records and the auditor reads them; this module is their only contract (INV-2). Writing is
-//! [`crate::chain::ChainWriter`]'s work; here is what a line says.
+//! [`crate::chain::ChainWriter`]'s work, and [`crate::record_text`] spells lines out; here is what a line says.
 
 use std::net::IpAddr;
 
@@ -11,7 +11,7 @@ use crate::bundle::Revision;
 use crate::decision::{Effect, Reason};
 use crate::digest::Digest;
 use crate::id::SpiffeId;
-use crate::path::CanonicalPath;
+use crate::path::{CanonicalPath, Paths};
 use crate::request::{Attributes, Context, Malformed, Method, Request, Target, Token};
 use crate::time::Timestamp;
 
@@ -325,6 +325,8 @@ pub enum Why {
     Shutdown,
     /// The bundle was older than it may be, and then nothing is let through.
     Stale,
+    /// Its record could not be kept as durably as configured, so it was not forwarded.
+    Log,
 }
 
 /// See [`Event::Refused`].
@@ -380,16 +382,6 @@ pub struct Stopped {
 #[error("not a record: {0}")]
 pub struct RecordError(pub String);
 
-#[derive(Serialize)]
-pub(crate) struct LineRef<'a> {
-    pub(crate) v: u32,
-    pub(crate) seq: u64,
-    pub(crate) prev: &'a Digest,
-    pub(crate) at: Timestamp,
-    #[serde(flatten)]
-    pub(crate) event: &'a Event,
-}
-
 #[derive(Deserialize)]
 #[serde(expecting = "an object")]
 struct LineOwned {
@@ -420,14 +412,16 @@ impl Record {
 }
 
 impl Decided {
-    /// The question this record answers, as it can be put again.
+    /// The question this record answers, as it can be put again to a bundle in which the destination reads `paths` so.
     ///
     /// # Errors
     /// [`Malformed`] where the record holds no well-formed request (which then must have been denied as malformed).
-    pub fn request(&self, at: Timestamp) -> Result<Request, Malformed> {
+    pub fn request(&self, at: Timestamp, paths: Paths) -> Result<Request, Malformed> {
         let facts = &self.request;
         let target = match (&facts.method, &facts.path, facts.port) {
-            (Some(method), Some(path), None) => Target::Http { method: Method::parse(method)?, path: CanonicalPath::parse_recorded(path)? },
+            (Some(method), Some(path), None) => {
+                Target::Http { method: Method::parse(method)?, path: CanonicalPath::parse_recorded(path, paths)? }
+            }
             (None, None, Some(port)) => Target::Connect { port },
             _ => return Err(Malformed::Carrier("the record has neither method and path nor a port".to_owned())),
         };

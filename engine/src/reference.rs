@@ -10,13 +10,14 @@ use std::sync::OnceLock;
 
 use cedar_policy::{AuthorizationError, Authorizer as CedarAuthorizer, Decision as CedarDecision, Policy, PolicyId, PolicySet};
 
-use crate::authorizer::{Asked, Authorizer, seen};
+use crate::authorizer::{Asked, Authorizer};
 use crate::cedar::entities::{Callee, Caller};
 use crate::cedar::lower::lower;
 use crate::cedar::policies::stack_bytes;
 use crate::cedar::tokens::outlines;
 use crate::decision::{Decision, Effect, Reason};
 use crate::request::Request;
+use crate::seen::seen;
 
 /// The reference evaluators over all policies of a bundle.
 #[derive(Clone, Copy, Debug)]

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::id::SpiffeId;
-use crate::path::{CanonicalPath, PathError, PathRef, decode_query};
+use crate::path::{CanonicalPath, PathError, PathRef, Paths, decode_query};
 use crate::time::Timestamp;
 
 /// One question put to an authorizer.
@@ -253,13 +253,13 @@ pub enum Malformed {
     Carrier(String),
 }
 
-/// Splits a raw target into its canonical path and its raw query, and the query into decoded parameters.
+/// Splits a raw target into its canonical path, as the asked service reads it, and its raw query.
 ///
 /// # Errors
-/// The path is ambiguous, or the query has a control byte, a space, `#` or a non-ASCII byte.
-pub fn parse_target(raw: &str) -> Result<(CanonicalPath, Option<&str>), Malformed> {
-    let (path, query) = raw.split_once('?').map_or((raw, None), |(p, q)| (p, Some(q)));
-    let path = CanonicalPath::parse(path)?;
+/// The path is refused, or the query has a control byte, a space, `#` or a non-ASCII byte.
+pub fn parse_target(raw: &str, paths: Paths) -> Result<(CanonicalPath, Option<&str>), Malformed> {
+    let (path, query) = paths.split(raw);
+    let path = CanonicalPath::parse_as(path, paths)?;
     if query.is_some_and(|q| !q.bytes().all(|b| b.is_ascii_graphic() && b != b'#')) {
         return Err(Malformed::Query);
     }
@@ -307,17 +307,26 @@ impl Request {
         RequestRef { principal: &self.principal, service: &self.service, target: self.target.borrowed(), context: &self.context }
     }
 
-    /// Reads the JSON form that `portreeve decide` takes.
+    /// Reads the JSON form that `portreeve decide` takes, with paths read strictly.
     ///
     /// # Errors
     /// [`Malformed`], with the first reason found.
     pub fn from_json(line: &[u8]) -> Result<Self, Malformed> {
+        Self::from_json_as(line, |_| Paths::Strict)
+    }
+
+    /// Reads the JSON form that `portreeve decide` takes; `paths` says how the named service reads paths.
+    ///
+    /// # Errors
+    /// [`Malformed`], with the first reason found.
+    pub fn from_json_as(line: &[u8], paths: impl FnOnce(&str) -> Paths) -> Result<Self, Malformed> {
         // The fields of an object could also be read from an array, in their order; that form is not promised.
         if line.trim_ascii_start().first() == Some(&b'[') {
             return Err(Malformed::Json("expected an object".to_owned()));
         }
         let json: RequestJson<'_> = serde_json::from_slice(line).map_err(|e| Malformed::Json(e.to_string()))?;
-        json.build()
+        let paths = paths(&json.service);
+        json.build(paths)
     }
 }
 
@@ -357,7 +366,7 @@ struct ContextJson {
 }
 
 impl RequestJson<'_> {
-    fn build(self) -> Result<Request, Malformed> {
+    fn build(self, paths: Paths) -> Result<Request, Malformed> {
         let principal: SpiffeId = self.principal.parse().map_err(|e| Malformed::Principal(format!("{e}")))?;
         if !principal.is_workload() {
             return Err(Malformed::Principal("it names a trust domain, not a workload".to_owned()));
@@ -365,7 +374,7 @@ impl RequestJson<'_> {
         let mut query = self.context.query;
         let target = match (self.method, self.path, self.port) {
             (Some(method), Some(path), None) => {
-                let (path, raw) = parse_target(&path)?;
+                let (path, raw) = parse_target(&path, paths)?;
                 if let Some(raw) = raw {
                     if !query.is_empty() {
                         return Err(Malformed::Json("the query is given twice: in `path` and in `context.query`".to_owned()));

@@ -7,6 +7,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::model::GovernanceField;
+use crate::path::Paths;
 
 /// A mapping with a fixed set of fields.
 struct Shape {
@@ -126,6 +127,14 @@ impl Field {
 use Holds::{Boolean, Count, Date, ListOf, ManyWords, MapToText, MapToTexts, MapToToken, MapToType, NamesOr, Of, OneOrListOf};
 use Holds::{SomeTexts, Text, Texts, Token, Words};
 
+const PATHS: &[&str] = &[
+    Paths::Strict.as_str(),
+    Paths::None.as_str(),
+    Paths::Base.as_str(),
+    Paths::MergeSlashes.as_str(),
+    Paths::DecodeAndMergeSlashes.as_str(),
+];
+
 const REQUIRABLE: &[&str] = &[
     GovernanceField::Justification.as_str(),
     GovernanceField::Owner.as_str(),
@@ -150,6 +159,7 @@ const KINDS: &[Shape] = &[
             Field("headers", MapToType, false, "Headers that policies may read, by lower-case name; they are recorded"),
             Field("query", MapToType, false, "Query parameters that policies may read; they are recorded"),
             Field("claims", MapToType, false, "Claims that policies may read besides iss, sub, aud and scope; they are recorded"),
+            Field("paths", Words(PATHS), false, "How it reads paths; `strict` where nothing is said"),
             Field("operations", ListOf("operation"), false, "What it offers"),
         ],
     },

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::path::{CanonicalPath, PathError, PathRef};
+use crate::path::{CanonicalPath, PathError, PathRef, Paths};
 
 /// A path template such as `/v1/items/{id}` or `/files/{rest*}`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -165,7 +165,7 @@ impl FromStr for PathTemplate {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         // `{id*}` would pass as a path with braces; canonicalising the whole text checks the literals in one go.
-        let canonical = CanonicalPath::parse_recorded(text)?;
+        let canonical = CanonicalPath::parse_recorded(text, Paths::Strict)?;
         if canonical.as_str() != text {
             return Err(TemplateError::NotCanonical(canonical.as_str().to_owned()));
         }

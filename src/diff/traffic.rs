@@ -80,12 +80,16 @@ impl Traffic {
     fn decided(&mut self, at: Timestamp, decided: &Decided, laws: [&Authorizer; 2], comparison: &Comparison<'_>) {
         self.decided += 1;
         // What was malformed on the wire is denied under any policy, and its question was not kept.
-        let request = if decided.request.raw.is_some() { None } else { decided.request(at).ok() };
+        let asked = |law: &Authorizer| decided.request(at, law.paths(&decided.destination.service));
+        let [before, after] = laws;
+        let request = if decided.request.raw.is_some() { None } else { asked(before).ok() };
         let Some(request) = request else {
             self.not_replayable += 1;
             return;
         };
-        let [old, new] = laws.map(|law| law.decide(&request).effect);
+        let old = before.decide(&request).effect;
+        // A path that the new bundle refuses is denied by it.
+        let new = asked(after).map_or(Effect::Deny, |request| after.decide(&request).effect);
         let direction = match (old, new) {
             (Effect::Deny, Effect::Allow) => Some(Direction::Allow),
             (Effect::Allow, Effect::Deny) => Some(Direction::Deny),

@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use portreeve_engine::path::Paths;
 use portreeve_engine::{Authorizer, Bundle, Event, Record, Revision};
 
 use crate::goals::{Bench, two_bundles};
@@ -80,7 +81,7 @@ fn judge_again(log: &Path, bundles: &[std::path::PathBuf]) -> Seen {
             Event::Reloaded(_) => seen.reloads += 1,
             Event::Decided(decided) => {
                 let authorizer = &authorizers[&decided.revision];
-                let request = decided.request(record.at).unwrap();
+                let request = decided.request(record.at, Paths::default()).unwrap();
                 let again = authorizer.decide(&request);
                 seen.records += 1;
                 if (again.effect, again.reason) != (decided.decision.effect, decided.decision.reason) {

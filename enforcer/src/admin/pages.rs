@@ -128,6 +128,7 @@ impl Pages {
         json!({
             "path": log.to.to_string(),
             "open": open,
+            "durability": log.durability.as_str(),
             "rotate": log.rotate_bytes.map(|size| json!({"size": size})),
             "heartbeat": seconds(log.heartbeat),
             "heads": log.heads.as_ref().map(|h| json!({"every": seconds(h.every), "to": h.to, "key": h.key})),

@@ -16,10 +16,38 @@ pub struct Log {
     pub to: LogTo,
     /// Size at which the file is rotated; `None` never.
     pub rotate_bytes: Option<u64>,
+    /// What must have become of a record before its request is forwarded.
+    pub durability: Durability,
     /// Interval of heartbeats.
     pub heartbeat: Duration,
     /// Signed heads.
     pub heads: Option<Heads>,
+}
+
+/// What must have become of a `decided` record before its request is forwarded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// It has its place in the queue. A process that is killed loses what it had not yet written.
+    Queued,
+    /// It is in the file. A process that is killed loses nothing; a machine that fails may.
+    Written,
+    /// The file is synchronised with the disk.
+    Synced,
+}
+
+impl Durability {
+    /// The words of the configuration.
+    pub const WORDS: [(&'static str, Self); 3] = [("queued", Self::Queued), ("written", Self::Written), ("synced", Self::Synced)];
+
+    /// Its word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Written => "written",
+            Self::Synced => "synced",
+        }
+    }
 }
 
 /// The destination of the decision log.
@@ -86,7 +114,7 @@ impl<'a> Reader<'a> {
             path => LogTo::File(self.base.join(path)),
         });
         let rotate_bytes = f.take("rotate").and_then(|n| self.rotate(n));
-        let queued = self.word(&mut f, "durability", &[("queued", true)], true);
+        let durability = self.word(&mut f, "durability", &Durability::WORDS, Durability::Queued);
         let heartbeat = self.duration(&mut f, "heartbeat", limits::HEARTBEAT, limits::HEARTBEAT);
         let heads = f.take("heads").map(|n| self.heads(n));
         f.finish(&mut self.out);
@@ -98,8 +126,17 @@ impl<'a> Reader<'a> {
                 "remove `rotate`, or log to a file",
             );
         }
-        queued?;
-        Some(Log { to: to?, rotate_bytes, heartbeat: heartbeat?, heads: heads.map_or(Some(None), |h| h.map(Some))? })
+        if to == Some(LogTo::Stdout) && durability == Some(Durability::Synced) {
+            let place = node.get("durability").unwrap_or(node);
+            self.fault(place, "config", "standard output cannot be synchronised with a disk", "write `written`, or log to a file");
+        }
+        Some(Log {
+            to: to?,
+            rotate_bytes,
+            durability: durability?,
+            heartbeat: heartbeat?,
+            heads: heads.map_or(Some(None), |h| h.map(Some))?,
+        })
     }
 
     fn rotate(&mut self, node: &'a Node) -> Option<u64> {

@@ -26,14 +26,14 @@ use portreeve_engine::{Diagnostic, Digest, record::Mode};
 pub use bundle::{Bundle, Freshness, OnStale, Remote, Source};
 pub use identity::Identity;
 pub use inbound::{Inbound, UpstreamProtocol};
-pub use log::{Heads, Log, LogTo};
+pub use log::{Durability, Heads, Log, LogTo};
 pub use outbound::Outbound;
 pub use pages::AdminAt;
 use reader::Reader;
 pub use reader::{parse_duration, parse_size};
 pub use tls::Tls;
-pub use traces::Traces;
 pub use tokens::{Issuer, KeySet};
+pub use traces::Traces;
 
 use crate::limits;
 
@@ -119,7 +119,8 @@ impl Config {
     pub fn parse(name: &str, text: &str, base: &Path) -> Result<Self, Vec<Diagnostic>> {
         let documents = yaml::parse(name, text).map_err(|d| vec![d])?;
         let [root] = documents.as_slice() else {
-            return Err(vec![Diagnostic::error("config-documents", "a configuration is exactly one YAML document")]);
+            let message = format!("`{name}` has {} YAML documents; a configuration is exactly one", documents.len());
+            return Err(vec![Diagnostic::error("config-documents", message)]);
         };
         let mut reader = Reader { file: name, base, out: Vec::new() };
         let config = reader.config(root, Digest::of(text.as_bytes()));

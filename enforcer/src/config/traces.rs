@@ -21,7 +21,12 @@ pub struct Traces {
 impl Traces {
     /// A random word below this means that a trace is told of.
     #[must_use]
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "a part of all words, in no need of precision")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "a part of all words, in no need of precision"
+    )]
     pub fn below(&self) -> u64 {
         if self.sample >= 1.0 { u64::MAX } else { (self.sample * u64::MAX as f64) as u64 }
     }
@@ -45,7 +50,12 @@ impl<'a> Reader<'a> {
             Some(text) => {
                 let found = text.text.parse::<f64>().ok().filter(|part| (0.0..=1.0).contains(part));
                 if found.is_none() {
-                    self.fault(text.node, "invalid-value", &format!("`{}` is not a part", text.text), "write a number from 0 to 1, such as `0.01`");
+                    self.fault(
+                        text.node,
+                        "invalid-value",
+                        &format!("`{}` is not a part", text.text),
+                        "write a number from 0 to 1, such as `0.01`",
+                    );
                 }
                 found
             }

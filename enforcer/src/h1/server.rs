@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 
 use crate::forward::status_of;
-use crate::gate::{Caller, Gate, Permit, Permitted, Running, Verdict};
+use crate::gate::{Caller, Gate, NotKept, Permit, Permitted, Running, Verdict};
 use crate::h1::body::{Decoder, Step};
 use crate::h1::buffer::Wire;
 use crate::h1::exchange::{Asked, Exchange, Stop};
@@ -154,7 +154,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     async fn forward(&mut self, permit: Permit, framing: Framing, http11: bool, persistent: bool) -> Next {
-        let permitted = permit.redeem();
+        let permitted = match permit.redeem().await {
+            Ok(permitted) => permitted,
+            Err(NotKept { method, request_id }) => {
+                // The body was not looked at, so nobody knows where the next request begins.
+                write::answer(&mut self.wire.output.bytes, StatusCode::SERVICE_UNAVAILABLE, &request_id, method.as_str() == "HEAD", true);
+                return self.finish(true, false).await;
+            }
+        };
         let mut head = write::request(&permitted, framing);
         let Permitted { mut running, method, request_id, .. } = permitted;
         let asked = Asked { method: method.as_str().to_owned(), framing, http11, persistent, tunnel: false, id: request_id };

@@ -29,7 +29,9 @@ pub(super) enum Out {
 #[derive(Debug, Default)]
 pub(super) struct FaultyDisk {
     pub(super) failing: std::sync::atomic::AtomicBool,
+    /// Whoever holds this holds up the disk.
     pub(super) written: std::sync::Mutex<Vec<u8>>,
+    pub(super) writes: std::sync::atomic::AtomicUsize,
 }
 
 #[cfg(test)]
@@ -39,6 +41,7 @@ impl FaultyDisk {
             return Err(std::io::ErrorKind::StorageFull.into());
         }
         self.written.lock().unwrap().extend_from_slice(lines);
+        self.writes.fetch_add(1, std::sync::atomic::Ordering::AcqRel);
         Ok(())
     }
 }
@@ -88,6 +91,14 @@ impl LogFile {
         self.file.write_all(lines)?;
         self.len += u64::try_from(lines.len()).unwrap_or(u64::MAX);
         Ok(())
+    }
+
+    /// As [`LogFile::append`], and synchronises. After a failure the lines do not count as written: what a disk did not take when
+    /// it was told to may be gone from memory too, so they are written once more, and only then is the disk asked again.
+    pub(super) fn append_synced(&mut self, lines: &[u8]) -> std::io::Result<()> {
+        let before = self.len;
+        self.append(lines)?;
+        self.sync().inspect_err(|_| self.len = before)
     }
 
     pub(super) fn sync(&self) -> std::io::Result<()> {

@@ -1,16 +1,18 @@
 //! The decision log: a bounded queue in front of one writer thread that owns the file and the chain.
 //!
 //! A record is *accepted* when its place in the queue is taken; only then may a request be forwarded. A place for the matching
-//! `ended` is taken with it, so that the end of an allowed request is never the record that is lost.
+//! `ended` is taken with it, so that the end of an allowed request is never the record that is lost. How much more than that is
+//! waited for before anything is forwarded is `log.durability`: nothing (`queued`), the write of the file (`written`), or its
+//! synchronisation with the disk (`synced`). Many requests wait for one write.
 //!
 //! INVARIANTS: `at` never goes back along the chain (a decision that comes late is refused as [`NotAccepted::Stale`] and taken
 //! again with a new time); one caller never holds more than its share; strangers never use the queue, they are counted in a
 //! bounded table and told at the heartbeat; while the file cannot be written nothing is accepted (INV-9).
 
 mod file;
+mod queue;
 mod writer;
 
-use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -18,10 +20,16 @@ use std::thread::JoinHandle;
 use std::time::Instant;
 
 use portreeve_engine::record::{Decided, Ended, Issue, Mode, Outcome, Why};
-use portreeve_engine::{Digest, Revision, SpiffeId, Timestamp};
+use portreeve_engine::record_text::{EventText, EventTextRef};
+use portreeve_engine::{Digest, Event, Revision, SpiffeId, Timestamp};
+use tokio::sync::watch;
+
+pub use queue::Share;
+use queue::{Bounds, Queue, Refusals, Shares, Waiting, What};
 
 use crate::clock::Clock;
 use crate::config;
+use crate::config::Durability;
 use crate::heads::HeadsError;
 use crate::limits;
 use crate::metrics::Metrics;
@@ -79,8 +87,9 @@ pub struct DecisionLog {
 /// Proof that a `decided` record of a request that will be forwarded was accepted. It is used up by [`DecisionLog::ended`].
 #[derive(Debug)]
 pub struct Ticket {
-    id: u64,
-    caller: SpiffeId,
+    /// The number of its entry.
+    number: u64,
+    share: Share,
 }
 
 /// Why a record was not accepted.
@@ -116,47 +125,15 @@ pub struct End {
 #[derive(Debug)]
 struct Shared {
     queue: Mutex<Queue>,
+    shares: Shares,
     wake: Condvar,
     clock: Arc<Clock>,
     metrics: Arc<Metrics>,
     up: AtomicBool,
     unrecorded: AtomicU64,
-}
-
-#[derive(Debug)]
-struct Queue {
-    entries: VecDeque<Entry>,
-    /// Places promised to the `ended` of accepted requests.
-    promised: usize,
-    callers: HashMap<SpiffeId, usize>,
-    floor: Timestamp,
-    next_ticket: u64,
-    refusals: HashMap<(IpAddr, &'static str), u64>,
-    refusals_dropped: u64,
-    stopping: bool,
-    /// Whether the writer sleeps and must be woken.
-    idle: bool,
-    bounds: Bounds,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Bounds {
-    queue: usize,
-    caller: usize,
-    refusals: usize,
-}
-
-#[derive(Debug)]
-struct Entry {
-    at: Timestamp,
-    what: What,
-}
-
-#[derive(Debug)]
-enum What {
-    Decided { event: Box<Decided>, ticket: Option<u64> },
-    Ended { ticket: u64, end: End },
-    Reloaded(Revision, Option<Box<Issue>>),
+    durability: Durability,
+    /// The number of the last entry that is as durable as configured. Also told anew when the log fails.
+    kept: watch::Sender<u64>,
 }
 
 impl DecisionLog {
@@ -165,8 +142,7 @@ impl DecisionLog {
     /// # Errors
     /// See [`LogError`].
     pub fn open(opening: Opening, clock: Arc<Clock>, metrics: Arc<Metrics>, report: Report) -> Result<Self, LogError> {
-        let bounds = Bounds { queue: limits::LOG_QUEUE_MAX, caller: limits::LOG_QUEUE_CALLER_MAX, refusals: limits::REFUSALS_MAX };
-        Self::open_bounded(opening, clock, metrics, report, bounds)
+        Self::open_bounded(opening, clock, metrics, report, Bounds::OF_A_LOG)
     }
 
     fn open_bounded(opening: Opening, clock: Arc<Clock>, metrics: Arc<Metrics>, report: Report, bounds: Bounds) -> Result<Self, LogError> {
@@ -176,29 +152,26 @@ impl DecisionLog {
     fn with_writer(mut writer: writer::Writer, clock: Arc<Clock>, metrics: Arc<Metrics>, bounds: Bounds) -> Result<Self, LogError> {
         let floor = clock.now();
         writer.begin(floor)?;
-        let queue = Queue {
-            entries: VecDeque::new(),
-            promised: 0,
-            callers: HashMap::new(),
-            floor,
-            next_ticket: 0,
-            refusals: HashMap::new(),
-            refusals_dropped: 0,
-            stopping: false,
-            idle: false,
-            bounds,
-        };
         let shared = Arc::new(Shared {
-            queue: Mutex::new(queue),
+            queue: Mutex::new(Queue::new(floor, bounds)),
+            shares: Shares::default(),
             wake: Condvar::new(),
             clock,
             metrics,
             up: AtomicBool::new(true),
             unrecorded: AtomicU64::new(0),
+            durability: writer.durability(),
+            kept: watch::Sender::new(0),
         });
         let (theirs, to) = (Arc::clone(&shared), writer.to().clone());
         let thread = std::thread::Builder::new().name("decision-log".to_owned()).spawn(move || writer.run(&theirs));
         Ok(Self { to, shared, writer: Mutex::new(Some(thread.map_err(LogError::Thread)?)) })
+    }
+
+    /// The share of a caller in the queue. Looked up once for a connection, it makes every record cheaper.
+    #[must_use]
+    pub fn share(&self, caller: &SpiffeId) -> Share {
+        self.shared.shares.of(caller)
     }
 
     /// Takes the record of a decision that is not forwarded.
@@ -206,7 +179,8 @@ impl DecisionLog {
     /// # Errors
     /// See [`NotAccepted`]. Except for [`NotAccepted::Stale`] the loss is counted.
     pub fn denied(&self, at: Timestamp, event: Box<Decided>) -> Result<(), NotAccepted> {
-        self.push_decided(at, event, false).map(|_| ())
+        let share = self.share(&event.source.id);
+        self.denied_text(at, &share, EventText::of(&Event::Decided(event)).borrowed())
     }
 
     /// Takes the record of a decision whose request will be forwarded, and promises a place to its end.
@@ -214,19 +188,54 @@ impl DecisionLog {
     /// # Errors
     /// See [`NotAccepted`]. Except for [`NotAccepted::Stale`] the loss is counted.
     pub fn allowed(&self, at: Timestamp, event: Box<Decided>) -> Result<Ticket, NotAccepted> {
-        let caller = event.source.id.clone();
-        let id = self.push_decided(at, event, true)?;
-        Ok(Ticket { id, caller })
+        let share = self.share(&event.source.id);
+        self.allowed_text(at, &share, EventText::of(&Event::Decided(event)).borrowed())
     }
 
-    fn push_decided(&self, at: Timestamp, event: Box<Decided>, follow: bool) -> Result<u64, NotAccepted> {
-        let refused = match self.shared.try_push(at, event, follow) {
-            Err(NotAccepted::Stale) => return Err(NotAccepted::Stale),
-            Err(other) => other,
-            Ok(id) => return Ok(id),
+    /// As [`DecisionLog::denied`], for a record that is written down already. `text` must be a `decided` event.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn denied_text(&self, at: Timestamp, share: &Share, text: EventTextRef<'_>) -> Result<(), NotAccepted> {
+        self.push_decided(at, share, text, false).map(|_| ())
+    }
+
+    /// As [`DecisionLog::allowed`], for a record that is written down already. `text` must be a `decided` event.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn allowed_text(&self, at: Timestamp, share: &Share, text: EventTextRef<'_>) -> Result<Ticket, NotAccepted> {
+        let number = self.push_decided(at, share, text, true)?;
+        Ok(Ticket { number, share: share.clone() })
+    }
+
+    /// Waits until the record of `ticket` is as durable as `log.durability` asks. Nothing may be forwarded before.
+    ///
+    /// # Errors
+    /// [`NotAccepted::Down`]: the log failed meanwhile, or took too long. The record may still come to the file, and its `ended` will.
+    pub async fn kept(&self, ticket: &Ticket) -> Result<(), NotAccepted> {
+        if self.shared.durability == Durability::Queued {
+            return Ok(());
+        }
+        let mut kept = self.shared.kept.subscribe();
+        let whole = async {
+            while *kept.borrow_and_update() < ticket.number {
+                // Whoever fails says so after this is false, and then tells; so either it is seen here or a change comes.
+                if !self.is_up() || kept.changed().await.is_err() {
+                    return Err(NotAccepted::Down);
+                }
+            }
+            Ok(())
         };
-        self.count_unrecorded();
-        Err(refused)
+        tokio::time::timeout(limits::LOG_KEPT_TIMEOUT, whole).await.unwrap_or(Err(NotAccepted::Down))
+    }
+
+    fn push_decided(&self, at: Timestamp, share: &Share, text: EventTextRef<'_>, follow: bool) -> Result<u64, NotAccepted> {
+        let pushed = self.shared.try_push(at, share, text, follow);
+        if matches!(pushed, Err(NotAccepted::Full | NotAccepted::Down)) {
+            self.count_unrecorded();
+        }
+        pushed
     }
 
     /// Counts a request that was refused because it could not be recorded.
@@ -238,12 +247,9 @@ impl DecisionLog {
     /// Takes the record of the end of an allowed request. There is always a place for it.
     pub fn ended(&self, ticket: Ticket, end: End) {
         // Taking the ticket apart uses it up.
-        let Ticket { id, caller } = ticket;
+        let Ticket { number, share } = ticket;
         let mut queue = self.shared.lock();
-        queue.promised = queue.promised.saturating_sub(1);
-        queue.release(&caller);
-        let at = queue.raise(self.shared.clock.now());
-        queue.entries.push_back(Entry { at, what: What::Ended { ticket: id, end } });
+        queue.push_ended(self.shared.clock.now(), number, &share, end);
         self.shared.rouse(queue);
     }
 
@@ -251,21 +257,13 @@ impl DecisionLog {
     pub fn reloaded(&self, revision: Revision, bundle: Option<Issue>) {
         let mut queue = self.shared.lock();
         let at = queue.raise(self.shared.clock.now());
-        queue.entries.push_back(Entry { at, what: What::Reloaded(revision, bundle.map(Box::new)) });
+        queue.push(at, What::Reloaded(revision, bundle.map(Box::new)));
         self.shared.rouse(queue);
     }
 
     /// Counts a stranger that was turned away. Told at the next heartbeat.
     pub fn refused(&self, ip: IpAddr, reason: &'static str) {
-        let mut queue = self.shared.lock();
-        let room = queue.refusals.len() < queue.bounds.refusals;
-        match queue.refusals.get_mut(&(ip, reason)) {
-            Some(count) => *count += 1,
-            None if room => {
-                queue.refusals.insert((ip, reason), 1);
-            }
-            None => queue.refusals_dropped += 1,
-        }
+        self.shared.lock().refused(ip, reason);
     }
 
     /// Where it is written.
@@ -283,7 +281,7 @@ impl DecisionLog {
     /// Entries that wait to be written.
     #[must_use]
     pub fn depth(&self) -> usize {
-        self.shared.lock().entries.len()
+        self.shared.lock().waiting.entries.len()
     }
 
     /// Writes what is queued, `stopped` and a last head, and closes the file. Blocks until done; nothing is accepted afterwards.
@@ -313,31 +311,14 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn try_push(&self, at: Timestamp, event: Box<Decided>, follow: bool) -> Result<u64, NotAccepted> {
+    fn try_push(&self, at: Timestamp, share: &Share, text: EventTextRef<'_>, follow: bool) -> Result<u64, NotAccepted> {
         if !self.up.load(Ordering::Acquire) {
             return Err(NotAccepted::Down);
         }
         let mut queue = self.lock();
-        if queue.stopping {
-            return Err(NotAccepted::Down);
-        }
-        if at < queue.floor {
-            return Err(NotAccepted::Stale);
-        }
-        let places = if follow { 2 } else { 1 };
-        let held = queue.callers.get(&event.source.id).copied().unwrap_or(0);
-        if queue.entries.len() + queue.promised + places > queue.bounds.queue || held + places > queue.bounds.caller {
-            return Err(NotAccepted::Full);
-        }
-        let caller = event.source.id.clone();
-        *queue.callers.entry(caller).or_insert(0) += places;
-        queue.floor = at;
-        let id = queue.next_ticket;
-        queue.next_ticket += 1;
-        queue.promised += usize::from(follow);
-        queue.entries.push_back(Entry { at, what: What::Decided { event, ticket: follow.then_some(id) } });
+        let number = queue.push_decided(at, share, text, follow)?;
         self.rouse(queue);
-        Ok(id)
+        Ok(number)
     }
 
     /// Wakes the writer if it sleeps; while it works it looks by itself.
@@ -349,10 +330,10 @@ impl Shared {
         }
     }
 
-    /// Waits until there is something to do, and takes it all.
-    fn take(&self, until: Instant, tell: bool) -> Batch {
+    /// Waits until there is something to do, and takes it all. `spare` is what waits from now on.
+    fn take(&self, until: Instant, tell: bool, spare: Waiting) -> Batch {
         let mut queue = self.lock();
-        while queue.entries.is_empty() && !queue.stopping {
+        while queue.waiting.entries.is_empty() && !queue.stopping {
             let now = Instant::now();
             if now >= until {
                 break;
@@ -361,51 +342,35 @@ impl Shared {
             queue = self.wake.wait_timeout(queue, until - now).unwrap_or_else(PoisonError::into_inner).0;
         }
         queue.idle = false;
-        if !queue.entries.is_empty() && !queue.stopping {
+        // Where requests wait for the write, what comes during one write is gathered for the next.
+        if self.durability == Durability::Queued && !queue.waiting.entries.is_empty() && !queue.stopping {
             drop(queue);
             // Under load this gathers hundreds of records into one write; the writer is not woken for each.
             std::thread::sleep(limits::LOG_GATHER);
             queue = self.lock();
         }
-        let entries = std::mem::take(&mut queue.entries);
-        for entry in &entries {
-            if let What::Decided { event, .. } = &entry.what {
-                queue.release(&event.source.id);
-            }
-        }
+        let waiting = std::mem::replace(&mut queue.waiting, spare);
         let tell = tell || queue.stopping || Instant::now() >= until;
         let (refusals, refusals_dropped) =
             if tell { (std::mem::take(&mut queue.refusals), std::mem::take(&mut queue.refusals_dropped)) } else { Default::default() };
         let at = queue.raise(self.clock.now());
-        Batch { entries, refusals, refusals_dropped, at, stopping: queue.stopping }
+        let batch = Batch { waiting, upto: queue.pushed, refusals, refusals_dropped, at, stopping: queue.stopping };
+        drop(queue);
+        batch.waiting.release();
+        batch
     }
 }
 
 /// What the writer took in one go.
 #[derive(Debug)]
 struct Batch {
-    entries: VecDeque<Entry>,
-    refusals: HashMap<(IpAddr, &'static str), u64>,
+    waiting: Waiting,
+    /// The number of the last entry.
+    upto: u64,
+    refusals: Refusals,
     refusals_dropped: u64,
     at: Timestamp,
     stopping: bool,
-}
-
-impl Queue {
-    fn release(&mut self, caller: &SpiffeId) {
-        if let Some(held) = self.callers.get_mut(caller) {
-            *held = held.saturating_sub(1);
-            if *held == 0 {
-                self.callers.remove(caller);
-            }
-        }
-    }
-
-    /// The time for a record of our own: now, and no earlier than what is queued.
-    fn raise(&mut self, now: Timestamp) -> Timestamp {
-        self.floor = self.floor.max(now);
-        self.floor
-    }
 }
 
 impl End {

@@ -11,11 +11,17 @@ use super::*;
 use crate::config::{Heads, LogTo};
 
 const CALLER: &str = "spiffe://market.example/ns/shop/sa/invoices";
-const BOUNDS: Bounds = Bounds { queue: 64, caller: 32, refusals: 4 };
+const BOUNDS: Bounds = Bounds { queue: 64, caller: 32, bytes: 1 << 20, caller_bytes: 1 << 19, refusals: 4 };
 
 fn opening(path: &Path, instance: &str) -> Opening {
     Opening {
-        config: config::Log { to: LogTo::File(path.to_owned()), rotate_bytes: None, heartbeat: Duration::from_secs(60), heads: None },
+        config: config::Log {
+            to: LogTo::File(path.to_owned()),
+            rotate_bytes: None,
+            durability: Durability::Queued,
+            heartbeat: Duration::from_secs(60),
+            heads: None,
+        },
         enforcer: "spiffe://market.example/ns/shop/sa/items".parse().unwrap(),
         instance: instance.to_owned(),
         revision: Digest::of(b"one"),
@@ -269,16 +275,146 @@ fn heads_are_signed_while_running_and_at_the_end() {
     assert_eq!(heads.last().unwrap().seq as usize, lines.len() - 1);
 }
 
-#[test]
-fn a79_a_disk_that_fails_refuses_everything_until_it_works_again() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut opening = opening(&dir.path().join("d.ndjson"), "A");
-    opening.config.heartbeat = Duration::from_millis(20);
+struct Faulty {
+    log: DecisionLog,
+    clock: Arc<Clock>,
+    metrics: Arc<Metrics>,
+    disk: Arc<file::FaultyDisk>,
+}
+
+/// A log on a disk that fails, or is held up, on demand.
+fn faulty(opening: Opening) -> Faulty {
     let disk = Arc::new(file::FaultyDisk::default());
     let mut writer = writer::Writer::open(opening, Report::silent()).unwrap();
     writer.put_on(Arc::clone(&disk));
     let (clock, metrics) = (Arc::new(Clock::new()), Arc::new(Metrics::new()));
     let log = DecisionLog::with_writer(writer, Arc::clone(&clock), Arc::clone(&metrics), BOUNDS).unwrap();
+    Faulty { log, clock, metrics, disk }
+}
+
+fn allow(log: &DecisionLog, clock: &Clock) -> Ticket {
+    loop {
+        match log.allowed(clock.now(), decided(CALLER)) {
+            Err(NotAccepted::Stale) => {}
+            other => return other.unwrap(),
+        }
+    }
+}
+
+/// What a future says when it is asked once.
+fn ask<T>(future: std::pin::Pin<&mut impl Future<Output = T>>) -> std::task::Poll<T> {
+    future.poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
+}
+
+#[tokio::test]
+async fn kept_means_in_the_file() {
+    for durability in [Durability::Written, Durability::Synced] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("d.ndjson");
+        let mut opening = opening(&path, "A");
+        opening.config.durability = durability;
+        let (log, clock) = open(opening);
+        for n in 1..=20 {
+            let ticket = allow(&log, &clock);
+            log.kept(&ticket).await.unwrap();
+            let text = std::fs::read_to_string(&path).unwrap();
+            assert_eq!(text.matches("\"event\":\"decided\"").count(), n, "{durability:?}");
+            log.ended(ticket, END);
+        }
+        log.stop();
+        let records = read_chain(&path, &mut ChainReader::new());
+        assert_eq!(names(&records).iter().filter(|n| **n == "ended").count(), 20);
+    }
+}
+
+#[tokio::test]
+async fn many_requests_wait_for_one_write_and_none_goes_before_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut opening = opening(&dir.path().join("d.ndjson"), "A");
+    opening.config.durability = Durability::Written;
+    let Faulty { log, clock, disk, .. } = faulty(opening);
+    let before = disk.writes.load(Ordering::Acquire);
+    let held = disk.written.lock().unwrap();
+    let tickets: Vec<_> = (0..10).map(|_| allow(&log, &clock)).collect();
+    let mut waiting: Vec<_> = tickets.iter().map(|t| Box::pin(log.kept(t))).collect();
+    assert!(waiting.iter_mut().all(|w| ask(w.as_mut()).is_pending()));
+    drop(held);
+    for one in waiting {
+        one.await.unwrap();
+    }
+    // The first may have gone alone; all others came while it was being written.
+    let writes = disk.writes.load(Ordering::Acquire) - before;
+    assert!((1..=2).contains(&writes), "{writes} writes for 10 records");
+    tickets.into_iter().for_each(|t| log.ended(t, END));
+}
+
+#[tokio::test]
+async fn a79_what_waits_when_the_disk_fails_is_refused_and_its_end_is_told_later() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut opening = opening(&dir.path().join("d.ndjson"), "A");
+    opening.config.durability = Durability::Written;
+    opening.config.heartbeat = Duration::from_millis(20);
+    let Faulty { log, clock, disk, .. } = faulty(opening);
+    disk.failing.store(true, Ordering::Release);
+    let ticket = allow(&log, &clock);
+    assert_eq!(log.kept(&ticket).await, Err(NotAccepted::Down));
+    log.ended(ticket, End { outcome: Outcome::Unavailable, status: Some(503), why: Why::Log, ..END });
+    assert_eq!(log.denied(clock.now(), decided(CALLER)), Err(NotAccepted::Down));
+    disk.failing.store(false, Ordering::Release);
+    while !log.is_up() {
+        tokio::task::yield_now().await;
+    }
+    let ticket = allow(&log, &clock);
+    log.kept(&ticket).await.unwrap();
+    log.ended(ticket, END);
+    log.stop();
+    let path = dir.path().join("copy.ndjson");
+    std::fs::write(&path, &*disk.written.lock().unwrap()).unwrap();
+    let ends: Vec<_> = read_chain(&path, &mut ChainReader::new())
+        .into_iter()
+        .filter_map(|r| if let Event::Ended(ended) = r.event { Some((ended.outcome, ended.why)) } else { None })
+        .collect();
+    assert_eq!(ends, [(Outcome::Unavailable, Why::Log), (Outcome::Forwarded, Why::Complete)]);
+}
+
+/// A31, A79: one caller that sends much, or long paths, never takes what belongs to the others.
+#[test]
+fn one_caller_never_holds_more_than_its_share_in_places_or_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let Faulty { log, clock, disk, .. } = faulty(opening(&dir.path().join("d.ndjson"), "A"));
+    let (greedy, modest) = (CALLER, "spiffe://market.example/ns/shop/sa/users");
+    let held = disk.written.lock().unwrap();
+    let mut long = decided(greedy);
+    long.request.path = Some("/x".repeat(BOUNDS.caller_bytes / 8));
+    let push = |event: &Decided| loop {
+        match log.denied(clock.now(), Box::new(event.clone())) {
+            Err(NotAccepted::Stale) => {}
+            other => return other,
+        }
+    };
+    // The writer takes what there is once, and is then held up.
+    let mut taken = (0, 0);
+    while push(&long).is_ok() {
+        taken.0 += 1;
+        assert!(taken.0 < 100, "long paths are not bounded");
+    }
+    while push(&decided(modest)).is_ok() {
+        taken.1 += 1;
+        assert!(taken.1 < 1_000, "places are not bounded");
+    }
+    let few = BOUNDS.caller_bytes / (BOUNDS.caller_bytes / 4);
+    assert!((few - 1..=2 * few).contains(&taken.0), "{taken:?}");
+    assert!((BOUNDS.caller..=2 * BOUNDS.caller).contains(&taken.1), "{taken:?}");
+    assert_eq!(push(&decided("spiffe://market.example/ns/shop/sa/third")), Ok(()));
+    drop(held);
+}
+
+#[test]
+fn a79_a_disk_that_fails_refuses_everything_until_it_works_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut opening = opening(&dir.path().join("d.ndjson"), "A");
+    opening.config.heartbeat = Duration::from_millis(20);
+    let Faulty { log, clock, metrics, disk } = faulty(opening);
     let wait = |up: bool| {
         let deadline = Instant::now() + Duration::from_secs(5);
         while log.is_up() != up {

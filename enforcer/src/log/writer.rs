@@ -7,11 +7,13 @@ use std::time::Instant;
 
 use portreeve_engine::chain::ChainWriter;
 use portreeve_engine::record::{Continued, Heartbeat, Refused, Reloaded, Started, Stopped};
+use portreeve_engine::record_text::{EventText, EventTextRef};
 use portreeve_engine::{Event, Timestamp};
 
 use super::file::{Found, LogFile, Out};
-use super::{Batch, Entry, LogError, Opening, Shared, What};
-use crate::config::LogTo;
+use super::queue::{Entry, Waiting, What};
+use super::{Batch, LogError, Opening, Shared};
+use crate::config::{Durability, LogTo};
 use crate::freshness::is_stale;
 use crate::heads::HeadWriter;
 use crate::limits;
@@ -25,9 +27,10 @@ pub(super) struct Writer {
     chain: ChainWriter,
     /// `seq` of the first line of the present file.
     first_seq: u64,
-    /// Lines that are chained and not yet written.
+    /// Lines that are chained and not yet written (or, where that is asked for, synchronised).
     pending: Vec<u8>,
-    pending_lines: u64,
+    /// Memory for the texts of `ended`.
+    scratch: EventText,
     /// `seq` of the `decided` line of each request that has not ended.
     running: HashMap<u64, u64>,
     heads: Option<HeadWriter>,
@@ -57,7 +60,7 @@ impl Writer {
             chain: ChainWriter::new(),
             first_seq: 0,
             pending: Vec::new(),
-            pending_lines: 0,
+            scratch: EventText::default(),
             running: HashMap::new(),
             heads,
             report,
@@ -87,15 +90,21 @@ impl Writer {
         self.write().and_then(|()| self.sync()).map_err(|why| LogError::File { path: self.name(), why })
     }
 
+    pub(super) fn durability(&self) -> Durability {
+        self.opening.config.durability
+    }
+
     /// Until stopped. Owns the file for all that time.
     pub(super) fn run(mut self, shared: &Shared) {
+        let mut spare = Waiting::default();
         loop {
             let until = if self.heads.is_some() { self.next_beat.min(self.next_head) } else { self.next_beat };
-            let batch = shared.take(until, Instant::now() >= self.next_beat);
-            let stopping = batch.stopping;
-            let at = batch.at;
-            self.batch(shared, batch);
-            self.flush(shared);
+            let batch = shared.take(until, Instant::now() >= self.next_beat, spare);
+            let (stopping, at, upto) = (batch.stopping, batch.at, batch.upto);
+            spare = self.batch(shared, batch);
+            if self.flush(shared) {
+                shared.kept.send_if_modified(|kept| std::mem::replace(kept, upto) != upto);
+            }
             if !self.failing && (stopping || Instant::now() >= self.next_head) {
                 self.sign(at);
             }
@@ -108,16 +117,16 @@ impl Writer {
         }
     }
 
-    fn batch(&mut self, shared: &Shared, batch: Batch) {
-        let Batch { entries, refusals, refusals_dropped, at, stopping } = batch;
+    /// Chains what was taken, and gives its memory back.
+    fn batch(&mut self, shared: &Shared, batch: Batch) -> Waiting {
+        let Batch { mut waiting, refusals, refusals_dropped, at, stopping, upto: _ } = batch;
         // A failing disk must not lose its place in the order: no new file before the pending lines are out.
         if !self.failing {
-            self.rotate_if_full(entries.front().map_or(at, |entry| entry.at));
+            self.rotate_if_full(waiting.entries.first().map_or(at, |entry| entry.at));
         }
-        let count = entries.len();
-        for entry in entries {
-            self.entry(entry);
-        }
+        let count = waiting.entries.len();
+        self.entries(&waiting);
+        waiting.done();
         let mut told: Vec<_> = refusals.into_iter().collect();
         told.sort_unstable();
         for ((ip, reason), count) in told {
@@ -138,37 +147,48 @@ impl Writer {
         shared.metrics.log_records.inc_by(u64::try_from(count).unwrap_or(u64::MAX));
         if (beat || stopping) && !self.failing {
             // Lines first, then the promise that they are on the disk.
-            self.flush(shared);
-            if let Err(why) = self.sync() {
+            if self.flush(shared)
+                && let Err(why) = self.sync()
+            {
                 self.fail(shared, &why);
             }
         }
+        waiting
     }
 
-    fn entry(&mut self, entry: Entry) {
-        match entry.what {
-            What::Decided { event, ticket } => {
-                let seq = self.line(entry.at, &Event::Decided(event));
-                if let Some(ticket) = ticket {
-                    self.running.insert(ticket, seq);
+    fn entries(&mut self, waiting: &Waiting) {
+        let mut texts = waiting.texts.iter();
+        for Entry { at, what } in &waiting.entries {
+            match what {
+                What::Decided { ticket, share: _ } => {
+                    // Each `decided` brought its text, in this order.
+                    let Some(text) = texts.next() else { continue };
+                    let seq = self.text(*at, text);
+                    if let Some(ticket) = ticket {
+                        self.running.insert(*ticket, seq);
+                    }
                 }
-            }
-            What::Ended { ticket, end } => {
-                // The queue keeps order, so the decision of every ticket was seen before its end.
-                if let Some(of) = self.running.remove(&ticket) {
-                    self.line(entry.at, &Event::Ended(end.event(of)));
+                What::Ended { ticket, end } => {
+                    // The queue keeps order, so the decision of every ticket was seen before its end.
+                    if let Some(of) = self.running.remove(ticket) {
+                        self.scratch.ended(&end.event(of));
+                        self.chain.append_text(*at, self.scratch.borrowed(), &mut self.pending);
+                    }
                 }
-            }
-            What::Reloaded(revision, bundle) => {
-                let bundle = bundle.map(|issue| *issue);
-                (self.opening.revision, self.opening.bundle) = (revision, bundle.clone());
-                self.line(entry.at, &Event::Reloaded(Reloaded { revision, bundle }));
+                What::Reloaded(revision, bundle) => {
+                    let bundle = bundle.as_deref().cloned();
+                    (self.opening.revision, self.opening.bundle) = (*revision, bundle.clone());
+                    self.line(*at, &Event::Reloaded(Reloaded { revision: *revision, bundle }));
+                }
             }
         }
     }
 
+    fn text(&mut self, at: Timestamp, text: EventTextRef<'_>) -> u64 {
+        self.chain.append_text(at, text, &mut self.pending)
+    }
+
     fn line(&mut self, at: Timestamp, event: &Event) -> u64 {
-        self.pending_lines += 1;
         self.chain.append(at, event, &mut self.pending)
     }
 
@@ -192,8 +212,11 @@ impl Writer {
         self.first_seq = self.line(at, &continued);
     }
 
-    fn flush(&mut self, shared: &Shared) {
-        match self.write() {
+    /// Writes what is pending. Whether everything is in the file now, as durable as configured.
+    fn flush(&mut self, shared: &Shared) -> bool {
+        // After a failure the disk has to take what it did not take before, too.
+        let written = self.write().and_then(|()| if self.failing { self.sync() } else { Ok(()) });
+        match written {
             Err(why) => self.fail(shared, &why),
             Ok(()) if self.failing => {
                 self.failing = false;
@@ -203,6 +226,7 @@ impl Writer {
             }
             Ok(()) => {}
         }
+        !self.failing
     }
 
     /// From now on nothing is accepted, until a later attempt succeeds (A79).
@@ -213,6 +237,8 @@ impl Writer {
             self.report.tell(&format!("cannot write the decision log `{}`, requests are refused until it can: {why}", self.name()));
         }
         self.failing = true;
+        // Those who wait for a write look again, and find that the log is not up.
+        shared.kept.send_modify(|_| {});
     }
 
     fn write(&mut self) -> std::io::Result<()> {
@@ -220,6 +246,7 @@ impl Writer {
             return Ok(());
         }
         match &mut self.out {
+            Out::File(file) if self.opening.config.durability == Durability::Synced => file.append_synced(&self.pending)?,
             Out::File(file) => file.append(&self.pending)?,
             Out::Stdout => {
                 let mut stdout = std::io::stdout().lock();
@@ -230,7 +257,7 @@ impl Writer {
             Out::Faulty(disk) => disk.append(&self.pending)?,
         }
         self.pending.clear();
-        self.pending_lines = 0;
+        self.pending.shrink_to(limits::LOG_BUFFER_KEPT);
         Ok(())
     }
 

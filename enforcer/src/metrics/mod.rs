@@ -95,6 +95,8 @@ pub struct Metrics {
     pub log_alarm: Gauge,
     /// Requests answered 503 because their record had no place.
     pub unrecorded: Counter<u64, AtomicU64>,
+    /// Requests answered 503 because their record was not written or synchronised in time.
+    pub not_kept: Counter,
     /// Records written.
     pub log_records: Counter,
     /// 1 while denials by policy are forwarded.
@@ -154,6 +156,7 @@ impl Metrics {
             identity_alarm: Gauge::default(),
             log_alarm: Gauge::default(),
             unrecorded: Counter::default(),
+            not_kept: Counter::default(),
             log_records: Counter::default(),
             dry_run: Gauge::default(),
             key_sets_failing: Gauge::default(),
@@ -194,6 +197,11 @@ impl Metrics {
         r.register("key_sets_failing", "Key sets of token issuers whose last fetch failed", self.key_sets_failing.clone());
         r.register("log_alarm", "Is 1 while the decision log cannot be written", self.log_alarm.clone());
         r.register("unrecorded", "Requests refused because their record had no place", self.unrecorded.clone());
+        r.register(
+            "log_not_kept",
+            "Requests refused because their record was not kept as durably as configured in time",
+            self.not_kept.clone(),
+        );
         r.register("log_records", "Records written to the decision log", self.log_records.clone());
         r.register("dry_run", "Is 1 while denials by policy are forwarded", self.dry_run.clone());
         r.register("outbound_failures", "Failures to reach another service, by reason", self.outbound_failures.clone());

@@ -57,7 +57,11 @@ impl Collector for Sampled {
             ),
             ("certificate_expiry_timestamp_seconds", "When the own certificate ends, since 1970", sample.certificate_until.map(seconds)),
             ("bundle_serial", "Serial of the bundle in force", sample.bundle.and_then(|(serial, _)| i64::try_from(serial).ok())),
-            ("bundle_issued_timestamp_seconds", "When the bundle in force was issued, since 1970", sample.bundle.map(|(_, at)| seconds(at))),
+            (
+                "bundle_issued_timestamp_seconds",
+                "When the bundle in force was issued, since 1970",
+                sample.bundle.map(|(_, at)| seconds(at)),
+            ),
             ("log_queue", "Records in the queue of the decision log", Some(count(sample.log_depth))),
             ("log_queue_capacity", "Records that the queue of the decision log can hold", Some(count(limits::LOG_QUEUE_MAX))),
         ] {

@@ -156,7 +156,8 @@ mod tests {
         assert_eq!(fields.len(), 1);
         let mut lines = Lines::of(&fields);
         trace.write(&mut lines);
-        let written: Vec<_> = lines.iter().map(|(n, v)| (String::from_utf8_lossy(n).into_owned(), String::from_utf8_lossy(v).into_owned())).collect();
+        let written: Vec<_> =
+            lines.iter().map(|(n, v)| (String::from_utf8_lossy(n).into_owned(), String::from_utf8_lossy(v).into_owned())).collect();
         assert_eq!(written[1].1, format!("00-4bf92f3577b34da6a3ce929d0e0e4736-{}-01", hex(&trace.span)));
         assert_ne!(hex(&trace.span), "00f067aa0ba902b7");
         assert_eq!(written[2], ("tracestate".to_owned(), "congo=t61rcWkgMzE,rojo=00f067aa0ba902b7".to_owned()));

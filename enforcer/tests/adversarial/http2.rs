@@ -110,11 +110,6 @@ impl Http2 {
         self.raw(&frame(kind, flags, stream, payload))
     }
 
-    /// A request without a body.
-    pub(crate) fn get(&mut self, stream: u32, path: &str) -> io::Result<()> {
-        self.send(HEADERS, END_STREAM | END_HEADERS, stream, &request("GET", path))
-    }
-
     /// The next frame; `None` when the gate has closed.
     pub(crate) fn next(&mut self) -> Option<Frame> {
         let mut head = [0; 9];
@@ -175,20 +170,6 @@ impl Http2 {
                 return reply;
             }
         }
-    }
-
-    /// Reads until the gate closes; the error code of its GOAWAY.
-    pub(crate) fn until_closed(&mut self) -> Option<u32> {
-        while self.step() {}
-        self.goaway
-    }
-
-    /// Asks and waits: a connection that still serves gives 200.
-    pub(crate) fn ask(&mut self, stream: u32, path: &str) -> u16 {
-        if self.get(stream, path).is_err() {
-            return 0;
-        }
-        self.reply(stream).status
     }
 }
 

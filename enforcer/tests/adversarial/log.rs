@@ -37,11 +37,6 @@ impl Log {
         self.0.iter().filter_map(|r| if let Event::Ended(e) = &r.event { Some(e) } else { None }).collect()
     }
 
-    /// Effect and reason of every decision, in order.
-    pub(crate) fn verdicts(&self) -> Vec<(Effect, Reason)> {
-        self.decided().iter().map(|d| (d.decision.effect, d.decision.reason)).collect()
-    }
-
     pub(crate) fn reasons(&self) -> Vec<Reason> {
         self.decided().iter().map(|d| d.decision.reason).collect()
     }

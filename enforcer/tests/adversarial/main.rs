@@ -6,7 +6,6 @@
 //! issuer. `coverage` says which case is tested where; a number that nobody tests fails.
 
 #![cfg(test)]
-#![expect(dead_code, reason = "the parts on framing, connections and operation follow, and use the rest")]
 #![expect(clippy::string_slice, reason = "what is cut here is ASCII")]
 
 mod certificates;

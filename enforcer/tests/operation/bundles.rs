@@ -236,9 +236,11 @@ async fn a80_a_server_that_is_down_for_hours_leaves_a_bundle_that_is_too_old() {
         assert_eq!(status(&page), if denies { 503 } else { 200 });
         assert!(page.contains("the bundle is older than it may be"), "{page}");
         until("the metric tells", || at(health, "/metrics"), |page| page.contains("portreeve_bundle_stale 1")).await;
-        until("the heartbeat tells", || async { shop.world.records("decisions.ndjson") }, |records| {
-            records.iter().any(|r| matches!(&r.event, Event::Heartbeat(beat) if beat.stale))
-        })
+        until(
+            "the heartbeat tells",
+            || async { shop.world.records("decisions.ndjson") },
+            |records| records.iter().any(|r| matches!(&r.event, Event::Heartbeat(beat) if beat.stale)),
+        )
         .await;
         // The same bundle, issued again: nothing changes but its age.
         let later = now().plus_ms(3 * 3600 * 1000);
@@ -252,10 +254,8 @@ async fn a80_a_server_that_is_down_for_hours_leaves_a_bundle_that_is_too_old() {
         assert_eq!(issue.fresh_until, Some(issue.issued_at.plus_ms(600_000)));
         let decided: Vec<_> = records.iter().filter_map(|r| if let Event::Decided(d) = &r.event { Some(d) } else { None }).collect();
         assert_eq!(decided.iter().map(|d| d.decision.effect).collect::<Vec<_>>(), [Effect::Allow; 3], "the law is what it was");
-        let ends: Vec<_> = records
-            .iter()
-            .filter_map(|r| if let Event::Ended(e) = &r.event { Some((e.outcome, e.status, e.why)) } else { None })
-            .collect();
+        let ends: Vec<_> =
+            records.iter().filter_map(|r| if let Event::Ended(e) = &r.event { Some((e.outcome, e.status, e.why)) } else { None }).collect();
         let good = (Outcome::Forwarded, Some(200), Why::Complete);
         assert_eq!(ends, [good, if denies { (Outcome::Unavailable, Some(503), Why::Stale) } else { good }, good]);
         assert_eq!(shop.world.served.load(Ordering::Relaxed), if denies { 2 } else { 3 });

@@ -69,11 +69,15 @@ async fn a_trace_is_carried_recorded_and_told_of() {
     let config = world.config(&format!("traces: {{otlp: \"http://{at}\", sample: 1}}\n"));
     let enforcer = Enforcer::start(config, Report::silent()).await.unwrap();
     let to = enforcer.inbound()[0];
-    let carried = world.get(to, &format!("traceparent: 00-{PARENT}-00f067aa0ba902b7-01\r\ntracestate: a=1\r\ntracestate: b=2\r\n")).await.unwrap();
+    let carried =
+        world.get(to, &format!("traceparent: 00-{PARENT}-00f067aa0ba902b7-01\r\ntracestate: a=1\r\ntracestate: b=2\r\n")).await.unwrap();
     assert_eq!(status(&carried), 200);
     let heard = carried.split("\r\n\r\n").nth(1).unwrap().to_owned();
     let (parent, state) = heard.split_once('|').unwrap();
-    assert!(parent.starts_with(&format!("traceparent: 00-{PARENT}-")) && parent.ends_with("-01") && !parent.contains("00f067aa0ba902b7"), "{heard}");
+    assert!(
+        parent.starts_with(&format!("traceparent: 00-{PARENT}-")) && parent.ends_with("-01") && !parent.contains("00f067aa0ba902b7"),
+        "{heard}"
+    );
     assert_eq!(state, "tracestate: a=1,b=2");
     let begun = world.get(to, "traceparent: 00-XX\r\ntracestate: a=1\r\n").await.unwrap();
     let begun = begun.split("\r\n\r\n").nth(1).unwrap().to_owned();
@@ -90,8 +94,10 @@ async fn a_trace_is_carried_recorded_and_told_of() {
     let bodies = got.lock().unwrap().clone();
     let all = spans(&bodies);
     let records = world.records("decisions.ndjson");
-    let traces: Vec<_> =
-        records.iter().filter_map(|r| if let Event::Decided(d) = &r.event { Some(d.request.trace.clone().unwrap()) } else { None }).collect();
+    let traces: Vec<_> = records
+        .iter()
+        .filter_map(|r| if let Event::Decided(d) = &r.event { Some(d.request.trace.clone().unwrap()) } else { None })
+        .collect();
     assert_eq!(traces.len(), 4);
     assert_eq!((traces[0].as_str(), traces[2].as_str()), (PARENT, quiet));
     assert_eq!(begun.get("traceparent: 00-".len()..).unwrap().get(..32).unwrap(), traces[1]);
@@ -146,7 +152,9 @@ async fn a_collector_that_is_away_costs_spans_and_nothing_else() {
     let enforcer = Enforcer::start(config, Report::silent()).await.unwrap();
     let stream = world.connect(enforcer.inbound()[0]).await.unwrap();
     let (mut sender, connection) =
-        hyper::client::conn::http1::handshake::<_, http_body_util::Empty<bytes::Bytes>>(hyper_util::rt::TokioIo::new(stream)).await.unwrap();
+        hyper::client::conn::http1::handshake::<_, http_body_util::Empty<bytes::Bytes>>(hyper_util::rt::TokioIo::new(stream))
+            .await
+            .unwrap();
     let driver = tokio::spawn(connection);
     let asked = portreeve_enforcer::limits::SPANS_MAX + portreeve_enforcer::limits::SPANS_BATCH_MAX + 100;
     for _ in 0..asked {

@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod paths;
 #[path = "../../src/fetch/testing.rs"]
 #[expect(dead_code, reason = "the client's own tests use more of it")]
 mod testing;

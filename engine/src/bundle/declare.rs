@@ -14,6 +14,7 @@ use crate::id::{IdPattern, SpiffeId};
 use crate::limits::NAME_CHARS_MAX;
 use crate::model::{AttributeType, Endpoint, Group, Operation, Service, Visible, Zone};
 use crate::outside::HostPattern;
+use crate::path::Paths;
 use crate::request::Method;
 use crate::template::PathTemplate;
 use crate::yaml::{self, Fields, Node, Text, Value};
@@ -155,12 +156,28 @@ fn service(name: Named, fields: &mut Fields<'_>, problems: &mut Vec<Diagnostic>)
         zone: fields.text("zone", problems).and_then(|text| word(file, text, problems)),
         data: words(fields, "data", problems),
         labels,
+        paths: paths(fields, problems),
         operations: operations(fields, problems),
         visible,
         groups: Default::default(),
         name: name.text,
         at: name.at,
     }
+}
+
+fn paths(fields: &mut Fields<'_>, problems: &mut Vec<Diagnostic>) -> Paths {
+    let file = fields.file();
+    let Some(text) = fields.text("paths", problems) else { return Paths::default() };
+    text.text.parse().unwrap_or_else(|()| {
+        let words = Paths::ALL.map(|paths| format!("`{paths}`")).join(", ");
+        problems.push(
+            Diagnostic::error("invalid-value", format!("`{}` is not a way to read paths", text.text))
+                .at(text.location(file))
+                .suggest(text.text, Paths::ALL.map(Paths::as_str))
+                .help(format!("expect one of {words}")),
+        );
+        Paths::default()
+    })
 }
 
 fn hosts(fields: &mut Fields<'_>, problems: &mut Vec<Diagnostic>) -> Vec<HostPattern> {

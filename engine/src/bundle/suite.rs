@@ -11,6 +11,7 @@ use crate::decision::{Effect, Reason};
 use crate::diagnostic::{Diagnostic, Location};
 use crate::id::SpiffeId;
 use crate::model::{Caller, JwtCondition, Operations, Permission, Service, TestCase, TestSuite};
+use crate::path::Paths;
 use crate::request::{AttributeValue, Attributes, Claims, Context, Method, Request, Target, Token, parse_query, parse_target};
 use crate::time::Timestamp;
 use crate::yaml::{Fields, Node, Value};
@@ -181,7 +182,8 @@ impl DeclaredCase {
             let slash = rest.find('/').ok_or_else(|| self.wrong_call("there is no path after the service"))?;
             let (service, raw) = rest.split_at_checked(slash).ok_or_else(|| self.wrong_call("there is no path after the service"))?;
             let method = Method::parse(verb).map_err(|e| self.wrong_call(&format!("{e}")))?;
-            let (path, raw_query) = parse_target(raw).map_err(|e| self.wrong_call(&format!("{e}")))?;
+            let paths = names.service(service).map_or_else(Paths::default, |s| s.paths);
+            let (path, raw_query) = parse_target(raw, paths).map_err(|e| self.wrong_call(&format!("{e}")))?;
             let query = parse_query(raw_query.unwrap_or_default(), |_| true).map_err(|e| self.wrong_call(&format!("{e}")))?;
             (service, Target::Http { method, path }, query)
         };

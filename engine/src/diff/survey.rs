@@ -60,6 +60,13 @@ pub(crate) fn survey(laws: [&Law<'_>; 2], principals: &Principals) -> Survey {
     };
     for name in names {
         let services = laws.map(|law| law.authorizer.service(name));
+        // What is compared below are canonical paths; here another raw path may become one.
+        if let [Some(old), Some(new)] = services
+            && old.paths != new.paths
+        {
+            let (old, new) = (old.paths, new.paths);
+            surveyor.survey.unexplored.push(format!("requests to `{name}` that `{old}` and `{new}` read differently"));
+        }
         if surveyor.may_differ(services)
             && let Err(TooLarge) = surveyor.service(name, services)
         {
@@ -150,7 +157,7 @@ pub(crate) fn same_declaration(old: Option<&Service>, new: Option<&Service>) -> 
         (Some(a), Some(b)) => {
             let operations =
                 a.operations.len() == b.operations.len() && a.operations.iter().zip(&b.operations).all(|(a, b)| same_operation(a, b));
-            operations && same_visible(&a.visible, &b.visible) && a.groups == b.groups
+            operations && same_visible(&a.visible, &b.visible) && a.groups == b.groups && a.paths == b.paths
         }
         (None, None) => true,
         _ => false,

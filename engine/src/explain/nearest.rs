@@ -101,7 +101,7 @@ impl Miss<'_, '_> {
             operation = !missing.is_empty();
             out.extend(missing);
             let visible = service.map(|s| &s.visible);
-            if let Some(context) = visible.and_then(|v| crate::authorizer::seen(v, &self.request.context).ok()) {
+            if let Some(context) = visible.and_then(|v| crate::seen::seen(v, &self.request.context).ok()) {
                 out.extend(permission.when.lacks(&context));
             }
         } else {

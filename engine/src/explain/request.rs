@@ -79,7 +79,7 @@ impl Change {
 
 /// What this permission's conditions ask for besides; `None` where nothing a request can bring would do.
 pub(super) fn changes(permission: &Permission, visible: &Visible, service: &str, context: &Context) -> Option<Vec<Change>> {
-    let context = crate::authorizer::seen(visible, context).ok()?;
+    let context = crate::seen::seen(visible, context).ok()?;
     let when = &permission.when;
     let mut out = Vec::new();
     if let Some(want) = &when.jwt {
