@@ -11,6 +11,7 @@ use portreeve_enforcer::ca::{
     Ca, CaError, CaOptions, INTERMEDIATE_LIFETIME_DEFAULT, LEAF_LIFETIME_DEFAULT, ROOT_LIFETIME_DEFAULT, head_key,
 };
 use portreeve_enforcer::jwt::{Issuer, MintError};
+use portreeve_enforcer::report::Report;
 use portreeve_engine::id::{SpiffeId, TrustDomain};
 use serde_json::{Map, Value};
 
@@ -103,6 +104,16 @@ enum CaVerb {
         #[arg(long)]
         out: Option<PathBuf>,
     },
+    /// Run the security token service for development: it exchanges a user's token for one that is good for one service
+    #[command(after_help = help::CA_STS)]
+    Sts {
+        /// Its configuration
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Only say whether it could run
+        #[arg(long)]
+        check: bool,
+    },
     /// Print a token of the development token issuer
     #[command(after_help = help::CA_TOKEN)]
     Token(TokenArgs),
@@ -156,6 +167,7 @@ pub(crate) fn run(args: &CaArgs) -> Outcome {
             said(format_args!("wrote `{}` for the enforcer and `{}` for the auditor", out.display(), public.display()))
         }
         CaVerb::Jwks { key, out } => jwks(key, out.as_deref()),
+        CaVerb::Sts { config, check } => sts(config, *check),
         CaVerb::Token(args) => token(args),
     }
 }
@@ -204,6 +216,21 @@ fn jwks(key: &Path, out: Option<&Path>) -> Outcome {
     };
     issuer.write_jwks(path).map_err(Failure::new)?;
     said(format_args!("wrote `{}`, the public half of `{}`", path.display(), key.display()))
+}
+
+fn sts(config: &Path, check: bool) -> Outcome {
+    let report = Report::new(|message| output::tell(&format!("portreeve: {message}\n")));
+    portreeve_enforcer::sts::run(config, check, &report).map_err(told)?;
+    if check {
+        return said(format_args!("a token service can run with `{}`", config.display()));
+    }
+    Ok(Verdict::Yes)
+}
+
+/// Faults of a configuration come with their places, each as an error of its own.
+fn told(error: impl std::fmt::Display) -> Failure {
+    let text = error.to_string();
+    if text.starts_with("error[") { Failure::Told(format!("{text}\n")) } else { Failure::new(text) }
 }
 
 fn token(args: &TokenArgs) -> Outcome {

@@ -307,3 +307,22 @@ Example:
 The key is made by `portreeve ca jwks`.
 
 Exit codes: 0 printed, 2 not printed";
+
+pub(crate) const CA_STS: &str = "\
+Example:
+  portreeve ca sts --config sts.yaml
+
+with
+  listen: \"127.0.0.1:8090\"
+  issuer: https://sts.market.example
+  key: sts.key
+  accept:
+    - {issuer: https://idp.market.example, jwks: {path: jwks.json},
+       audiences: [shop]}
+  audiences: [items, users]
+
+It answers POST /token (RFC 8693) and GET /jwks.json. With `identity: {cert,
+key, trust}` it speaks mutual TLS, and its tokens name the service that asked.
+For development and tests: its key lies in a file.
+
+Exit codes: 0 ended in order (with --check: could run), 2 cannot run";

@@ -94,7 +94,7 @@ impl Standby {
         let shared = config.share_ports;
         let ports = Ports {
             inbound: Taken::take(config.inbound.iter().map(|i| i.listen), shared)?,
-            outbound: Taken::take(config.outbound.iter().map(|o| o.listen), shared)?,
+            outbound: Taken::take(crate::outbound::addresses(&config), shared)?,
         };
         let supply = match &config.bundle.source {
             Source::Remote(remote) => Some(Supply::new(remote)),

@@ -7,6 +7,7 @@ use portreeve_engine::TrustDomain;
 use portreeve_engine::yaml::{self, Fields, Node, Value};
 
 use super::reader::Reader;
+use crate::tls::IdentityFiles;
 
 /// The files of an identity.
 #[derive(Clone, Debug)]
@@ -23,6 +24,11 @@ pub struct Identity {
 
 impl<'a> Reader<'a> {
     pub(super) fn identity(&mut self, node: &'a Node) -> Option<Identity> {
+        let IdentityFiles { cert, key, trust, crl } = self.identity_files(node)?;
+        Some(Identity { cert, key, trust, crl })
+    }
+
+    pub(super) fn identity_files(&mut self, node: &'a Node) -> Option<IdentityFiles> {
         let mut f = Fields::of(self.file, node, &mut self.out)?;
         if let Some(found) = f.take("workload_api") {
             self.fault(found, "unsupported", "`identity.workload_api` is not supported yet", "give files: `cert`, `key`, `trust`");
@@ -32,7 +38,7 @@ impl<'a> Reader<'a> {
         let trust = f.require("trust", &mut self.out).map(|n| self.trust(n));
         let crl = f.texts("crl", &mut self.out).into_iter().map(|t| self.base.join(t.text)).collect();
         f.finish(&mut self.out);
-        Some(Identity { cert: cert?, key: key?, trust: trust?, crl })
+        Some(IdentityFiles { cert: cert?, key: key?, trust: trust?, crl })
     }
 
     fn trust(&mut self, node: &'a Node) -> BTreeMap<TrustDomain, PathBuf> {

@@ -9,7 +9,9 @@ mod inbound;
 mod log;
 mod outbound;
 mod pages;
+mod proxy;
 mod reader;
+mod sts;
 mod tls;
 mod tokens;
 mod traces;
@@ -27,10 +29,12 @@ pub use bundle::{Bundle, Freshness, OnStale, Remote, Source};
 pub use identity::Identity;
 pub use inbound::{Inbound, UpstreamProtocol};
 pub use log::{Durability, Heads, Log, LogTo};
-pub use outbound::Outbound;
+pub use outbound::{Outbound, Way};
 pub use pages::AdminAt;
+pub use proxy::{Egress, Proxy, Served};
 use reader::Reader;
 pub use reader::{parse_duration, parse_size};
+pub use sts::StsConfig;
 pub use tls::Tls;
 pub use tokens::{Issuer, KeySet};
 pub use traces::Traces;
@@ -52,6 +56,8 @@ pub struct Config {
     pub inbound: Vec<Inbound>,
     /// Local ways to other services.
     pub outbound: Vec<Outbound>,
+    /// The proxy of the local service.
+    pub proxy: Option<Proxy>,
     /// Accepted issuers of user tokens.
     pub jwt: Vec<Issuer>,
     /// The decision log.
@@ -103,11 +109,7 @@ impl Config {
     /// # Errors
     /// The file cannot be read, or everything that is wrong with it.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
-        let io = |why| ConfigError::Read { path: path.to_owned(), why };
-        if std::fs::metadata(path).map_err(io)?.len() > limits::CONFIG_BYTES_MAX {
-            return Err(ConfigError::TooLarge(path.to_owned()));
-        }
-        let text = std::fs::read_to_string(path).map_err(io)?;
+        let text = read_text(path)?;
         let base = path.parent().unwrap_or(Path::new(""));
         Self::parse(&path.display().to_string(), &text, base).map_err(ConfigError::Invalid)
     }
@@ -117,19 +119,38 @@ impl Config {
     /// # Errors
     /// Everything that is wrong, with its place.
     pub fn parse(name: &str, text: &str, base: &Path) -> Result<Self, Vec<Diagnostic>> {
-        let documents = yaml::parse(name, text).map_err(|d| vec![d])?;
-        let [root] = documents.as_slice() else {
-            let message = format!("`{name}` has {} YAML documents; a configuration is exactly one", documents.len());
-            return Err(vec![Diagnostic::error("config-documents", message)]);
-        };
-        let mut reader = Reader { file: name, base, out: Vec::new() };
-        let config = reader.config(root, Digest::of(text.as_bytes()));
-        let out: Vec<_> = reader.out.into_iter().map(|d| d.with_source(text)).collect();
-        match config {
-            Some(config) if out.is_empty() => Ok(config),
-            _ if out.is_empty() => Err(vec![Diagnostic::error("missing-field", "the configuration is not complete")]),
-            _ => Err(out),
-        }
+        parse_with(name, text, base, |reader, root| reader.config(root, Digest::of(text.as_bytes())))
+    }
+}
+
+/// The text of a file that is no longer than a configuration may be.
+fn read_text(path: &Path) -> Result<String, ConfigError> {
+    let io = |why| ConfigError::Read { path: path.to_owned(), why };
+    if std::fs::metadata(path).map_err(io)?.len() > limits::CONFIG_BYTES_MAX {
+        return Err(ConfigError::TooLarge(path.to_owned()));
+    }
+    std::fs::read_to_string(path).map_err(io)
+}
+
+/// Reads one YAML document into what a program needs; every fault is told with its place and source line.
+fn parse_with<T>(
+    name: &str,
+    text: &str,
+    base: &Path,
+    read: impl for<'a> FnOnce(&mut Reader<'a>, &'a Node) -> Option<T>,
+) -> Result<T, Vec<Diagnostic>> {
+    let documents = yaml::parse(name, text).map_err(|d| vec![d])?;
+    let [root] = documents.as_slice() else {
+        let message = format!("`{name}` has {} YAML documents; a configuration is exactly one", documents.len());
+        return Err(vec![Diagnostic::error("config-documents", message)]);
+    };
+    let mut reader = Reader { file: name, base, out: Vec::new() };
+    let config = read(&mut reader, root);
+    let out: Vec<_> = reader.out.into_iter().map(|d| d.with_source(text)).collect();
+    match config {
+        Some(config) if out.is_empty() => Ok(config),
+        _ if out.is_empty() => Err(vec![Diagnostic::error("missing-field", "the configuration is not complete")]),
+        _ => Err(out),
     }
 }
 
@@ -142,6 +163,7 @@ impl<'a> Reader<'a> {
         let tls = f.take("tls").map_or(Some(Tls::default()), |n| self.tls(n));
         let inbound = self.each(f.take("inbound"), Self::inbound);
         let outbound = self.each(f.take("outbound"), Self::outbound);
+        let proxy = f.take("proxy").map(|n| self.proxy(n));
         let jwt = self.each(f.take("jwt"), Self::issuer);
         let log = f.require("log", &mut self.out).and_then(|n| self.log(n));
         let admin = f.take("admin").and_then(|n| self.admin(n));
@@ -153,8 +175,13 @@ impl<'a> Reader<'a> {
         let shared = f.key("share_ports");
         let share_ports = f.boolean("share_ports", &mut self.out).unwrap_or(false);
         f.finish(&mut self.out);
-        if inbound.is_empty() && outbound.is_empty() {
-            self.fault(root, "config-listeners", "neither `inbound` nor `outbound` has a listener", "add one, or there is nothing to do");
+        if inbound.is_empty() && outbound.is_empty() && proxy.is_none() {
+            self.fault(
+                root,
+                "config-listeners",
+                "none of `inbound`, `outbound` and `proxy` has a listener",
+                "add one, or there is nothing to do",
+            );
         }
         let mut bundle = bundle;
         if let (Some(Bundle { source: Source::Remote(_), cache: cache @ None, .. }), Some(log)) = (&mut bundle, &log) {
@@ -176,6 +203,7 @@ impl<'a> Reader<'a> {
             tls: tls?,
             inbound,
             outbound,
+            proxy: proxy.map_or(Some(None), |p| p.map(Some))?,
             jwt,
             log: log?,
             admin,

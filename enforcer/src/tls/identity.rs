@@ -149,6 +149,15 @@ impl Identity {
         Self { withdrawn: true, generation: Digest::of(&generation), ..self.clone() }
     }
 
+    /// This identity for a server that speaks HTTP/1.1 alone.
+    #[must_use]
+    pub fn http1_only(mut self) -> Self {
+        let mut server = (*self.server).clone();
+        server.alpn_protocols = vec![b"http/1.1".to_vec()];
+        self.server = Arc::new(server);
+        self
+    }
+
     /// Who we are.
     #[must_use]
     pub fn id(&self) -> &SpiffeId {

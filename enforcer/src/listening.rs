@@ -1,0 +1,70 @@
+//! Accepting connections on TCP and unix sockets, for the small servers beside the gate: bounded, each connection in a task that
+//! its loop owns and awaits.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::limits::ACCEPT_PAUSE;
+
+/// A listening socket.
+pub(crate) trait Listening {
+    /// One connection.
+    type Stream: Send + 'static;
+    /// The next connection.
+    fn next(&self) -> impl Future<Output = std::io::Result<Self::Stream>> + Send;
+}
+
+impl Listening for TcpListener {
+    type Stream = (TcpStream, SocketAddr);
+
+    async fn next(&self) -> std::io::Result<Self::Stream> {
+        self.accept().await
+    }
+}
+
+impl Listening for UnixListener {
+    type Stream = UnixStream;
+
+    async fn next(&self) -> std::io::Result<Self::Stream> {
+        self.accept().await.map(|(stream, _)| stream)
+    }
+}
+
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // The sender is gone only with whoever would wait for us.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// Serves connections until `stop` is true, gives what runs until `drain` and ends the rest. One connection too many is closed.
+pub(crate) async fn accept<L, F, C>(listener: L, max: usize, drain: Duration, mut stop: watch::Receiver<bool>, serve: F)
+where
+    L: Listening,
+    F: Fn(L::Stream) -> C,
+    C: Future<Output = ()> + Send + 'static,
+{
+    let mut running = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = stopped(&mut stop) => break,
+            Some(_) = running.join_next(), if !running.is_empty() => {}
+            accepted = listener.next() => match accepted {
+                Ok(_) if running.len() >= max => {}
+                Ok(stream) => {
+                    running.spawn(serve(stream));
+                }
+                // Out of descriptors, most likely: to try again at once would only spin (A63).
+                Err(_) => sleep(ACCEPT_PAUSE).await,
+            },
+        }
+    }
+    drop(listener);
+    // What does not end in time ends with the set.
+    let _ = timeout(drain, async { while running.join_next().await.is_some() {} }).await;
+    running.shutdown().await;
+}
