@@ -216,12 +216,10 @@ fn signed(source: &Source, bytes: Vec<u8>, key: &Path, asked: &Asked<'_>) -> Res
     let (built, mut label) = verified(source, &bytes, key, &demands)?;
     let revision = built.bundle.revision;
     let mut archive = Some(bytes);
-    if let Some((before, _)) = asked.before.as_ref().filter(|(before, _)| before.issued_at > label.issued_at) {
-        if before.serial == label.serial {
-            // The same as it was issued earlier: that makes what is in force no older.
-            label.issued_at = before.issued_at;
-            archive = None;
-        }
+    if let Some((before, _)) = asked.before.as_ref().filter(|(b, _)| b.serial == label.serial && b.issued_at > label.issued_at) {
+        // The same as it was issued earlier: that makes what is in force no older.
+        label.issued_at = before.issued_at;
+        archive = None;
     }
     let authorizer = compile(source, &built.bundle, asked)?;
     Ok(Taken { authorizer, standing: Some((label, revision)), archive })

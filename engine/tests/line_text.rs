@@ -152,8 +152,8 @@ fn ended() -> impl Strategy<Value = Ended> {
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    let heartbeat = (digest(), any::<u64>(), any::<u64>()).prop_map(|(revision, unrecorded, refusals_dropped)| {
-        Event::Heartbeat(Heartbeat { revision, mode: Mode::Enforce, unrecorded, refusals_dropped })
+    let heartbeat = (digest(), any::<u64>(), any::<u64>(), any::<bool>()).prop_map(|(revision, unrecorded, refusals_dropped, stale)| {
+        Event::Heartbeat(Heartbeat { revision, mode: Mode::Enforce, unrecorded, refusals_dropped, stale })
     });
     let refused = (ip(), text(), any::<u64>()).prop_map(|(ip, reason, count)| Event::Refused(Refused { ip, reason, count }));
     prop_oneof![6 => decided().prop_map(|d| Event::Decided(Box::new(d))), 3 => ended().prop_map(Event::Ended), 1 => heartbeat, 1 => refused]
