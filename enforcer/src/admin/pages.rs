@@ -105,6 +105,7 @@ impl Pages {
                     UpstreamProtocol::Http1 => "http1",
                     UpstreamProtocol::Http2 => "http2",
                 },
+                "connection_lifetime": seconds(i.connection_lifetime),
             })).collect::<Vec<_>>(),
             "tls": {"min_version": c.tls.min_version.as_str()},
             "outbound": crate::outbound::listed(c),
@@ -115,6 +116,7 @@ impl Pages {
             "health": c.health,
             "traces": c.traces.as_ref().map(|t| json!({"otlp": t.otlp.to_string(), "sample": t.sample, "ca": roots(&t.roots)})),
             "self_check": c.self_check.map(|one_in| json!({"one_in": one_in})),
+            "workers": c.workers,
             "drain": seconds(c.drain),
             "share_ports": c.share_ports,
         })

@@ -15,9 +15,10 @@ mod sts;
 mod tls;
 mod tokens;
 mod traces;
+mod workers;
 
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,6 +73,8 @@ pub struct Config {
     pub self_check: Option<NonZeroU32>,
     /// Where spans go.
     pub traces: Option<Traces>,
+    /// The threads that serve inbound connections.
+    pub workers: NonZeroUsize,
     /// How long running requests may take at shutdown.
     pub drain: Duration,
     /// Whether another process of the same user may have the same ports, as in a swap of the program.
@@ -171,6 +174,7 @@ impl<'a> Reader<'a> {
         let mode = self.word(&mut f, "mode", &[("enforce", Mode::Enforce), ("dry-run", Mode::DryRun)], Mode::Enforce);
         let traces = f.take("traces").and_then(|n| self.traces(n));
         let self_check = f.take("self_check").and_then(|n| self.self_check(n));
+        let workers = self.workers(&mut f);
         let drain = self.duration(&mut f, "drain", limits::DRAIN, limits::DRAIN_MAX);
         let shared = f.key("share_ports");
         let share_ports = f.boolean("share_ports", &mut self.out).unwrap_or(false);
@@ -211,6 +215,7 @@ impl<'a> Reader<'a> {
             mode: mode?,
             self_check,
             traces,
+            workers: workers?,
             drain: drain?,
             share_ports,
             digest,
