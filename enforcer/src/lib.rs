@@ -45,5 +45,6 @@ pub mod tasks;
 pub mod tenure;
 pub mod tls;
 pub mod trace;
+pub mod witness;
 
 pub use enforcer::{Enforcer, EnforcerError, check, enforce, run};
