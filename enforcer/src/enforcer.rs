@@ -21,7 +21,7 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::sleep;
 
 use crate::clock::{Clock, NoRandom, RequestIds};
-use crate::config::{self, Config, ConfigError, Source};
+use crate::config::{self, Config, ConfigError, HeadsTo, Source};
 use crate::freshness::{self, Fresh};
 use crate::gate::Gate;
 use crate::inbound::{Connections, Handshakes, Inbound, Lane};
@@ -40,6 +40,7 @@ use crate::standby::{Ground, Standby, Watched};
 use crate::supply::{Offer, Supply};
 use crate::tls::{Current, Identity, IdentityError};
 use crate::trace::{Exporter, Traces};
+use crate::witness::Witness;
 use crate::workers::{self, Bounds, Crew, Workers};
 
 /// Why an enforcer cannot run.
@@ -107,7 +108,7 @@ pub struct Enforcer {
     workers: Workers,
     pages: Side,
     key_sets: Side,
-    /// What tells others: spans.
+    /// What tells others: spans and signed heads.
     telling: Side,
     admin: Option<SocketAddr>,
     health: Option<SocketAddr>,
@@ -141,6 +142,12 @@ impl Side {
         let _ = tokio::time::timeout(CUT_LIMIT, all).await;
         self.loops.shutdown().await;
     }
+}
+
+/// An open log, and who is handed its heads.
+pub(crate) struct Log {
+    log: DecisionLog,
+    witnesses: Vec<Arc<Witness>>,
 }
 
 /// What was loaded before anything listens.
@@ -209,23 +216,33 @@ impl Enforcer {
     }
 
     /// Opens the log, whose first line names what is in force. Nothing listens yet.
-    pub(crate) fn log(ground: &Ground, loaded: &Loaded) -> Result<DecisionLog, EnforcerError> {
+    pub(crate) fn log(ground: &Ground, loaded: &Loaded) -> Result<Log, EnforcerError> {
+        let places = ground.config.log.heads.iter().flat_map(|heads| &heads.to);
+        let witnesses: Vec<_> = places
+            .filter_map(|to| match to {
+                HeadsTo::Witness(to) => Some(Witness::new(to, &ground.metrics)),
+                HeadsTo::File(_) => None,
+            })
+            .collect();
         let opening = Opening {
             config: config::Log { to: ground.config.log.to.of(&ground.instance), ..ground.config.log.clone() },
             enforcer: loaded.identity.id().clone(),
             instance: ground.instance.clone(),
             revision: *loaded.policy.revision(),
             bundle: loaded.standing.as_ref().map(|(label, _)| freshness::issue(label, ground.config.bundle.freshness.as_ref())),
+            witnesses: witnesses.clone(),
             mode: ground.config.mode,
             digest: ground.config.digest,
         };
-        Ok(DecisionLog::open(opening, Arc::clone(&ground.clock), Arc::clone(&ground.metrics), ground.report.clone())?)
+        let log = DecisionLog::open(opening, Arc::clone(&ground.clock), Arc::clone(&ground.metrics), ground.report.clone())?;
+        Ok(Log { log, witnesses })
     }
 
     /// Puts everything together and opens the ports.
-    pub(crate) async fn open(ground: Ground, loaded: Loaded, log: DecisionLog, watched: Watched) -> Result<Self, EnforcerError> {
+    pub(crate) async fn open(ground: Ground, loaded: Loaded, log: Log, watched: Watched) -> Result<Self, EnforcerError> {
         let Ground { config, report, clock, metrics, instance, readiness, connections, ports, inbound, pages, admin, health } = ground;
         let Loaded { identity, policy, standing, instead_of, archive, issuers, tokens } = loaded;
+        let Log { log, witnesses } = log;
         let fresh = Fresh::new(config.bundle.freshness);
         fresh.set(standing.as_ref().map(|(label, _)| fresh.issue_of(label)));
         let (spans, exporter) = config.traces.as_ref().map(|traces| Exporter::new(traces, &config.service, &instance, &metrics)).unzip();
@@ -255,6 +272,7 @@ impl Enforcer {
         let mut inbound = listeners.inbound(inbound, bound_inbound, &connections, &workers.crew());
         let outbound = listeners.outbound(bound_outbound);
         readiness.opened(&gate);
+        let told = report.clone();
         let policies = Arc::new(Renewal::new(Arc::clone(&config), Arc::clone(&gate), report.clone(), standing, watched.supply));
         policies.begun(instead_of, archive).await;
         let reloader = Arc::new(Reloader::new(Arc::clone(&config), Arc::clone(&gate), report, issuers, Arc::clone(&policies)));
@@ -262,6 +280,10 @@ impl Enforcer {
         let phase = inbound.phase.subscribe();
         inbound.loops.spawn(async move { policies.poll(phase).await });
         let mut telling = Side::new();
+        readiness.witnessed(&witnesses);
+        for witness in witnesses {
+            telling.loops.spawn(witness.run(told.clone(), telling.phase.subscribe()));
+        }
         if let Some(exporter) = exporter {
             telling.loops.spawn(exporter.run(telling.phase.subscribe()));
         }

@@ -45,6 +45,7 @@ pub mod tasks;
 pub mod tenure;
 pub mod tls;
 pub mod trace;
+pub mod witness;
 pub mod workers;
 
 pub use enforcer::{Enforcer, EnforcerError, check, enforce, run};

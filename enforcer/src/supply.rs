@@ -113,8 +113,8 @@ impl Supply {
     }
 }
 
-/// A token is read each time, so that it can be renewed; nobody else sees it.
-fn bearer(path: &Path) -> Result<HeaderValue, PolicyError> {
+/// What to say to a server that wants a token. It is read each time, so that it can be renewed; nobody else sees it.
+pub(crate) fn bearer(path: &Path) -> Result<HeaderValue, PolicyError> {
     let fail = |why| PolicyError::File { path: path.to_owned(), why };
     let bytes = read_bounded(path, limits::TOKEN_FILE_BYTES_MAX).map_err(fail)?;
     let text = [b"Bearer ", bytes.trim_ascii()].concat();
@@ -123,7 +123,7 @@ fn bearer(path: &Path) -> Result<HeaderValue, PolicyError> {
     Ok(value)
 }
 
-fn word() -> u64 {
+pub(crate) fn word() -> u64 {
     let mut bytes = [0; 8];
     // Without random numbers every pause is the longest one; TLS would not work then either.
     if rand::fill(&mut bytes).is_err() {
@@ -136,6 +136,7 @@ fn word() -> u64 {
 #[derive(Clone, Debug)]
 pub struct Schedule {
     poll: Duration,
+    most: Duration,
     failures: u32,
     after: Option<Duration>,
 }
@@ -144,7 +145,13 @@ impl Schedule {
     /// Every `poll`.
     #[must_use]
     pub const fn new(poll: Duration) -> Self {
-        Self { poll, failures: 0, after: None }
+        Self::within(poll, limits::BUNDLE_BACK_OFF_MAX)
+    }
+
+    /// Every `poll`; after failures seldom, and at most `most` later.
+    #[must_use]
+    pub const fn within(poll: Duration, most: Duration) -> Self {
+        Self { poll, most, failures: 0, after: None }
     }
 
     /// It was asked; `after` is when the server wants to be asked again.
@@ -158,10 +165,10 @@ impl Schedule {
     pub fn pause(&self, word: u64) -> Duration {
         // A quarter of the way is chance: 3/4 to 5/4 of the interval.
         let doubled = self.poll.saturating_mul(1 << self.failures.saturating_sub(1).min(16));
-        let base = doubled.min(limits::BUNDLE_BACK_OFF_MAX.max(self.poll));
+        let base = doubled.min(self.most.max(self.poll));
         let part = u32::try_from(word % 1001).unwrap_or_default();
         let pause = base * 3 / 4 + base / 2 * part / 1000;
-        let least = self.after.unwrap_or_default().min(limits::BUNDLE_BACK_OFF_MAX);
+        let least = self.after.unwrap_or_default().min(self.most);
         pause.max(least)
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Pages, json_page};
 use crate::body::ResponseBody;
-use crate::config::{Bundle, Issuer, KeySet, LogTo, Source, UpstreamProtocol};
+use crate::config::{Bundle, HeadsTo, Issuer, KeySet, LogTo, Source, UpstreamProtocol};
 use crate::fetch::Roots;
 use crate::gate::{Caller, Gate};
 use crate::metrics::Sample;
@@ -63,6 +63,8 @@ impl Pages {
             steps_back: self.clock.steps_back(),
             certificate_until: gate.map(|gate| gate.identity.load().not_after()),
             bundle: gate.and_then(|gate| gate.fresh.issue()).map(|issue| (issue.serial, issue.issued_at)),
+            log_oldest: gate.and_then(|gate| gate.log.oldest()),
+            heads_oldest: self.readiness.oldest_head(),
             log_depth: gate.map_or(0, |gate| gate.log.depth()),
         });
     }
@@ -134,7 +136,7 @@ impl Pages {
             "durability": log.durability.as_str(),
             "rotate": log.rotate_bytes.map(|size| json!({"size": size})),
             "heartbeat": seconds(log.heartbeat),
-            "heads": log.heads.as_ref().map(|h| json!({"every": seconds(h.every), "to": h.to, "key": h.key})),
+            "heads": log.heads.as_ref().map(|h| json!({"every": seconds(h.every), "to": h.to.iter().map(head_place).collect::<Vec<_>>(), "key": h.key})),
         })
     }
 
@@ -193,6 +195,18 @@ fn bundle(bundle: &Bundle) -> Value {
         }
     }
     out
+}
+
+fn head_place(to: &HeadsTo) -> Value {
+    match to {
+        HeadsTo::File(path) => json!(path),
+        HeadsTo::Witness(witness) => json!({
+            "url": witness.url.to_string(),
+            "ca": roots(&witness.roots),
+            "private_addresses": witness.reach.private_addresses,
+            "token": witness.token,
+        }),
+    }
 }
 
 fn roots(roots: &Roots) -> Value {

@@ -29,7 +29,7 @@ use portreeve_engine::{Diagnostic, Digest, record::Mode};
 pub use bundle::{Bundle, Freshness, OnStale, Remote, Source};
 pub use identity::Identity;
 pub use inbound::{Inbound, UpstreamProtocol};
-pub use log::{Durability, Heads, Log, LogTo};
+pub use log::{Durability, Heads, HeadsTo, Log, LogTo, Witness};
 pub use outbound::{Outbound, Way};
 pub use pages::AdminAt;
 pub use proxy::{Egress, Proxy, Served};
@@ -253,7 +253,8 @@ mode: enforce
         assert_eq!(&*config.outbound[0].service, "users");
         assert_eq!(config.jwt[0].jwks, KeySet::File("/etc/p/jwks.json".into()));
         assert_eq!(config.log.rotate_bytes, Some(256 << 20));
-        assert_eq!(config.log.heads.unwrap().every, Duration::from_secs(60));
+        let heads = config.log.heads.unwrap();
+        assert_eq!((heads.every, heads.to), (Duration::from_secs(60), vec![HeadsTo::File("/etc/p/heads.ndjson".into())]));
         assert_eq!(config.mode, Mode::Enforce);
         assert_eq!(config.digest, Digest::of(GOOD.as_bytes()));
         assert_eq!(config.tls.min_version, crate::tls::MinVersion::Tls13);

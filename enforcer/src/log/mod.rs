@@ -34,6 +34,7 @@ use crate::heads::HeadsError;
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::report::Report;
+use crate::witness::Witness;
 
 /// What a log needs to begin.
 #[derive(Clone, Debug)]
@@ -48,6 +49,8 @@ pub struct Opening {
     pub revision: Revision,
     /// What it says of its issue, if it is signed.
     pub bundle: Option<Issue>,
+    /// Who is handed the signed heads.
+    pub witnesses: Vec<Arc<Witness>>,
     /// Enforce or dry-run.
     pub mode: Mode,
     /// SHA-256 of the configuration.
@@ -276,6 +279,12 @@ impl DecisionLog {
     #[must_use]
     pub fn is_up(&self) -> bool {
         self.shared.up.load(Ordering::Acquire)
+    }
+
+    /// The time of the oldest entry that waits to be written.
+    #[must_use]
+    pub fn oldest(&self) -> Option<Timestamp> {
+        self.shared.lock().waiting.entries.first().map(|entry| entry.at)
     }
 
     /// Entries that wait to be written.

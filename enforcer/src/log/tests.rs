@@ -8,7 +8,7 @@ use portreeve_engine::record::{Answer, ContextFacts, Destination, RequestFacts, 
 use portreeve_engine::{Effect, Event, Reason, Record};
 
 use super::*;
-use crate::config::{Heads, LogTo};
+use crate::config::{Heads, HeadsTo, LogTo};
 
 const CALLER: &str = "spiffe://market.example/ns/shop/sa/invoices";
 const BOUNDS: Bounds = Bounds { queue: 64, caller: 32, bytes: 1 << 20, caller_bytes: 1 << 19, refusals: 4 };
@@ -26,6 +26,7 @@ fn opening(path: &Path, instance: &str) -> Opening {
         instance: instance.to_owned(),
         revision: Digest::of(b"one"),
         bundle: None,
+        witnesses: Vec::new(),
         mode: Mode::Enforce,
         digest: Digest::of(b"config"),
     }
@@ -258,7 +259,7 @@ fn heads_are_signed_while_running_and_at_the_end() {
     .unwrap();
     let to = dir.path().join("heads.ndjson");
     let mut opening = opening(&path, "A");
-    opening.config.heads = Some(Heads { every: Duration::from_millis(20), to: to.clone(), key });
+    opening.config.heads = Some(Heads { every: Duration::from_millis(20), to: vec![HeadsTo::File(to.clone())], key });
     let (log, clock) = open(opening);
     log.denied(clock.now(), decided(CALLER)).unwrap();
     std::thread::sleep(Duration::from_millis(100));

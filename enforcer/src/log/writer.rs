@@ -42,7 +42,7 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn open(opening: Opening, report: Report) -> Result<Self, LogError> {
-        let heads = opening.config.heads.as_ref().map(HeadWriter::open).transpose()?;
+        let heads = opening.config.heads.as_ref().map(|heads| HeadWriter::open(heads, opening.witnesses.clone())).transpose()?;
         let (out, found) = match &opening.config.to {
             LogTo::Stdout => (Out::Stdout, Found::default()),
             LogTo::File(path) => {

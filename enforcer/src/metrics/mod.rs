@@ -88,6 +88,9 @@ pub struct Metrics {
     pub bundle_keep_alarm: Gauge,
     spans: Family<Labels, Counter>,
     clock_steps: Family<Labels, Counter>,
+    heads: Family<Labels, Counter>,
+    /// 1 while a witness does not take signed heads.
+    pub heads_alarm: Gauge,
     /// 1 while the last attempt to take up an identity failed.
     pub identity_alarm: Gauge,
     /// Key sets of token issuers whose last fetch failed.
@@ -154,6 +157,8 @@ impl Metrics {
             bundle_keep_alarm: Gauge::default(),
             spans: Family::default(),
             clock_steps: Family::default(),
+            heads: Family::default(),
+            heads_alarm: Gauge::default(),
             identity_alarm: Gauge::default(),
             log_alarm: Gauge::default(),
             unrecorded: Counter::default(),
@@ -193,6 +198,9 @@ impl Metrics {
         r.register("bundle_stale", "Is 1 while the bundle in force is older than it may be", self.bundle_stale.clone());
         r.register("bundle_keep_alarm", "Is 1 while the last good bundle cannot be kept on disk", self.bundle_keep_alarm.clone());
         r.register("clock_steps", "How often the system's clock was set, by direction", self.clock_steps.clone());
+        let heads = "Signed heads for witnesses: sent, dropped for want of room; failed counts attempts";
+        r.register("heads", heads, self.heads.clone());
+        r.register("heads_alarm", "Is 1 while a witness does not take signed heads", self.heads_alarm.clone());
         r.register("spans", "Spans of traces: sent, refused by the collector, dropped for want of room", self.spans.clone());
         r.register("identity_alarm", "Is 1 while the last attempt to take up an identity failed", self.identity_alarm.clone());
         r.register("key_sets_failing", "Key sets of token issuers whose last fetch failed", self.key_sets_failing.clone());
@@ -241,6 +249,11 @@ impl Metrics {
     /// Counts a step of the system's clock.
     pub fn clock_stepped(&self, direction: &'static str) {
         self.clock_steps.get_or_create(&[("direction", direction)]).inc();
+    }
+
+    /// Counts signed heads that a witness was `sent`, that were `dropped` for want of room, or attempts that `failed`.
+    pub fn heads(&self, result: &'static str, n: usize) {
+        self.heads.get_or_create(&[("result", result)]).inc_by(u64::try_from(n).unwrap_or(u64::MAX));
     }
 
     /// Counts spans that were `sent`, `refused` by the collector or `dropped` for want of room.

@@ -27,6 +27,10 @@ pub struct Sample {
     pub certificate_until: Option<Timestamp>,
     /// The serial and the issue of the bundle in force, if it is signed.
     pub bundle: Option<(u64, Timestamp)>,
+    /// The oldest record that waits to be written.
+    pub log_oldest: Option<Timestamp>,
+    /// The oldest signed head that a witness has not taken; `None` where there is no witness or none waits.
+    pub heads_oldest: Option<Timestamp>,
     /// Records that wait to be written.
     pub log_depth: usize,
 }
@@ -45,6 +49,7 @@ impl Collector for Sampled {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let sample = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let seconds = |at: Timestamp| at.unix_ms().div_euclid(1000);
+        let lag = |since: Option<Timestamp>| since.map_or(0, |at| (sample.now.unix_ms() - at.unix_ms()).max(0).div_euclid(1000));
         let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         for (name, help, value) in [
             ("ready", "Is 1 while everything is there that a decision needs", Some(i64::from(sample.ready))),
@@ -62,6 +67,8 @@ impl Collector for Sampled {
                 "When the bundle in force was issued, since 1970",
                 sample.bundle.map(|(_, at)| seconds(at)),
             ),
+            ("log_lag_seconds", "Age of the oldest record that waits to be written", Some(lag(sample.log_oldest))),
+            ("heads_lag_seconds", "Age of the oldest signed head that a witness has not taken", Some(lag(sample.heads_oldest))),
             ("log_queue", "Records in the queue of the decision log", Some(count(sample.log_depth))),
             ("log_queue_capacity", "Records that the queue of the decision log can hold", Some(count(limits::LOG_QUEUE_MAX))),
         ] {

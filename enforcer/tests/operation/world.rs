@@ -82,11 +82,13 @@ impl World {
         let bundle = if extra.contains("bundle:") { "" } else { "bundle: {path: policies}\n" };
         let log =
             if extra.contains("\nlog:") || extra.starts_with("log:") { "" } else { "log: {path: decisions.ndjson, heartbeat: 100ms}\n" };
+        let inbound = format!("inbound: [{{listen: \"127.0.0.1:0\", upstream: \"{}\"}}]\n", self.upstream);
+        let inbound = if extra.contains("inbound:") { "" } else { inbound.as_str() };
         format!(
             "service: items\n{bundle}identity: {{cert: items.pem, key: items.key, trust: {{market.example: {}}}}}\n\
-             inbound: [{{listen: \"127.0.0.1:0\", upstream: \"{}\"}}]\n{log}drain: 5s\n{extra}",
+             {inbound}{log}drain: {}s\n{extra}",
             self.ca.root_path().display(),
-            self.upstream
+            DRAIN.as_secs()
         )
     }
 
@@ -149,7 +151,11 @@ pub(crate) struct Running {
 
 impl Running {
     fn spawn(command: &mut Command) -> Self {
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        Self::with_output(command, Stdio::null())
+    }
+
+    pub(crate) fn with_output(command: &mut Command, out: Stdio) -> Self {
+        let mut child = command.stdout(out).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (tell, said) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
@@ -318,5 +324,7 @@ async fn upstream(served: Arc<AtomicU64>) -> SocketAddr {
     address
 }
 
+/// What the configurations here give a drain.
+pub(crate) const DRAIN: Duration = Duration::from_secs(5);
 /// Longer than anything here takes, so that a fault ends the test.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
