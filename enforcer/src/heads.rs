@@ -97,8 +97,11 @@ impl HeadWriter {
         for witness in &self.witnesses {
             witness.give(seq, at, &line);
         }
-        let written = self.files.iter_mut().map(|file| file.write_all(&line).and_then(|()| file.sync_data()));
         // All are written to; what the first that failed has to say is enough.
-        written.fold(Ok(()), |before, now| before.and(now)).map_err(HeadsError::Write)
+        let mut outcome = Ok(());
+        for file in &mut self.files {
+            outcome = outcome.and(file.write_all(&line).and_then(|()| file.sync_data()));
+        }
+        outcome.map_err(HeadsError::Write)
     }
 }
