@@ -3,6 +3,10 @@
 //! INV-8: a [`Permit`] has no other maker than [`Gate::judge`], which makes one only from an allow (or, in a dry run, a denial by
 //! policy) whose record was accepted. INV-9: what cannot be recorded is refused.
 
+mod arrival;
+mod connect;
+
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -11,26 +15,30 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use http::{StatusCode, Version};
-use portreeve_engine::model::Operation;
+use portreeve_engine::model::{Limit, Operation};
 use portreeve_engine::record::{ContextFacts, Destination, Mode, Outcome, RequestFacts, Source, Why};
 use portreeve_engine::record_text::{ConnectionText, EventText};
 use portreeve_engine::request::{Method, Target};
-use portreeve_engine::{Authorizer, Decision, Reason, Revision, SpiffeId, Timestamp};
+use portreeve_engine::{Authorizer, Decision, Request, Revision, SpiffeId, Timestamp};
 use tokio::sync::watch;
 
 use crate::clock::{Clock, RequestIds};
 use crate::freshness::Fresh;
 use crate::head::{Fault, Fields, Head, Lines};
-use crate::headers;
+use crate::introduction::{Introduced, Introduction};
 use crate::jwt::Verifier;
 use crate::limits;
 use crate::live::{Live, Place};
 use crate::log::{DecisionLog, End, NotAccepted, Share, Ticket};
 use crate::metrics::Metrics;
 use crate::question::{self, Asked, Asker, NoQuestion, Question, Switch};
+use crate::quota::{Held, Limited, Quotas};
 use crate::self_check::SelfCheck;
 use crate::tls::{Current, VerifiedPeer};
-use crate::trace::{Span, Trace, Traces};
+use crate::trace::{Span, Traces};
+
+use arrival::{Arrival, denial, protocol, unrecorded};
+pub use connect::Passage;
 
 /// What decides and records. One per enforcer.
 #[derive(Debug)]
@@ -57,6 +65,8 @@ pub struct Gate {
     pub in_force: watch::Sender<()>,
     /// Counts what makes older outbound connections unfit: a new identity of ours, a new inventory.
     pub epoch: AtomicU64,
+    /// What callers have used of limited permissions.
+    pub quotas: Quotas,
     /// Decides some requests again, where that is asked for.
     pub self_check: Option<SelfCheck>,
     /// Carries traces.
@@ -69,7 +79,7 @@ pub struct Gate {
 #[derive(Debug)]
 pub struct Caller {
     peer: VerifiedPeer,
-    certificate: String,
+    introduced: Introduced,
     /// Its address.
     pub ip: IpAddr,
     /// The server name of its handshake.
@@ -105,11 +115,18 @@ struct Common {
 impl Caller {
     /// A caller whose handshake is complete.
     #[must_use]
-    pub fn new(peer: VerifiedPeer, ip: IpAddr, server_name: Option<String>, protocol: &'static str) -> Self {
-        let certificate = peer.svid().sha256.hex();
+    pub fn new(
+        peer: VerifiedPeer,
+        ip: IpAddr,
+        server_name: Option<String>,
+        protocol: &'static str,
+        introduction: &Arc<Introduction>,
+    ) -> Self {
+        let svid = peer.svid();
+        let introduced = Introduced::of(introduction, &svid.id, &svid.sha256.hex(), peer.certificates());
         Self {
             peer,
-            certificate,
+            introduced,
             ip,
             server_name,
             protocol,
@@ -234,6 +251,10 @@ pub struct Running {
     outcome: Outcome,
     why: Option<Why>,
     span: Option<Box<Span>>,
+    detail: Option<&'static str>,
+    /// Its places among what may run at once, kept as long as it runs.
+    #[expect(dead_code, reason = "held, and given back when this is dropped")]
+    held: Held,
 }
 
 impl Running {
@@ -263,6 +284,20 @@ impl Running {
         self.outcome = Outcome::Unavailable;
         self.why = Some(Why::Upstream);
         self.gate.metrics.unavailable.inc();
+    }
+
+    /// The service could not be connected to; a connection that is no HTTP is answered by nothing but its end.
+    pub fn unreachable(&mut self) {
+        self.outcome = Outcome::Unavailable;
+        self.why = Some(Why::Upstream);
+        self.detail = Some("connect");
+        self.gate.metrics.unavailable.inc();
+    }
+
+    /// Nothing moved for too long.
+    pub fn idle(&mut self) {
+        self.why = Some(Why::Client);
+        self.detail = Some("idle");
     }
 
     /// Bytes of the answer went out.
@@ -295,6 +330,14 @@ impl Running {
         self.why = Some(Why::Stale);
     }
 
+    /// A limit stands in the way: the request is answered here.
+    fn limited(&mut self, status: Option<StatusCode>, by: &'static str) {
+        self.status = status.map(|status| status.as_u16());
+        self.outcome = Outcome::Limited;
+        self.why = Some(Why::Complete);
+        self.detail = Some(by);
+    }
+
     /// The end is known.
     pub fn because(&mut self, why: Why) {
         self.why = Some(why);
@@ -317,7 +360,7 @@ impl Drop for Running {
             if let Some(span) = self.span.take() {
                 self.gate.traces.collect(span.ended(took, status, why));
             }
-            self.gate.log.ended(ticket, End { outcome, status, duration_us, bytes, why, attempts: 1, detail: None });
+            self.gate.log.ended(ticket, End { outcome, status, duration_us, bytes, why, attempts: 1, detail: self.detail });
         }
     }
 }
@@ -336,6 +379,21 @@ pub enum Verdict {
         /// Whether the connection cannot be used further.
         close: bool,
     },
+    /// It is allowed, and has to wait (429).
+    Limited {
+        /// The id.
+        request_id: String,
+        /// When to come back, in seconds.
+        retry_after: u64,
+    },
+}
+
+/// Leave to use a ticket.
+struct Granted {
+    ticket: Ticket,
+    held: Held,
+    /// What is to be told of the request, where something is.
+    span: Option<Box<Span>>,
 }
 
 impl Gate {
@@ -415,15 +473,15 @@ impl Gate {
                 Err(NotAccepted::Stale) => question.request.context.time = self.clock.now(),
                 Err(NotAccepted::Full | NotAccepted::Down) => return unrecorded(arrival.id),
                 Ok(ticket) => {
-                    self.metrics.decided(decision.effect, decision.reason);
-                    for policy in &decision.policies {
-                        self.metrics.policies.count(&policy.id, decision.effect);
-                    }
-                    if let Some(check) = &self.self_check {
-                        check.look(policy, &question.request, &decision);
-                    }
+                    self.decided(policy, &question.request, &decision);
                     return match ticket {
-                        Some(ticket) => self.permit(caller, policy, (ticket, span), question, fields, arrival),
+                        Some(ticket) => match self.draw(&decision, caller) {
+                            Ok(held) => self.permit(caller, policy, Granted { ticket, held, span }, question, fields, arrival),
+                            Err(limited) => {
+                                let granted = Granted { ticket, held: Held::default(), span };
+                                self.limited(caller, granted, &limited, arrival.id)
+                            }
+                        },
                         None => {
                             let status = denial(decision.reason);
                             if let Some(span) = span {
@@ -443,31 +501,19 @@ impl Gate {
         self: &Arc<Self>,
         caller: &Arc<Caller>,
         policy: &Arc<Authorizer>,
-        (ticket, span): (Ticket, Option<Box<Span>>),
+        granted: Granted,
         question: Question,
         fields: &Fields<'_>,
         arrival: Arrival,
     ) -> Verdict {
         let Arrival { id: request_id, trace, .. } = arrival;
-        caller.running.fetch_add(1, Ordering::Relaxed);
-        let mut running = Running {
-            gate: Arc::clone(self),
-            caller: Arc::clone(caller),
-            ticket: Some(ticket),
-            place: None,
-            began: Instant::now(),
-            status: None,
-            bytes: 0,
-            outcome: Outcome::Forwarded,
-            why: None,
-            span,
-        };
+        let mut running = self.running(caller, granted);
         if self.fresh.is_over(question.request.context.time) {
             running.stale();
             return Verdict::Answer { status: StatusCode::SERVICE_UNAVAILABLE, request_id, close: false };
         }
-        let mut lines = Lines::of(fields);
-        headers::set_identity(&mut lines, self.identity.load().id(), &caller.peer.svid().id, &caller.certificate, &request_id);
+        let (own, token) = (self.identity.load(), question.request.context.jwt.as_ref());
+        let mut lines = caller.introduced.lines(fields, own.id(), &caller.peer.svid().id, token, &request_id);
         trace.write(&mut lines);
         let Target::Http { method, path } = &question.request.target else {
             // Questions of this gate are about HTTP. Were one not, there would be nothing to forward; its end is recorded.
@@ -487,8 +533,57 @@ impl Gate {
         Verdict::Forward(Box::new(Permit { running, method, target, host, lines, switch, request_id }))
     }
 
+    /// Counts a decision that was recorded.
+    fn decided(&self, policy: &Arc<Authorizer>, request: &Request, decision: &Decision<'_>) {
+        self.metrics.decided(decision.effect, decision.reason);
+        for policy in &decision.policies {
+            self.metrics.policies.count(&policy.id, decision.effect);
+        }
+        self.metrics.shadow(decision);
+        if let Some(check) = &self.self_check {
+            check.look(policy, request, decision);
+        }
+    }
+
+    fn running(self: &Arc<Self>, caller: &Arc<Caller>, Granted { ticket, held, span }: Granted) -> Running {
+        caller.running.fetch_add(1, Ordering::Relaxed);
+        Running {
+            gate: Arc::clone(self),
+            caller: Arc::clone(caller),
+            ticket: Some(ticket),
+            place: None,
+            began: Instant::now(),
+            status: None,
+            bytes: 0,
+            outcome: Outcome::Forwarded,
+            why: None,
+            detail: None,
+            span,
+            held,
+        }
+    }
+
+    /// Takes a request out of its caller's budgets. In a dry run a limit is counted and stops nothing.
+    fn draw(&self, decision: &Decision<'_>, caller: &Caller) -> Result<Held, Limited> {
+        let drawn = self.quotas.take(decision.policies.iter().copied(), &caller.peer.svid().id, decision.operation);
+        drawn.or_else(|limited| {
+            self.metrics.limited(limited.by);
+            if self.mode == Mode::DryRun { Ok(Held::default()) } else { Err(limited) }
+        })
+    }
+
+    /// Records that a limit stood in the way of what was allowed.
+    fn limited(self: &Arc<Self>, caller: &Arc<Caller>, granted: Granted, limited: &Limited, request_id: String) -> Verdict {
+        self.running(caller, granted).limited(Some(StatusCode::TOO_MANY_REQUESTS), limited.by);
+        // Whole seconds, and never so few that coming back is in vain.
+        let retry_after = limited.retry_after.as_secs() + u64::from(limited.retry_after.subsec_nanos() > 0);
+        Verdict::Limited { request_id, retry_after: retry_after.max(1) }
+    }
+
     /// Puts another policy in force and has everything asked about again that runs.
     pub fn put_in_force(&self, policy: Authorizer) {
+        let limits: HashMap<&str, Limit> = policy.policies().iter().filter_map(|p| Some((&*p.reference.id, p.reference.limit?))).collect();
+        self.quotas.keep(|id| limits.get(id).copied());
         self.policy.store(Arc::new(policy));
         self.epoch.fetch_add(1, Ordering::AcqRel);
         self.in_force.send_replace(());
@@ -576,38 +671,11 @@ impl Gate {
     }
 }
 
-/// What is known of a request before it is read further.
-struct Arrival {
-    came: Instant,
-    id: String,
-    trace: Trace,
-    protocol: &'static str,
-}
-
 /// Whether an operation of the inventory lets its connection be switched so. An undeclared one never does.
 fn offers(operation: Option<&Operation>, switch: Switch) -> bool {
     match switch {
         // An operation that is reached by `CONNECT` has it among its methods.
         Switch::Tunnel => operation.is_some(),
         Switch::Upgrade(upgrade) => operation.is_some_and(|o| o.upgrade.contains(&upgrade)),
-    }
-}
-
-fn denial(reason: Reason) -> StatusCode {
-    match reason {
-        Reason::MalformedRequest => StatusCode::BAD_REQUEST,
-        _ => StatusCode::FORBIDDEN,
-    }
-}
-
-fn unrecorded(request_id: String) -> Verdict {
-    Verdict::Answer { status: StatusCode::SERVICE_UNAVAILABLE, request_id, close: false }
-}
-
-fn protocol(version: Version) -> &'static str {
-    match version {
-        Version::HTTP_10 => "HTTP/1.0",
-        Version::HTTP_2 => "HTTP/2",
-        _ => "HTTP/1.1",
     }
 }

@@ -254,6 +254,15 @@ impl Local {
             parts.headers.insert(header::HOST, destination.host.clone());
         }
         parts.version = Version::HTTP_11;
+        if let Some(exchange) = &destination.exchange
+            && let Err(failed) = exchange.apply(&mut parts.headers).await
+        {
+            if failed.is_ours() {
+                let (service, why) = (&destination.service, failed.as_str());
+                self.report.tell(&format!("request `{id}` to `{service}` is not sent: its token cannot be exchanged ({why})"));
+            }
+            return answer(failed.status(), &id, false);
+        }
         match destination.send(Request::from_parts(parts, Outgoing::new(body))).await {
             Ok(response) => cleaned(response),
             Err(failure) => {

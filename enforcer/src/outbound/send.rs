@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::balance::{Board, Pick};
 use super::body::{Outgoing, Reply};
+use super::exchange::Exchange;
 use super::limits;
 use super::metrics::{Meter, Outcome};
 use super::pool::Pool;
@@ -126,6 +127,8 @@ pub struct Destination {
     pub service: Arc<str>,
     /// The `Host` of a request that names none.
     pub host: HeaderValue,
+    /// The exchange of user tokens, where there is one.
+    pub exchange: Option<Arc<Exchange>>,
     settings: Arc<Settings>,
     board: Arc<Board>,
     pools: Vec<Arc<Pool>>,
@@ -160,11 +163,17 @@ impl Drop for Share {
 impl Destination {
     /// A destination without connections.
     #[must_use]
-    pub fn new((service, host): (Arc<str>, HeaderValue), endpoints: &[SocketAddr], settings: Settings, gate: &Arc<Gate>) -> Arc<Self> {
+    pub fn new(
+        (service, host): (Arc<str>, HeaderValue),
+        (endpoints, settings): (&[SocketAddr], Settings),
+        exchange: Option<Arc<Exchange>>,
+        gate: &Arc<Gate>,
+    ) -> Arc<Self> {
         let settings = Arc::new(settings);
         let pool = |address: &SocketAddr| Pool::new(*address, Arc::clone(&service), Arc::clone(&settings), Arc::clone(gate));
         Arc::new(Self {
             host,
+            exchange,
             board: Board::new(endpoints.len()),
             pools: endpoints.iter().map(pool).collect(),
             requests: Arc::new(Semaphore::new(settings.requests)),
