@@ -431,7 +431,8 @@ impl Gate {
 
     fn ask(&self, caller: &Caller, head: &mut Head<'_>, policy: &Authorizer) -> Result<Question, Box<NoQuestion>> {
         let none = portreeve_engine::model::Visible::default();
-        let asker = Asker { id: &caller.peer.svid().id, ip: caller.ip, server_name: caller.server_name.as_deref() };
+        let server_name = caller.server_name.as_deref();
+        let asker = Asker { id: &caller.peer.svid().id, until: caller.peer.until(), ip: caller.ip, server_name };
         let asked = Asked {
             service: &self.service,
             visible: policy.visible(&self.service).unwrap_or(&none),

@@ -39,6 +39,8 @@ pub mod renewal;
 pub mod report;
 pub mod self_check;
 pub mod serve;
+#[cfg(test)]
+mod sizes;
 pub mod standby;
 pub mod strict;
 pub mod sts;

@@ -8,11 +8,12 @@ use http::{HeaderValue, header};
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::limits::{EXCHANGE_BYTES_MAX, EXCHANGE_TIMEOUT};
 use crate::fetch::{Ask, FetchError, Fetched, Fetcher, Url};
 use crate::gate::Gate;
-use crate::tls::{ExpectedPeer, VerifiedPeer};
+use crate::tls::{ExpectedPeer, Refusal, VerifiedPeer, refusal_of};
 
 /// Where tokens are exchanged.
 #[derive(Debug)]
@@ -56,7 +57,7 @@ impl Desk {
 }
 
 /// A connection to a service of the mesh that speaks HTTP/1.1.
-async fn to_peer(gate: &Gate, service: &str, address: SocketAddr) -> Result<tokio_rustls::client::TlsStream<TcpStream>, FetchError> {
+async fn to_peer(gate: &Gate, service: &str, address: SocketAddr) -> Result<TlsStream<TcpStream>, FetchError> {
     let odd = |kind: std::io::ErrorKind| FetchError::Handshake(kind.into());
     let expected = {
         let policy = gate.policy.load();
@@ -65,12 +66,23 @@ async fn to_peer(gate: &Gate, service: &str, address: SocketAddr) -> Result<toki
     };
     let stream = TcpStream::connect(address).await.map_err(|why| FetchError::Connect { address, why })?;
     stream.set_nodelay(true).map_err(|why| FetchError::Connect { address, why })?;
+    http1(gate, expected, stream)
+        .await
+        .map(|(stream, _)| stream)
+        .map_err(|why| FetchError::Handshake(std::io::Error::other(why.to_string())))
+}
+
+/// The client's part in a handshake with a service of the mesh, for a connection that speaks HTTP/1.1.
+///
+/// # Errors
+/// Why the peer is refused, or why it refused us.
+pub async fn http1(gate: &Gate, expected: ExpectedPeer, stream: TcpStream) -> Result<(TlsStream<TcpStream>, VerifiedPeer), Refusal> {
     let mut config = (*gate.identity.load().client_config(expected)).clone();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     // An address is never sent as a server name; this one is nobody's (RFC 5737) and is not looked at.
     let name = ServerName::IpAddress(std::net::Ipv4Addr::new(192, 0, 2, 1).into());
-    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(FetchError::Handshake)?;
+    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(|e| refusal_of(&e))?;
     // The verifier has judged the peer; this says that it was a whole handshake and none that was resumed.
-    VerifiedPeer::of_server(stream.get_ref().1).map_err(|_| odd(std::io::ErrorKind::PermissionDenied))?;
-    Ok(stream)
+    let peer = VerifiedPeer::of_server(stream.get_ref().1)?;
+    Ok((stream, peer))
 }

@@ -376,7 +376,7 @@ mod tests {
     fn the_end_of_a_token_is_read_without_trust() {
         let token = |claims: &str| format!("h.{}.s", URL_SAFE_NO_PAD.encode(claims));
         assert_eq!(expiry(&token(r#"{"exp":1000}"#)).map(Timestamp::unix_ms), Some(1_000_000));
-        assert_eq!(expiry(&token(r#"{"exp":1e300}"#)).map(Timestamp::unix_ms), Some(i64::MAX));
+        assert_eq!(expiry(&token(r#"{"exp":1e300}"#)), Some(Timestamp::MAX));
         for odd in [token(r#"{"exp":"soon"}"#), token("{}"), "opaque".to_owned(), "h.!.s".to_owned()] {
             assert_eq!(expiry(&odd), None, "{odd}");
         }

@@ -20,6 +20,7 @@ pub mod resolve;
 pub mod send;
 pub mod transparent;
 pub mod tunnel;
+pub mod upgrade;
 mod wiring;
 
 pub use egress::Egress;

@@ -10,8 +10,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Method, Request, Response, StatusCode};
+use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
 
 use super::balance::{Board, Pick};
 use super::body::{Outgoing, Reply};
@@ -20,7 +22,8 @@ use super::limits;
 use super::metrics::{Meter, Outcome};
 use super::pool::Pool;
 use crate::gate::Gate;
-use crate::tls::Refusal;
+use crate::tasks::Tasks;
+use crate::tls::{Refusal, VerifiedPeer};
 
 /// What may be set for a destination; see the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,6 +139,8 @@ pub struct Destination {
     pending: AtomicUsize,
     retrying: AtomicUsize,
     meter: Meter,
+    /// Connections that are not shared.
+    pub tasks: Tasks,
 }
 
 /// The places that a request takes until its answer has ended.
@@ -160,6 +165,15 @@ impl Drop for Share {
     }
 }
 
+/// What a connection that is not shared takes until it ends.
+#[derive(Debug)]
+pub struct Kept {
+    /// The other end.
+    pub peer: VerifiedPeer,
+    _places: (OwnedSemaphorePermit, OwnedSemaphorePermit),
+    _pick: Pick,
+}
+
 impl Destination {
     /// A destination without connections.
     #[must_use]
@@ -182,6 +196,7 @@ impl Destination {
             meter: gate.metrics.outbound.of(&service),
             settings,
             service,
+            tasks: Tasks::default(),
         })
     }
 
@@ -246,6 +261,39 @@ impl Destination {
             (request, pick, retry) = (resend, next, Some(budget));
             left -= 1;
         }
+    }
+
+    /// A connection of its own to one endpoint, or to another one after it.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn line(&self) -> Result<(TlsStream<TcpStream>, Kept), Failure> {
+        let place = self.place().await.ok_or(Failure::Overload("requests"))?;
+        let (mut tried, mut last) = (Vec::new(), Failure::UnknownService);
+        while let Some(pick) = self.pick(&tried).filter(|_| tried.len() <= self.settings.retries as usize) {
+            tried.push(pick.index);
+            let pool = self.pools.get(pick.index).ok_or(Failure::UnknownService)?;
+            match pool.alone().await {
+                Ok((stream, peer, connection)) => {
+                    pick.succeeded(Instant::now());
+                    return Ok((stream, Kept { peer, _places: (place, connection), _pick: pick }));
+                }
+                Err(failure) => {
+                    if failure.is_the_endpoints() {
+                        self.failed(&pick);
+                    }
+                    last = failure;
+                }
+            }
+        }
+        self.meter.failed(last.as_str());
+        Err(last)
+    }
+
+    /// How long an answer may take.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        self.settings.request
     }
 
     /// Closes idle connections, and shows how many endpoints are left aside.

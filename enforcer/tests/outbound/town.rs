@@ -29,6 +29,7 @@ operations:
   - {id: read, method: GET, path: "/v1/users/{id}"}
   - {id: write, method: [POST, PUT], path: "/v1/users/{id}"}
   - {id: call, grpc: shop.Users/Get}
+  - {id: talk, method: GET, path: /talk, upgrade: [websocket]}
 ---
 kind: Service
 name: other
