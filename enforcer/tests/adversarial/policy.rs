@@ -165,8 +165,6 @@ fn a59_a74_an_error_denies_and_is_never_kept() {
     assert!(!log.decided()[0].decision.errors.is_empty(), "the record says what went wrong");
 }
 
-const ENDLESS: &str = "package portreeve.odd\n\ndeny contains \"x\" if {\n\tsome i in numbers.range(1, 9000)\n\tsome j in numbers.range(1, 9000)\n\ti * j == -1\n}\n";
-
 #[test]
 fn a61_answers_of_another_kind_and_without_end_deny() {
     let modules = [
