@@ -32,12 +32,13 @@ use crate::outbound::Outbound;
 use crate::policy::{self, Asked, PolicyError, Standing, Taken};
 use crate::pool::{Dial, Pool};
 use crate::ports::Listener;
-use crate::reload::{ReloadError, Reloader, Stamps, identity_files, issuers, remotes};
+use crate::reload::{ReloadError, Reloader, Stamps, issuers, remotes};
 use crate::report::Report;
 use crate::self_check::SelfCheck;
 use crate::serve::{Phase, accept_loop};
 use crate::standby::{Ground, Standby};
 use crate::tls::{Current, Identity, IdentityError};
+use crate::workload::Following;
 
 /// Why an enforcer cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +49,9 @@ pub enum EnforcerError {
     /// The identity.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// No identity was given to us.
+    #[error("there is no identity: {0}")]
+    NoIdentity(String),
     /// The bundle.
     #[error(transparent)]
     Policy(#[from] PolicyError),
@@ -89,7 +93,9 @@ impl EnforcerError {
     pub(crate) fn can_pass(&self) -> bool {
         match self {
             Self::Config(_) | Self::Bind { .. } | Self::AdminSocket { .. } | Self::Random(_) | Self::System(_) => false,
-            Self::Identity(_) | Self::Policy(_) | Self::Tokens(_) | Self::UnknownDestination(_) | Self::Log(_) => true,
+            Self::Identity(_) | Self::NoIdentity(_) | Self::Policy(_) | Self::Tokens(_) | Self::UnknownDestination(_) | Self::Log(_) => {
+                true
+            }
         }
     }
 }
@@ -148,9 +154,11 @@ pub(crate) struct Loaded {
 
 impl Loaded {
     /// Reads everything. `only` is the one revision of an unsigned bundle that may be taken up, where that is known.
-    pub(crate) fn load(config: &Config, only: Option<&Revision>) -> Result<Self, EnforcerError> {
-        let files = identity_files(config);
-        let identity = Identity::new(files.pair()?, Arc::new(files.trust()?), config.tls.min_version)?;
+    pub(crate) fn load(config: &Config, only: Option<&Revision>, following: Option<&Following>) -> Result<Self, EnforcerError> {
+        let identity = match (&config.identity, following) {
+            (config::Identity::Files(files), _) => Identity::new(files.pair()?, Arc::new(files.trust()?), config.tls.min_version)?,
+            (config::Identity::WorkloadApi(api), following) => given(following, api)?,
+        };
         let asked = Asked { service: &config.service, own: identity.id(), before: &None, only };
         let Taken { authorizer: policy, standing } = policy::load(&config.bundle.source, &asked)?;
         let issuers = issuers(config)?;
@@ -162,12 +170,39 @@ impl Loaded {
     }
 }
 
+/// The identity that an agent gave.
+fn given(following: Option<&Following>, api: &config::WorkloadApi) -> Result<Identity, EnforcerError> {
+    let latest = following.map(Following::latest).unwrap_or_default();
+    match latest.identity {
+        Some(identity) => Ok((*identity).clone()),
+        None => {
+            let why = latest.withdrawn.or(latest.failed);
+            let why = why.unwrap_or_else(|| format!("the Workload API at `{}` has not answered yet", api.endpoint));
+            Err(EnforcerError::NoIdentity(why))
+        }
+    }
+}
+
 /// Checks that an enforcer could run with this configuration: bundle, identity and key sets. Opens no port and no log.
 ///
 /// # Errors
 /// What stands in the way.
 pub fn check(config: &Config) -> Result<(), EnforcerError> {
-    Loaded::load(config, None).map(|_| ())
+    let following = match &config.identity {
+        config::Identity::Files(_) => None,
+        config::Identity::WorkloadApi(api) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(EnforcerError::System)?;
+            let (mut following, follow) = Following::begin(api.source(config.tls.min_version));
+            runtime.block_on(async {
+                tokio::select! {
+                    () = follow => {}
+                    () = following.first(limits::IDENTITY_WAIT) => {}
+                }
+            });
+            Some(following)
+        }
+    };
+    Loaded::load(config, None, following.as_ref()).map(|_| ())
 }
 
 impl Enforcer {
@@ -200,7 +235,8 @@ impl Enforcer {
         lookout: Lookout,
         seen: Stamps,
     ) -> Result<Self, EnforcerError> {
-        let Ground { config, report, clock, metrics, instance, readiness, connections, ports, inbound, pages, admin, health } = ground;
+        let Ground { config, report, clock, metrics, instance, readiness, connections, ports, inbound, pages, admin, health, following } =
+            ground;
         let Loaded { identity, policy, standing, issuers, tokens } = loaded;
         let self_check = config.self_check.map(|one_in| SelfCheck::new(one_in, Arc::clone(&metrics), report.clone()));
         metrics.dry_run.set(i64::from(config.mode == Mode::DryRun));
@@ -225,7 +261,7 @@ impl Enforcer {
         let mut inbound = listeners.inbound(inbound, bound_inbound, &connections);
         let outbound = listeners.outbound(bound_outbound);
         readiness.opened(&gate);
-        let reloader = Arc::new(Reloader::new(Arc::clone(&config), Arc::clone(&gate), report, issuers, standing));
+        let reloader = Arc::new(Reloader::new(Arc::clone(&config), Arc::clone(&gate), report, issuers, following, standing));
         inbound.loops.spawn(Arc::clone(&reloader).watch(seen, lookout, inbound.phase.subscribe()));
         Ok(Self { gate, reloader, inbound, outbound, pages, key_sets, admin, health, drain: config.drain })
     }

@@ -39,5 +39,6 @@ pub mod strict;
 pub mod sts;
 pub mod tenure;
 pub mod tls;
+pub mod workload;
 
 pub use enforcer::{Enforcer, EnforcerError, check, enforce, run};

@@ -3,6 +3,7 @@
 //! Never touches the network, and reads no file but the one named. Every fault is found in one pass and told with its place;
 //! an unknown field is an error (A44). Paths are relative to the configuration file.
 
+mod agent;
 mod bundle;
 mod identity;
 mod inbound;
@@ -23,8 +24,9 @@ use std::time::Duration;
 use portreeve_engine::yaml::{self, Fields, Node};
 use portreeve_engine::{Diagnostic, Digest, record::Mode};
 
+pub use agent::{AgentConfig, Entry};
 pub use bundle::{Bundle, Source};
-pub use identity::Identity;
+pub use identity::{Identity, WorkloadApi};
 pub use inbound::{Inbound, UpstreamProtocol};
 pub use log::{Durability, Heads, Log, LogTo};
 pub use outbound::Outbound;
