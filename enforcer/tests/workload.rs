@@ -201,8 +201,8 @@ async fn identities_come_from_the_agent_and_new_ones_before_they_end() {
     let before = (serial(&items), serial(&users));
     until("both have new certificates", || serial(&items) != before.0 && serial(&users) != before.1).await;
     assert_eq!(ask(users.outbound()[0]).await, 200);
-    // Half of the life was left when the new ones came.
-    assert_eq!(items.gate().identity.load().standing(now()), Standing::Good);
+    // The new ones came long before the old ones ended, so they have most of their six seconds before them.
+    assert!(items.gate().identity.load().not_after() > now().plus_ms(2000));
     let config = page(items.admin().unwrap(), "/config").await;
     assert!(config.contains("agent.sock"), "{config}");
     users.shutdown().await;
@@ -470,7 +470,7 @@ async fn what_answers_wrongly_gives_no_identity() {
             grpc,
             with(&|answer| drop(answer.federated.insert(MARKET.parse().unwrap(), good.svids[0].bundle.clone()))),
         ),
-        ("root that cannot be used", 200, grpc, with(&|answer| answer.svids[0].bundle.clone_from(&answer.svids[0].chain))),
+        ("root that cannot be used", 200, grpc, first(|svid, _| svid.bundle = svid.chain.clone())),
         ("revocation list that cannot be used", 200, grpc, with(&|answer| answer.lists.push(vec![0x30, 0x00]))),
     ];
     for (says, status, kind, pieces) in cases {

@@ -218,7 +218,7 @@ mode: enforce
         let signed = Config::parse("e.yaml", &GOOD.replace("./policies", "market.tar.gz, key: bundle.pub"), Path::new("/etc/p")).unwrap();
         let file = Source::File { path: "/etc/p/market.tar.gz".into(), key: "/etc/p/bundle.pub".into() };
         assert_eq!(signed.bundle.source, file);
-        assert_eq!(config.identity.key, Path::new("/abs/items.key"));
+        assert_eq!(config.identity.files().unwrap().key, Path::new("/abs/items.key"));
         assert_eq!(config.inbound[0].upstream, "127.0.0.1:8080".parse().unwrap());
         assert_eq!(config.inbound[0].upstream_protocol, UpstreamProtocol::Http1);
         assert_eq!(&*config.outbound[0].service, "users");
@@ -236,6 +236,14 @@ mode: enforce
     fn faults_are_told_with_their_places() {
         for (from, to, code, line, at, says) in [
             ("mode: enforce", "mod: enforce", "unknown-field", 10, "mod", "did you mean `mode`"),
+            (
+                "{cert: items.pem, key: /abs/items.key, trust: {market.example: ca.pem}, crl: []}",
+                "{workload_api: tcp://10.0.0.1:80}",
+                "invalid-value",
+                3,
+                "tcp:",
+                "only a loopback address",
+            ),
             ("mode: enforce", "tls: {min_version: '1.1'}", "invalid-value", 10, "'1.1'", "`1.2` or `1.3`"),
             ("mode: enforce", "mode: audit", "invalid-value", 10, "audit", "`dry-run`"),
             ("path: ./policies", "url: https://x", "unsupported", 2, "url", "`bundle.url` is not supported yet"),
