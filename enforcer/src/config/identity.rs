@@ -59,7 +59,7 @@ impl<'a> Reader<'a> {
         f.finish(&mut self.out);
         let text = text?;
         let from_variable = text.text.strip_prefix('$') == Some(SOCKET_VARIABLE);
-        let address = if from_variable { std::env::var(SOCKET_VARIABLE).ok() } else { Some(text.text.to_owned()) };
+        let address = if from_variable { socket_variable() } else { Some(text.text.to_owned()) };
         let Some(address) = address else {
             let message = format!("the environment variable `{SOCKET_VARIABLE}` is not set");
             self.fault(text.node, "invalid-value", &message, "set it, or write the address here: `workload_api: unix:///run/agent.sock`");
@@ -111,4 +111,11 @@ impl<'a> Reader<'a> {
         }
         out
     }
+}
+
+/// The address that the environment names. The file asks for it by name, and an address decides nothing: what comes from it is
+/// verified, and told in the record and on `/config`.
+#[expect(clippy::disallowed_methods, reason = "the standard has clients find the socket so, and the file asked for it")]
+fn socket_variable() -> Option<String> {
+    std::env::var(SOCKET_VARIABLE).ok()
 }
