@@ -28,7 +28,7 @@ use crate::jwt::{JwtError, JwtIssuer, Verifier};
 use crate::limits;
 use crate::log::{DecisionLog, LogError, Opening};
 use crate::lookout::Lookout;
-use crate::outbound::Outbound;
+use crate::outbound::{self, Outbound};
 use crate::policy::{self, Asked, PolicyError, Standing, Taken};
 use crate::pool::{Dial, Pool};
 use crate::ports::Listener;
@@ -59,7 +59,7 @@ pub enum EnforcerError {
     #[error(transparent)]
     Tokens(#[from] JwtError),
     /// A destination of `outbound` is not in the inventory.
-    #[error("`outbound` names `{0}`, which is not a service of the bundle")]
+    #[error("`outbound` or `proxy` names `{0}`, which is not a service of the mesh in the bundle")]
     UnknownDestination(String),
     /// An address cannot be listened on.
     #[error("cannot listen on `{address}`: {why}")]
@@ -163,8 +163,8 @@ impl Loaded {
         let Taken { authorizer: policy, standing } = policy::load(&config.bundle.source, &asked)?;
         let issuers = issuers(config)?;
         let tokens = Verifier::load(&issuers)?;
-        if let Some(unknown) = config.outbound.iter().find(|o| policy.service(&o.service).is_none()) {
-            return Err(EnforcerError::UnknownDestination(unknown.service.to_string()));
+        if let Some(unknown) = outbound::unknown(config, &policy) {
+            return Err(EnforcerError::UnknownDestination(unknown.to_string()));
         }
         Ok(Self { identity, policy, standing, issuers, tokens })
     }
@@ -272,7 +272,7 @@ impl Enforcer {
         &self.inbound.addresses
     }
 
-    /// The outbound addresses, in the order of the configuration.
+    /// The outbound addresses, in the order of the configuration; those of the proxy come last.
     #[must_use]
     pub fn outbound(&self) -> &[SocketAddr] {
         &self.outbound.addresses
@@ -374,20 +374,14 @@ impl Listeners<'_> {
 
     fn outbound(&self, bound: Vec<Listener>) -> Side {
         let mut side = Side::new();
-        for (listener, config) in bound.into_iter().zip(&self.config.outbound) {
-            let dial = Dial::Peer { address: config.connect, service: Arc::clone(&config.service) };
-            let outbound = Arc::new(Outbound {
-                gate: Arc::clone(self.gate),
-                service: Arc::clone(&config.service),
-                pool: Pool::new(dial, Arc::clone(self.gate)),
-                phase: side.phase.subscribe(),
-                report: self.report.clone(),
-            });
-            side.addresses.push(listener.local_addr().unwrap_or(config.listen));
+        let Outbound { locals, destinations } = Outbound::new(self.config, self.gate, self.report, &side.phase);
+        for (listener, local) in bound.into_iter().zip(locals) {
+            side.addresses.extend(listener.local_addr());
             let (phase, refused) = (side.phase.subscribe(), self.gate.metrics.connections_refused.clone());
-            let serve = move |stream, peer| Arc::clone(&outbound).serve(stream, peer);
+            let serve = move |stream, peer| Arc::clone(&local).serve(stream, peer);
             side.loops.spawn(accept_loop(listener, limits::CONNECTIONS_MAX, phase, refused, serve));
         }
+        side.loops.spawn(outbound::sweep(destinations, side.phase.subscribe()));
         side
     }
 }

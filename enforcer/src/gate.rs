@@ -457,7 +457,7 @@ impl Gate {
     }
 
     /// Whether a request with this answer is forwarded.
-    fn lets_through(&self, decision: &Decision<'_>) -> bool {
+    pub(crate) fn lets_through(&self, decision: &Decision<'_>) -> bool {
         decision.is_allow() || (self.mode == Mode::DryRun && decision.reason.is_policy_denial())
     }
 

@@ -37,6 +37,7 @@ pub mod serve;
 pub mod standby;
 pub mod strict;
 pub mod sts;
+pub mod tasks;
 pub mod tenure;
 pub mod tls;
 pub mod workload;

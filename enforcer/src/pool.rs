@@ -1,13 +1,11 @@
-//! Connections to one destination, kept and used again.
+//! Connections to the service behind the enforcer, kept and used again. Other services are reached by [`crate::outbound`].
 //!
-//! INVARIANT: a pool has one destination and one expected peer, and a connection of an earlier epoch (another identity of ours,
-//! another inventory) is never used again (A68).
+//! INVARIANT: a pool has one destination.
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
 use std::time::Instant;
 
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -17,14 +15,12 @@ use hyper::client::conn::{http1, http2};
 use hyper::rt::{Read, Write};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
-use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::body::{Progress, RequestBody};
 use crate::gate::Gate;
 use crate::limits;
-use crate::tenure;
-use crate::tls::{self, ExpectedPeer, Refusal, VerifiedPeer};
+use crate::tasks::Tasks;
 
 /// Where a pool's connections lead.
 #[derive(Debug)]
@@ -35,13 +31,6 @@ pub enum Dial {
         address: SocketAddr,
         /// Whether it speaks HTTP/2 with prior knowledge.
         http2: bool,
-    },
-    /// To the enforcer of another service, over mutual TLS.
-    Peer {
-        /// Its address.
-        address: SocketAddr,
-        /// The service, whose identities are expected there.
-        service: Arc<str>,
     },
 }
 
@@ -79,12 +68,6 @@ pub enum SendError {
     /// No connection in time.
     #[error("no connection in time")]
     ConnectTimeout,
-    /// The peer is not who was expected, or refused us.
-    #[error("the peer was refused: {0}")]
-    Peer(Refusal),
-    /// The inventory does not have the service.
-    #[error("the inventory does not have this service")]
-    UnknownService,
     /// HTTP failed.
     #[error("no answer: {0}")]
     Http(hyper::Error),
@@ -103,8 +86,6 @@ impl SendError {
         match self {
             Self::Connect(_) => "connect",
             Self::ConnectTimeout => "connect-timeout",
-            Self::Peer(refusal) => refusal.as_str(),
-            Self::UnknownService => "unknown-service",
             Self::Http(_) => "http",
             Self::Form => "form",
             Self::Timeout => "timeout",
@@ -167,7 +148,7 @@ impl Pool {
                     answer.map(|a| (a, Some(Lease { pool: Arc::clone(self), sender, epoch })))
                 }
                 Sender::H2(mut sender) => {
-                    absolute_form(&mut request, matches!(self.dial, Dial::Peer { .. })).ok_or(SendError::Form)?;
+                    absolute_form(&mut request).ok_or(SendError::Form)?;
                     let answer = sender.try_send_request(request);
                     patience(answer, progress.as_deref()).await?.map(|a| (a, None))
                 }
@@ -204,67 +185,26 @@ impl Pool {
     }
 
     async fn connect(&self, epoch: u64) -> Result<Sender, SendError> {
-        let (Dial::Service { address, .. } | Dial::Peer { address, .. }) = &self.dial;
+        let Dial::Service { address, http2 } = &self.dial;
         let stream = timeout(limits::UPSTREAM_CONNECT_TIMEOUT, TcpStream::connect(address)).await;
         let stream = stream.map_err(|_| SendError::ConnectTimeout)?.map_err(SendError::Connect)?;
         stream.set_nodelay(true).map_err(SendError::Connect)?;
-        match &self.dial {
-            Dial::Service { http2: false, .. } => self.http1(TokioIo::new(stream), None).await,
-            Dial::Service { http2: true, .. } => self.http2(TokioIo::new(stream), epoch, None).await,
-            Dial::Peer { service, .. } => {
-                let expected = self.expected(service).ok_or(SendError::UnknownService)?;
-                let identity = self.gate.identity.load_full();
-                let (stream, peer) = tls::connect(&identity, expected, stream, limits::HANDSHAKE_TIMEOUT).await.map_err(SendError::Peer)?;
-                if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
-                    self.http2(TokioIo::new(stream), epoch, Some(peer)).await
-                } else {
-                    self.http1(TokioIo::new(stream), Some(peer)).await
-                }
-            }
-        }
+        if *http2 { self.http2(TokioIo::new(stream), epoch).await } else { self.http1(TokioIo::new(stream)).await }
     }
 
-    /// Who may answer for a service: its identities of the inventory in force.
-    fn expected(&self, service: &str) -> Option<ExpectedPeer> {
-        let policy = self.gate.policy.load();
-        let service = policy.service(service)?;
-        Some(ExpectedPeer { ids: service.identities.clone(), patterns: service.patterns.clone() })
-    }
-
-    async fn http1<T: Read + Write + Unpin + Send + 'static>(&self, io: T, peer: Option<VerifiedPeer>) -> Result<Sender, SendError> {
+    async fn http1<T: Read + Write + Unpin + Send + 'static>(&self, io: T) -> Result<Sender, SendError> {
         let mut builder = http1::Builder::new();
         builder.max_buf_size(limits::H1_BUFFER_BYTES_MAX).max_headers(limits::HEADERS_MAX);
         let (sender, connection) = builder.handshake(io).await.map_err(SendError::Http)?;
-        self.drive(connection, peer);
+        self.tasks.spawn(async move {
+            // Its end is seen by whoever holds the sender.
+            let _ = connection.await;
+        });
         Ok(Sender::H1(sender))
     }
 
-    /// Drives a connection to its end, or until its peer may no longer be spoken to (A65). Whoever holds the sender sees it.
-    fn drive(&self, connection: impl Future<Output = hyper::Result<()>> + Send + 'static, peer: Option<VerifiedPeer>) {
-        let gate = Arc::clone(&self.gate);
-        self.tasks.spawn(async move {
-            let over = async {
-                match &peer {
-                    Some(peer) => tenure::over(&gate, peer).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                _ = connection => {}
-                _ = over => {}
-            }
-        });
-    }
-
-    async fn http2<T: Read + Write + Unpin + Send + 'static>(
-        &self,
-        io: T,
-        epoch: u64,
-        peer: Option<VerifiedPeer>,
-    ) -> Result<Sender, SendError> {
-        // The library drives an HTTP/2 connection in a task of its own: it ends with what we drive, or it would outlive a cut.
-        let parts = Parts::default();
-        let mut builder = http2::Builder::new(parts.0.clone());
+    async fn http2<T: Read + Write + Unpin + Send + 'static>(&self, io: T, epoch: u64) -> Result<Sender, SendError> {
+        let mut builder = http2::Builder::new(self.tasks.clone());
         builder
             .timer(TokioTimer::new())
             .initial_stream_window_size(limits::H2_STREAM_WINDOW)
@@ -273,15 +213,9 @@ impl Pool {
             .keep_alive_timeout(limits::H2_PING_TIMEOUT)
             .max_header_list_size(u32::try_from(limits::HEAD_BYTES_MAX).unwrap_or(u32::MAX));
         let (sender, connection) = builder.handshake(io).await.map_err(SendError::Http)?;
-        self.drive(
-            async move {
-                // It ends when nobody can ask anything more; what was asked may still be answered.
-                let ended = connection.await;
-                parts.finish().await;
-                ended
-            },
-            peer,
-        );
+        self.tasks.spawn(async move {
+            let _ = connection.await;
+        });
         *self.shared.lock().unwrap_or_else(PoisonError::into_inner) = Some((sender.clone(), epoch));
         Ok(Sender::H2(sender))
     }
@@ -313,62 +247,17 @@ fn origin_form<B>(request: &mut Request<B>) {
     *request.uri_mut() = Uri::from(target);
 }
 
-fn absolute_form<B>(request: &mut Request<B>, tls: bool) -> Option<()> {
+fn absolute_form<B>(request: &mut Request<B>) -> Option<()> {
     *request.version_mut() = Version::HTTP_2;
     if request.uri().authority().is_some() {
         return Some(());
     }
     let host = request.headers_mut().remove(header::HOST)?;
     let mut parts = std::mem::take(request.uri_mut()).into_parts();
-    parts.scheme = Some(if tls { Scheme::HTTPS } else { Scheme::HTTP });
+    parts.scheme = Some(Scheme::HTTP);
     parts.authority = Some(Authority::try_from(host.as_bytes()).ok()?);
     *request.uri_mut() = Uri::from_parts(parts).ok()?;
     Some(())
-}
-
-/// Tasks that drive connections, owned by their pool and ended with it.
-#[derive(Clone, Debug, Default)]
-struct Tasks(Arc<Mutex<JoinSet<()>>>);
-
-impl Tasks {
-    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        let mut tasks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        while tasks.try_join_next().is_some() {}
-        tasks.spawn(task);
-    }
-}
-
-/// The tasks of one connection, ended when this is dropped.
-#[derive(Default)]
-struct Parts(Tasks);
-
-impl Parts {
-    /// Waits for the last of them.
-    async fn finish(&self) {
-        std::future::poll_fn(|cx| {
-            let mut tasks = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
-            loop {
-                match tasks.poll_join_next(cx) {
-                    Poll::Ready(Some(_)) => {}
-                    Poll::Ready(None) => return Poll::Ready(()),
-                    Poll::Pending => return Poll::Pending,
-                }
-            }
-        })
-        .await;
-    }
-}
-
-impl Drop for Parts {
-    fn drop(&mut self) {
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
-    }
-}
-
-impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Tasks {
-    fn execute(&self, task: F) {
-        self.spawn(task);
-    }
 }
 
 const READY_WAIT: std::time::Duration = std::time::Duration::from_millis(20);

@@ -132,7 +132,7 @@ fn context(fields: &Fields<'_>, query: Option<&str>, ip: IpAddr, asked: &Asked<'
 }
 
 /// The one host of a request: of an absolute target, `:authority` or `Host`. Where two are given they must be the same.
-fn host(head: &Head<'_>) -> Result<Option<String>, (Malformed, StatusCode)> {
+pub(crate) fn host(head: &Head<'_>) -> Result<Option<String>, (Malformed, StatusCode)> {
     if head.scheme.is_some_and(|s| !s.eq_ignore_ascii_case("http") && !s.eq_ignore_ascii_case("https")) {
         return Err(bad(carrier("the scheme of the target is not `http` or `https`")));
     }
@@ -213,7 +213,7 @@ fn carrier(why: &str) -> Malformed {
 ///
 /// What is no request reached no path template, so nothing says which of its segments are sensitive. A card number is the one
 /// secret that must not end up in a log whatever the policy says (PCI DSS 3.5.1).
-fn escape(raw: &[u8]) -> String {
+pub(crate) fn escape(raw: &[u8]) -> String {
     let mut out = String::new();
     for byte in raw {
         let part = std::ascii::escape_default(*byte);

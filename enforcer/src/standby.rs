@@ -91,7 +91,7 @@ impl Standby {
         let shared = config.share_ports;
         let ports = Ports {
             inbound: Taken::take(config.inbound.iter().map(|i| i.listen), shared)?,
-            outbound: Taken::take(config.outbound.iter().map(|o| o.listen), shared)?,
+            outbound: Taken::take(crate::outbound::addresses(&config), shared)?,
         };
         let (lookout, seen) = (Lookout::new(&config.bundle.source), Stamps::of(&config));
         let (readiness, connections) = (Arc::new(Readiness::default()), Arc::new(Connections::default()));

@@ -208,6 +208,10 @@ async fn no_certificate_wrong_key_old_version_and_no_tls() {
     let (one, two) = (ca.issue_unchecked(&request(USERS)).unwrap(), ca.issue_unchecked(&request(USERS)).unwrap());
     let stolen = Attacker::new(Some((&one.chain_pem, &two.key_pem)), &tls13);
     assert_eq!(stolen.tries(&server).await.unwrap_err(), Refusal::BadSignature, "a certificate without its key");
+    // Its owner comes, and so the chain is remembered: that lets nobody in who has not its key, nor in a longer chain (A13).
+    assert!(Attacker::with(&one).tries(&server).await.is_ok());
+    let stolen = Attacker::new(Some((&one.chain_pem, &two.key_pem)), &tls13);
+    assert_eq!(stolen.tries(&server).await.unwrap_err(), Refusal::BadSignature, "a certificate that is remembered, without its key");
     let old = Attacker::new(Some((&one.chain_pem, &one.key_pem)), &[&rustls::version::TLS12]);
     assert_eq!(old.tries(&server).await.unwrap_err(), Refusal::ProtocolVersion);
     // The leaf alone, without its intermediate.

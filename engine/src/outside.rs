@@ -67,6 +67,13 @@ impl Host {
         self.port
     }
 
+    /// The same host on a port that was not named but is meant. Port 80 is meant where none is named.
+    #[must_use]
+    pub fn on(self, port: u16) -> Self {
+        let port = self.port.or((port != 80).then_some(port));
+        Self { port, ..self }
+    }
+
     /// The address, if the name is one.
     #[must_use]
     pub fn address(&self) -> Option<std::net::IpAddr> {

@@ -10,6 +10,7 @@ mod inbound;
 mod log;
 mod outbound;
 mod pages;
+mod proxy;
 mod reader;
 mod sts;
 mod tls;
@@ -29,8 +30,9 @@ pub use bundle::{Bundle, Source};
 pub use identity::{Identity, WorkloadApi};
 pub use inbound::{Inbound, UpstreamProtocol};
 pub use log::{Durability, Heads, Log, LogTo};
-pub use outbound::Outbound;
+pub use outbound::{Outbound, Way};
 pub use pages::AdminAt;
+pub use proxy::{Egress, Proxy, Served};
 use reader::Reader;
 pub use reader::{parse_duration, parse_size};
 pub use sts::StsConfig;
@@ -54,6 +56,8 @@ pub struct Config {
     pub inbound: Vec<Inbound>,
     /// Local ways to other services.
     pub outbound: Vec<Outbound>,
+    /// The proxy of the local service.
+    pub proxy: Option<Proxy>,
     /// Accepted issuers of user tokens.
     pub jwt: Vec<Issuer>,
     /// The decision log.
@@ -157,6 +161,7 @@ impl<'a> Reader<'a> {
         let tls = f.take("tls").map_or(Some(Tls::default()), |n| self.tls(n));
         let inbound = self.each(f.take("inbound"), Self::inbound);
         let outbound = self.each(f.take("outbound"), Self::outbound);
+        let proxy = f.take("proxy").map(|n| self.proxy(n));
         let jwt = self.each(f.take("jwt"), Self::issuer);
         let log = f.require("log", &mut self.out).and_then(|n| self.log(n));
         let admin = f.take("admin").and_then(|n| self.admin(n));
@@ -167,8 +172,13 @@ impl<'a> Reader<'a> {
         let shared = f.key("share_ports");
         let share_ports = f.boolean("share_ports", &mut self.out).unwrap_or(false);
         f.finish(&mut self.out);
-        if inbound.is_empty() && outbound.is_empty() {
-            self.fault(root, "config-listeners", "neither `inbound` nor `outbound` has a listener", "add one, or there is nothing to do");
+        if inbound.is_empty() && outbound.is_empty() && proxy.is_none() {
+            self.fault(
+                root,
+                "config-listeners",
+                "none of `inbound`, `outbound` and `proxy` has a listener",
+                "add one, or there is nothing to do",
+            );
         }
         if let Some((place, log)) = shared.zip(log.as_ref()).filter(|(_, log)| share_ports && !log.to.is_for_many()) {
             let message = format!("two processes that share their ports cannot both write `{}`", log.to);
@@ -181,6 +191,7 @@ impl<'a> Reader<'a> {
             tls: tls?,
             inbound,
             outbound,
+            proxy: proxy.map_or(Some(None), |p| p.map(Some))?,
             jwt,
             log: log?,
             admin,

@@ -2,10 +2,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use portreeve_engine::yaml::{Fields, Node};
 
 use super::reader::Reader;
+use crate::outbound::{Settings, limits};
 
 /// One local listener that leads to another service.
 #[derive(Clone, Debug)]
@@ -14,8 +16,17 @@ pub struct Outbound {
     pub listen: SocketAddr,
     /// The other service's name in the inventory; its identities are what is expected of the peer.
     pub service: Arc<str>,
-    /// The other service's enforcer.
-    pub connect: SocketAddr,
+    /// The way there.
+    pub way: Way,
+}
+
+/// The way to a service: its enforcers, and how they are called.
+#[derive(Clone, Debug)]
+pub struct Way {
+    /// The other service's enforcers.
+    pub connect: Vec<SocketAddr>,
+    /// Times, retries and bounds.
+    pub settings: Settings,
 }
 
 impl<'a> Reader<'a> {
@@ -23,17 +34,93 @@ impl<'a> Reader<'a> {
         let mut f = Fields::of(self.file, node, &mut self.out)?;
         let listen = self.address(&mut f, "listen");
         let service = f.require_text("service", &mut self.out).map(|t| Arc::from(t.text));
-        let connect = self.address(&mut f, "connect");
+        let way = self.way(&mut f);
         f.finish(&mut self.out);
+        self.only_local(node, "listen", listen);
+        Some(Outbound { listen: listen?, service: service?, way: way? })
+    }
+
+    /// Whoever reaches a listener of the outbound side speaks with our identity.
+    pub(super) fn only_local(&mut self, node: &'a Node, field: &str, listen: Option<SocketAddr>) {
         if let Some(listen) = listen.filter(|a| !a.ip().is_loopback()) {
-            // Whoever reaches this listener speaks with our identity.
             self.fault(
-                node.get("listen").unwrap_or(node),
+                node.get(field).unwrap_or(node),
                 "not-loopback",
                 &format!("`{listen}` is not a loopback address, so others could speak in the name of this service"),
                 "listen on 127.0.0.1 or [::1]",
             );
         }
-        Some(Outbound { listen: listen?, service: service?, connect: connect? })
+    }
+
+    /// The fields of a way: `connect`, `timeouts`, `retries`, `limits`.
+    pub(super) fn way(&mut self, f: &mut Fields<'a>) -> Option<Way> {
+        let connect = self.addresses(f, "connect");
+        if f.key("connect").is_none() {
+            f.require("connect", &mut self.out);
+        }
+        if connect.len() > limits::ENDPOINTS_MAX {
+            let message = format!("{} endpoints are more than the {} that are balanced", connect.len(), limits::ENDPOINTS_MAX);
+            self.fault(f.node(), "invalid-value", &message, "put a balancer of connections between");
+        }
+        let mut settings = Settings::default();
+        let times = f.take("timeouts").map_or(Some(()), |n| self.timeouts(n, &mut settings));
+        let bounds = f.take("limits").map_or(Some(()), |n| self.bounds(n, &mut settings));
+        let retries = self.count(f, "retries", 0, limits::RETRIES_MAX as usize).map_or(Some(()), |found| {
+            settings.retries = u32::try_from(found?).ok()?;
+            Some(())
+        });
+        times.and(bounds).and(retries)?;
+        (!connect.is_empty()).then_some(Way { connect, settings })
+    }
+
+    fn timeouts(&mut self, node: &'a Node, settings: &mut Settings) -> Option<()> {
+        let mut f = Fields::of(self.file, node, &mut self.out)?;
+        let mut time = |name, default: Duration| self.duration(&mut f, name, default, limits::TIMEOUT_MAX);
+        let connect = time("connect", settings.connect);
+        let request = time("request", settings.request);
+        let idle = time("idle", settings.idle);
+        f.finish(&mut self.out);
+        (settings.connect, settings.request, settings.idle) = (connect?, request?, idle?);
+        Some(())
+    }
+
+    fn bounds(&mut self, node: &'a Node, settings: &mut Settings) -> Option<()> {
+        let mut f = Fields::of(self.file, node, &mut self.out)?;
+        let mut bound = |name, least, default: usize| self.count(&mut f, name, least, limits::PLACES_MAX).unwrap_or(Some(default));
+        let requests = bound("requests", 1, settings.requests);
+        let pending = bound("pending", 0, settings.pending);
+        let connections = bound("connections", 1, settings.connections);
+        f.finish(&mut self.out);
+        (settings.requests, settings.pending, settings.connections) = (requests?, pending?, connections?);
+        Some(())
+    }
+
+    /// A whole number; `None` where it is not given, `Some(None)` where it is not acceptable.
+    fn count(&mut self, f: &mut Fields<'a>, name: &'static str, least: usize, most: usize) -> Option<Option<usize>> {
+        let text = f.text(name, &mut self.out)?;
+        let found = text.text.parse().ok().filter(|n| (least..=most).contains(n));
+        if found.is_none() {
+            let message = format!("`{}` is not a whole number from {least} to {most}", text.text);
+            self.fault(text.node, "invalid-value", &message, "write one, or leave it out for the default");
+        }
+        Some(found)
+    }
+
+    /// One address or a list of them, none twice.
+    pub(super) fn addresses(&mut self, f: &mut Fields<'a>, name: &'static str) -> Vec<SocketAddr> {
+        let mut out = Vec::new();
+        for text in f.some_texts(name, &mut self.out) {
+            match text.text.parse::<SocketAddr>() {
+                Ok(address) if out.contains(&address) => {
+                    self.fault(text.node, "invalid-value", &format!("`{address}` stands here twice"), "take one out");
+                }
+                Ok(address) => out.push(address),
+                Err(_) => {
+                    let message = format!("`{}` is not an IP address with a port", text.text);
+                    self.fault(text.node, "invalid-value", &message, "write `127.0.0.1:8080` or `[::1]:8080`; names are not looked up");
+                }
+            }
+        }
+        out
     }
 }

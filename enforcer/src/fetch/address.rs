@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What stands against an address, in a word for the message; `None` where nothing does. `private` lets private and loopback
 /// addresses pass; link-local, metadata, multicast and reserved ones never do.
-pub(super) fn objection(ip: IpAddr, private: bool) -> Option<&'static str> {
+pub(crate) fn objection(ip: IpAddr, private: bool) -> Option<&'static str> {
     let found = match ip.to_canonical() {
         IpAddr::V4(v4) => of_v4(v4),
         IpAddr::V6(v6) => of_v6(v6),

@@ -36,6 +36,7 @@ use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+pub(crate) use address::objection;
 pub use error::FetchError;
 pub use pace::{Backoff, jittered};
 pub use roots::Roots;
@@ -75,7 +76,7 @@ impl Reach {
 
     fn judge(self, url: &Url, address: IpAddr) -> Option<FetchError> {
         let host = url.host.to_string();
-        match address::objection(address, self.private_addresses) {
+        match objection(address, self.private_addresses) {
             Some(kind) => Some(FetchError::Forbidden { host, address, kind }),
             None if !url.https && !address::is_loopback(address) => Some(FetchError::Plain { host, address }),
             None => None,

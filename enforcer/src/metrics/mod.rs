@@ -20,6 +20,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
+use crate::outbound::metrics::OutboundMetrics;
 use crate::tls::Refusal;
 pub use form::Form;
 pub use latency::Latency;
@@ -95,8 +96,8 @@ pub struct Metrics {
     pub log_records: Counter,
     /// 1 while denials by policy are forwarded.
     pub dry_run: Gauge,
-    /// Failures to reach another service's enforcer.
-    outbound_failures: Family<Labels, Counter>,
+    /// The outbound side.
+    pub outbound: OutboundMetrics,
     /// Decisions that were made again by the reference evaluators.
     pub self_checks: Counter,
     /// Decisions whose turn came while another was being checked.
@@ -150,7 +151,7 @@ impl Metrics {
             log_records: Counter::default(),
             dry_run: Gauge::default(),
             key_sets_failing: Gauge::default(),
-            outbound_failures: Family::default(),
+            outbound: OutboundMetrics::default(),
             self_checks: Counter::default(),
             self_checks_passed_over: Counter::default(),
             self_check_disagreements: Counter::default(),
@@ -190,7 +191,7 @@ impl Metrics {
         );
         r.register("log_records", "Records written to the decision log", self.log_records.clone());
         r.register("dry_run", "1 while denials by policy are forwarded", self.dry_run.clone());
-        r.register("outbound_failures", "Failures to reach another service, by reason", self.outbound_failures.clone());
+        self.outbound.register(r);
         r.register("self_checks", "Decisions made again by the reference evaluators", self.self_checks.clone());
         let passed_over = self.self_checks_passed_over.clone();
         r.register("self_checks_passed_over", "Decisions whose turn came while another was being checked", passed_over);
@@ -221,11 +222,6 @@ impl Metrics {
     /// Counts an attempt to take up a new `what` (`bundle`, `identity`, `jwks`).
     pub fn reloaded(&self, what: &'static str, result: &'static str) {
         self.reloads.get_or_create(&[("what", what), ("result", result)]).inc();
-    }
-
-    /// Counts a failure to reach another service.
-    pub fn outbound_failed(&self, why: &'static str) {
-        self.outbound_failures.get_or_create(&[("reason", why)]).inc();
     }
 
     /// The text that Prometheus reads, in the form it asks for.

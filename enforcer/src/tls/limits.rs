@@ -17,3 +17,5 @@ pub(super) const EXPIRY_NEAR_SHARE: i64 = 3;
 pub(super) const ROOTS_MAX: usize = 256;
 /// Revocation lists. Each is looked through for every certificate of a chain.
 pub(super) const CRLS_MAX: usize = 1024;
+/// Chains that were judged good and are remembered. As many as connections of one listener; at about 1 kB each: 4 MB.
+pub(super) const PEERS_REMEMBERED_MAX: usize = 4096;

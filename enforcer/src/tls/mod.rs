@@ -12,6 +12,7 @@ mod limits;
 mod pair;
 mod peer;
 mod refusal;
+mod remembered;
 mod trust;
 
 pub use current::Current;

@@ -31,6 +31,7 @@ use x509_parser::prelude::{CertificateRevocationList, FromDer};
 
 use super::identity::MinVersion;
 use super::limits::{CHAIN_LENGTH_MAX, CRLS_MAX, ROOTS_MAX};
+use super::remembered::{self, Remembered};
 use super::{ExpectedPeer, IdentityError, Refusal};
 
 /// The roots of each trust domain, the revocation lists, and the signature algorithms that count.
@@ -42,6 +43,8 @@ pub struct Trust {
     lists_until: Vec<Timestamp>,
     algorithms: WebPkiSupportedAlgorithms,
     digest: Digest,
+    /// Chains that these roots and lists found good.
+    remembered: Remembered,
 }
 
 /// The roots of one trust domain.
@@ -85,6 +88,7 @@ impl Trust {
             lists_until: Vec::new(),
             algorithms: aws_lc_rs::default_provider().signature_verification_algorithms,
             digest: Digest::of(b""),
+            remembered: Remembered::default(),
         }
     }
 
@@ -103,6 +107,7 @@ impl Trust {
         }
         roots.anchors.push(anchor.to_owned());
         roots.until.push(until);
+        self.remembered = Remembered::default();
         self.digest = Digest::of(&chained(self.digest.as_bytes().to_vec(), domain.as_str(), root));
         Ok(())
     }
@@ -119,6 +124,7 @@ impl Trust {
         let owned = OwnedCertRevocationList::from_der(list).map_err(|e| unusable(e.to_string()))?;
         let (_, parsed) = CertificateRevocationList::from_der(list).map_err(|e| unusable(e.to_string()))?;
         let next = parsed.next_update().ok_or_else(|| unusable("it does not say when the next one is due".to_owned()))?;
+        self.remembered = Remembered::default();
         self.lists.push(owned.into());
         self.lists_until.push(Timestamp::from_unix_ms(next.timestamp().saturating_mul(1000)));
         self.digest = Digest::of(&chained(self.digest.as_bytes().to_vec(), "crl", list));
@@ -152,6 +158,24 @@ impl Trust {
         if intermediates.len() >= CHAIN_LENGTH_MAX {
             return Err(Refusal::ChainTooLong);
         }
+        let (key, at) = (remembered::key(leaf, intermediates, role), timestamp(now));
+        if let Some(svid) = self.remembered.get(&key, at) {
+            return Ok(svid);
+        }
+        let svid = self.judge_anew(leaf, intermediates, now, role)?;
+        let until = super::peer::earliest_end(svid.not_after, intermediates.iter().map(AsRef::as_ref));
+        let until = self.next_end(at).map_or(until, |end| until.min(end));
+        self.remembered.put(key, &svid, at, until);
+        Ok(svid)
+    }
+
+    fn judge_anew(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+        role: Role,
+    ) -> Result<Svid, Refusal> {
         let svid = Svid::from_der(leaf).map_err(|e| refusal_of_svid(&e))?;
         for intermediate in intermediates {
             check_signing_certificate(intermediate).map_err(|_| Refusal::InvalidUsage)?;

@@ -1,0 +1,211 @@
+//! Bodies on their way out and back: streamed, never held. What ends with an answer's body is kept with it.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+
+use super::egress::Running;
+use super::pool::Lease;
+use super::send::Share;
+use crate::headers;
+
+/// A request body on its way to a callee.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// `None` where there is nothing to send; only such a request can be sent twice.
+    inner: Option<Incoming>,
+    progress: Option<Arc<Progress>>,
+}
+
+/// When a request body last moved, so that a slow upload is not taken for a silent callee.
+#[derive(Debug)]
+pub struct Progress {
+    began: Instant,
+    last_ms: AtomicU64,
+}
+
+impl Progress {
+    /// The last time something moved.
+    #[must_use]
+    pub fn last(&self) -> Instant {
+        self.began + Duration::from_millis(self.last_ms.load(Ordering::Relaxed))
+    }
+}
+
+impl Outgoing {
+    /// The body that the local service sends.
+    #[must_use]
+    pub fn new(inner: Incoming) -> Self {
+        if inner.is_end_stream() {
+            return Self::empty();
+        }
+        let progress = Arc::new(Progress { began: Instant::now(), last_ms: AtomicU64::new(0) });
+        Self { inner: Some(inner), progress: Some(progress) }
+    }
+
+    /// Nothing.
+    #[must_use]
+    pub const fn empty() -> Self {
+        Self { inner: None, progress: None }
+    }
+
+    /// Whether there is nothing to send.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.inner.is_none()
+    }
+
+    /// A way to see it move.
+    #[must_use]
+    pub fn progress(&self) -> Option<Arc<Progress>> {
+        self.progress.clone()
+    }
+}
+
+impl Body for Outgoing {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
+        let frame = ready!(Pin::new(inner).poll_frame(cx));
+        if let Some(progress) = &self.progress {
+            progress.last_ms.store(u64::try_from(progress.began.elapsed().as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        }
+        Poll::Ready(frame.map(|frame| frame.map(cleaned)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+/// Trailers are cleaned like headers.
+fn cleaned(frame: Frame<Bytes>) -> Frame<Bytes> {
+    match frame.into_trailers() {
+        Ok(mut trailers) => {
+            headers::sanitise(&mut trailers);
+            Frame::trailers(trailers)
+        }
+        Err(frame) => frame,
+    }
+}
+
+/// An answer's body on its way to the local service.
+#[derive(Debug)]
+pub enum Reply {
+    /// Ours.
+    Own(Option<Bytes>),
+    /// The callee's.
+    Stream(Box<Stream>),
+}
+
+/// A callee's body, and what ends with it.
+#[derive(Debug)]
+pub struct Stream {
+    inner: Incoming,
+    lease: Option<Lease>,
+    /// The places that the request takes.
+    share: Option<Share>,
+    running: Option<Running>,
+}
+
+impl Reply {
+    /// A body of ours.
+    #[must_use]
+    pub fn own(text: String) -> Self {
+        Self::Own(Some(Bytes::from(text)))
+    }
+
+    /// The body of a callee in the mesh.
+    #[must_use]
+    pub fn of_mesh(inner: Incoming, lease: Lease, share: Share) -> Self {
+        Self::stream(Stream { inner, lease: Some(lease), share: Some(share), running: None })
+    }
+
+    /// The body of a place outside the mesh; its end is recorded.
+    #[must_use]
+    pub fn of_outside(inner: Incoming, running: Running) -> Self {
+        Self::stream(Stream { inner, lease: None, share: None, running: Some(running) })
+    }
+
+    fn stream(mut stream: Stream) -> Self {
+        if stream.inner.is_end_stream() {
+            stream.whole();
+        }
+        Self::Stream(Box::new(stream))
+    }
+}
+
+impl Stream {
+    /// Everything was handed on.
+    fn whole(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            lease.give_back();
+        }
+        self.share = None;
+        if let Some(running) = self.running.take() {
+            running.complete();
+        }
+    }
+
+    fn broken(&mut self) {
+        self.lease = None;
+        if let Some(share) = self.share.take() {
+            share.broke_off();
+        }
+        if let Some(running) = self.running.take() {
+            running.upstream("broken-off");
+        }
+    }
+}
+
+impl Body for Reply {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let stream = match &mut *self {
+            Self::Own(text) => return Poll::Ready(text.take().map(|t| Ok(Frame::data(t)))),
+            Self::Stream(stream) => stream,
+        };
+        let frame = ready!(Pin::new(&mut stream.inner).poll_frame(cx));
+        match &frame {
+            Some(Ok(frame)) => {
+                if let (Some(running), Some(data)) = (&mut stream.running, frame.data_ref()) {
+                    running.sent(data.len());
+                }
+                // With a known length nobody asks again after the last frame.
+                if stream.inner.is_end_stream() {
+                    stream.whole();
+                }
+            }
+            Some(Err(_)) => stream.broken(),
+            None => stream.whole(),
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Own(text) => text.is_none(),
+            Self::Stream(stream) => stream.inner.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Own(text) => SizeHint::with_exact(text.as_ref().map_or(0, |t| u64::try_from(t.len()).unwrap_or(0))),
+            Self::Stream(stream) => stream.inner.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,390 @@
+//! Places outside the mesh: decided by the same law as everything else, recorded by us.
+//!
+//! INV-8 for what goes out: a [`Permit`] has no other maker than [`Egress::tunnel`] and [`Egress::request`], which make one only
+//! from an allow (or, in a dry run, a denial by policy) whose record was accepted. Nothing leaves before that, the question to a
+//! name server included. INV-9: what cannot be recorded is refused.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::StatusCode;
+use http::request::Parts;
+use ipnet::IpNet;
+use portreeve_engine::outside::Host;
+use portreeve_engine::path::CanonicalPath;
+use portreeve_engine::record::{Answer, ContextFacts, Decided, Destination, Outcome, RequestFacts, Side, Source, Why};
+use portreeve_engine::request::{Context, Method, Target};
+use portreeve_engine::{Authorizer, Decision, Malformed, Request, Timestamp};
+use tokio::sync::Semaphore;
+
+use super::limits::TUNNELS_MAX;
+use crate::gate::Gate;
+use crate::head::{Head, Lines};
+use crate::jwt::Verifier;
+use crate::limits;
+use crate::log::{End, NotAccepted, Ticket};
+use crate::question::{self, Asked, Asker};
+use crate::tasks::Tasks;
+
+/// Decides about places outside the mesh.
+#[derive(Debug)]
+pub struct Egress {
+    /// The law, the log, the clock.
+    pub gate: Arc<Gate>,
+    /// Networks of private addresses in which places outside the mesh may be.
+    pub private: Vec<IpNet>,
+    /// Tunnels that need not be TLS, by host and port as the configuration writes them.
+    pub without_tls: Vec<Host>,
+    /// Places for tunnels.
+    pub tunnels: Arc<Semaphore>,
+    /// The connections for plain requests.
+    pub tasks: Tasks,
+}
+
+/// Leave to reach one place outside the mesh.
+#[derive(Debug)]
+pub struct Permit {
+    running: Running,
+    what: What,
+}
+
+/// What a permit is for.
+#[derive(Debug)]
+pub enum What {
+    /// Bytes both ways.
+    Tunnel {
+        /// Where to.
+        host: Host,
+        /// On which port.
+        port: u16,
+        /// The question, to be put again under a new law.
+        question: Box<Request>,
+    },
+    /// One request in the clear.
+    Request {
+        /// Where to, with its port.
+        host: Host,
+        /// The method.
+        method: Method,
+        /// Canonical path and raw query.
+        target: String,
+        /// The cleaned header lines.
+        lines: Lines,
+    },
+}
+
+impl Permit {
+    /// Uses the permit up, once its record is as durable as `log.durability` asks.
+    ///
+    /// # Errors
+    /// It could not be kept so: nothing may leave. Its end is recorded.
+    pub async fn redeem(self) -> Result<(Running, What), Refused> {
+        let Self { running, what } = self;
+        let kept = match &running.ticket {
+            Some(ticket) => running.gate.log.kept(ticket).await.is_ok(),
+            None => false,
+        };
+        if kept {
+            return Ok((running, what));
+        }
+        let refused = Refused { status: StatusCode::SERVICE_UNAVAILABLE, request_id: running.request_id.clone() };
+        running.gate.metrics.not_kept.inc();
+        running.unavailable(refused.status, Why::Log, "not-kept");
+        Err(refused)
+    }
+}
+
+/// Egress that is not let through: the answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The status.
+    pub status: StatusCode,
+    /// The id, the only thing the local service learns.
+    pub request_id: String,
+}
+
+/// Egress that was let through and has not ended. Its end is recorded when this is dropped, whatever happens.
+#[derive(Debug)]
+pub struct Running {
+    gate: Arc<Gate>,
+    ticket: Option<Ticket>,
+    /// The id of the request.
+    pub request_id: String,
+    began: Instant,
+    status: Option<u16>,
+    bytes: u64,
+    attempts: u32,
+    outcome: Outcome,
+    why: Why,
+    detail: Option<&'static str>,
+}
+
+impl Running {
+    /// The place answered, or the tunnel stands.
+    pub fn answered(&mut self, status: StatusCode) {
+        self.status = Some(status.as_u16());
+    }
+
+    /// So many connections were tried.
+    pub const fn attempts(&mut self, attempts: u32) {
+        self.attempts = attempts;
+    }
+
+    /// Bytes went back to the local service.
+    pub fn sent(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_add(u64::try_from(bytes).unwrap_or(0));
+    }
+
+    /// It went to its end.
+    pub fn complete(mut self) {
+        self.why = Why::Complete;
+    }
+
+    /// It ended early.
+    pub fn ended(mut self, why: Why, detail: &'static str) {
+        (self.why, self.detail) = (why, Some(detail));
+    }
+
+    /// The place outside broke off in the middle.
+    pub fn upstream(self, detail: &'static str) {
+        self.gate.metrics.outbound.egress_failed(detail);
+        self.ended(Why::Upstream, detail);
+    }
+
+    /// It did not come about; the local service gets the status.
+    pub fn unavailable(mut self, status: StatusCode, why: Why, detail: &'static str) {
+        self.gate.metrics.outbound.egress_failed(detail);
+        (self.status, self.outcome) = (Some(status.as_u16()), Outcome::Unavailable);
+        self.ended(why, detail);
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            let duration_us = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+            let &mut Self { outcome, status, bytes, why, attempts, detail, .. } = self;
+            self.gate.log.ended(ticket, End { outcome, status, duration_us, bytes, why, attempts, detail });
+        }
+    }
+}
+
+/// What is to be recorded besides question and answer.
+struct Facts<'a> {
+    id: &'a str,
+    correlation: Option<String>,
+    protocol: &'static str,
+}
+
+impl Egress {
+    /// An egress side without tunnels.
+    #[must_use]
+    pub fn new(gate: Arc<Gate>, private: Vec<IpNet>, without_tls: Vec<Host>) -> Self {
+        Self { gate, private, without_tls, tunnels: Arc::new(Semaphore::new(TUNNELS_MAX)), tasks: Tasks::default() }
+    }
+
+    /// Whether a tunnel to this host and port need not be TLS.
+    #[must_use]
+    pub fn is_without_tls(&self, host: &Host, port: u16) -> bool {
+        self.without_tls.iter().any(|h| h.name() == host.name() && h.port() == Some(port))
+    }
+
+    /// Decides about a tunnel.
+    ///
+    /// # Errors
+    /// It is not let through.
+    pub fn tunnel(&self, host: Host, port: u16, correlation: Option<String>) -> Result<Permit, Refused> {
+        let request_id = self.gate.ids.next();
+        let policy = self.gate.policy.load();
+        let facts = Facts { id: &request_id, correlation, protocol: "TCP" };
+        let question = self.connection(&policy, &host, port);
+        let (question, running) = self.decide(&policy, question, &facts)?;
+        Ok(Permit { running, what: What::Tunnel { host, port, question: Box::new(question) } })
+    }
+
+    /// Decides about one request in the clear. `port` is meant where its host names none.
+    ///
+    /// # Errors
+    /// It is not let through.
+    pub fn request(&self, parts: &Parts, port: u16) -> Result<Permit, Refused> {
+        let request_id = self.gate.ids.next();
+        let policy = self.gate.policy.load();
+        let mut head = Head::of(parts);
+        let protocol = if parts.version == http::Version::HTTP_2 { "HTTP/2" } else { "HTTP/1.1" };
+        let facts = |correlation| Facts { id: &request_id, correlation, protocol };
+        let named = question::host(&head).ok().flatten().and_then(|text| text.parse::<Host>().ok());
+        let line = format!("{} {}", head.method, head.path());
+        let Some(host) = named else {
+            let malformed = Malformed::Carrier("the request does not name one host".to_owned());
+            return Err(self.malformed("outside", &malformed, StatusCode::BAD_REQUEST, line.as_bytes(), &facts(None)));
+        };
+        let host = host.on(port);
+        let port = host.port().unwrap_or(80);
+        // Whatever path: which service stands for a host does not depend on it.
+        let root = || Some(Target::Http { method: Method::parse("GET").ok()?, path: CanonicalPath::parse("/").ok()? });
+        let Some(service) = root().and_then(|target| policy.outside(&host, &target)) else {
+            if let Some(known) = policy.outside(&host, &Target::Connect { port }) {
+                let why = "requests in the clear are made on port 80 alone, unless `hosts` names the port";
+                let malformed = Malformed::Carrier(why.to_owned());
+                return Err(self.malformed(&known.name, &malformed, StatusCode::FORBIDDEN, line.as_bytes(), &facts(None)));
+            }
+            // Of an unknown place nobody says which parts of a path are sensitive, so the question is about the connection.
+            let question = self.connection(&policy, &host, port);
+            return self.decide(&policy, question, &facts(None)).and_then(|_| Err(self.unrecorded(&request_id)));
+        };
+        let nobody = Verifier::load(&[]).map_err(|_| self.unrecorded(&request_id))?;
+        let name: Arc<str> = Arc::from(&*service.name);
+        let own = self.gate.identity.load().id().clone();
+        let asker = Asker { id: &own, ip: IpAddr::V4(Ipv4Addr::LOCALHOST), server_name: None };
+        let asked =
+            Asked { service: &name, visible: &service.visible, tokens: &nobody, is_service: &|_| false, paths: policy.paths(&name) };
+        let mut asked = match question::ask(&mut head, asker, &asked, self.gate.clock.now()) {
+            Ok(asked) => asked,
+            Err(refused) => {
+                return Err(self.malformed(
+                    &name,
+                    &refused.malformed,
+                    refused.status,
+                    line.as_bytes(),
+                    &facts(refused.correlation.clone()),
+                ));
+            }
+        };
+        // There is neither a peer's address nor a user token that we could vouch for: what is sent is for the place outside.
+        (asked.request.context.source_ip, asked.request.context.jwt) = (None, None);
+        let mut lines = Lines::of(&head.fields);
+        if let Some(own) = &asked.correlation {
+            lines.push(crate::headers::X_REQUEST_ID.as_str(), own.as_bytes());
+        }
+        let (question, running) = self.decide(&policy, asked.request, &facts(asked.correlation))?;
+        let Target::Http { method, path } = question.target else { return Err(self.unrecorded(&request_id)) };
+        let target = question::target_of(&path, asked.query.as_deref());
+        Ok(Permit { running, what: What::Request { host, method, target, lines } })
+    }
+
+    /// Records what is no question about a place outside, and says how it is answered.
+    pub fn odd(&self, destination: &str, why: &str, status: StatusCode, raw: &[u8]) -> Refused {
+        let request_id = self.gate.ids.next();
+        let facts = Facts { id: &request_id, correlation: None, protocol: "TCP" };
+        self.malformed(destination, &Malformed::Carrier(why.to_owned()), status, raw, &facts)
+    }
+
+    /// Whether what runs would be let through under the law in force.
+    #[must_use]
+    pub fn still(&self, question: &Request) -> bool {
+        let mut question = question.clone();
+        question.context.time = self.gate.clock.now();
+        let policy = self.gate.policy.load();
+        let decision = policy.decide(&question);
+        self.gate.lets_through(&decision)
+    }
+
+    fn connection(&self, policy: &Authorizer, host: &Host, port: u16) -> Request {
+        let target = Target::Connect { port };
+        let service: Arc<str> = policy.outside(host, &target).map_or_else(|| Arc::from(host.name()), |s| Arc::from(&*s.name));
+        let named = if host.port().is_some() { host.to_string() } else { format!("{host}:{port}") };
+        Request {
+            principal: self.gate.identity.load().id().clone(),
+            service,
+            target,
+            host: Some(named.into()),
+            context: Context { time: self.gate.clock.now(), ..Context::default() },
+        }
+    }
+
+    fn decide(&self, policy: &Arc<Authorizer>, mut question: Request, facts: &Facts<'_>) -> Result<(Request, Running), Refused> {
+        for _ in 0..limits::STALE_RETRIES_MAX {
+            let now = question.context.time;
+            let decision = policy.decide(&question);
+            let (mut request, context) = policy.facts(&question, &decision);
+            facts.id.clone_into(&mut request.id);
+            request.correlation.clone_from(&facts.correlation);
+            facts.protocol.clone_into(&mut request.protocol);
+            let event = self.event(policy, &question.service, request, context, &decision);
+            let log = &self.gate.log;
+            let accepted =
+                if self.gate.lets_through(&decision) { log.allowed(now, event).map(Some) } else { log.denied(now, event).map(|()| None) };
+            match accepted {
+                Err(NotAccepted::Stale) => question.context.time = self.gate.clock.now(),
+                Err(NotAccepted::Full | NotAccepted::Down) => return Err(self.unrecorded(facts.id)),
+                Ok(ticket) => {
+                    self.gate.metrics.outbound.egress_decided(decision.effect, decision.reason);
+                    let Some(ticket) = ticket else {
+                        return Err(Refused { status: StatusCode::FORBIDDEN, request_id: facts.id.to_owned() });
+                    };
+                    return Ok((question, self.running(ticket, facts.id)));
+                }
+            }
+        }
+        self.gate.log.count_unrecorded();
+        Err(self.unrecorded(facts.id))
+    }
+
+    fn running(&self, ticket: Ticket, request_id: &str) -> Running {
+        Running {
+            gate: Arc::clone(&self.gate),
+            ticket: Some(ticket),
+            request_id: request_id.to_owned(),
+            began: Instant::now(),
+            status: None,
+            bytes: 0,
+            attempts: 1,
+            outcome: Outcome::Forwarded,
+            why: Why::Client,
+            detail: None,
+        }
+    }
+
+    fn malformed(&self, destination: &str, malformed: &Malformed, status: StatusCode, raw: &[u8], facts: &Facts<'_>) -> Refused {
+        let policy = self.gate.policy.load();
+        let decision = policy.decide_malformed(malformed);
+        for _ in 0..limits::STALE_RETRIES_MAX {
+            let now: Timestamp = self.gate.clock.now();
+            let request = RequestFacts {
+                id: facts.id.to_owned(),
+                correlation: facts.correlation.clone(),
+                protocol: facts.protocol.to_owned(),
+                raw: Some(question::escape(raw)),
+                ..RequestFacts::default()
+            };
+            let event = self.event(&policy, destination, request, ContextFacts::default(), &decision);
+            match self.gate.log.denied(now, event) {
+                Err(NotAccepted::Stale) => {}
+                Err(NotAccepted::Full | NotAccepted::Down) => return self.unrecorded(facts.id),
+                Ok(()) => {
+                    self.gate.metrics.outbound.egress_decided(decision.effect, decision.reason);
+                    return Refused { status, request_id: facts.id.to_owned() };
+                }
+            }
+        }
+        self.gate.log.count_unrecorded();
+        self.unrecorded(facts.id)
+    }
+
+    fn unrecorded(&self, request_id: &str) -> Refused {
+        Refused { status: StatusCode::SERVICE_UNAVAILABLE, request_id: request_id.to_owned() }
+    }
+
+    fn event(
+        &self,
+        policy: &Authorizer,
+        destination: &str,
+        request: RequestFacts,
+        context: ContextFacts,
+        decision: &Decision<'_>,
+    ) -> Box<Decided> {
+        let id = self.gate.identity.load().id().clone();
+        Box::new(Decided {
+            mode: self.gate.mode,
+            revision: *decision.revision,
+            side: Some(Side::Outbound),
+            source: Source { service: policy.identify(&id).map(|s| s.name.to_string()), id, ip: None },
+            destination: Destination { id: None, service: destination.to_owned() },
+            request,
+            context,
+            tls: None,
+            decision: Answer::from(decision),
+        })
+    }
+}

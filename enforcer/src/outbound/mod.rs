@@ -1,0 +1,25 @@
+//! The outbound side: what the local service calls. To services of the mesh over mutual TLS with the peer that the inventory
+//! names; to places outside the mesh where the law allows it.
+//!
+//! What goes to a service of the mesh is decided and recorded by the callee; what goes outside is decided and recorded here
+//! ([`egress`]). Listeners are for the local service alone, because whoever reaches them speaks in its name.
+
+pub mod balance;
+pub mod body;
+pub mod connect;
+pub mod egress;
+pub mod hello;
+pub mod io;
+pub mod limits;
+pub mod local;
+pub mod metrics;
+pub mod pool;
+pub mod resolve;
+pub mod send;
+pub mod transparent;
+pub mod tunnel;
+mod wiring;
+
+pub use egress::Egress;
+pub use send::{Destination, Settings};
+pub use wiring::{Outbound, addresses, listed, proxy_listed, sweep, unknown};

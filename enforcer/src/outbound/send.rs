@@ -1,0 +1,316 @@
+//! One destination in the mesh: its endpoints, and how a request gets to one of them.
+//!
+//! INVARIANT: a request is sent again only where that is safe: nothing of it was sent, or its method is idempotent (RFC 9110
+//! §9.2.2), it has no body, and no answer has begun. A retry goes to another endpoint and is paid from a budget. What the callee
+//! decides it records itself; here attempts are counted.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use super::balance::{Board, Pick};
+use super::body::{Outgoing, Reply};
+use super::limits;
+use super::metrics::{Meter, Outcome};
+use super::pool::Pool;
+use crate::gate::Gate;
+use crate::tls::Refusal;
+
+/// What may be set for a destination; see the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Opening a connection.
+    pub connect: Duration,
+    /// From the last byte of the request to the head of the answer.
+    pub request: Duration,
+    /// How long a connection is kept idle.
+    pub idle: Duration,
+    /// How often a request may be sent again.
+    pub retries: u32,
+    /// Requests under way.
+    pub requests: usize,
+    /// Requests that wait for a place.
+    pub pending: usize,
+    /// Connections to each endpoint.
+    pub connections: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            connect: limits::CONNECT_TIMEOUT,
+            request: limits::REQUEST_TIMEOUT,
+            idle: limits::IDLE_TIMEOUT,
+            retries: limits::RETRIES,
+            requests: limits::REQUESTS_MAX,
+            pending: limits::PENDING_MAX,
+            connections: limits::CONNECTIONS_MAX,
+        }
+    }
+}
+
+/// Why a request got no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// No connection.
+    #[error("cannot connect: {0}")]
+    Connect(std::io::Error),
+    /// No connection in time.
+    #[error("no connection in time")]
+    ConnectTimeout,
+    /// The peer is not who was expected, or refused us.
+    #[error("the peer was refused: {0}")]
+    Peer(Refusal),
+    /// The inventory does not have the service.
+    #[error("the inventory does not have this service")]
+    UnknownService,
+    /// HTTP failed.
+    #[error("no answer: {0}")]
+    Http(hyper::Error),
+    /// The request cannot be put in the form that the connection needs.
+    #[error("the request has no form for this connection")]
+    Form,
+    /// No answer in time.
+    #[error("no answer in time")]
+    Timeout,
+    /// All places of a kind are taken.
+    #[error("all places for {0} are taken")]
+    Overload(&'static str),
+}
+
+impl Failure {
+    /// A word for metrics.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Connect(_) => "connect",
+            Self::ConnectTimeout => "connect-timeout",
+            Self::Peer(refusal) => refusal.as_str(),
+            Self::UnknownService => "unknown-service",
+            Self::Http(_) => "http",
+            Self::Form => "form",
+            Self::Timeout => "timeout",
+            Self::Overload(_) => "overload",
+        }
+    }
+
+    /// The status that tells the local service of it.
+    #[must_use]
+    pub const fn status(&self) -> StatusCode {
+        match self {
+            Self::Timeout | Self::ConnectTimeout => StatusCode::GATEWAY_TIMEOUT,
+            Self::Overload(_) => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::BAD_GATEWAY,
+        }
+    }
+
+    /// Whether the endpoint is to blame.
+    fn is_the_endpoints(&self) -> bool {
+        match self {
+            Self::Http(error) => !error.is_user(),
+            Self::UnknownService | Self::Form | Self::Overload(_) => false,
+            _ => true,
+        }
+    }
+}
+
+/// One destination in the mesh.
+#[derive(Debug)]
+pub struct Destination {
+    /// The service's name.
+    pub service: Arc<str>,
+    /// The `Host` of a request that names none.
+    pub host: HeaderValue,
+    settings: Arc<Settings>,
+    board: Arc<Board>,
+    pools: Vec<Arc<Pool>>,
+    requests: Arc<Semaphore>,
+    pending: AtomicUsize,
+    retrying: AtomicUsize,
+    meter: Meter,
+}
+
+/// The places that a request takes until its answer has ended.
+#[derive(Debug)]
+pub struct Share {
+    _place: OwnedSemaphorePermit,
+    pick: Pick,
+    destination: Arc<Destination>,
+}
+
+impl Share {
+    /// The answer ended in its middle.
+    pub fn broke_off(self) {
+        self.destination.failed(&self.pick);
+        self.destination.meter.failed("broken-off");
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.destination.meter.under_way.dec();
+    }
+}
+
+impl Destination {
+    /// A destination without connections.
+    #[must_use]
+    pub fn new((service, host): (Arc<str>, HeaderValue), endpoints: &[SocketAddr], settings: Settings, gate: &Arc<Gate>) -> Arc<Self> {
+        let settings = Arc::new(settings);
+        let pool = |address: &SocketAddr| Pool::new(*address, Arc::clone(&service), Arc::clone(&settings), Arc::clone(gate));
+        Arc::new(Self {
+            host,
+            board: Board::new(endpoints.len()),
+            pools: endpoints.iter().map(pool).collect(),
+            requests: Arc::new(Semaphore::new(settings.requests)),
+            pending: AtomicUsize::new(0),
+            retrying: AtomicUsize::new(0),
+            meter: gate.metrics.outbound.of(&service),
+            settings,
+            service,
+        })
+    }
+
+    /// Sends a request to one endpoint or, where that is safe, to another one after it.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub async fn send(self: &Arc<Self>, request: Request<Outgoing>) -> Result<Response<Reply>, Failure> {
+        let sent = self.attempts(request).await;
+        match &sent {
+            Ok(response) => self.meter.answered(Outcome::of(response.status())),
+            Err(failure) => self.meter.failed(failure.as_str()),
+        }
+        sent
+    }
+
+    async fn attempts(self: &Arc<Self>, request: Request<Outgoing>) -> Result<Response<Reply>, Failure> {
+        let place = self.place().await.ok_or(Failure::Overload("requests"))?;
+        let mut request = Box::new(request);
+        let again = is_idempotent(request.method()) && request.body().is_empty();
+        let (mut tried, mut retry) = (Vec::new(), None);
+        let mut pick = self.pick(&tried).ok_or(Failure::UnknownService)?;
+        let mut left = self.settings.retries;
+        loop {
+            tried.push(pick.index);
+            let copy = (again && left > 0).then(|| copy_of(&request));
+            let pool = self.pools.get(pick.index).ok_or(Failure::UnknownService)?;
+            let (failure, unsent) = match pool.send(request).await {
+                Ok((response, lease)) => {
+                    let is_fault = is_fault(response.status());
+                    if is_fault {
+                        self.failed(&pick)
+                    } else {
+                        pick.succeeded(Instant::now())
+                    }
+                    // Only what says that the request was not served is asked for again; an answer is an answer.
+                    let next = (is_fault && is_gateway_fault(response.status()) && left > 0).then(|| self.pick(&tried)).flatten();
+                    if let (Some(copy), Some(next)) = (copy, next)
+                        && let Some(budget) = self.budget()
+                    {
+                        (request, pick, retry) = (copy, next, Some(budget));
+                        left -= 1;
+                        continue;
+                    }
+                    let (parts, body) = response.into_parts();
+                    self.meter.under_way.inc();
+                    let share = Share { _place: place, pick, destination: Arc::clone(self) };
+                    return Ok(Response::from_parts(parts, Reply::of_mesh(body, lease, share)));
+                }
+                Err(failed) => failed,
+            };
+            if failure.is_the_endpoints() {
+                self.failed(&pick);
+            }
+            // An answer that does not come may be under way still; asking again would only double the load.
+            let resend = unsent.or(copy.filter(|_| !matches!(failure, Failure::Timeout)));
+            // A place taken by other requests of ours is no reason to ask elsewhere in a hurry.
+            let next = if left > 0 { self.pick(&tried) } else { None };
+            drop(retry.take());
+            let (Some(resend), Some(next)) = (resend, next) else { return Err(failure) };
+            let Some(budget) = self.budget() else { return Err(failure) };
+            (request, pick, retry) = (resend, next, Some(budget));
+            left -= 1;
+        }
+    }
+
+    /// Closes idle connections, and shows how many endpoints are left aside.
+    pub fn sweep(&self) {
+        let now = Instant::now();
+        let out = (0..self.pools.len()).filter(|n| self.board.is_out(*n, now)).count();
+        self.meter.ejected.set(i64::try_from(out).unwrap_or(i64::MAX));
+        self.pools.iter().for_each(|pool| pool.sweep());
+    }
+
+    fn pick(&self, tried: &[usize]) -> Option<Pick> {
+        self.board.pick(Instant::now(), tried)
+    }
+
+    fn failed(&self, pick: &Pick) {
+        if pick.failed(Instant::now()) {
+            self.meter.ejections.inc();
+        }
+    }
+
+    /// A place among the requests under way; some may wait for one for a moment.
+    async fn place(&self) -> Option<OwnedSemaphorePermit> {
+        if let Ok(place) = Arc::clone(&self.requests).try_acquire_owned() {
+            return Some(place);
+        }
+        let waiting = Counted::below(&self.pending, self.settings.pending)?;
+        let place = timeout(limits::PENDING_WAIT, Arc::clone(&self.requests).acquire_owned()).await.ok()?.ok();
+        drop(waiting);
+        place
+    }
+
+    fn budget(&self) -> Option<Counted<'_>> {
+        let max = limits::RETRIES_FLOOR.max(self.board.under_way() / limits::RETRY_SHARE);
+        let budget = Counted::below(&self.retrying, max)?;
+        self.meter.retries.inc();
+        Some(budget)
+    }
+}
+
+/// One of a bounded number, as long as it lives.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl<'a> Counted<'a> {
+    fn below(count: &'a AtomicUsize, max: usize) -> Option<Self> {
+        let taken = count.try_update(Ordering::AcqRel, Ordering::Acquire, |n| (n < max).then(|| n + 1));
+        taken.is_ok().then_some(Self(count))
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+fn copy_of(request: &Request<Outgoing>) -> Box<Request<Outgoing>> {
+    let mut copy = Request::new(Outgoing::empty());
+    request.method().clone_into(copy.method_mut());
+    request.uri().clone_into(copy.uri_mut());
+    *copy.version_mut() = request.version();
+    request.headers().clone_into(copy.headers_mut());
+    Box::new(copy)
+}
+
+fn is_idempotent(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE)
+}
+
+/// Statuses that speak against an endpoint.
+fn is_fault(status: StatusCode) -> bool {
+    status == StatusCode::INTERNAL_SERVER_ERROR || is_gateway_fault(status)
+}
+
+/// Statuses by which an enforcer or a gateway says that the service did not answer.
+fn is_gateway_fault(status: StatusCode) -> bool {
+    matches!(status, StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT)
+}

@@ -1,0 +1,141 @@
+//! From the configuration to what listens.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::HeaderValue;
+use portreeve_engine::Authorizer;
+use portreeve_engine::outside::Host;
+use serde_json::{Map, Value, json};
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use super::egress::Egress;
+use super::limits::SWEEP;
+use super::local::{Local, Proxy, To};
+use super::send::Destination;
+use crate::config::{self, Config};
+use crate::gate::Gate;
+use crate::report::Report;
+use crate::serve::{Phase, leaving};
+
+/// The addresses of the outbound side: those of `outbound`, the proxy's, its transparent ones.
+#[must_use]
+pub fn addresses(config: &Config) -> Vec<SocketAddr> {
+    let own = config.outbound.iter().map(|o| o.listen);
+    let proxy = config.proxy.iter().flat_map(|p| p.listen.into_iter().chain(p.transparent.iter().copied()));
+    own.chain(proxy).collect()
+}
+
+/// A destination that is not a service of the mesh in the inventory.
+#[must_use]
+pub fn unknown(config: &Config, policy: &Authorizer) -> Option<Arc<str>> {
+    let proxy = config.proxy.iter().flat_map(|p| p.services.iter().map(|s| &s.service));
+    let mut named = config.outbound.iter().map(|o| &o.service).chain(proxy);
+    named.find(|name| policy.service(name).is_none_or(|s| s.is_outside())).cloned()
+}
+
+/// The outbound side, ready to be served.
+#[derive(Debug)]
+pub struct Outbound {
+    /// One for each of [`addresses`], in their order.
+    pub locals: Vec<Arc<Local>>,
+    /// All destinations, to be looked after.
+    pub destinations: Vec<Arc<Destination>>,
+}
+
+impl Outbound {
+    /// Builds the outbound side of a configuration.
+    #[must_use]
+    pub fn new(config: &Config, gate: &Arc<Gate>, report: &Report, phase: &watch::Sender<Phase>) -> Self {
+        let mut out = Self { locals: Vec::new(), destinations: Vec::new() };
+        let local = |to| Arc::new(Local { gate: Arc::clone(gate), to, phase: phase.subscribe(), report: report.clone() });
+        for way in &config.outbound {
+            let destination = out.destination(&way.service, &way.way, gate);
+            out.locals.push(local(To::One(destination)));
+        }
+        if let Some(proxy) = &config.proxy {
+            let built = Arc::new(out.proxy(proxy, gate));
+            out.locals.extend(proxy.listen.map(|_| local(To::Named(Arc::clone(&built)))));
+            out.locals.extend(proxy.transparent.iter().map(|_| local(To::Redirected(Arc::clone(&built)))));
+        }
+        out
+    }
+
+    fn proxy(&mut self, proxy: &config::Proxy, gate: &Arc<Gate>) -> Proxy {
+        let (mut by_name, mut by_address) = (BTreeMap::new(), BTreeMap::new());
+        for served in &proxy.services {
+            let destination = self.destination(&served.service, &served.way, gate);
+            by_name.insert(served.service.to_ascii_lowercase().into(), Arc::clone(&destination));
+            by_name.extend(served.hosts.iter().map(|h| (h.name().into(), Arc::clone(&destination))));
+            let meant = served.addresses.iter().chain(&served.way.connect);
+            by_address.extend(meant.map(|address| (*address, Arc::clone(&destination))));
+        }
+        let config::Egress { private, without_tls } = proxy.egress.clone();
+        Proxy { by_name, by_address, egress: Arc::new(Egress::new(Arc::clone(gate), private, without_tls)) }
+    }
+
+    fn destination(&mut self, service: &Arc<str>, way: &config::Way, gate: &Arc<Gate>) -> Arc<Destination> {
+        // Names of services have letters, digits, dots, dashes and underscores, which all may stand in a header.
+        let host = HeaderValue::from_str(service).unwrap_or_else(|_| HeaderValue::from_static("localhost"));
+        let built = Destination::new((Arc::clone(service), host), &way.connect, way.settings.clone(), gate);
+        self.destinations.push(Arc::clone(&built));
+        built
+    }
+}
+
+/// What is configured, for the admin page.
+#[must_use]
+pub fn listed(config: &Config) -> Value {
+    let one = |o: &config::Outbound| with(json!({"listen": o.listen, "service": *o.service}), way_listed(&o.way));
+    config.outbound.iter().map(one).collect()
+}
+
+/// The proxy as it is configured; `null` where there is none.
+#[must_use]
+pub fn proxy_listed(config: &Config) -> Value {
+    let Some(proxy) = &config.proxy else { return Value::Null };
+    let texts = |list: &[Host]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let one = |s: &config::Served| {
+        let own = json!({"hosts": texts(&s.hosts), "addresses": s.addresses});
+        (s.service.to_string(), with(own, way_listed(&s.way)))
+    };
+    json!({
+        "listen": proxy.listen,
+        "transparent": proxy.transparent,
+        "services": proxy.services.iter().map(one).collect::<Map<_, _>>(),
+        "egress": {
+            "private": proxy.egress.private.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "without_tls": texts(&proxy.egress.without_tls),
+        },
+    })
+}
+
+fn way_listed(way: &config::Way) -> Value {
+    let s = &way.settings;
+    let ms = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    json!({
+        "connect": way.connect,
+        "timeouts_ms": {"connect": ms(s.connect), "request": ms(s.request), "idle": ms(s.idle)},
+        "retries": s.retries,
+        "limits": {"requests": s.requests, "pending": s.pending, "connections": s.connections},
+    })
+}
+
+fn with(mut one: Value, more: Value) -> Value {
+    if let (Some(one), Value::Object(more)) = (one.as_object_mut(), more) {
+        one.extend(more);
+    }
+    one
+}
+
+/// Looks after destinations until the enforcer ends.
+pub async fn sweep(destinations: Vec<Arc<Destination>>, mut phase: watch::Receiver<Phase>) {
+    loop {
+        tokio::select! {
+            () = leaving(&mut phase) => return,
+            () = sleep(SWEEP) => destinations.iter().for_each(|d| d.sweep()),
+        }
+    }
+}

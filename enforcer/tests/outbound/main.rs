@@ -1,0 +1,7 @@
+//! The outbound side, end to end: whole enforcers over loopback, real services and places outside, the logs read back.
+
+#![cfg(test)]
+
+mod egress;
+mod mesh;
+mod town;
