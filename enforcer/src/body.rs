@@ -11,6 +11,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use portreeve_engine::record::Why;
 
 use crate::gate::Running;
+use crate::h1::call::Answer;
 use crate::headers;
 use crate::pool::Lease;
 
@@ -87,6 +88,12 @@ pub enum BodyError {
     /// It could not be read.
     #[error(transparent)]
     Http(#[from] hyper::Error),
+    /// The service broke it off.
+    #[error("the service broke the answer off")]
+    Service,
+    /// The caller broke its request off.
+    #[error("the request broke off")]
+    Caller,
     /// A new policy takes the right to it away.
     #[error("the answer may not go on")]
     Denied,
@@ -97,8 +104,10 @@ pub enum BodyError {
 pub enum ResponseBody {
     /// Ours.
     Own(Option<Bytes>),
-    /// The service's.
+    /// The service's, through the HTTP library.
     Stream(Box<Stream>),
+    /// The service's, read by ourselves.
+    Direct(Box<Answer>),
 }
 
 /// A service's response body. When it ends, the connection goes back to its pool and the end of the request is recorded.
@@ -153,6 +162,7 @@ impl Body for ResponseBody {
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let stream = match &mut *self {
             Self::Own(text) => return Poll::Ready(text.take().map(|t| Ok(Frame::data(t)))),
+            Self::Direct(answer) => return answer.poll_frame(cx),
             Self::Stream(stream) => stream,
         };
         if let Some(running) = &mut stream.running
@@ -183,6 +193,7 @@ impl Body for ResponseBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Own(text) => text.is_none(),
+            Self::Direct(answer) => answer.is_end(),
             Self::Stream(stream) => stream.inner.is_end_stream(),
         }
     }
@@ -190,6 +201,7 @@ impl Body for ResponseBody {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Own(text) => SizeHint::with_exact(text.as_ref().map_or(0, |t| u64::try_from(t.len()).unwrap_or(0))),
+            Self::Direct(answer) => answer.size(),
             Self::Stream(stream) => stream.inner.size_hint(),
         }
     }

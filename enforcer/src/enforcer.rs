@@ -20,17 +20,15 @@ use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::sleep;
 
 use crate::clock::{Clock, NoRandom, RequestIds};
-use crate::config::{self, Config, ConfigError, UpstreamProtocol};
+use crate::config::{self, Config, ConfigError};
 use crate::gate::Gate;
-use crate::h1::upstream::Upstream;
-use crate::inbound::{Connections, Handshakes, Inbound};
+use crate::inbound::{Connections, Handshakes, Inbound, Lane};
 use crate::jwt::{JwtError, JwtIssuer, Verifier};
 use crate::limits;
 use crate::log::{DecisionLog, LogError, Opening};
 use crate::lookout::Lookout;
 use crate::outbound::{self, Outbound};
 use crate::policy::{self, Asked, PolicyError, Standing, Taken};
-use crate::pool::{Dial, Pool};
 use crate::ports::Listener;
 use crate::reload::{ReloadError, Reloader, Stamps, issuers, remotes};
 use crate::report::Report;
@@ -38,6 +36,7 @@ use crate::self_check::SelfCheck;
 use crate::serve::{Phase, accept_loop};
 use crate::standby::{Ground, Standby};
 use crate::tls::{Current, Identity, IdentityError};
+use crate::workers::{self, Bounds, Crew, Workers};
 use crate::workload::Following;
 
 /// Why an enforcer cannot run.
@@ -107,6 +106,7 @@ pub struct Enforcer {
     reloader: Arc<Reloader>,
     inbound: Side,
     outbound: Side,
+    workers: Workers,
     pages: Side,
     key_sets: Side,
     admin: Option<SocketAddr>,
@@ -258,12 +258,13 @@ impl Enforcer {
         let key_sets = key_sets(&issuers, &gate, &report).await;
         let listeners = Listeners { config: &config, gate: &gate, report: &report };
         let (bound_inbound, bound_outbound) = (ports.inbound.open()?, ports.outbound.open()?);
-        let mut inbound = listeners.inbound(inbound, bound_inbound, &connections);
+        let workers = Workers::start(config.workers).map_err(EnforcerError::System)?;
+        let mut inbound = listeners.inbound(inbound, bound_inbound, &connections, &workers.crew());
         let outbound = listeners.outbound(bound_outbound);
         readiness.opened(&gate);
         let reloader = Arc::new(Reloader::new(Arc::clone(&config), Arc::clone(&gate), report, issuers, following, standing));
         inbound.loops.spawn(Arc::clone(&reloader).watch(seen, lookout, inbound.phase.subscribe()));
-        Ok(Self { gate, reloader, inbound, outbound, pages, key_sets, admin, health, drain: config.drain })
+        Ok(Self { gate, reloader, inbound, outbound, workers, pages, key_sets, admin, health, drain: config.drain })
     }
 
     /// The inbound addresses, in the order of the configuration.
@@ -318,6 +319,7 @@ impl Enforcer {
         self.outbound.end(limit(OUTBOUND_DRAIN.min(self.drain), at_once.as_mut(), &mut hurry)).await;
         self.pages.end(std::future::ready(())).await;
         self.key_sets.end(std::future::ready(())).await;
+        self.workers.end().await;
         let gate = Arc::clone(&self.gate);
         // Joining the writer blocks; a failure to do so leaves the log to its own end.
         let _ = spawn_blocking(move || gate.log.stop()).await;
@@ -353,21 +355,22 @@ struct Listeners<'a> {
 }
 
 impl Listeners<'_> {
-    fn inbound(&self, mut side: Side, bound: Vec<Listener>, connections: &Arc<Connections>) -> Side {
+    fn inbound(&self, mut side: Side, bound: Vec<Listener>, connections: &Arc<Connections>, crew: &Crew) -> Side {
         for (listener, config) in bound.into_iter().zip(&self.config.inbound) {
-            let http2 = config.upstream_protocol == UpstreamProtocol::Http2;
             let inbound = Arc::new(Inbound {
                 gate: Arc::clone(self.gate),
-                upstream: Pool::new(Dial::Service { address: config.upstream, http2 }, Arc::clone(self.gate)),
-                direct: (!http2).then(|| Arc::new(Upstream::new(config.upstream))),
+                lanes: (0..crew.len()).map(|_| Lane::new(self.gate, config)).collect(),
+                lifetime: config.connection_lifetime,
                 connections: Arc::clone(connections),
                 handshakes: Handshakes::default(),
                 phase: side.phase.subscribe(),
             });
             side.addresses.push(listener.local_addr().unwrap_or(config.listen));
             let (phase, refused) = (side.phase.subscribe(), self.gate.metrics.connections_refused.clone());
-            let serve = move |stream, peer| Arc::clone(&inbound).serve(stream, peer);
-            side.loops.spawn(accept_loop(listener, limits::CONNECTIONS_MAX, phase, refused, serve));
+            side.loops.spawn(Arc::clone(&inbound).sweep());
+            let serve = move |stream, peer, worker| Arc::clone(&inbound).serve(stream, peer, worker);
+            let bounds = Bounds { all: limits::CONNECTIONS_MAX, address: limits::CONNECTIONS_PER_ADDRESS_MAX };
+            side.loops.spawn(workers::accept_loop(listener, bounds, phase, refused, crew.clone(), serve));
         }
         side
     }

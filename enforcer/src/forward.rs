@@ -17,10 +17,15 @@ use crate::pool::{Pool, SendError};
 
 /// Sends the request as judged and gives back the answer, or 502 or 504.
 pub async fn forward(permit: Permit, pool: &Arc<Pool>, body: Incoming) -> Response<ResponseBody> {
-    let Permitted { mut running, method, target, host, lines, request_id } = match permit.redeem().await {
+    let Permitted { mut running, method, target, host, lines, switch, request_id } = match permit.redeem().await {
         Ok(permitted) => permitted,
         Err(NotKept { request_id, .. }) => return answer(StatusCode::SERVICE_UNAVAILABLE, &request_id, false),
     };
+    if switch.is_some() {
+        // Tunnels are carried over HTTP/1 alone.
+        running.unavailable(StatusCode::BAD_GATEWAY);
+        return answer(StatusCode::BAD_GATEWAY, &request_id, false);
+    }
     let (body, progress) = RequestBody::new(body);
     let mut headers = lines.to_map();
     let (Ok(uri), Ok(method)) = (Uri::try_from(target), Method::from_bytes(method.as_str().as_bytes())) else {
@@ -96,7 +101,8 @@ pub fn answer(status: StatusCode, request_id: &str, close: bool) -> Response<Res
     response
 }
 
-fn set_request_id(headers: &mut http::HeaderMap, request_id: &str) {
+/// Says the id of the request in its answer.
+pub fn set_request_id(headers: &mut http::HeaderMap, request_id: &str) {
     if let Ok(value) = HeaderValue::from_str(request_id) {
         headers.insert(headers::X_REQUEST_ID, value);
     }

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use http::{StatusCode, Version};
+use portreeve_engine::model::Operation;
 use portreeve_engine::record::{ContextFacts, Destination, Mode, Outcome, RequestFacts, Source, Why};
 use portreeve_engine::record_text::{ConnectionText, EventText};
 use portreeve_engine::request::{Method, Target};
@@ -25,7 +26,7 @@ use crate::limits;
 use crate::live::{Live, Place};
 use crate::log::{DecisionLog, End, NotAccepted, Share, Ticket};
 use crate::metrics::Metrics;
-use crate::question::{self, Asked, Asker, NoQuestion, Question};
+use crate::question::{self, Asked, Asker, NoQuestion, Question, Switch};
 use crate::self_check::SelfCheck;
 use crate::tls::{Current, VerifiedPeer};
 
@@ -166,6 +167,7 @@ pub struct Permit {
     target: String,
     host: Option<String>,
     lines: Lines,
+    switch: Option<Switch>,
     request_id: String,
 }
 
@@ -182,6 +184,8 @@ pub struct Permitted {
     pub host: Option<String>,
     /// The cleaned header lines with our own.
     pub lines: Lines,
+    /// To what the connection may be switched.
+    pub switch: Option<Switch>,
     /// The id of the request.
     pub request_id: String,
 }
@@ -201,9 +205,9 @@ impl Permit {
     /// # Errors
     /// [`NotKept`]: nothing may be forwarded.
     pub async fn redeem(self) -> Result<Permitted, NotKept> {
-        let Self { mut running, method, target, host, lines, request_id } = self;
+        let Self { mut running, method, target, host, lines, switch, request_id } = self;
         if running.is_kept().await {
-            Ok(Permitted { running, method, target, host, lines, request_id })
+            Ok(Permitted { running, method, target, host, lines, switch, request_id })
         } else {
             running.not_kept();
             Err(NotKept { method, request_id })
@@ -262,6 +266,12 @@ impl Running {
     /// Ready when a new policy has taken the right to it away.
     pub fn poll_cut(&self, cx: &Context<'_>) -> Poll<()> {
         self.place.as_ref().map_or(Poll::Pending, |place| self.caller.live.poll_cut(place, cx))
+    }
+
+    /// Whether the caller's connection takes no further request.
+    #[must_use]
+    pub fn is_winding(&self) -> bool {
+        self.caller.is_winding()
     }
 
     /// The policy changed between the decision and its use: nothing was forwarded, and the caller may try again.
@@ -351,6 +361,7 @@ impl Gate {
             paths: policy.paths(&self.service),
             tokens: &self.tokens.load(),
             is_service: &|name| policy.service(name).is_some(),
+            offers: &|target, switch| offers(policy.operation(&self.service, target), switch),
         };
         question::ask(head, asker, &asked, self.clock.now())
     }
@@ -370,6 +381,9 @@ impl Gate {
             let (mut facts, context) = policy.facts(&question.request, &decision);
             facts.id.clone_from(&request_id);
             facts.correlation.clone_from(&question.correlation);
+            if let Some(Switch::Upgrade(upgrade)) = question.switch {
+                facts.upgrade = Some(upgrade.as_str().to_owned());
+            }
             protocol.clone_into(&mut facts.protocol);
             let (share, text) = (self.share(caller), self.text(caller, policy, &facts, &context, &decision));
             let accepted = if self.lets_through(&decision) {
@@ -428,6 +442,7 @@ impl Gate {
         };
         let target = question::target_of(path, question.query.as_deref());
         let (method, host) = (method.clone(), question.request.host.as_deref().map(str::to_owned));
+        let switch = question.switch;
         running.place = Some(caller.live.enter(Box::new(question.request)));
         if !Arc::ptr_eq(policy, &self.policy.load())
             && self.review(caller)
@@ -436,7 +451,7 @@ impl Gate {
             running.overtaken();
             return Verdict::Answer { status: StatusCode::SERVICE_UNAVAILABLE, request_id, close: false };
         }
-        Verdict::Forward(Box::new(Permit { running, method, target, host, lines, request_id }))
+        Verdict::Forward(Box::new(Permit { running, method, target, host, lines, switch, request_id }))
     }
 
     /// Puts another policy in force and has everything asked about again that runs.
@@ -519,6 +534,15 @@ impl Gate {
         let common = Arc::new(Common { revision: *revision, own, text });
         *kept = Some(Arc::clone(&common));
         common
+    }
+}
+
+/// Whether an operation of the inventory lets its connection be switched so. An undeclared one never does.
+fn offers(operation: Option<&Operation>, switch: Switch) -> bool {
+    match switch {
+        // An operation that is reached by `CONNECT` has it among its methods.
+        Switch::Tunnel => operation.is_some(),
+        Switch::Upgrade(upgrade) => operation.is_some_and(|o| o.upgrade.contains(&upgrade)),
     }
 }
 

@@ -34,6 +34,8 @@ pub struct Head<'a> {
     pub authority: Option<&'a str>,
     /// Path and query.
     pub target: &'a str,
+    /// `:protocol` of an extended `CONNECT` (RFC 8441).
+    pub protocol: Option<&'a str>,
     /// The header lines.
     pub fields: Fields<'a>,
 }
@@ -52,6 +54,7 @@ impl<'a> Head<'a> {
             scheme: parts.uri.scheme_str(),
             authority: parts.uri.authority().map(http::uri::Authority::as_str),
             target: parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str),
+            protocol: parts.extensions.get::<hyper::ext::Protocol>().map(hyper::ext::Protocol::as_str),
             fields,
         }
     }

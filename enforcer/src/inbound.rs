@@ -6,23 +6,27 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use http::{Request, StatusCode};
+use std::time::Duration;
+
+use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use portreeve_engine::record::Why;
 use tokio::net::TcpStream;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, SemaphorePermit, watch};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
+use crate::config::{self, UpstreamProtocol};
 use crate::forward::{answer, forward};
 use crate::gate::{Caller, Gate, Verdict};
 use crate::h1::server::Session;
 use crate::h1::upstream::Upstream;
+use crate::h1::{call, connect};
 use crate::head::{Fault, Head};
 use crate::limits;
-use crate::pool::Pool;
-use crate::serve::{self, Phase};
+use crate::pool::{Dial, Pool};
+use crate::serve::{self, Phase, leaving};
 use crate::strict::{Faults, Strict};
 use crate::tenure;
 use crate::tls::{self, Refusal, VerifiedPeer};
@@ -32,10 +36,10 @@ use crate::tls::{self, Refusal, VerifiedPeer};
 pub struct Inbound {
     /// What judges.
     pub gate: Arc<Gate>,
-    /// The way to the service.
-    pub upstream: Arc<Pool>,
-    /// The same without a library between, where the service speaks HTTP/1.
-    pub direct: Option<Arc<Upstream>>,
+    /// The ways to the service, one for each thread.
+    pub lanes: Vec<Lane>,
+    /// After this time a connection takes no further request.
+    pub lifetime: Duration,
     /// Open connections, for the admin page.
     pub connections: Arc<Connections>,
     /// Handshakes in flight.
@@ -44,9 +48,42 @@ pub struct Inbound {
     pub phase: watch::Receiver<Phase>,
 }
 
+/// One thread's way to the service.
+#[derive(Debug)]
+pub struct Lane {
+    /// Through the HTTP library.
+    pub pool: Arc<Pool>,
+    /// Without it, where the service speaks HTTP/1.
+    pub direct: Option<Arc<Upstream>>,
+}
+
+impl Lane {
+    /// A way without connections.
+    #[must_use]
+    pub fn new(gate: &Arc<Gate>, config: &config::Inbound) -> Self {
+        let (address, http2) = (config.upstream, config.upstream_protocol == UpstreamProtocol::Http2);
+        Self {
+            pool: Pool::new(Dial::Service { address, http2 }, Arc::clone(gate)),
+            direct: (!http2).then(|| Arc::new(Upstream::new(address))),
+        }
+    }
+}
+
 impl Inbound {
+    /// Closes what has been idle for too long, as long as the enforcer runs.
+    pub async fn sweep(self: Arc<Self>) {
+        let mut phase = self.phase.clone();
+        loop {
+            tokio::select! {
+                () = leaving(&mut phase) => return,
+                () = sleep(limits::POOL_IDLE_TIMEOUT) => self.lanes.iter().filter_map(|l| l.direct.as_ref()).for_each(|u| u.sweep()),
+            }
+        }
+    }
+
     /// Serves one connection to its end.
-    pub async fn serve(self: Arc<Self>, stream: TcpStream, address: SocketAddr) {
+    pub async fn serve(self: Arc<Self>, stream: TcpStream, address: SocketAddr, worker: usize) {
+        let Some(lane) = self.lanes.get(worker) else { return };
         let metrics = &self.gate.metrics;
         let ip = address.ip().to_canonical();
         let (stream, peer) = match self.handshake(stream, ip).await {
@@ -63,28 +100,37 @@ impl Inbound {
         let caller =
             Arc::new(Caller::new(peer, ip, tls.server_name().map(str::to_ascii_lowercase), if http2 { "HTTP/2" } else { "HTTP/1.1" }));
         let _open = self.connections.open(&caller, metrics.connections.clone());
-        if let (false, Some(upstream)) = (http2, &self.direct) {
+        if let (false, Some(upstream)) = (http2, &lane.direct) {
             let session = Session::new(stream, Arc::clone(&self.gate), Arc::clone(&caller), Arc::clone(upstream)).serve();
             let session = serve::Own { session: std::pin::pin!(session), caller: Arc::clone(&caller) };
             let cut = self.over(&caller, true);
-            let _ = serve::drive(session, self.phase.clone(), cut, || caller.cut(Why::Shutdown)).await;
+            let aging = self.aging(&caller, false);
+            let _ = serve::drive_aging(session, self.phase.clone(), cut, aging, || caller.cut(Why::Shutdown)).await;
             return;
         }
         let faults = (!http2).then(|| Arc::new(Faults::default()));
+        let streams = serve::streams();
         let service = {
-            let (inbound, caller, faults) = (Arc::clone(&self), Arc::clone(&caller), faults.clone());
-            service_fn(move |request: Request<Incoming>| {
+            let (gate, upstream, direct) = (Arc::clone(&self.gate), Arc::clone(&lane.pool), lane.direct.clone());
+            let (caller, faults) = (Arc::clone(&caller), faults.clone());
+            let streams = streams.0.clone();
+            service_fn(move |mut request: Request<Incoming>| {
                 let n = caller.requests.fetch_add(1, Ordering::Relaxed);
                 let fault = faults.as_deref().and_then(|f| f.of(n));
+                let switched = (request.method() == Method::CONNECT).then(|| hyper::upgrade::on(&mut request));
                 let (parts, body) = request.into_parts();
                 let verdict = match fault {
-                    Some(fault) => inbound.gate.judge_fault(&caller, fault),
-                    None => inbound.gate.judge(&caller, Head::of(&parts)),
+                    Some(fault) => gate.judge_fault(&caller, fault),
+                    None => gate.judge(&caller, Head::of(&parts)),
                 };
-                let upstream = Arc::clone(&inbound.upstream);
+                let (upstream, direct, streams) = (Arc::clone(&upstream), direct.clone(), streams.clone());
                 async move {
                     Ok::<_, Infallible>(match verdict {
-                        Verdict::Forward(permit) => forward(*permit, &upstream, body).await,
+                        Verdict::Forward(permit) => match (&direct, switched) {
+                            (Some(direct), Some(switched)) => connect::forward(*permit, direct, switched, &streams).await,
+                            (Some(direct), None) => call::forward(*permit, direct, body).await,
+                            (None, _) => forward(*permit, &upstream, body).await,
+                        },
                         Verdict::Answer { status, request_id, close } => answer(status, &request_id, close),
                     })
                 }
@@ -93,12 +139,13 @@ impl Inbound {
         let phase = self.phase.clone();
         let cut = self.over(&caller, faults.is_some());
         let on_cut = || caller.cut(Why::Shutdown);
+        let aging = self.aging(&caller, http2);
         let ended = match faults {
             Some(faults) => {
                 let io = TokioIo::new(Strict::new(stream, faults));
-                serve::drive(serve::http1().serve_connection(io, service), phase, cut, on_cut).await
+                serve::drive_aging(serve::http1().serve_connection(io, service), phase, cut, aging, on_cut).await
             }
-            None => serve::drive(serve::http2(TokioIo::new(stream), service), phase, cut, on_cut).await,
+            None => serve::drive_aging(serve::http2_with_tunnels(TokioIo::new(stream), service, streams), phase, cut, aging, on_cut).await,
         };
         // The strict reader leaves the library nothing to refuse. Were it to, the answer was the library's; the record is ours.
         if ended.is_err_and(|e| e.is_parse()) {
@@ -126,6 +173,11 @@ impl Inbound {
             };
             caller.cut(why);
         }
+    }
+
+    /// Completes each time at which the connection should end if nothing runs on it. An idle HTTP/1 connection sees to that itself.
+    fn aging(&self, caller: &Arc<Caller>, http2: bool) -> serve::Aging {
+        serve::Aging::new(Arc::clone(caller), self.lifetime, http2)
     }
 
     async fn handshake(

@@ -40,6 +40,7 @@ pub mod sts;
 pub mod tasks;
 pub mod tenure;
 pub mod tls;
+pub mod workers;
 pub mod workload;
 
 pub use enforcer::{Enforcer, EnforcerError, check, enforce, run};

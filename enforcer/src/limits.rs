@@ -4,6 +4,17 @@ use std::time::Duration;
 
 /// Connections served at once per listener. Each costs some 70 kB, so this bounds memory at a few hundred megabytes.
 pub const CONNECTIONS_MAX: usize = 4096;
+/// Of these from one address: half, so that one caller, or one stranger, never takes the place of all others (A64).
+pub const CONNECTIONS_PER_ADDRESS_MAX: usize = CONNECTIONS_MAX / 2;
+/// The most threads a configuration may ask for; more than cores serve nobody.
+pub const WORKERS_MAX: usize = 256;
+/// A connection takes no further request after this time, so that callers come back through a handshake and spread anew. What
+/// runs on it may end. Up to a tenth less, so that connections of one moment do not all come back in another.
+pub const CONNECTION_LIFETIME: Duration = Duration::from_secs(3600);
+/// A connection that was asked to end, and on which nothing runs, is cut after this time.
+pub const WIND_DOWN_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest such time a configuration may ask for.
+pub const CONNECTION_LIFETIME_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Handshakes in flight per listener: they are the costly part of a connection, and strangers can ask for them.
 pub const HANDSHAKES_MAX: usize = 256;
 /// Handshakes in flight per address, so that one stranger cannot hold every place (A62, A64).

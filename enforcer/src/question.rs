@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::{StatusCode, Version};
-use portreeve_engine::model::Visible;
+use portreeve_engine::model::{Upgrade, Visible};
 use portreeve_engine::path::{CanonicalPath, Paths};
 use portreeve_engine::request::{self, Attributes, Context, Target};
 use portreeve_engine::{Malformed, Request, SpiffeId, Timestamp};
@@ -40,6 +40,39 @@ pub struct Asked<'a> {
     pub tokens: &'a Verifier,
     /// Whether a name is a service of the inventory.
     pub is_service: &'a dyn Fn(&str) -> bool,
+    /// Whether an operation lets its connection be switched so.
+    pub offers: &'a dyn Fn(&Target, Switch) -> bool,
+}
+
+/// To what a request asks its connection to be switched. What passes afterwards is seen by no policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Switch {
+    /// To another protocol: `upgrade`, or `:protocol` of an extended `CONNECT`, which is judged as the `GET` that it stands for.
+    Upgrade(Upgrade),
+    /// To a tunnel: `CONNECT`.
+    Tunnel,
+}
+
+impl Switch {
+    /// What a head asks for.
+    ///
+    /// # Errors
+    /// It asks for something that is not known, or not in the form in which that is asked for.
+    pub fn of(head: &Head<'_>) -> Result<Option<Self>, &'static str> {
+        if head.method == "CONNECT" {
+            return match head.protocol {
+                None => Ok(Some(Self::Tunnel)),
+                Some(protocol) => Upgrade::parse(protocol).map(|u| Some(Self::Upgrade(u))).ok_or(NOT_SERVED),
+            };
+        }
+        let mut asked = head.fields.of(Kind::Upgrade);
+        let Some(upgrade) = asked.next() else { return Ok(None) };
+        let connection = head.fields.tokens(Kind::Connection).any(|t| t.eq_ignore_ascii_case("upgrade"));
+        if asked.next().is_some() || head.version != Version::HTTP_11 || head.method != "GET" || !connection {
+            return Err(NOT_SERVED);
+        }
+        upgrade.text().and_then(Upgrade::parse).map(|u| Some(Self::Upgrade(u))).ok_or(NOT_SERVED)
+    }
 }
 
 /// A question, and what is needed to forward it.
@@ -49,6 +82,8 @@ pub struct Question {
     pub request: Request,
     /// The raw query.
     pub query: Option<String>,
+    /// To what the connection is to be switched.
+    pub switch: Option<Switch>,
     /// The caller's own id of the request.
     pub correlation: Option<String>,
 }
@@ -80,7 +115,7 @@ impl From<Fault> for NoQuestion {
 /// # Errors
 /// Why the request is ambiguous, broken or not served.
 pub fn ask(head: &mut Head<'_>, asker: Asker<'_>, asked: &Asked<'_>, now: Timestamp) -> Result<Question, Box<NoQuestion>> {
-    let upgrade = head.fields.of(Kind::Upgrade).next().is_some();
+    let switch = Switch::of(head);
     let correlation = headers::clean(&mut head.fields);
     let head = &*head;
     let refused = |(malformed, status): (Malformed, StatusCode), host: Option<String>| {
@@ -90,24 +125,29 @@ pub fn ask(head: &mut Head<'_>, asker: Asker<'_>, asked: &Asked<'_>, now: Timest
     };
     let host = host(head).map_err(|e| refused(e, None))?;
     let body = || -> Result<Question, (Malformed, StatusCode)> {
-        if upgrade || head.method == "CONNECT" {
-            return Err((carrier("tunnels and upgrades are not served"), StatusCode::NOT_IMPLEMENTED));
-        }
+        let switch = switch.map_err(|why| (carrier(why), StatusCode::NOT_IMPLEMENTED))?;
         misdirected(asker.server_name, host.as_deref(), asked.is_service)?;
         if let Some(name) = headers::shadowing(&head.fields, asked.visible) {
             return Err(bad(Malformed::Attribute { name: name.to_owned(), why: "could be taken for another header" }));
         }
         let (path, query) = request::parse_target(head.target, asked.paths).map_err(bad)?;
-        let method = request::Method::parse(head.method).map_err(bad)?;
+        let method = if matches!(switch, Some(Switch::Upgrade(_))) { "GET" } else { head.method };
+        let method = request::Method::parse(method).map_err(bad)?;
         let context = context(&head.fields, query, asker.ip, asked, now).map_err(bad)?;
+        let target = Target::Http { method, path };
+        if let Some(switch) = switch
+            && !(asked.offers)(&target, switch)
+        {
+            return Err((carrier("the operation offers no such upgrade or tunnel"), StatusCode::NOT_IMPLEMENTED));
+        }
         let request = Request {
             principal: asker.id.clone(),
             service: Arc::clone(asked.service),
-            target: Target::Http { method, path },
+            target,
             host: host.as_deref().map(Into::into),
             context,
         };
-        Ok(Question { request, query: query.map(str::to_owned), correlation: correlation.clone() })
+        Ok(Question { request, query: query.map(str::to_owned), switch, correlation: correlation.clone() })
     };
     body().map_err(|e| refused(e, host.clone()))
 }
@@ -201,6 +241,8 @@ pub fn target_of(path: &CanonicalPath, query: Option<&str>) -> String {
     }
 }
 
+const NOT_SERVED: &str = "no such upgrade is served";
+
 fn bad(malformed: Malformed) -> (Malformed, StatusCode) {
     (malformed, StatusCode::BAD_REQUEST)
 }
@@ -269,6 +311,7 @@ mod tests {
             paths: Paths::Strict,
             tokens: &Verifier::load(&[]).unwrap(),
             is_service: &|name| matches!(name, "items" | "users"),
+            offers: &|target, _| matches!(target, Target::Http { path, .. } if matches!(path.as_str(), "/talk" | "/")),
         };
         ask(&mut Head::of(&parts), asker, &asked, Timestamp::default())
     }
@@ -338,8 +381,23 @@ mod tests {
 
     #[test]
     fn a22_tunnels_and_upgrades_are_refused() {
-        assert_eq!(get("GET /", &[("upgrade", "websocket"), ("connection", "upgrade")]).unwrap_err().status, StatusCode::NOT_IMPLEMENTED);
-        assert_eq!(put("CONNECT items:80", &[], Version::HTTP_2, None).unwrap_err().status, StatusCode::NOT_IMPLEMENTED);
+        let talk = [("upgrade", "WebSocket"), ("connection", "keep-alive, Upgrade")];
+        let switch = get("GET /talk", &talk).unwrap().switch;
+        assert_eq!(switch, Some(Switch::Upgrade(Upgrade::WebSocket)));
+        for (line, lines) in [
+            ("GET /other", talk),
+            ("POST /talk", talk),
+            ("GET /talk", [("upgrade", "h2c"), ("connection", "upgrade")]),
+            ("GET /talk", [("upgrade", "websocket, h2c"), ("connection", "upgrade")]),
+            ("GET /talk", [("upgrade", "websocket"), ("connection", "close")]),
+        ] {
+            assert_eq!(get(line, &lines).unwrap_err().status, StatusCode::NOT_IMPLEMENTED, "{line} {lines:?}");
+        }
+        assert_eq!(
+            put("GET /talk", &[talk[0], talk[1], ("host", "items")], Version::HTTP_10, None).unwrap_err().status,
+            StatusCode::NOT_IMPLEMENTED
+        );
+        assert_eq!(put("CONNECT items:80", &[], Version::HTTP_2, None).unwrap().switch, Some(Switch::Tunnel));
     }
 
     #[test]

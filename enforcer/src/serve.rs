@@ -3,9 +3,13 @@
 //! INVARIANT: every task is owned: connections by their accept loop, streams by their connection. Nothing is spawned per request.
 
 use std::future::Future;
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use hyper::body::{Body, Incoming};
@@ -17,7 +21,9 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
 
+use crate::gate::Caller;
 use crate::limits;
 use crate::ports::Listener;
 
@@ -91,7 +97,7 @@ pub struct Own<F> {
     /// Serves it.
     pub session: F,
     /// Its caller, who is told to wind down.
-    pub caller: std::sync::Arc<crate::gate::Caller>,
+    pub caller: Arc<Caller>,
 }
 
 impl<F: Future<Output = ()> + Unpin> Future for Own<F> {
@@ -108,14 +114,100 @@ impl<F: Future<Output = ()> + Unpin> Connection for Own<F> {
     }
 }
 
+/// Tells a connection when it has lived, or been idle, for long enough.
+#[derive(Debug)]
+pub struct Aging {
+    caller: Arc<Caller>,
+    dies: Instant,
+    /// Whether idleness is looked for here.
+    idle: bool,
+    requests: u64,
+    patience: Duration,
+    wound: bool,
+}
+
+/// What a connection's age asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Age {
+    /// To take no further request.
+    WindDown,
+    /// To end: nothing runs, and it was asked before.
+    End,
+}
+
+impl Aging {
+    /// For a connection that begins now.
+    #[must_use]
+    pub fn new(caller: Arc<Caller>, lifetime: Duration, idle: bool) -> Self {
+        // Any number will do, as long as connections get different ones.
+        let spread = std::hash::RandomState::new().build_hasher().finish() % 100;
+        let lifetime = lifetime.mul_f64(1.0 - 0.001 * f64::from(u8::try_from(spread).unwrap_or(0)));
+        Self { caller, dies: Instant::now() + lifetime, idle, requests: 0, patience: limits::FIRST_BYTE_TIMEOUT, wound: false }
+    }
+
+    async fn next(&mut self) -> Age {
+        loop {
+            let until = match (self.wound, self.idle) {
+                (true, _) => Instant::now() + limits::WIND_DOWN_TIMEOUT,
+                (false, true) => self.dies.min(Instant::now() + self.patience),
+                (false, false) => self.dies,
+            };
+            sleep_until(until).await;
+            let requests = self.caller.requests.load(Ordering::Relaxed);
+            let silent = self.caller.running.load(Ordering::Relaxed) == 0 && requests == self.requests;
+            let over = Instant::now() >= self.dies || (self.idle && silent);
+            self.requests = requests;
+            self.patience = limits::IDLE_TIMEOUT;
+            if self.wound && silent {
+                return Age::End;
+            }
+            if over && !self.wound {
+                self.wound = true;
+                return Age::WindDown;
+            }
+        }
+    }
+}
+
 /// Serves a connection until it ends, is cut by the phase, or `cut` completes.
 ///
 /// # Errors
 /// What the HTTP library ended it for.
 pub async fn drive<C: Connection>(
     connection: C,
+    phase: watch::Receiver<Phase>,
+    cut: impl Future<Output = ()>,
+    on_cut: impl Fn(),
+) -> hyper::Result<()> {
+    drive_until(connection, phase, cut, None, on_cut).await
+}
+
+/// The same, for a connection that may grow too old.
+///
+/// # Errors
+/// What the HTTP library ended it for.
+pub async fn drive_aging<C: Connection>(
+    connection: C,
+    phase: watch::Receiver<Phase>,
+    cut: impl Future<Output = ()>,
+    aging: Aging,
+    on_cut: impl Fn(),
+) -> hyper::Result<()> {
+    drive_until(connection, phase, cut, Some(aging), on_cut).await
+}
+
+async fn next_age(aging: &mut Option<Aging>) -> Age {
+    match aging {
+        Some(aging) => aging.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn drive_until<C: Connection>(
+    connection: C,
     mut phase: watch::Receiver<Phase>,
     cut: impl Future<Output = ()>,
+    mut aging: Option<Aging>,
     on_cut: impl Fn(),
 ) -> hyper::Result<()> {
     let mut connection = std::pin::pin!(connection);
@@ -125,6 +217,10 @@ pub async fn drive<C: Connection>(
         tokio::select! {
             ended = connection.as_mut() => return ended,
             () = cut.as_mut() => return Ok(()),
+            age = next_age(&mut aging) => match age {
+                Age::WindDown => connection.as_mut().wind_down(),
+                Age::End => return Ok(()),
+            },
             found = phase.wait_for(|p| *p == Phase::Cut || (*p == Phase::Draining && !draining)) => {
                 match found.map(|p| *p) {
                     Ok(Phase::Draining) => {
@@ -156,6 +252,17 @@ pub fn http1() -> http1::Builder {
     builder
 }
 
+/// What runs on an HTTP/2 connection, on its way to the task that serves the connection.
+#[derive(Debug)]
+pub struct Received(mpsc::UnboundedReceiver<Task>);
+
+/// A way to give an HTTP/2 connection's task something to run.
+#[must_use]
+pub fn streams() -> (Streams, Received) {
+    let (streams, received) = mpsc::unbounded_channel();
+    (Streams(streams), Received(received))
+}
+
 /// Serves HTTP/2, with its streams polled by the same task.
 pub fn http2<I, S, B>(io: I, service: S) -> impl Connection
 where
@@ -167,8 +274,28 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let (streams, received) = mpsc::unbounded_channel();
-    let mut builder = http2::Builder::new(Streams(streams));
+    let (streams, received) = streams();
+    Http2 { connection: http2_settings(streams).serve_connection(io, service), received: received.0, running: FuturesUnordered::new() }
+}
+
+/// The same, where streams may become tunnels, which are run through the other end of `received`.
+pub fn http2_with_tunnels<I, S, B>(io: I, service: S, (streams, received): (Streams, Received)) -> impl Connection
+where
+    I: Read + Write + Unpin,
+    S: HttpService<Incoming, ResBody = B>,
+    S::Future: Send + 'static,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let mut builder = http2_settings(streams);
+    builder.enable_connect_protocol();
+    Http2 { connection: builder.serve_connection(io, service), received: received.0, running: FuturesUnordered::new() }
+}
+
+fn http2_settings(streams: Streams) -> http2::Builder<Streams> {
+    let mut builder = http2::Builder::new(streams);
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits::H2_STREAMS_MAX)
@@ -179,19 +306,26 @@ where
         .initial_connection_window_size(limits::H2_CONNECTION_WINDOW)
         .keep_alive_interval(limits::H2_PING_INTERVAL)
         .keep_alive_timeout(limits::H2_PING_TIMEOUT);
-    Http2 { connection: builder.serve_connection(io, service), received, running: FuturesUnordered::new() }
+    builder
 }
 
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Hands a connection's streams to the task that serves the connection. At most [`limits::H2_STREAMS_MAX`] are open.
 #[derive(Clone, Debug)]
-struct Streams(mpsc::UnboundedSender<Task>);
+pub struct Streams(mpsc::UnboundedSender<Task>);
+
+impl Streams {
+    /// Has something run as long as the connection lasts.
+    pub fn take(&self, task: impl Future<Output = ()> + Send + 'static) {
+        // The receiver lives as long as the connection; without it nobody would want the answer.
+        let _ = self.0.send(Box::pin(task));
+    }
+}
 
 impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Streams {
     fn execute(&self, task: F) {
-        // The receiver lives as long as the connection; without it nobody would want the answer.
-        let _ = self.0.send(Box::pin(task));
+        self.take(task);
     }
 }
 

@@ -149,8 +149,36 @@ pub struct Operation {
     pub endpoint: Endpoint,
     /// Classes of data it touches besides its service's.
     pub data: BTreeSet<String>,
+    /// The protocols to which a request may switch its connection. They alter no decision: the gate refuses any other switch.
+    pub upgrade: Vec<Upgrade>,
     /// Where it is declared.
     pub at: Location,
+}
+
+/// A protocol to which a connection may be switched. Those that would bring further requests past the gate are not among them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Upgrade {
+    /// RFC 6455; over HTTP/2 RFC 8441.
+    WebSocket,
+}
+
+impl Upgrade {
+    /// All of them.
+    pub const ALL: [Self; 1] = [Self::WebSocket];
+
+    /// The word used in the inventory and in `upgrade` headers.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::WebSocket => "websocket",
+        }
+    }
+
+    /// Reads the word; case does not count, as in headers.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|u| u.as_str().eq_ignore_ascii_case(word))
+    }
 }
 
 /// What reaches an operation.

@@ -184,6 +184,9 @@ pub struct RequestFacts {
     /// The canonical path; sensitive segments stand as their `{name}`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    /// The protocol to which the connection is to be switched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upgrade: Option<String>,
     /// The port of a connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,

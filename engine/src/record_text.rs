@@ -241,7 +241,7 @@ fn push_tls(out: &mut Vec<u8>, tls: &Tls) {
 }
 
 fn push_request(out: &mut Vec<u8>, request: &RequestFacts) {
-    let RequestFacts { id, correlation, protocol, method, path, port, host, operation, raw } = request;
+    let RequestFacts { id, correlation, protocol, method, path, upgrade, port, host, operation, raw } = request;
     out.extend_from_slice(b"\"request\":{\"id\":");
     push_text(out, id);
     push_optional(out, b",\"correlation\":", correlation.as_deref());
@@ -249,6 +249,7 @@ fn push_request(out: &mut Vec<u8>, request: &RequestFacts) {
     push_text(out, protocol);
     push_optional(out, b",\"method\":", method.as_deref());
     push_optional(out, b",\"path\":", path.as_deref());
+    push_optional(out, b",\"upgrade\":", upgrade.as_deref());
     if let Some(port) = port {
         out.extend_from_slice(b",\"port\":");
         push_number(out, u64::from(*port));

@@ -6,7 +6,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::model::GovernanceField;
+use crate::model::{GovernanceField, Upgrade};
 use crate::path::Paths;
 
 /// A mapping with a fixed set of fields.
@@ -126,6 +126,9 @@ impl Field {
 
 use Holds::{Boolean, Count, Date, ListOf, ManyWords, MapToText, MapToTexts, MapToToken, MapToType, NamesOr, Of, OneOrListOf};
 use Holds::{SomeTexts, Text, Texts, Token, Words};
+
+/// Protocols of `upgrade`.
+const UPGRADES: &[&str] = &[Upgrade::WebSocket.as_str()];
 
 const PATHS: &[&str] = &[
     Paths::Strict.as_str(),
@@ -247,6 +250,7 @@ const SHAPES: &[Shape] = &[
             Field("port", Count, false, "A TCP port"),
             Field("data", Texts, false, "Classes of data besides its service's"),
             Field("sensitive", Texts, false, "Path parameters that are neither recorded nor visible to policies"),
+            Field("upgrade", ManyWords(UPGRADES), false, "Protocols to which a request may switch its connection"),
         ],
     },
     Shape {

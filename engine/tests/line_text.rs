@@ -76,13 +76,14 @@ fn ip() -> impl Strategy<Value = IpAddr> {
 
 fn request() -> impl Strategy<Value = RequestFacts> {
     let first = (text(), option::of(text()), text(), option::of(text()), option::of(text()));
-    let second = (option::of(any::<u16>()), option::of(text()), option::of(text()), option::of(text()));
-    (first, second).prop_map(|((id, correlation, protocol, method, path), (port, host, operation, raw))| RequestFacts {
+    let second = (option::of(text()), option::of(any::<u16>()), option::of(text()), option::of(text()), option::of(text()));
+    (first, second).prop_map(|((id, correlation, protocol, method, path), (upgrade, port, host, operation, raw))| RequestFacts {
         id,
         correlation,
         protocol,
         method,
         path,
+        upgrade,
         port,
         host,
         operation,

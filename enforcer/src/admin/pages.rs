@@ -87,6 +87,7 @@ impl Pages {
                     UpstreamProtocol::Http1 => "http1",
                     UpstreamProtocol::Http2 => "http2",
                 },
+                "connection_lifetime": seconds(i.connection_lifetime),
             })).collect::<Vec<_>>(),
             "tls": {"min_version": c.tls.min_version.as_str()},
             "outbound": crate::outbound::listed(c),
@@ -96,6 +97,7 @@ impl Pages {
             "admin": c.admin.as_ref().map(ToString::to_string),
             "health": c.health,
             "self_check": c.self_check.map(|one_in| json!({"one_in": one_in})),
+            "workers": c.workers,
             "drain": seconds(c.drain),
             "share_ports": c.share_ports,
         })

@@ -1,10 +1,12 @@
 //! Listeners for other services.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use portreeve_engine::yaml::{Fields, Node};
 
 use super::reader::Reader;
+use crate::limits;
 
 /// One mTLS listener.
 #[derive(Clone, Debug)]
@@ -15,6 +17,8 @@ pub struct Inbound {
     pub upstream: SocketAddr,
     /// What the service speaks.
     pub upstream_protocol: UpstreamProtocol,
+    /// After this time a connection takes no further request.
+    pub connection_lifetime: Duration,
 }
 
 /// What a service speaks, in the clear.
@@ -43,7 +47,8 @@ impl<'a> Reader<'a> {
             f.take("port");
             None
         })?;
+        let lifetime = self.duration(&mut f, "connection_lifetime", limits::CONNECTION_LIFETIME, limits::CONNECTION_LIFETIME_MAX);
         f.finish(&mut self.out);
-        Some(Inbound { listen: listen?, upstream: upstream?, upstream_protocol: upstream_protocol? })
+        Some(Inbound { listen: listen?, upstream: upstream?, upstream_protocol: upstream_protocol?, connection_lifetime: lifetime? })
     }
 }

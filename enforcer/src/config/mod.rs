@@ -15,9 +15,10 @@ mod reader;
 mod sts;
 mod tls;
 mod tokens;
+mod workers;
 
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -70,6 +71,8 @@ pub struct Config {
     pub mode: Mode,
     /// One request in so many is decided again by the reference evaluators.
     pub self_check: Option<NonZeroU32>,
+    /// The threads that serve inbound connections.
+    pub workers: NonZeroUsize,
     /// How long running requests may take at shutdown.
     pub drain: Duration,
     /// Whether another process of the same user may have the same ports, as in a swap of the program.
@@ -168,6 +171,7 @@ impl<'a> Reader<'a> {
         let health = f.take("health").and_then(|n| self.health(n));
         let mode = self.word(&mut f, "mode", &[("enforce", Mode::Enforce), ("dry-run", Mode::DryRun)], Mode::Enforce);
         let self_check = f.take("self_check").and_then(|n| self.self_check(n));
+        let workers = self.workers(&mut f);
         let drain = self.duration(&mut f, "drain", limits::DRAIN, limits::DRAIN_MAX);
         let shared = f.key("share_ports");
         let share_ports = f.boolean("share_ports", &mut self.out).unwrap_or(false);
@@ -198,6 +202,7 @@ impl<'a> Reader<'a> {
             health,
             mode: mode?,
             self_check,
+            workers: workers?,
             drain: drain?,
             share_ports,
             digest,

@@ -140,14 +140,15 @@ impl Decoder {
     /// The trailers, cleaned like headers, as lines. What would change how the message is read has no place there.
     #[must_use]
     pub fn trailers(&self) -> Vec<u8> {
-        let Ok(mut fields) = header_lines(Lines(&self.trailers)) else { return Vec::new() };
-        headers::clean(&mut fields);
-        fields.retain(|f| f.kind == Kind::Other && !NOT_IN_TRAILERS.iter().any(|name| f.is(name)));
-        lines_of(&fields)
+        header_lines(Lines(&self.trailers)).map(clean_trailers).unwrap_or_default()
     }
 }
 
-fn lines_of(fields: &Fields<'_>) -> Vec<u8> {
+/// Cleans trailers and writes them as lines. What would change how the message is read has no place there.
+#[must_use]
+pub fn clean_trailers(mut fields: Fields<'_>) -> Vec<u8> {
+    headers::clean(&mut fields);
+    fields.retain(|f| f.kind == Kind::Other && !NOT_IN_TRAILERS.iter().any(|name| f.is(name)));
     let mut out = Vec::new();
     for field in fields.iter() {
         out.extend_from_slice(field.name.as_bytes());

@@ -9,6 +9,7 @@
 use std::task::{Context, Poll, ready};
 
 use http::StatusCode;
+use portreeve_engine::model::Upgrade;
 use portreeve_engine::record::Why;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -17,10 +18,11 @@ use tokio::time::Instant;
 use crate::gate::Running;
 use crate::h1::body::{Decoder, Encoder, Step};
 use crate::h1::buffer::Wire;
-use crate::h1::scan::{self, Finder, Framing};
+use crate::h1::scan::{self, Finder, Framing, ResponseHead};
 use crate::h1::timer::Timer;
 use crate::h1::upstream::Lent;
 use crate::h1::write;
+use crate::head::Kind;
 use crate::limits;
 
 /// What is known of the request besides its head.
@@ -93,8 +95,19 @@ pub struct Exchange<'a, S> {
     moved: Instant,
 }
 
+/// Whether an answer begins the tunnel that was asked for: `CONNECT` is granted by any success, an upgrade by a `101` to the
+/// protocol that was named, which is the only one there is.
+pub(super) fn switches(head: &ResponseHead<'_>, method: &str) -> bool {
+    if method == "CONNECT" {
+        return matches!(head.status, 200..=299);
+    }
+    let mut named = head.fields.of(Kind::Upgrade);
+    let known = named.next().and_then(|f| f.text()).and_then(Upgrade::parse).is_some();
+    head.status == 101 && known && named.next().is_none()
+}
+
 impl<'a, S: AsyncRead + AsyncWrite + Unpin> Exchange<'a, S> {
-    /// Begins to send `head`. `closing` says that the caller's connection is to end with the answer.
+    /// Begins to send `head`.
     #[must_use]
     pub fn new(
         asked: &'a Asked,
@@ -103,7 +116,6 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Exchange<'a, S> {
         timer: &'a mut Timer,
         lent: Lent,
         head: Vec<u8>,
-        closing: bool,
     ) -> Self {
         let Lent { wire: mut upstream, used } = lent;
         upstream.output.bytes = head;
@@ -121,7 +133,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Exchange<'a, S> {
             answer: Answer::Head(Finder::default()),
             interim: 0,
             reusable: false,
-            closing: closing || !asked.persistent || asked.tunnel,
+            closing: !asked.persistent || asked.tunnel,
             began: now,
             moved: now,
             asked,
@@ -172,7 +184,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Exchange<'a, S> {
     /// The service's connection, and whether it may be used again.
     #[must_use]
     pub fn into_upstream(self) -> (Wire<TcpStream>, bool) {
-        let reusable = self.reusable && self.request_whole && !self.deaf && matches!(self.answer, Answer::Whole);
+        let plain = self.reusable && self.request_whole && !self.deaf && !self.asked.tunnel;
+        let reusable = plain && matches!(self.answer, Answer::Whole);
         (self.upstream, reusable)
     }
 
@@ -265,7 +278,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Exchange<'a, S> {
         let bytes = self.upstream.input.filled().get(..length)?;
         let mut head = scan::response(bytes, &self.asked.method).ok()?;
         let out = &mut self.client.output.bytes;
-        let tunnel = self.asked.tunnel && (head.status == 101 || (self.asked.method == "CONNECT" && matches!(head.status, 200..=299)));
+        let tunnel = self.asked.tunnel && switches(&head, &self.asked.method);
         match head.status {
             // One that was not asked for would leave the two sides with different views of what the next byte is.
             101 if !tunnel => return None,
@@ -292,7 +305,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Exchange<'a, S> {
                     Framing::Chunked | Framing::Close => Framing::Close,
                     framing => framing,
                 };
-                self.closing |= !self.request_whole || framing == Framing::Close;
+                self.closing |= !self.request_whole || framing == Framing::Close || self.running.is_winding();
                 self.reusable = head.persistent;
                 write::answer_head(out, &mut head, framing, &self.asked.id, self.closing);
                 self.running.answered(status);

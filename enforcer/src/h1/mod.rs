@@ -8,9 +8,12 @@
 
 pub mod body;
 pub mod buffer;
+pub mod call;
+pub mod connect;
 pub mod exchange;
 pub mod scan;
 pub mod server;
 pub mod timer;
+pub mod tunnel;
 pub mod upstream;
 pub mod write;

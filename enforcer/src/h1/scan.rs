@@ -105,7 +105,12 @@ pub fn request(bytes: &[u8]) -> Result<RequestHead<'_>, Flaw> {
     let expects_continue = http11 && expects(&fields)? && !matches!(framing, Framing::None | Framing::Fixed(0));
     // A caller of HTTP/1.0 may mean another thing with `keep-alive`, and none of them needs it here.
     let persistent = http11 && !fields.tokens(Kind::Connection).any(|t| t.eq_ignore_ascii_case("close"));
-    Ok(RequestHead { head: Head { version, method, scheme, authority, target, fields }, framing, persistent, expects_continue })
+    Ok(RequestHead {
+        head: Head { version, method, scheme, authority, target, protocol: None, fields },
+        framing,
+        persistent,
+        expects_continue,
+    })
 }
 
 /// Reads a whole response head. `method` is the request's.
@@ -177,7 +182,7 @@ fn request_line(line: &[u8]) -> Result<(&str, &str, Version), Flaw> {
     if method.is_empty() || !method.iter().all(|b| is_token(*b)) {
         return Err(bad("the method is not a token"));
     }
-    if target.is_empty() || !target.iter().all(u8::is_ascii_graphic) {
+    if target.is_empty() || !target.iter().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'<' | b'>')) {
         return Err(bad("the target has a character that must be percent-encoded"));
     }
     if target.contains(&b'#') {

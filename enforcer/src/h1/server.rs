@@ -19,9 +19,10 @@ use crate::h1::buffer::Wire;
 use crate::h1::exchange::{Asked, Exchange, Stop};
 use crate::h1::scan::{self, Finder, Flaw, Framing, RequestHead};
 use crate::h1::timer::Timer;
+use crate::h1::tunnel;
 use crate::h1::upstream::Upstream;
 use crate::h1::write;
-use crate::head::Fault;
+use crate::head::{Fault, Kind};
 use crate::limits;
 
 /// A caller's connection.
@@ -65,6 +66,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     pub async fn serve(mut self) {
         let mut patience = limits::FIRST_BYTE_TIMEOUT;
         let end = loop {
+            // Requests that came at once, and are answered at once, give way to other connections now and then.
+            tokio::task::coop::consume_budget().await;
             let mut finder = Finder::default();
             let began = Instant::now();
             let (mut idle_until, mut head_until) = (began + patience, None);
@@ -125,6 +128,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Ok(read) => read,
             Err(flaw) => return self.refuse(flaw).await,
         };
+        // What follows it would be a request of the one side and tunnel bytes of the other (A22).
+        let switches = head.method == "CONNECT" || head.fields.of(Kind::Upgrade).next().is_some();
+        if switches && (!matches!(framing, Framing::None | Framing::Fixed(0)) || bytes.len() > length) {
+            return self.refuse(("bytes follow a request that asks for an upgrade", StatusCode::BAD_REQUEST)).await;
+        }
         let (http11, head_only) = (head.version == Version::HTTP_11, head.method == "HEAD");
         let verdict = self.gate.judge(&self.caller, head);
         self.wire.input.consume(length);
@@ -133,7 +141,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Verdict::Answer { status, request_id, close } => {
                 // A caller that waits for leave to send its body, and gets none, may send the body or the next request.
                 let whole = !expects_continue && self.discards(framing);
-                let closing = close || !persistent || !whole || self.caller.is_winding();
+                let closing = close || !persistent || !whole || switches || self.caller.is_winding();
                 write::answer(&mut self.wire.output.bytes, status, &request_id, head_only, closing);
                 self.finish(closing, whole).await
             }
@@ -163,8 +171,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             }
         };
         let mut head = write::request(&permitted, framing);
-        let Permitted { mut running, method, request_id, .. } = permitted;
-        let asked = Asked { method: method.as_str().to_owned(), framing, http11, persistent, tunnel: false, id: request_id };
+        let Permitted { mut running, method, switch, request_id, .. } = permitted;
+        let asked = Asked { method: method.as_str().to_owned(), framing, http11, persistent, tunnel: switch.is_some(), id: request_id };
         let mut lent = self.upstream.take();
         loop {
             let to = match lent.take() {
@@ -174,12 +182,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     Err(error) => return self.unavailable(&mut running, &asked, status_of(&error), false).await,
                 },
             };
-            let closing = self.caller.is_winding();
-            let mut exchange = Exchange::new(&asked, &mut self.wire, &mut running, &mut self.timer, to, head, closing);
+            let mut exchange = Exchange::new(&asked, &mut self.wire, &mut running, &mut self.timer, to, head);
             let ended = poll_fn(|cx| exchange.poll(cx)).await;
             let (answered, whole, closing) = (exchange.is_answered(), exchange.is_request_whole(), exchange.is_closing());
-            let (wire, reusable) = exchange.into_upstream();
+            let switched = exchange.is_switched();
+            let (mut wire, reusable) = exchange.into_upstream();
             match ended {
+                Ok(()) if switched => {
+                    let why = tunnel::carry(&mut self.wire, &mut wire, &mut self.timer, &mut running).await;
+                    running.because(why);
+                    return if why == Why::Complete { Next::Close } else { Next::Cut };
+                }
                 Ok(()) => {
                     if reusable {
                         self.upstream.give_back(wire);
@@ -217,7 +230,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     async fn unavailable(&mut self, running: &mut Running, asked: &Asked, status: StatusCode, taken: bool) -> Next {
         running.unavailable(status);
         let whole = taken || self.discards(asked.framing);
-        let closing = !asked.persistent || !whole || self.caller.is_winding();
+        let closing = !asked.persistent || !whole || asked.tunnel || self.caller.is_winding();
         write::answer(&mut self.wire.output.bytes, status, &asked.id, asked.method == "HEAD", closing);
         self.finish(closing, whole).await
     }

@@ -10,6 +10,7 @@ use crate::h1::body::Encoder;
 use crate::h1::scan::{Framing, ResponseHead};
 use crate::head::{Field, Kind};
 use crate::headers;
+use crate::question::Switch;
 
 /// The head of a request to the service. The judged parts are all that is in it.
 #[must_use]
@@ -20,11 +21,18 @@ pub fn request(permitted: &Permitted, framing: Framing) -> Vec<u8> {
     let mut out = Vec::with_capacity(lines.len() + permitted.target.len() + host.len() + HEAD_BYTES_OWN);
     out.extend_from_slice(permitted.method.as_str().as_bytes());
     out.push(b' ');
-    out.extend_from_slice(permitted.target.as_bytes());
+    // A tunnel is asked for by the authority it leads to, which is the service's own, whatever path it was judged under.
+    let target = if permitted.switch == Some(Switch::Tunnel) { host } else { &permitted.target };
+    out.extend_from_slice(target.as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\nhost: ");
     out.extend_from_slice(host.as_bytes());
     out.extend_from_slice(b"\r\n");
     out.extend_from_slice(lines);
+    if let Some(Switch::Upgrade(upgrade)) = permitted.switch {
+        out.extend_from_slice(b"connection: upgrade\r\nupgrade: ");
+        out.extend_from_slice(upgrade.as_str().as_bytes());
+        out.extend_from_slice(b"\r\n");
+    }
     Encoder::new(framing).head(&mut out);
     out.extend_from_slice(b"\r\n");
     out

@@ -237,8 +237,14 @@ impl Egress {
         let name: Arc<str> = Arc::from(&*service.name);
         let own = self.gate.identity.load().id().clone();
         let asker = Asker { id: &own, ip: IpAddr::V4(Ipv4Addr::LOCALHOST), server_name: None };
-        let asked =
-            Asked { service: &name, visible: &service.visible, tokens: &nobody, is_service: &|_| false, paths: policy.paths(&name) };
+        let asked = Asked {
+            service: &name,
+            visible: &service.visible,
+            tokens: &nobody,
+            is_service: &|_| false,
+            offers: &|_, _| false,
+            paths: policy.paths(&name),
+        };
         let mut asked = match question::ask(&mut head, asker, &asked, self.gate.clock.now()) {
             Ok(asked) => asked,
             Err(refused) => {

@@ -12,7 +12,7 @@ use crate::bundle::suite::DeclaredSuite;
 use crate::diagnostic::{Diagnostic, Location};
 use crate::id::{IdPattern, SpiffeId};
 use crate::limits::NAME_CHARS_MAX;
-use crate::model::{AttributeType, Endpoint, Group, Operation, Service, Visible, Zone};
+use crate::model::{AttributeType, Endpoint, Group, Operation, Service, Upgrade, Visible, Zone};
 use crate::outside::HostPattern;
 use crate::path::Paths;
 use crate::request::Method;
@@ -298,6 +298,7 @@ fn operation(file: &str, node: &Node, problems: &mut Vec<Diagnostic>) -> Option<
     let port = fields.take("port").map(|node| port(file, node, problems));
     let data = words(&mut fields, "data", problems);
     let sensitive = fields.texts("sensitive", problems);
+    let upgrade = fields.texts("upgrade", problems);
     let at = fields.location();
     fields.finish(problems);
     let (id, port) = (id?, port.map_or(Some(None), |port| port.map(Some))?);
@@ -321,7 +322,29 @@ fn operation(file: &str, node: &Node, problems: &mut Vec<Diagnostic>) -> Option<
     if let (Some(text), false) = (sensitive.first(), matches!(endpoint, Endpoint::Http { .. })) {
         problems.push(Diagnostic::error("unknown-parameter", "only a path has parameters").at(text.location(file)));
     }
-    Some(Operation { id: id.text.into(), endpoint, data, at: id.location(file) })
+    let upgrade = upgrades(file, &upgrade, &endpoint, problems);
+    Some(Operation { id: id.text.into(), endpoint, data, upgrade, at: id.location(file) })
+}
+
+/// A connection is switched by a `GET`; other methods have nothing to be switched.
+fn upgrades(file: &str, texts: &[Text<'_>], endpoint: &Endpoint, problems: &mut Vec<Diagnostic>) -> Vec<Upgrade> {
+    let gets = matches!(endpoint, Endpoint::Http { methods, .. } if methods.iter().any(|m| m.as_str() == "GET"));
+    let mut out = Vec::new();
+    for text in texts {
+        let known = Upgrade::ALL.into_iter().find(|u| u.as_str() == text.text);
+        let problem = match known {
+            Some(upgrade) if gets => {
+                out.push(upgrade);
+                continue;
+            }
+            Some(_) => Diagnostic::error("operation-shape", "only an operation with the method `GET` can switch its connection")
+                .help("add `GET` to `method`, or leave `upgrade` out; a tunnel of its own is an operation with the method `CONNECT`"),
+            None => Diagnostic::error("invalid-value", format!("`{}` is not a protocol that a connection may be switched to", text.text))
+                .help(format!("known: {}", Upgrade::ALL.map(Upgrade::as_str).join(", "))),
+        };
+        problems.push(problem.at(text.location(file)));
+    }
+    out
 }
 
 fn port(file: &str, node: &Node, problems: &mut Vec<Diagnostic>) -> Option<u16> {

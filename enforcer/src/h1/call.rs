@@ -1,0 +1,377 @@
+//! A request that came over HTTP/2, and its answer, over an HTTP/1 connection to the service.
+//!
+//! It is driven by the task of the caller's connection, like everything else: the request's body moves while the answer's is
+//! read, nothing is spawned, and what the caller does not take is not read from the service.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::{Response, StatusCode};
+use hyper::body::{Body as _, Frame, Incoming, SizeHint};
+use portreeve_engine::record::Why;
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use crate::body::{BodyError, ResponseBody};
+use crate::forward::{answer, set_request_id, status_of};
+use crate::gate::{NotKept, Permit, Permitted, Running};
+use crate::h1::body::{Decoder, Encoder, Step};
+use crate::h1::buffer::Wire;
+use crate::h1::exchange::{Stop, switches};
+use crate::h1::scan::{self, Finder, Framing, ResponseHead};
+use crate::h1::timer::Timer;
+use crate::h1::upstream::{Lent, Upstream};
+use crate::h1::write;
+use crate::head::{Fields, Kind};
+use crate::headers;
+use crate::limits;
+
+/// Sends the request as judged and gives back the answer, or the gate's own.
+pub async fn forward(permit: Permit, upstream: &Arc<Upstream>, body: Incoming) -> Response<ResponseBody> {
+    let permitted = match permit.redeem().await {
+        Ok(permitted) => permitted,
+        Err(NotKept { request_id, .. }) => return answer(StatusCode::SERVICE_UNAVAILABLE, &request_id, false),
+    };
+    let framing = framing_of(&body);
+    let mut head = write::request(&permitted, framing);
+    let Permitted { mut running, method, request_id, .. } = permitted;
+    let replayable = framing == Framing::None && matches!(method.as_str(), "GET" | "HEAD" | "OPTIONS" | "TRACE");
+    let mut body = (framing != Framing::None).then_some(body);
+    let mut lent = upstream.take();
+    loop {
+        let to = match lent.take() {
+            Some(lent) => Ok(lent),
+            None => upstream.connect().await.map_err(|e| Stop::Service(status_of(&e))),
+        };
+        let stop = match to {
+            Err(stop) => stop,
+            Ok(to) => {
+                let mut call = Call::new(to, head, body.take(), framing, replayable);
+                let answered = poll_fn(|cx| match running.poll_cut(cx) {
+                    Poll::Ready(()) => Poll::Ready(None),
+                    Poll::Pending => call.poll_head(cx, method.as_str(), false).map(Some),
+                });
+                match answered.await {
+                    Some(Ok(read)) => return call.answer(read, running, upstream, &request_id),
+                    Some(Err(Stop::Stale)) => {
+                        // Only a connection that had served before can be stale, so this ends.
+                        head = call.wire.output.take_all();
+                        continue;
+                    }
+                    Some(Err(stop)) => stop,
+                    None => {
+                        running.answered(StatusCode::FORBIDDEN);
+                        running.because(Why::Policy);
+                        return answer(StatusCode::FORBIDDEN, &request_id, false);
+                    }
+                }
+            }
+        };
+        return stopped(stop, &mut running, &request_id);
+    }
+}
+
+/// Answers for an exchange that did not come to an answer.
+pub(super) fn stopped(stop: Stop, running: &mut Running, request_id: &str) -> Response<ResponseBody> {
+    let status = match stop {
+        Stop::Caller(status) => {
+            running.answered(status);
+            running.because(Why::Client);
+            return answer(status, request_id, false);
+        }
+        Stop::Service(status) => status,
+        Stop::Gone | Stop::Stale => StatusCode::BAD_GATEWAY,
+    };
+    running.unavailable(status);
+    answer(status, request_id, false)
+}
+
+fn framing_of(body: &Incoming) -> Framing {
+    match body.size_hint().exact() {
+        _ if body.is_end_stream() => Framing::None,
+        Some(length) => Framing::Fixed(length),
+        None => Framing::Chunked,
+    }
+}
+
+/// The exchange with the service.
+#[derive(Debug)]
+pub(super) struct Call {
+    wire: Wire<TcpStream>,
+    used: bool,
+    replayable: bool,
+    /// The service takes nothing more.
+    deaf: bool,
+    body: Option<Incoming>,
+    encoder: Encoder,
+    timer: Timer,
+    began: Instant,
+    moved: Instant,
+}
+
+/// The head of an answer, taken from the connection.
+#[derive(Debug)]
+pub(super) struct Read {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    framing: Framing,
+    persistent: bool,
+}
+
+impl Call {
+    pub(super) fn new(lent: Lent, head: Vec<u8>, body: Option<Incoming>, framing: Framing, replayable: bool) -> Self {
+        let Lent { mut wire, used } = lent;
+        wire.output.bytes = head;
+        let now = Instant::now();
+        let (encoder, timer) = (Encoder::new(framing), Timer::default());
+        Self { wire, used, replayable, deaf: false, body, encoder, timer, began: now, moved: now }
+    }
+
+    /// Moves the request on; whether anything moved.
+    fn poll_request(&mut self, cx: &mut Context<'_>) -> Result<bool, Stop> {
+        let mut moved = false;
+        loop {
+            while let Some(body) = self.body.as_mut().filter(|_| !self.deaf && !self.wire.output.is_full()) {
+                match Pin::new(body).poll_frame(cx) {
+                    Poll::Pending => break,
+                    Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                        Ok(data) => {
+                            if self.wire.output.is_empty() {
+                                self.wire.output.reset();
+                            }
+                            self.encoder.data(&data, &mut self.wire.output.bytes);
+                        }
+                        Err(frame) => {
+                            let trailers = frame.into_trailers().map(|t| trailer_lines(&t)).unwrap_or_default();
+                            self.encoder.end(&trailers, &mut self.wire.output.bytes);
+                            self.body = None;
+                        }
+                    },
+                    Poll::Ready(None) => {
+                        self.encoder.end(&[], &mut self.wire.output.bytes);
+                        self.body = None;
+                    }
+                    Poll::Ready(Some(Err(_))) => return Err(Stop::Caller(StatusCode::BAD_REQUEST)),
+                }
+                moved = true;
+            }
+            if self.deaf || self.wire.output.is_empty() {
+                return Ok(moved);
+            }
+            match self.wire.poll_drain(cx) {
+                Poll::Ready(Ok(())) => moved = true,
+                // It may have answered before it went: that is read first.
+                Poll::Ready(Err(_)) => self.deaf = true,
+                Poll::Pending => return Ok(moved),
+            }
+        }
+    }
+
+    /// Waits for the head of the answer. With `switch` a `101` is one.
+    pub(super) fn poll_head(&mut self, cx: &mut Context<'_>, method: &str, switch: bool) -> Poll<Result<Read, Stop>> {
+        let bad = Stop::Service(StatusCode::BAD_GATEWAY);
+        let (mut finder, mut interim) = (Finder::default(), 0);
+        loop {
+            let mut moved = self.poll_request(cx)?;
+            match finder.find(self.wire.input.filled()).map_err(|_| bad)? {
+                Some(length) => {
+                    let read = self.read(length, method, switch).ok_or(bad)?;
+                    finder = Finder::default();
+                    interim += 1;
+                    match read {
+                        Some(read) => return Poll::Ready(Ok(read)),
+                        None if interim > limits::INTERIM_ANSWERS_MAX => return Poll::Ready(Err(bad)),
+                        None => moved = true,
+                    }
+                }
+                None => match self.wire.poll_fill(cx) {
+                    Poll::Ready(Ok(n)) if n > 0 => moved = true,
+                    Poll::Ready(_) if self.used && self.replayable && self.wire.input.is_empty() => return Poll::Ready(Err(Stop::Stale)),
+                    Poll::Ready(_) => return Poll::Ready(Err(bad)),
+                    Poll::Pending => {}
+                },
+            }
+            if !moved {
+                break;
+            }
+            self.moved = Instant::now();
+        }
+        let (patience, late) = if self.body.is_none() {
+            (limits::UPSTREAM_RESPONSE_TIMEOUT, Stop::Service(StatusCode::GATEWAY_TIMEOUT))
+        } else {
+            (limits::STREAM_IDLE_TIMEOUT, Stop::Caller(StatusCode::REQUEST_TIMEOUT))
+        };
+        ready!(self.timer.poll(cx, self.moved + patience));
+        Poll::Ready(Err(late))
+    }
+
+    /// Takes a head of `length` bytes. The inner `None` is an interim one, which has no place in the answer; the outer `None` one
+    /// that is not acceptable.
+    #[expect(clippy::option_option, reason = "two kinds of nothing, told apart above")]
+    fn read(&mut self, length: usize, method: &str, switch: bool) -> Option<Option<Read>> {
+        let bytes = self.wire.input.filled().get(..length)?;
+        let head = scan::response(bytes, method).ok()?;
+        let agreed = switch && switches(&head, method);
+        let ResponseHead { status, mut fields, framing, persistent, .. } = head;
+        let read = match status {
+            101 if !agreed => return None,
+            100 | 102..=199 => None,
+            _ => {
+                headers::clean_answer(&mut fields);
+                let keep_length = status != 204;
+                fields.retain(|f| f.kind != Kind::Length || keep_length);
+                Some(Read { status: StatusCode::from_u16(status).ok()?, headers: map_of(&fields), framing, persistent })
+            }
+        };
+        self.wire.input.consume(length);
+        Some(read)
+    }
+
+    /// The connection, which carries a tunnel from now on.
+    pub(super) fn into_wire(self) -> Wire<TcpStream> {
+        self.wire
+    }
+
+    pub(super) fn answer(self, read: Read, mut running: Running, upstream: &Arc<Upstream>, request_id: &str) -> Response<ResponseBody> {
+        running.answered(read.status);
+        let length = if let Framing::Fixed(length) = read.framing { Some(length) } else { None };
+        let mut answer = Answer {
+            call: Some(self),
+            decoder: Decoder::new(read.framing),
+            persistent: read.persistent,
+            length,
+            bodiless: read.framing == Framing::None,
+            running: Some(running),
+            upstream: Arc::clone(upstream),
+        };
+        if answer.decoder.is_done() {
+            answer.whole();
+        }
+        let mut response = Response::new(ResponseBody::Direct(Box::new(answer)));
+        *response.status_mut() = read.status;
+        *response.headers_mut() = read.headers;
+        set_request_id(response.headers_mut(), request_id);
+        response
+    }
+}
+
+/// The body of an answer, read as the caller takes it.
+#[derive(Debug)]
+pub struct Answer {
+    /// Gone when the answer is whole or broken off.
+    call: Option<Call>,
+    decoder: Decoder,
+    persistent: bool,
+    length: Option<u64>,
+    bodiless: bool,
+    running: Option<Running>,
+    upstream: Arc<Upstream>,
+}
+
+impl Answer {
+    /// The next piece.
+    pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        loop {
+            let (Some(call), Some(running)) = (&mut self.call, &mut self.running) else { return Poll::Ready(None) };
+            if running.poll_cut(cx).is_ready() {
+                return Poll::Ready(Some(Err(self.broken(Why::Policy, BodyError::Denied))));
+            }
+            // The request may still be on its way, as in a stream that goes both ways.
+            let Ok(sent) = call.poll_request(cx) else {
+                return Poll::Ready(Some(Err(self.broken(Why::Client, BodyError::Caller))));
+            };
+            let bytes = call.wire.input.filled();
+            match self.decoder.step(bytes) {
+                Err(_) => return Poll::Ready(Some(Err(self.broken(Why::Upstream, BodyError::Service)))),
+                Ok(Step::Data { skip, len }) => {
+                    let piece = Bytes::copy_from_slice(bytes.get(skip..skip + len).unwrap_or_default());
+                    call.wire.input.consume(skip + len);
+                    call.moved = Instant::now();
+                    running.sent(len);
+                    if self.decoder.is_done() {
+                        // With a known length nobody asks again after the last piece.
+                        self.whole();
+                    }
+                    return Poll::Ready(Some(Ok(Frame::data(piece))));
+                }
+                Ok(Step::End(used)) => {
+                    call.wire.input.consume(used);
+                    let trailers = self.decoder.trailers();
+                    self.whole();
+                    return Poll::Ready((!trailers.is_empty()).then(|| Ok(Frame::trailers(trailer_map(&trailers)))));
+                }
+                Ok(Step::More(used)) => call.wire.input.consume(used),
+            }
+            match call.wire.poll_fill(cx) {
+                Poll::Ready(Ok(n)) if n > 0 => call.moved = Instant::now(),
+                Poll::Ready(ended) if ended.is_ok() && self.decoder.ends_with_connection() => {
+                    self.whole();
+                    return Poll::Ready(None);
+                }
+                Poll::Ready(_) => return Poll::Ready(Some(Err(self.broken(Why::Upstream, BodyError::Service)))),
+                Poll::Pending if sent => call.moved = Instant::now(),
+                Poll::Pending => {
+                    let until = (call.moved + limits::STREAM_IDLE_TIMEOUT).min(call.began + limits::REQUEST_LIFETIME);
+                    ready!(call.timer.poll(cx, until));
+                    return Poll::Ready(Some(Err(self.broken(Why::Upstream, BodyError::Service))));
+                }
+            }
+        }
+    }
+
+    /// Whether nothing more comes.
+    #[must_use]
+    pub fn is_end(&self) -> bool {
+        self.call.is_none()
+    }
+
+    /// How much comes.
+    #[must_use]
+    pub fn size(&self) -> SizeHint {
+        match self.length {
+            Some(length) => SizeHint::with_exact(length),
+            None if self.bodiless => SizeHint::with_exact(0),
+            None => SizeHint::default(),
+        }
+    }
+
+    /// Everything was handed on: the connection can serve another request, if the service has taken this one whole.
+    fn whole(&mut self) {
+        if let Some(mut running) = self.running.take() {
+            running.because(Why::Complete);
+        }
+        if let Some(call) = self.call.take().filter(|call| self.persistent && call.body.is_none() && !call.deaf) {
+            self.upstream.give_back(call.wire);
+        }
+    }
+
+    fn broken(&mut self, why: Why, error: BodyError) -> BodyError {
+        self.call = None;
+        if let Some(mut running) = self.running.take() {
+            running.because(why);
+        }
+        error
+    }
+}
+
+fn map_of(fields: &Fields<'_>) -> HeaderMap {
+    let line = |f: &crate::head::Field<'_>| Some((HeaderName::from_bytes(f.name.as_bytes()).ok()?, HeaderValue::from_bytes(f.value).ok()?));
+    fields.iter().filter_map(line).collect()
+}
+
+fn trailer_map(lines: &[u8]) -> HeaderMap {
+    scan::header_lines(scan::Lines(&[lines, b"\r\n"].concat())).map(|fields| map_of(&fields)).unwrap_or_default()
+}
+
+/// The lines of trailers that came over HTTP/2, cleaned like those of HTTP/1.
+fn trailer_lines(trailers: &HeaderMap) -> Vec<u8> {
+    let mut fields = Fields::with_capacity(trailers.len());
+    for (name, value) in trailers {
+        fields.push(name.as_str(), value.as_bytes());
+    }
+    crate::h1::body::clean_trailers(fields)
+}

@@ -1,0 +1,95 @@
+//! Tunnels that are asked for over HTTP/2: `CONNECT`, and its extended form for WebSocket (RFC 8441).
+//!
+//! To the service it is the request of HTTP/1 that means the same: `CONNECT`, or a `GET` with `upgrade`. The tunnel begins with its
+//! word alone (A22), is one stream of the caller's connection, and is driven by that connection's task.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+
+use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::{Response, StatusCode};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use portreeve_engine::record::Why;
+
+use crate::body::ResponseBody;
+use crate::forward::{answer, set_request_id, status_of};
+use crate::gate::{NotKept, Permit, Permitted};
+use crate::h1::buffer::Wire;
+use crate::h1::call::{Call, stopped};
+use crate::h1::exchange::Stop;
+use crate::h1::scan::Framing;
+use crate::h1::timer::Timer;
+use crate::h1::tunnel;
+use crate::h1::upstream::Upstream;
+use crate::h1::write;
+use crate::question::Switch;
+use crate::serve::Streams;
+
+/// Asks the service for the tunnel that was permitted, and begins it where the service agrees.
+pub async fn forward(permit: Permit, upstream: &Arc<Upstream>, switched: OnUpgrade, streams: &Streams) -> Response<ResponseBody> {
+    let mut permitted = match permit.redeem().await {
+        Ok(permitted) => permitted,
+        Err(NotKept { request_id, .. }) => return answer(StatusCode::SERVICE_UNAVAILABLE, &request_id, false),
+    };
+    if matches!(permitted.switch, Some(Switch::Upgrade(_))) {
+        // Over HTTP/2 there is none; HTTP/1 wants one.
+        let Some(key) = key() else {
+            permitted.running.unavailable(StatusCode::BAD_GATEWAY);
+            return answer(StatusCode::BAD_GATEWAY, &permitted.request_id, false);
+        };
+        permitted.lines.push("sec-websocket-key", key.as_bytes());
+    }
+    let head = write::request(&permitted, Framing::None);
+    let Permitted { mut running, method, request_id, .. } = permitted;
+    let lent = match upstream.connect().await {
+        Ok(lent) => lent,
+        Err(error) => return stopped(Stop::Service(status_of(&error)), &mut running, &request_id),
+    };
+    let mut call = Call::new(lent, head, None, Framing::None, false);
+    let answered = poll_fn(|cx| match running.poll_cut(cx) {
+        Poll::Ready(()) => Poll::Ready(None),
+        Poll::Pending => call.poll_head(cx, method.as_str(), true).map(Some),
+    });
+    let read = match answered.await {
+        Some(Ok(read)) => read,
+        Some(Err(stop)) => return stopped(stop, &mut running, &request_id),
+        None => {
+            running.answered(StatusCode::FORBIDDEN);
+            running.because(Why::Policy);
+            return answer(StatusCode::FORBIDDEN, &request_id, false);
+        }
+    };
+    let agreed = if method.as_str() == "CONNECT" { read.status.is_success() } else { read.status == StatusCode::SWITCHING_PROTOCOLS };
+    if !agreed {
+        if read.status.is_success() {
+            // To the caller a 2xx would mean that the tunnel has begun.
+            return stopped(Stop::Service(StatusCode::BAD_GATEWAY), &mut running, &request_id);
+        }
+        return call.answer(read, running, upstream, &request_id);
+    }
+    running.answered(read.status);
+    let mut response = Response::new(ResponseBody::own(String::new()));
+    *response.headers_mut() = read.headers;
+    response.headers_mut().remove("sec-websocket-accept");
+    response.headers_mut().remove(http::header::CONTENT_LENGTH);
+    set_request_id(response.headers_mut(), &request_id);
+    let mut service = call.into_wire();
+    streams.take(async move {
+        let Ok(client) = switched.await else { return };
+        let mut client = Wire::new(TokioIo::new(client));
+        let why = tunnel::carry(&mut client, &mut service, &mut Timer::default(), &mut running).await;
+        running.because(why);
+    });
+    response
+}
+
+/// A fresh nonce of sixteen bytes (RFC 6455, 4.1).
+fn key() -> Option<String> {
+    let mut nonce = [0; 16];
+    SystemRandom::new().fill(&mut nonce).ok()?;
+    Some(STANDARD.encode(nonce))
+}

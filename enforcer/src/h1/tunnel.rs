@@ -1,0 +1,96 @@
+//! A tunnel: bytes both ways, which nobody but the two ends understands.
+//!
+//! It is begun by the service's word alone (A22), counted, and cut like any answer: by policy, expiry, shutdown, or silence.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use portreeve_engine::record::Why;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+use crate::gate::Running;
+use crate::h1::buffer::Wire;
+use crate::h1::timer::Timer;
+use crate::limits;
+
+/// One direction.
+#[derive(Clone, Copy, Debug, Default)]
+struct Way {
+    /// The source has ended.
+    ended: bool,
+    /// The other side was told.
+    told: bool,
+    bytes: usize,
+}
+
+/// Carries bytes between a caller and the service until both have ended, and says why it ended.
+pub async fn carry<C, S>(client: &mut Wire<C>, service: &mut Wire<S>, timer: &mut Timer, running: &mut Running) -> Why
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let (mut out, mut back) = (Way::default(), Way::default());
+    let mut moved = Instant::now();
+    poll_fn(|cx| {
+        if running.poll_cut(cx).is_ready() {
+            return Poll::Ready(Why::Policy);
+        }
+        let before = (out.bytes, back.bytes);
+        let sent = out.poll(client, service, cx);
+        let got = back.poll(service, client, cx);
+        running.sent(back.bytes - before.1);
+        match (sent, got) {
+            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => return Poll::Ready(Why::Complete),
+            // Which of the two ends failed is known; whose fault it was is not.
+            (Poll::Ready(Err(End::From)), _) | (_, Poll::Ready(Err(End::To))) => return Poll::Ready(Why::Client),
+            (Poll::Ready(Err(End::To)), _) | (_, Poll::Ready(Err(End::From))) => return Poll::Ready(Why::Upstream),
+            _ => {}
+        }
+        if before != (out.bytes, back.bytes) {
+            moved = Instant::now();
+        }
+        timer.poll(cx, moved + limits::STREAM_IDLE_TIMEOUT).map(|()| Why::Client)
+    })
+    .await
+}
+
+/// Which end of a way failed.
+enum End {
+    From,
+    To,
+}
+
+impl Way {
+    fn poll<A, B>(&mut self, from: &mut Wire<A>, to: &mut Wire<B>, cx: &mut Context<'_>) -> Poll<Result<(), End>>
+    where
+        A: AsyncRead + AsyncWrite + Unpin,
+        B: AsyncRead + AsyncWrite + Unpin,
+    {
+        loop {
+            if !from.input.is_empty() && !to.output.is_full() {
+                let bytes = from.input.filled();
+                to.output.reset();
+                to.output.bytes.extend_from_slice(bytes);
+                self.bytes += bytes.len();
+                from.input.clear();
+            }
+            if !to.output.is_empty() {
+                ready!(to.poll_drain(cx)).map_err(|_: io::Error| End::To)?;
+                to.output.reset();
+            }
+            if self.ended {
+                if !self.told {
+                    ready!(Pin::new(&mut to.io).poll_shutdown(cx)).map_err(|_| End::To)?;
+                    self.told = true;
+                }
+                return Poll::Ready(Ok(()));
+            }
+            if ready!(from.poll_fill(cx)).map_err(|_| End::From)? == 0 {
+                self.ended = true;
+            }
+        }
+    }
+}
