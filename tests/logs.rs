@@ -351,3 +351,48 @@ fn recorded_paths_replay_alike_however_they_were_read() {
         }
     }
 }
+
+/// Connections are questions like any other: counted, replayed, and told from a changed answer.
+#[test]
+fn recorded_connections_are_counted_and_replayed() {
+    let bundle = TempDir::new().unwrap();
+    fs::write(
+        bundle.path().join("shop.yaml"),
+        "kind: Service\nname: items\nidentities: [spiffe://market.example/ns/shop/sa/items]\noperations: [{id: sql, port: 5432}]\n---\nkind: Service\nname: invoices\nidentities: [spiffe://market.example/ns/shop/sa/invoices]\noperations: [{id: read, method: GET, path: /v1}]\n---\nkind: Permission\nname: invoices-sql\nallow: {from: [invoices], to: items, operations: [sql]}\n",
+    )
+    .unwrap();
+    let authorizer = Authorizer::compile(&Bundle::read_dir(bundle.path()).unwrap()).authorizer.unwrap();
+    let question = |port: u16, second: u8| {
+        format!(
+            r#"{{"principal":"spiffe://market.example/ns/shop/sa/invoices","service":"items","port":{port},"context":{{"time":"2026-11-22T10:00:0{second}.000Z","source_ip":"10.0.0.7"}}}}"#
+        )
+    };
+    let questions = [question(5432, 0), question(22, 1)];
+    let questions: Vec<&str> = questions.iter().map(String::as_str).collect();
+    let dir = TempDir::new().unwrap();
+    let log = dir.path().join("a.ndjson");
+    write_log_of(&log, &authorizer, &questions, |_, decided| decided.request.protocol = "TCP".into());
+    let replay = ["replay", "--bundle", text(bundle.path()), text(&log), "--format", "json"];
+    let (code, out, err) = run(&replay);
+    let document: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((code, &document["decided"], &document["agrees"]), (0, &Value::from(2), &Value::from(2)), "{err}{out}");
+    let out_dir = dir.path().join("report");
+    let (code, _, err) = run(&["audit", "--bundle", text(bundle.path()), text(&log), "--out", text(&out_dir), "--fail-on", "never"]);
+    assert_eq!(code, 0, "{err}");
+    let assessment: Value = serde_json::from_str(&fs::read_to_string(out_dir.join("assessment.json")).unwrap()).unwrap();
+    let totals = &assessment["totals"];
+    assert_eq!(
+        (&totals["decided"], &totals["allowed"], &totals["denied"], &totals["mismatches"]),
+        (&2.into(), &1.into(), &1.into(), &0.into())
+    );
+    let edge = assessment["edges"].as_array().unwrap().iter().find(|e| e["operation"] == "sql").unwrap();
+    assert_eq!((&edge["from"], &edge["allowed"]), (&"invoices".into(), &1.into()));
+
+    write_log_of(&log, &authorizer, &questions, |n, decided| {
+        decided.request.protocol = "TCP".into();
+        if n == 1 {
+            decided.request.port = Some(5432);
+        }
+    });
+    assert_eq!(run(&replay).0, 1, "a connection that was denied and would be allowed");
+}

@@ -142,7 +142,8 @@ fn services(examined: &Examined<'_>) -> Vec<ServiceSummary> {
             data: s.data.iter().chain(s.operations.iter().flat_map(|o| &o.data)).cloned().collect::<BTreeSet<_>>().into_iter().collect(),
             allowed: count(&s.name, Effect::Allow),
             denied: count(&s.name, Effect::Deny),
-            observed: logged.contains(&*s.name),
+            observed: logged.contains(&*s.name)
+                || (s.is_outside() && [Effect::Allow, Effect::Deny].iter().any(|effect| count(&s.name, *effect) > 0)),
         })
         .collect();
     out.sort_by(|a, b| (&a.zone, &a.name).cmp(&(&b.zone, &b.name)));

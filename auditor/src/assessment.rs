@@ -307,7 +307,7 @@ pub struct ServiceSummary {
     pub allowed: u64,
     /// Requests to it that were denied.
     pub denied: u64,
-    /// Some enforcer of it wrote a log.
+    /// Some enforcer of it wrote a log; of what is outside the mesh: some enforcer recorded a call to it.
     pub observed: bool,
 }
 

@@ -232,6 +232,40 @@ fn a_file_given_twice_decides_nothing_twice() {
 }
 
 #[test]
+fn what_is_outside_the_mesh_is_seen_from_its_callers() {
+    let outside = "---\nkind: Service\nname: cards\nhosts: [api.cards.example]\noperations: [{id: tls, port: 443}]\n---\nkind: Permission\nname: invoices-cards\nallow: {from: invoices, to: cards, operations: [tls]}\n";
+    let text = format!("{POLICY}{outside}");
+    let law = authorizer(&text);
+    let assess = |log: &Log| {
+        audit_with(vec![memory("invoices", &log.out)], vec![("market".to_owned(), authorizer(&text))], VerifiedHeads::default())
+    };
+    let mut log = Log::start("invoices", "invoices-1", *law.revision());
+    let observed = |a: &Assessment| a.services.iter().find(|s| s.name == "cards").unwrap().observed;
+    assert!(!observed(&assess(&log)));
+    for host in ["api.cards.example:443", "evil.example:443"] {
+        let mut decided = log.question("invoices", "/", None, Effect::Deny, Reason::UnknownService, &[]);
+        decided.side = Some(portreeve_engine::record::Side::Outbound);
+        (decided.tls, decided.source.ip, decided.destination.id) = (None, None, None);
+        decided.destination.service = if host.starts_with("api") { "cards".to_owned() } else { "evil.example".to_owned() };
+        (decided.request.method, decided.request.path, decided.request.port) = (None, None, Some(443));
+        decided.request.host = Some(host.to_owned());
+        let request = decided.request(log.at.plus_ms(1000), portreeve_engine::path::Paths::Strict).unwrap();
+        let decision = law.decide(&request);
+        decided.request.operation = decision.operation.map(str::to_owned);
+        decided.decision = portreeve_engine::record::Answer::from(&decision);
+        let of = log.decide(decided);
+        if decision.is_allow() {
+            log.end(of);
+        }
+    }
+    let a = assess(&log);
+    assert!(observed(&a));
+    assert_eq!((a.totals.mismatches, a.totals.allowed, a.totals.denied), (0, 1, 1));
+    assert!(found(&a, "service_without_log").iter().all(|s| *s != "cards") && found(&a, "weak_tls").is_empty());
+    assert!(a.edges.iter().any(|e| e.to == "cards" && e.allowed == 1) && a.edges.iter().any(|e| e.to == "evil.example" && e.denied == 1));
+}
+
+#[test]
 fn evidence_that_is_not_whole_proves_nothing() {
     let law = authorizer(POLICY);
     let a = audit(vec![memory("items", &items_log(&law).out)]);

@@ -91,7 +91,7 @@ fn all(n: usize) -> Measured {
 
 fn services(examined: &Examined<'_>, sensitive: bool) -> Measured {
     let logged = examined.logged();
-    let wanted = examined.newest.services().iter().filter(|s| !sensitive || is_sensitive(s));
+    let wanted = examined.newest.services().iter().filter(|s| !s.is_outside() && (!sensitive || is_sensitive(s)));
     wanted.fold(Measured { have: 0, of: 0 }, |m, s| Measured { have: m.have + u64::from(logged.contains(&*s.name)), of: m.of + 1 })
 }
 

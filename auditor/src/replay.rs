@@ -29,7 +29,7 @@ pub enum Replayed {
 /// One difference between a record and its replay.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Difference {
-    /// `effect`, `reason`, `operation`, `policies`, `caller`, `revision` or `raw`.
+    /// `effect`, `reason`, `operation`, `policies`, `shadow`, `caller`, `revision` or `raw`.
     pub what: &'static str,
     /// What the record says.
     pub recorded: String,
@@ -44,6 +44,7 @@ pub(crate) struct Answered {
     pub(crate) reason: Reason,
     operation: Option<String>,
     pub(crate) policies: Vec<String>,
+    shadow: Vec<String>,
     caller: Option<String>,
 }
 
@@ -117,6 +118,7 @@ impl<'a> Replayer<'a> {
                 reason: decision.reason,
                 operation: decision.operation.map(str::to_owned),
                 policies: decision.policies.iter().map(|p| p.id.to_string()).collect(),
+                shadow: decision.shadow.iter().map(|p| p.id.to_string()).collect(),
                 caller: law.authorizer.identify(&decided.source.id).map(|s| s.name.to_string()),
             })
         });
@@ -157,6 +159,7 @@ fn compare(out: &mut Vec<Difference>, decided: &Decided, answer: &Answered) {
     push("reason", recorded.reason.to_string(), answer.reason.to_string());
     push("operation", decided.request.operation.clone().unwrap_or_else(none), answer.operation.clone().unwrap_or_else(none));
     push("policies", recorded.policies.join(", "), answer.policies.join(", "));
+    push("shadow", recorded.shadow.join(", "), answer.shadow.join(", "));
     push("caller", decided.source.service.clone().unwrap_or_else(none), answer.caller.clone().unwrap_or_else(none));
 }
 

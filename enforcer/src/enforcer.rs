@@ -21,6 +21,7 @@ use tokio::time::sleep;
 
 use crate::clock::{Clock, NoRandom, RequestIds};
 use crate::config::{self, Config, ConfigError};
+use crate::fetch::FetchError;
 use crate::gate::Gate;
 use crate::inbound::{Connections, Handshakes, Inbound, Lane};
 use crate::jwt::{JwtError, JwtIssuer, Verifier};
@@ -30,11 +31,13 @@ use crate::lookout::Lookout;
 use crate::outbound::{self, Outbound};
 use crate::policy::{self, Asked, PolicyError, Standing, Taken};
 use crate::ports::Listener;
+use crate::quota::Quotas;
 use crate::reload::{ReloadError, Reloader, Stamps, issuers, remotes};
 use crate::report::Report;
 use crate::self_check::SelfCheck;
 use crate::serve::{Phase, accept_loop};
 use crate::standby::{Ground, Standby};
+use crate::tcp::Behind;
 use crate::tls::{Current, Identity, IdentityError};
 use crate::workers::{self, Bounds, Crew, Workers};
 use crate::workload::Following;
@@ -60,6 +63,9 @@ pub enum EnforcerError {
     /// A destination of `outbound` is not in the inventory.
     #[error("`outbound` or `proxy` names `{0}`, which is not a service of the mesh in the bundle")]
     UnknownDestination(String),
+    /// The token service of an exchange cannot be believed.
+    #[error("tokens cannot be exchanged: {0}")]
+    Exchange(#[from] FetchError),
     /// An address cannot be listened on.
     #[error("cannot listen on `{address}`: {why}")]
     Bind {
@@ -92,9 +98,13 @@ impl EnforcerError {
     pub(crate) fn can_pass(&self) -> bool {
         match self {
             Self::Config(_) | Self::Bind { .. } | Self::AdminSocket { .. } | Self::Random(_) | Self::System(_) => false,
-            Self::Identity(_) | Self::NoIdentity(_) | Self::Policy(_) | Self::Tokens(_) | Self::UnknownDestination(_) | Self::Log(_) => {
-                true
-            }
+            Self::Identity(_)
+            | Self::NoIdentity(_)
+            | Self::Policy(_)
+            | Self::Tokens(_)
+            | Self::UnknownDestination(_)
+            | Self::Exchange(_)
+            | Self::Log(_) => true,
         }
     }
 }
@@ -163,6 +173,7 @@ impl Loaded {
         let Taken { authorizer: policy, standing } = policy::load(&config.bundle.source, &asked)?;
         let issuers = issuers(config)?;
         let tokens = Verifier::load(&issuers)?;
+        outbound::token_services(config)?;
         if let Some(unknown) = outbound::unknown(config, &policy) {
             return Err(EnforcerError::UnknownDestination(unknown.to_string()));
         }
@@ -252,6 +263,7 @@ impl Enforcer {
             ids: RequestIds::new(&instance),
             in_force: watch::Sender::new(()),
             epoch: AtomicU64::new(0),
+            quotas: Quotas::default(),
             self_check,
         });
         // Before anything is accepted, so that the first requests do not meet an enforcer without keys.
@@ -260,7 +272,7 @@ impl Enforcer {
         let (bound_inbound, bound_outbound) = (ports.inbound.open()?, ports.outbound.open()?);
         let workers = Workers::start(config.workers).map_err(EnforcerError::System)?;
         let mut inbound = listeners.inbound(inbound, bound_inbound, &connections, &workers.crew());
-        let outbound = listeners.outbound(bound_outbound);
+        let outbound = listeners.outbound(bound_outbound)?;
         readiness.opened(&gate);
         let reloader = Arc::new(Reloader::new(Arc::clone(&config), Arc::clone(&gate), report, issuers, following, standing));
         inbound.loops.spawn(Arc::clone(&reloader).watch(seen, lookout, inbound.phase.subscribe()));
@@ -361,6 +373,8 @@ impl Listeners<'_> {
                 gate: Arc::clone(self.gate),
                 lanes: (0..crew.len()).map(|_| Lane::new(self.gate, config)).collect(),
                 lifetime: config.connection_lifetime,
+                introduction: Arc::new(config.introduction.clone()),
+                tcp: config.tcp.map(|tcp| Behind { upstream: config.upstream, port: tcp.port, idle: tcp.idle }),
                 connections: Arc::clone(connections),
                 handshakes: Handshakes::default(),
                 phase: side.phase.subscribe(),
@@ -375,9 +389,9 @@ impl Listeners<'_> {
         side
     }
 
-    fn outbound(&self, bound: Vec<Listener>) -> Side {
+    fn outbound(&self, bound: Vec<Listener>) -> Result<Side, EnforcerError> {
         let mut side = Side::new();
-        let Outbound { locals, destinations } = Outbound::new(self.config, self.gate, self.report, &side.phase);
+        let Outbound { locals, destinations } = Outbound::new(self.config, self.gate, self.report, &side.phase)?;
         for (listener, local) in bound.into_iter().zip(locals) {
             side.addresses.extend(listener.local_addr());
             let (phase, refused) = (side.phase.subscribe(), self.gate.metrics.connections_refused.clone());
@@ -385,7 +399,7 @@ impl Listeners<'_> {
             side.loops.spawn(accept_loop(listener, limits::CONNECTIONS_MAX, phase, refused, serve));
         }
         side.loops.spawn(outbound::sweep(destinations, side.phase.subscribe()));
-        side
+        Ok(side)
     }
 }
 

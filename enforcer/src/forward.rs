@@ -101,6 +101,14 @@ pub fn answer(status: StatusCode, request_id: &str, close: bool) -> Response<Res
     response
 }
 
+/// The answer to what is allowed and has to wait.
+#[must_use]
+pub fn limited(request_id: &str, retry_after: u64) -> Response<ResponseBody> {
+    let mut response = answer(StatusCode::TOO_MANY_REQUESTS, request_id, false);
+    response.headers_mut().insert(header::RETRY_AFTER, retry_after.into());
+    response
+}
+
 /// Says the id of the request in its answer.
 pub fn set_request_id(headers: &mut http::HeaderMap, request_id: &str) {
     if let Ok(value) = HeaderValue::from_str(request_id) {

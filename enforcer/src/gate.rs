@@ -3,6 +3,9 @@
 //! INV-8: a [`Permit`] has no other maker than [`Gate::judge`], which makes one only from an allow (or, in a dry run, a denial by
 //! policy) whose record was accepted. INV-9: what cannot be recorded is refused.
 
+mod connect;
+
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -11,24 +14,27 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use http::{StatusCode, Version};
-use portreeve_engine::model::Operation;
+use portreeve_engine::model::{Limit, Operation};
 use portreeve_engine::record::{ContextFacts, Destination, Mode, Outcome, RequestFacts, Source, Why};
 use portreeve_engine::record_text::{ConnectionText, EventText};
 use portreeve_engine::request::{Method, Target};
-use portreeve_engine::{Authorizer, Decision, Reason, Revision, SpiffeId, Timestamp};
+use portreeve_engine::{Authorizer, Decision, Reason, Request, Revision, SpiffeId, Timestamp};
 use tokio::sync::watch;
 
 use crate::clock::{Clock, RequestIds};
 use crate::head::{Fault, Fields, Head, Lines};
-use crate::headers;
+use crate::introduction::{Introduced, Introduction};
 use crate::jwt::Verifier;
 use crate::limits;
 use crate::live::{Live, Place};
 use crate::log::{DecisionLog, End, NotAccepted, Share, Ticket};
 use crate::metrics::Metrics;
 use crate::question::{self, Asked, Asker, NoQuestion, Question, Switch};
+use crate::quota::{Held, Limited, Quotas};
 use crate::self_check::SelfCheck;
 use crate::tls::{Current, VerifiedPeer};
+
+pub use connect::Passage;
 
 /// What decides and records. One per enforcer.
 #[derive(Debug)]
@@ -55,6 +61,8 @@ pub struct Gate {
     pub in_force: watch::Sender<()>,
     /// Counts what makes older outbound connections unfit: a new identity of ours, a new inventory.
     pub epoch: AtomicU64,
+    /// What callers have used of limited permissions.
+    pub quotas: Quotas,
     /// Decides some requests again, where that is asked for.
     pub self_check: Option<SelfCheck>,
 }
@@ -63,7 +71,7 @@ pub struct Gate {
 #[derive(Debug)]
 pub struct Caller {
     peer: VerifiedPeer,
-    certificate: String,
+    introduced: Introduced,
     /// Its address.
     pub ip: IpAddr,
     /// The server name of its handshake.
@@ -99,11 +107,18 @@ struct Common {
 impl Caller {
     /// A caller whose handshake is complete.
     #[must_use]
-    pub fn new(peer: VerifiedPeer, ip: IpAddr, server_name: Option<String>, protocol: &'static str) -> Self {
-        let certificate = peer.svid().sha256.hex();
+    pub fn new(
+        peer: VerifiedPeer,
+        ip: IpAddr,
+        server_name: Option<String>,
+        protocol: &'static str,
+        introduction: &Arc<Introduction>,
+    ) -> Self {
+        let svid = peer.svid();
+        let introduced = Introduced::of(introduction, &svid.id, &svid.sha256.hex(), peer.certificates());
         Self {
             peer,
-            certificate,
+            introduced,
             ip,
             server_name,
             protocol,
@@ -227,6 +242,10 @@ pub struct Running {
     bytes: u64,
     outcome: Outcome,
     why: Option<Why>,
+    detail: Option<&'static str>,
+    /// Its places among what may run at once, kept as long as it runs.
+    #[expect(dead_code, reason = "held, and given back when this is dropped")]
+    held: Held,
 }
 
 impl Running {
@@ -258,6 +277,20 @@ impl Running {
         self.gate.metrics.unavailable.inc();
     }
 
+    /// The service could not be connected to; a connection that is no HTTP is answered by nothing but its end.
+    pub fn unreachable(&mut self) {
+        self.outcome = Outcome::Unavailable;
+        self.why = Some(Why::Upstream);
+        self.detail = Some("connect");
+        self.gate.metrics.unavailable.inc();
+    }
+
+    /// Nothing moved for too long.
+    pub fn idle(&mut self) {
+        self.why = Some(Why::Client);
+        self.detail = Some("idle");
+    }
+
     /// Bytes of the answer went out.
     pub fn sent(&mut self, bytes: usize) {
         self.bytes += u64::try_from(bytes).unwrap_or(0);
@@ -281,6 +314,14 @@ impl Running {
         self.why = Some(Why::Policy);
     }
 
+    /// A limit stands in the way: the request is answered here.
+    fn limited(&mut self, status: Option<StatusCode>, by: &'static str) {
+        self.status = status.map(|status| status.as_u16());
+        self.outcome = Outcome::Limited;
+        self.why = Some(Why::Complete);
+        self.detail = Some(by);
+    }
+
     /// The end is known.
     pub fn because(&mut self, why: Why) {
         self.why = Some(why);
@@ -300,7 +341,7 @@ impl Drop for Running {
             let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
             let why = self.why.unwrap_or_else(|| self.caller.gone());
             let (outcome, status, bytes) = (self.outcome, self.status, self.bytes);
-            self.gate.log.ended(ticket, End { outcome, status, duration_us, bytes, why, attempts: 1, detail: None });
+            self.gate.log.ended(ticket, End { outcome, status, duration_us, bytes, why, attempts: 1, detail: self.detail });
         }
     }
 }
@@ -319,6 +360,19 @@ pub enum Verdict {
         /// Whether the connection cannot be used further.
         close: bool,
     },
+    /// It is allowed, and has to wait (429).
+    Limited {
+        /// The id.
+        request_id: String,
+        /// When to come back, in seconds.
+        retry_after: u64,
+    },
+}
+
+/// Leave to use a ticket.
+struct Granted {
+    ticket: Ticket,
+    held: Held,
 }
 
 impl Gate {
@@ -354,7 +408,8 @@ impl Gate {
 
     fn ask(&self, caller: &Caller, head: &mut Head<'_>, policy: &Authorizer) -> Result<Question, Box<NoQuestion>> {
         let none = portreeve_engine::model::Visible::default();
-        let asker = Asker { id: &caller.peer.svid().id, ip: caller.ip, server_name: caller.server_name.as_deref() };
+        let server_name = caller.server_name.as_deref();
+        let asker = Asker { id: &caller.peer.svid().id, until: caller.peer.until(), ip: caller.ip, server_name };
         let asked = Asked {
             service: &self.service,
             visible: policy.visible(&self.service).unwrap_or(&none),
@@ -395,15 +450,12 @@ impl Gate {
                 Err(NotAccepted::Stale) => question.request.context.time = self.clock.now(),
                 Err(NotAccepted::Full | NotAccepted::Down) => return unrecorded(request_id),
                 Ok(ticket) => {
-                    self.metrics.decided(decision.effect, decision.reason);
-                    for policy in &decision.policies {
-                        self.metrics.policies.count(&policy.id, decision.effect);
-                    }
-                    if let Some(check) = &self.self_check {
-                        check.look(policy, &question.request, &decision);
-                    }
+                    self.decided(policy, &question.request, &decision);
                     return match ticket {
-                        Some(ticket) => self.permit(caller, policy, ticket, question, fields, request_id),
+                        Some(ticket) => match self.draw(&decision, caller) {
+                            Ok(held) => self.permit(caller, policy, Granted { ticket, held }, question, fields, request_id),
+                            Err(limited) => self.limited(caller, ticket, limited, request_id),
+                        },
                         None => Verdict::Answer { status: denial(decision.reason), request_id, close: false },
                     };
                 }
@@ -417,25 +469,14 @@ impl Gate {
         self: &Arc<Self>,
         caller: &Arc<Caller>,
         policy: &Arc<Authorizer>,
-        ticket: Ticket,
+        granted: Granted,
         question: Question,
         fields: &Fields<'_>,
         request_id: String,
     ) -> Verdict {
-        caller.running.fetch_add(1, Ordering::Relaxed);
-        let mut running = Running {
-            gate: Arc::clone(self),
-            caller: Arc::clone(caller),
-            ticket: Some(ticket),
-            place: None,
-            began: Instant::now(),
-            status: None,
-            bytes: 0,
-            outcome: Outcome::Forwarded,
-            why: None,
-        };
-        let mut lines = Lines::of(fields);
-        headers::set_identity(&mut lines, self.identity.load().id(), &caller.peer.svid().id, &caller.certificate, &request_id);
+        let mut running = self.running(caller, granted);
+        let (own, token) = (self.identity.load(), question.request.context.jwt.as_ref());
+        let lines = caller.introduced.lines(fields, own.id(), &caller.peer.svid().id, token, &request_id);
         let Target::Http { method, path } = &question.request.target else {
             // Questions of this gate are about HTTP. Were one not, there would be nothing to forward; its end is recorded.
             return Verdict::Answer { status: StatusCode::FORBIDDEN, request_id, close: true };
@@ -454,8 +495,56 @@ impl Gate {
         Verdict::Forward(Box::new(Permit { running, method, target, host, lines, switch, request_id }))
     }
 
+    /// Counts a decision that was recorded.
+    fn decided(&self, policy: &Arc<Authorizer>, request: &Request, decision: &Decision<'_>) {
+        self.metrics.decided(decision.effect, decision.reason);
+        for policy in &decision.policies {
+            self.metrics.policies.count(&policy.id, decision.effect);
+        }
+        self.metrics.shadow(decision);
+        if let Some(check) = &self.self_check {
+            check.look(policy, request, decision);
+        }
+    }
+
+    fn running(self: &Arc<Self>, caller: &Arc<Caller>, Granted { ticket, held }: Granted) -> Running {
+        caller.running.fetch_add(1, Ordering::Relaxed);
+        Running {
+            gate: Arc::clone(self),
+            caller: Arc::clone(caller),
+            ticket: Some(ticket),
+            place: None,
+            began: Instant::now(),
+            status: None,
+            bytes: 0,
+            outcome: Outcome::Forwarded,
+            why: None,
+            detail: None,
+            held,
+        }
+    }
+
+    /// Takes a request out of its caller's budgets. In a dry run a limit is counted and stops nothing.
+    fn draw(&self, decision: &Decision<'_>, caller: &Caller) -> Result<Held, Limited> {
+        let drawn = self.quotas.take(decision.policies.iter().copied(), &caller.peer.svid().id, decision.operation);
+        drawn.or_else(|limited| {
+            self.metrics.limited(limited.by);
+            if self.mode == Mode::DryRun { Ok(Held::default()) } else { Err(limited) }
+        })
+    }
+
+    /// Records that a limit stood in the way of what was allowed.
+    fn limited(self: &Arc<Self>, caller: &Arc<Caller>, ticket: Ticket, limited: Limited, request_id: String) -> Verdict {
+        self.running(caller, Granted { ticket, held: Held::default() }).limited(Some(StatusCode::TOO_MANY_REQUESTS), limited.by);
+        // Whole seconds, and never so few that coming back is in vain.
+        let retry_after = limited.retry_after.as_secs() + u64::from(limited.retry_after.subsec_nanos() > 0);
+        Verdict::Limited { request_id, retry_after: retry_after.max(1) }
+    }
+
     /// Puts another policy in force and has everything asked about again that runs.
     pub fn put_in_force(&self, policy: Authorizer) {
+        let limits: HashMap<&str, Limit> = policy.policies().iter().filter_map(|p| Some((&*p.reference.id, p.reference.limit?))).collect();
+        self.quotas.keep(|id| limits.get(id).copied());
         self.policy.store(Arc::new(policy));
         self.epoch.fetch_add(1, Ordering::AcqRel);
         self.in_force.send_replace(());

@@ -4,10 +4,9 @@
 //! claims an identity (A18), and only then are our own set. What is left in between is what policy sees and what is forwarded.
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use portreeve_engine::SpiffeId;
 use portreeve_engine::model::Visible;
 
-use crate::head::{Field, Fields, Kind, Lines};
+use crate::head::{Field, Fields, Kind};
 use crate::limits;
 
 /// The id of a request, on the way in and on the answer.
@@ -113,15 +112,6 @@ pub fn shadowing<'h>(fields: &Fields<'h>, visible: &Visible) -> Option<&'h str> 
     })
 }
 
-/// Says who the caller is. `By` is ourselves, `Hash` the digest of the caller's certificate.
-pub fn set_identity(lines: &mut Lines, own: &SpiffeId, caller: &SpiffeId, certificate: &str, request_id: &str) {
-    // SPIFFE IDs have no quote, comma, semicolon or space, so nothing here can end the field early.
-    let xfcc = format!("By={own};Hash={certificate};URI={caller}");
-    lines.push(XFCC.as_str(), xfcc.as_bytes());
-    lines.push(X_PRINCIPAL.as_str(), caller.as_str().as_bytes());
-    lines.push(X_REQUEST_ID.as_str(), request_id.as_bytes());
-}
-
 const HOP_BY_HOP: [HeaderName; 9] = [
     header::CONNECTION,
     header::TE,
@@ -140,7 +130,10 @@ const FRAMING: [&str; 4] = ["content-length", "transfer-encoding", "content-type
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::introduction::Introduced;
     use portreeve_engine::model::AttributeType;
 
     fn fields<'a>(lines: &[(&'a str, &'a str)]) -> Fields<'a> {
@@ -195,10 +188,9 @@ mod tests {
         check(&lines, &["te"]);
         let mut fields = fields(&lines);
         clean(&mut fields);
-        let mut lines = Lines::of(&fields);
-        let id = |text: &str| text.parse::<SpiffeId>().unwrap();
-        set_identity(&mut lines, &id("spiffe://m/items"), &id("spiffe://m/invoices"), "ab", "r1");
-        let headers = lines.to_map();
+        let (own, caller) = ("spiffe://m/items".parse().unwrap(), "spiffe://m/invoices".parse().unwrap());
+        let introduced = Introduced::of(&Arc::default(), &caller, "ab", &[]);
+        let headers = introduced.lines(&fields, &own, &caller, None, "r1").to_map();
         assert_eq!(headers[XFCC], "By=spiffe://m/items;Hash=ab;URI=spiffe://m/invoices");
         assert_eq!(headers[X_PRINCIPAL], "spiffe://m/invoices");
         assert_eq!(headers[X_REQUEST_ID], "r1");

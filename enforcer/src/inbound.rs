@@ -18,16 +18,18 @@ use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, SemaphorePermit
 use tokio::time::{sleep, timeout};
 
 use crate::config::{self, UpstreamProtocol};
-use crate::forward::{answer, forward};
+use crate::forward::{answer, forward, limited};
 use crate::gate::{Caller, Gate, Verdict};
 use crate::h1::server::Session;
 use crate::h1::upstream::Upstream;
 use crate::h1::{call, connect};
 use crate::head::{Fault, Head};
+use crate::introduction::Introduction;
 use crate::limits;
 use crate::pool::{Dial, Pool};
 use crate::serve::{self, Phase, leaving};
 use crate::strict::{Faults, Strict};
+use crate::tcp::{self, Behind};
 use crate::tenure;
 use crate::tls::{self, Refusal, VerifiedPeer};
 
@@ -40,6 +42,10 @@ pub struct Inbound {
     pub lanes: Vec<Lane>,
     /// After this time a connection takes no further request.
     pub lifetime: Duration,
+    /// What stands behind, where the listener passes bytes on instead of HTTP.
+    pub tcp: Option<Behind>,
+    /// How callers are introduced to the service.
+    pub introduction: Arc<Introduction>,
     /// Open connections, for the admin page.
     pub connections: Arc<Connections>,
     /// Handshakes in flight.
@@ -96,9 +102,19 @@ impl Inbound {
         };
         metrics.handshakes_completed.inc();
         let (_, tls) = stream.get_ref();
+        if let Some(behind) = &self.tcp {
+            let caller = Arc::new(Caller::new(peer, ip, tls.server_name().map(str::to_ascii_lowercase), "TCP", &self.introduction));
+            let _open = self.connections.open(&caller, metrics.connections.clone());
+            return tcp::serve(&self.gate, behind, stream, &caller, self.phase.clone(), self.over(&caller, true)).await;
+        }
         let http2 = tls.alpn_protocol() == Some(b"h2");
-        let caller =
-            Arc::new(Caller::new(peer, ip, tls.server_name().map(str::to_ascii_lowercase), if http2 { "HTTP/2" } else { "HTTP/1.1" }));
+        let caller = Arc::new(Caller::new(
+            peer,
+            ip,
+            tls.server_name().map(str::to_ascii_lowercase),
+            if http2 { "HTTP/2" } else { "HTTP/1.1" },
+            &self.introduction,
+        ));
         let _open = self.connections.open(&caller, metrics.connections.clone());
         if let (false, Some(upstream)) = (http2, &lane.direct) {
             let session = Session::new(stream, Arc::clone(&self.gate), Arc::clone(&caller), Arc::clone(upstream)).serve();
@@ -132,6 +148,7 @@ impl Inbound {
                             (None, _) => forward(*permit, &upstream, body).await,
                         },
                         Verdict::Answer { status, request_id, close } => answer(status, &request_id, close),
+                        Verdict::Limited { request_id, retry_after } => limited(&request_id, retry_after),
                     })
                 }
             })
@@ -191,6 +208,9 @@ impl Inbound {
         // Without it small answers wait for acknowledgements; a connection that cannot have it is broken.
         stream.set_nodelay(true).map_err(|_| Refusal::ConnectionClosed)?;
         let identity = self.gate.identity.load_full();
+        if self.tcp.is_some() {
+            return tls::accept_raw(&identity, stream, limits::HANDSHAKE_TIMEOUT).await;
+        }
         tls::accept(&identity, stream, limits::HANDSHAKE_TIMEOUT).await
     }
 }

@@ -80,6 +80,16 @@ pub const POOL_IDLE_MAX: usize = 128;
 /// An idle upstream connection is used no longer than this; most servers close theirs later.
 pub const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// What one way of a connection that is no HTTP holds at once: as much as one record of TLS.
+pub const TCP_BUFFER_BYTES: usize = 16 * 1024;
+/// How long nothing may move on such a connection, unless configured otherwise; pools of databases keep theirs for minutes.
+pub const TCP_IDLE: Duration = Duration::from_secs(3600);
+/// The longest such time a configuration may ask for.
+pub const TCP_IDLE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Callers whose use of one limited permission is remembered. Each costs some 300 B; who used nothing lately is forgotten first.
+pub const QUOTA_CALLERS_MAX: usize = 16_384;
+
 /// How often the key set of a token issuer is fetched, where neither configuration nor provider say otherwise.
 pub const JWKS_REFRESH: Duration = Duration::from_secs(300);
 /// The longest such time a configuration may ask for: withdrawn keys must go.

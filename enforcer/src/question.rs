@@ -22,6 +22,8 @@ use crate::limits;
 pub struct Asker<'a> {
     /// The verified identity.
     pub id: &'a SpiffeId,
+    /// When what proved the identity ends.
+    pub until: Timestamp,
     /// The peer's address.
     pub ip: IpAddr,
     /// The server name of the handshake.
@@ -125,6 +127,10 @@ pub fn ask(head: &mut Head<'_>, asker: Asker<'_>, asked: &Asked<'_>, now: Timest
     };
     let host = host(head).map_err(|e| refused(e, None))?;
     let body = || -> Result<Question, (Malformed, StatusCode)> {
+        // The connection is cut for it too, but by a timer, and a clock that was set or a machine that slept is ahead of timers (A65).
+        if asker.until <= now {
+            return Err((carrier("the certificate of this connection has ended"), StatusCode::FORBIDDEN));
+        }
         let switch = switch.map_err(|why| (carrier(why), StatusCode::NOT_IMPLEMENTED))?;
         misdirected(asker.server_name, host.as_deref(), asked.is_service)?;
         if let Some(name) = headers::shadowing(&head.fields, asked.visible) {
@@ -304,7 +310,7 @@ mod tests {
         }
         let (parts, ()) = builder.body(()).unwrap().into_parts();
         let id = "spiffe://market.example/ns/shop/sa/invoices".parse().unwrap();
-        let asker = Asker { id: &id, ip: IpAddr::from([10, 0, 0, 7]), server_name: sni };
+        let asker = Asker { id: &id, until: Timestamp::from_unix_ms(i64::MAX), ip: IpAddr::from([10, 0, 0, 7]), server_name: sni };
         let asked = Asked {
             service: &Arc::from("items"),
             visible: &visible(),

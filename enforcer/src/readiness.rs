@@ -22,6 +22,12 @@ pub struct Lack {
     pub full: String,
 }
 
+impl Lack {
+    fn starting() -> Self {
+        Self { short: "the enforcer is starting", full: "the enforcer is starting".to_owned() }
+    }
+}
+
 impl Readiness {
     /// The gate, once there is one.
     #[must_use]
@@ -32,7 +38,9 @@ impl Readiness {
     /// What is missing before there can be a gate.
     #[must_use]
     pub fn lack(&self) -> Option<Lack> {
-        self.lacks.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let told = self.lacks.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // Nothing may be found wrong and nothing be open yet: a probe that hears `ready` then sends callers to closed ports.
+        told.or_else(|| self.gate.get().is_none().then(Lack::starting))
     }
 
     /// Tells what is missing.
@@ -45,5 +53,18 @@ impl Readiness {
         *self.lacks.lock().unwrap_or_else(PoisonError::into_inner) = None;
         // There is one gate in a process's life; a second one would not be told of.
         let _ = self.gate.set(Arc::clone(gate));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_open_is_not_ready() {
+        let readiness = Readiness::default();
+        assert_eq!(readiness.lack().unwrap().short, "the enforcer is starting");
+        readiness.waits_for(Lack { short: "no bundle", full: "no bundle".to_owned() });
+        assert_eq!(readiness.lack().unwrap().short, "no bundle");
     }
 }

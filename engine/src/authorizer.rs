@@ -10,6 +10,7 @@ use crate::cedar::policies::CedarPolicy;
 use crate::compile;
 use crate::decision::{Decision, Effect, PolicyRef, Reason};
 use crate::diagnostic::Diagnostic;
+use crate::dry_run::{DryRun, Looked};
 use crate::footprint::{Footprint, Reads};
 use crate::id::SpiffeId;
 use crate::inventory::Inventory;
@@ -29,6 +30,7 @@ pub struct Authorizer {
     pub(crate) revision: Revision,
     pub(crate) inventory: Inventory,
     pub(crate) permissions: Vec<Permission>,
+    pub(crate) dry_run: DryRun,
     /// By id; entries of the table refer to them by position.
     pub(crate) policies: Vec<Policy>,
     pub(crate) bodies: Vec<Body>,
@@ -271,6 +273,11 @@ impl Authorizer {
         &self.policies
     }
 
+    /// The permissions in dry-run, by id: they have no say in any answer.
+    pub fn dry_run(&self) -> impl Iterator<Item = &PolicyRef> {
+        self.dry_run.policies.iter().map(|(policy, _)| policy)
+    }
+
     /// Every invariant; each was proved at compile time, what exceptions take out of it left aside.
     #[must_use]
     pub fn invariants(&self) -> &[Invariant] {
@@ -391,7 +398,22 @@ impl<'a, 'r> Asked<'a, 'r> {
         self.request.service
     }
 
+    /// The answer, and what is satisfied beside it.
     fn answer(&self) -> Decision<'a> {
+        let mut decision = self.decided();
+        if !self.authorizer.dry_run.is_empty() {
+            decision.shadow = self.authorizer.dry_run.satisfied(&Looked {
+                caller: (self.caller, self.request.principal),
+                service: self.service,
+                operation: self.operation,
+                method: self.authorizer.methods.bit(self.request.target),
+                context: self.context,
+            });
+        }
+        decision
+    }
+
+    fn decided(&self) -> Decision<'a> {
         let concerned = self.concerned();
         if concerned.prohibitions_if.is_empty() && concerned.grants_if.is_empty() {
             return self.unconditional(concerned);

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::record::Event;
-use crate::record_text::{EventText, EventTextRef};
+use crate::record_text::{EventText, EventTextRef, TimeText};
 use crate::time::Timestamp;
 
 /// Writes the lines of one chain. It holds the state, not the file.
@@ -17,6 +17,7 @@ use crate::time::Timestamp;
 pub struct ChainWriter {
     seq: u64,
     prev: Digest,
+    at: TimeText,
 }
 
 impl Default for ChainWriter {
@@ -29,7 +30,7 @@ impl ChainWriter {
     /// A new chain: the next line is number 0.
     #[must_use]
     pub const fn new() -> Self {
-        Self { seq: 0, prev: Digest::ZERO }
+        Self { seq: 0, prev: Digest::ZERO, at: TimeText::new() }
     }
 
     /// The number the next line will have.
@@ -52,7 +53,8 @@ impl ChainWriter {
     /// [`ChainWriter::append`] for an event that is written down already.
     pub fn append_text(&mut self, at: Timestamp, text: EventTextRef<'_>, out: &mut Vec<u8>) -> u64 {
         let (start, seq) = (out.len(), self.seq);
-        text.push_line(out, seq, &self.prev, at);
+        self.at.set(at);
+        text.push_line(out, seq, &self.prev, &self.at);
         self.prev = Digest::of(out.get(start..).unwrap_or_default());
         out.push(b'\n');
         self.seq += 1;

@@ -13,6 +13,7 @@ use crate::cedar::policies::{self, CedarPolicy};
 use crate::cedar::schema;
 use crate::decision::PolicyRef;
 use crate::diagnostic::{Diagnostic, Location};
+use crate::dry_run::DryRun;
 use crate::id::IdPattern;
 use crate::inventory::Inventory;
 use crate::memo::{self, Projection};
@@ -36,7 +37,7 @@ pub(crate) fn build(bundle: &Bundle, problems: &mut Vec<Diagnostic>) -> Option<A
     for (path, text) in &sources.yaml {
         declare::file(path, text, &mut declared, problems);
     }
-    let Resolved { inventory, permissions, invariants, zones, exceptions, suites } = resolve(declared, problems);
+    let Resolved { inventory, permissions, dry_run, invariants, zones, exceptions, suites } = resolve(declared, problems);
     // Cedar policies are validated against the inventory; a broken inventory would only raise complaints that mean nothing.
     let broken = problems.iter().any(Diagnostic::is_error);
     let rego = RegoModules::compile(&sources.rego).map_err(|found| problems.extend(found)).ok();
@@ -50,12 +51,12 @@ pub(crate) fn build(bundle: &Bundle, problems: &mut Vec<Diagnostic>) -> Option<A
         return None;
     };
     let (cedar, rego) = (cedar(&sources.cedar, &world, &inventory, &schema_text, &mut methods, problems)?, rego?);
-    let world = world.naming(&patterns(&permissions, &cedar));
+    let world = world.naming(&patterns(permissions.iter().chain(&dry_run), &cedar));
     let mut gathered = Gathered { inventory: &inventory, methods: &mut methods, items: Vec::new(), problems };
     gathered.permissions(&permissions);
     gathered.cedar(&cedar);
     gathered.rego(&rego);
-    let items = gathered.finish();
+    let (items, looked_at) = gathered.finish(&dry_run);
     crate::invariant::tell_methods_apart(&invariants, &exceptions, &mut methods, problems);
     for case in suites.iter().flat_map(|s| &s.cases) {
         let known = || items.iter().map(|i| &*i.policy.reference.id);
@@ -71,7 +72,8 @@ pub(crate) fn build(bundle: &Bundle, problems: &mut Vec<Diagnostic>) -> Option<A
     let table = Table::build(&inventory, &entered);
     let (listed, bodies): (Vec<Policy>, Vec<Body>) = items.into_iter().map(|i| (i.policy, i.body)).unzip();
     let projections = (0_u32..).zip(&listed).map(|(n, policy)| Projection::of(n, &policy.answered)).collect();
-    let reads_time = permissions.iter().any(|p| p.when.reads_time())
+    let dry_run = trial(&inventory, dry_run, looked_at);
+    let reads_time = permissions.iter().chain(&dry_run.permissions).any(|p| p.when.reads_time())
         || cedar.iter().any(|p| p.footprint.reads_time())
         || rego.rules().iter().any(|r| r.reads_time);
     let slices = Slices::of(inventory.services().len());
@@ -79,6 +81,7 @@ pub(crate) fn build(bundle: &Bundle, problems: &mut Vec<Diagnostic>) -> Option<A
         revision: bundle.revision,
         inventory,
         permissions,
+        dry_run,
         policies: listed,
         bodies,
         cedar,
@@ -99,6 +102,13 @@ pub(crate) fn build(bundle: &Bundle, problems: &mut Vec<Diagnostic>) -> Option<A
     suite::time_needed(&authorizer, problems);
     crate::invariant::prove(&authorizer, problems);
     Some(authorizer)
+}
+
+/// The permissions in dry-run, in a table of their own.
+fn trial(inventory: &Inventory, permissions: Vec<Permission>, looked_at: Vec<(Item, usize)>) -> DryRun {
+    let entered: Vec<_> = looked_at.iter().map(|(i, _)| (i.scope.clone(), i.policy.reference.effect, i.policy.conditional)).collect();
+    let policies = looked_at.into_iter().map(|(item, n)| (item.policy.reference, n)).collect();
+    DryRun { permissions, policies, table: Table::build(inventory, &entered) }
 }
 
 /// Reads the Cedar policies. Where there are none, nothing is made of the schema.
@@ -129,8 +139,8 @@ fn cedar(
 }
 
 /// The identity patterns that policies name.
-fn patterns(permissions: &[Permission], cedar: &[CedarPolicy]) -> Vec<IdPattern> {
-    let of_permissions = permissions.iter().flat_map(|p| &p.from).filter_map(|c| match c {
+fn patterns<'a>(permissions: impl Iterator<Item = &'a Permission>, cedar: &'a [CedarPolicy]) -> Vec<IdPattern> {
+    let of_permissions = permissions.flat_map(|p| &p.from).filter_map(|c| match c {
         Caller::Pattern(pattern) => Some(pattern),
         _ => None,
     });
@@ -182,18 +192,24 @@ struct Gathered<'a, 'p> {
 impl Gathered<'_, '_> {
     fn permissions(&mut self, permissions: &[Permission]) {
         for (index, permission) in permissions.iter().enumerate() {
-            let Some(scope) = self.scope(permission) else { continue };
-            let conditional = !permission.when.is_empty();
-            let policy = Policy {
-                reference: PolicyRef { id: permission.name.clone(), effect: permission.effect, at: permission.at.clone() },
-                language: Language::Yaml,
-                conditional,
-                answered: if conditional { Answered::InPlace } else { Answered::FromTable },
-                wildcard: !matches!(permission.operations, Operations::Listed(_)),
-                governance: permission.governance.clone(),
-            };
-            self.items.push(Item { policy, body: if conditional { Body::Native(index) } else { Body::Always }, scope });
+            let Some(item) = self.permission(index, permission) else { continue };
+            self.items.push(item);
         }
+    }
+
+    fn permission(&mut self, index: usize, permission: &Permission) -> Option<Item> {
+        let scope = self.scope(permission)?;
+        let conditional = !permission.when.is_empty();
+        let (id, effect, at) = (permission.name.clone(), permission.effect, permission.at.clone());
+        let policy = Policy {
+            reference: PolicyRef { id, effect, at, limit: permission.limit },
+            language: Language::Yaml,
+            conditional,
+            answered: if conditional { Answered::InPlace } else { Answered::FromTable },
+            wildcard: !matches!(permission.operations, Operations::Listed(_)),
+            governance: permission.governance.clone(),
+        };
+        Some(Item { policy, body: if conditional { Body::Native(index) } else { Body::Always }, scope })
     }
 
     fn scope(&mut self, permission: &Permission) -> Option<Scope> {
@@ -247,7 +263,7 @@ impl Gathered<'_, '_> {
         for (index, found) in policies.iter().enumerate() {
             let wide = found.scope.targets.iter().any(|t| !matches!(t, TargetAtom::Operation { .. } | TargetAtom::Undeclared { .. }));
             let policy = Policy {
-                reference: PolicyRef { id: found.id.clone(), effect: found.effect, at: found.at.clone() },
+                reference: PolicyRef { id: found.id.clone(), effect: found.effect, at: found.at.clone(), limit: None },
                 language: Language::Cedar,
                 conditional: found.conditional,
                 answered: if found.conditional { Answered::of(&found.footprint) } else { Answered::FromTable },
@@ -270,7 +286,7 @@ impl Gathered<'_, '_> {
                     .collect(),
             };
             let policy = Policy {
-                reference: PolicyRef { id: rule.id.clone(), effect: rule.effect, at: rule.at.clone() },
+                reference: PolicyRef { id: rule.id.clone(), effect: rule.effect, at: rule.at.clone(), limit: None },
                 language: Language::Rego,
                 conditional: true,
                 answered: Answered::of(&rule.footprint),
@@ -294,11 +310,16 @@ impl Gathered<'_, '_> {
         found
     }
 
-    /// By id, each id once.
-    fn finish(mut self) -> Vec<Item> {
+    /// By id, each id once; with them those in dry-run, each with the position of its permission.
+    fn finish(mut self, dry_run: &[Permission]) -> (Vec<Item>, Vec<(Item, usize)>) {
+        let looked_at = dry_run.iter().enumerate().filter_map(|(n, permission)| Some((self.permission(n, permission)?, n)));
+        let mut looked_at: Vec<(Item, usize)> = looked_at.collect();
+        looked_at.sort_by(|(a, _), (b, _)| a.policy.reference.id.cmp(&b.policy.reference.id));
         self.items.sort_by(|a, b| (&a.policy.reference.id, &a.policy.reference.at).cmp(&(&b.policy.reference.id, &b.policy.reference.at)));
-        for (first, second) in self.items.iter().zip(self.items.iter().skip(1)) {
-            let (first, second) = (&first.policy.reference, &second.policy.reference);
+        let mut all: Vec<&PolicyRef> =
+            self.items.iter().chain(looked_at.iter().map(|(item, _)| item)).map(|i| &i.policy.reference).collect();
+        all.sort_by(|a, b| (&a.id, &a.at).cmp(&(&b.id, &b.at)));
+        for (first, second) in all.iter().zip(all.iter().skip(1)) {
             if first.id == second.id {
                 self.problems.push(
                     Diagnostic::error("duplicate-name", format!("there is already a policy `{}`", second.id))
@@ -307,6 +328,6 @@ impl Gathered<'_, '_> {
                 );
             }
         }
-        self.items
+        (self.items, looked_at)
     }
 }

@@ -7,6 +7,7 @@ use smallvec::SmallVec;
 
 use crate::bundle::Revision;
 use crate::diagnostic::Location;
+use crate::model::Limit;
 
 /// Allow or deny.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -115,6 +116,8 @@ pub struct PolicyRef {
     pub effect: Effect,
     /// Where it stands.
     pub at: Location,
+    /// What bounds those it allows, for the enforcer; it never alters a decision.
+    pub limit: Option<Limit>,
 }
 
 impl Serialize for PolicyRef {

@@ -12,6 +12,7 @@ pub mod decision;
 pub mod diagnostic;
 pub mod diff;
 pub mod digest;
+mod dry_run;
 pub mod explain;
 pub mod export;
 pub mod fmt;

@@ -240,6 +240,8 @@ pub struct Permission {
     pub when: Condition,
     /// Limits for the enforcer.
     pub limit: Option<Limit>,
+    /// Whether it is only looked at: named where it is satisfied, and without a say.
+    pub dry_run: bool,
     /// Why it exists and who answers for it.
     pub governance: Governance,
     /// Where it is declared.

@@ -77,6 +77,8 @@ impl EventText {
     fn begin(&mut self, connection: &ConnectionText, request: &RequestFacts, context: &ContextFacts) {
         let out = &mut self.0;
         out.clear();
+        // Room for a line of the usual length at once, not in many steps.
+        out.reserve(connection.head.len() + connection.tls.len() + REQUEST_BYTES_USUAL);
         out.extend_from_slice(b"\"event\":\"decided\",");
         out.extend_from_slice(&connection.head);
         push_request(out, request);
@@ -128,7 +130,7 @@ impl EventTextRef<'_> {
     }
 
     /// Appends the whole line, without its newline, to `out`.
-    pub(crate) fn push_line(self, out: &mut Vec<u8>, seq: u64, prev: &Digest, at: Timestamp) {
+    pub(crate) fn push_line(self, out: &mut Vec<u8>, seq: u64, prev: &Digest, at: &TimeText) {
         out.extend_from_slice(b"{\"v\":");
         push_number(out, u64::from(VERSION));
         out.extend_from_slice(b",\"seq\":");
@@ -136,9 +138,32 @@ impl EventTextRef<'_> {
         out.extend_from_slice(b",\"prev\":");
         push_digest(out, prev);
         out.extend_from_slice(b",\"at\":");
-        push_time(out, at);
+        out.extend_from_slice(&at.text);
         out.push(b',');
         out.extend_from_slice(self.0);
+    }
+}
+
+/// A time as it was spelled last: under load many records share one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TimeText {
+    at: Option<Timestamp>,
+    text: Vec<u8>,
+}
+
+impl TimeText {
+    /// Nothing spelled yet.
+    pub(crate) const fn new() -> Self {
+        Self { at: None, text: Vec::new() }
+    }
+
+    /// Spells `at`, unless that is what stands here.
+    pub(crate) fn set(&mut self, at: Timestamp) {
+        if self.at != Some(at) {
+            self.text.clear();
+            push_time(&mut self.text, at);
+            self.at = Some(at);
+        }
     }
 }
 
@@ -403,7 +428,7 @@ fn push_escaped(out: &mut Vec<u8>, byte: u8) {
         0x0d => b'r',
         _ => {
             out.extend_from_slice(b"\\u00");
-            push_hex(out, &[byte]);
+            out.extend_from_slice(&hex(byte));
             return;
         }
     };
@@ -432,16 +457,17 @@ fn push_integer(out: &mut Vec<u8>, n: i64) {
 }
 
 fn push_digest(out: &mut Vec<u8>, digest: &Digest) {
+    let mut text = [0; 64];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(digest.as_bytes()) {
+        pair.copy_from_slice(&hex(*byte));
+    }
     out.extend_from_slice(b"\"sha256:");
-    push_hex(out, digest.as_bytes());
+    out.extend_from_slice(&text);
     out.push(b'"');
 }
 
-fn push_hex(out: &mut Vec<u8>, bytes: &[u8]) {
-    for byte in bytes {
-        let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
-        out.extend_from_slice(&[digit(byte >> 4), digit(byte & 0xf)]);
-    }
+fn hex(byte: u8) -> [u8; 2] {
+    [byte >> 4, byte & 0xf].map(|nibble| if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 })
 }
 
 fn push_ip(out: &mut Vec<u8>, ip: IpAddr) {
@@ -453,3 +479,6 @@ fn push_ip(out: &mut Vec<u8>, ip: IpAddr) {
 fn push_time(out: &mut Vec<u8>, at: Timestamp) {
     let _ = write!(out, "\"{at}\"");
 }
+
+/// Bytes of what differs from request to request in a `decided` line, usually.
+const REQUEST_BYTES_USUAL: usize = 512;

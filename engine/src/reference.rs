@@ -16,6 +16,7 @@ use crate::cedar::lower::lower;
 use crate::cedar::policies::stack_bytes;
 use crate::cedar::tokens::outlines;
 use crate::decision::{Decision, Effect, Reason};
+use crate::model::Permission;
 use crate::request::Request;
 use crate::seen::seen;
 
@@ -35,6 +36,8 @@ pub(crate) struct Slices(Vec<OnceLock<Result<Slice, String>>>);
 #[derive(Debug)]
 struct Slice {
     policies: PolicySet,
+    /// Each permission in dry-run by itself, so that one is never hidden by another.
+    dry_run: Vec<(String, PolicySet)>,
     /// Ids of the policies that have conditions.
     conditional: BTreeSet<String>,
     stack_bytes: usize,
@@ -58,6 +61,8 @@ pub struct ReferenceAnswer {
     pub policies: Vec<String>,
     /// Ids of the policies that could not be evaluated, sorted.
     pub errors: Vec<String>,
+    /// Ids of the satisfied permissions in dry-run, sorted.
+    pub shadow: Vec<String>,
 }
 
 /// A decision that the reference does not share.
@@ -103,6 +108,7 @@ impl<'a> Reference<'a> {
             reason: if decision.reason == Reason::ConditionUnmet { Reason::NoPermission } else { decision.reason },
             policies: decision.policies.iter().map(|p| p.id.to_string()).collect(),
             errors,
+            shadow: decision.shadow.iter().map(|p| p.id.to_string()).collect(),
         }
     }
 
@@ -114,13 +120,17 @@ impl<'a> Reference<'a> {
     fn lowered(&self, index: usize) -> Result<Slice, String> {
         let authorizer = self.authorizer;
         let service = authorizer.inventory.services().get(index).ok_or("the service is missing")?;
-        let concerned = authorizer.permissions.iter().filter(|p| p.to.iter().any(|to| *to == service.name || service.groups.contains(to)));
-        let mut policies = PolicySet::new();
+        let about = |p: &&Permission| p.to.iter().any(|to| *to == service.name || service.groups.contains(to));
+        let (mut policies, mut dry_run) = (PolicySet::new(), Vec::new());
         let mut stack = authorizer.cedar.iter().map(|p| p.stack_bytes).max().unwrap_or_default();
-        for permission in concerned {
+        for permission in authorizer.permissions.iter().chain(&authorizer.dry_run.permissions).filter(about) {
             let (id, text) = (&permission.name, lower(permission, &authorizer.inventory));
             let policy = Policy::parse(Some(PolicyId::new(id)), &text).map_err(|e| format!("`{id}` lowers to no Cedar policy: {e}"))?;
-            policies.add(policy).map_err(|e| e.to_string())?;
+            if permission.dry_run {
+                dry_run.push((id.to_string(), PolicySet::from_policies([policy]).map_err(|e| e.to_string())?));
+            } else {
+                policies.add(policy).map_err(|e| e.to_string())?;
+            }
             // Lowered permissions are wide where lists are long, and a row of alternatives is deep.
             stack = outlines(&text).into_iter().map(|o| stack_bytes(o.depth)).fold(stack, usize::max);
         }
@@ -128,7 +138,8 @@ impl<'a> Reference<'a> {
             policies.add(policy.clone()).map_err(|e| e.to_string())?;
         }
         let conditional = authorizer.policies.iter().filter(|p| p.conditional).map(|p| p.reference.id.to_string()).collect();
-        Ok(Slice { policies, conditional, stack_bytes: stack })
+        dry_run.sort_by(|(a, _), (b, _)| a.cmp(b));
+        Ok(Slice { policies, dry_run, conditional, stack_bytes: stack })
     }
 
     /// Answers one request.
@@ -136,7 +147,7 @@ impl<'a> Reference<'a> {
     /// # Errors
     /// The request cannot be put to Cedar, in words.
     pub fn decide(&self, request: &Request) -> Result<ReferenceAnswer, String> {
-        let plain = |reason| ReferenceAnswer { effect: Effect::Deny, reason, policies: Vec::new(), errors: Vec::new() };
+        let plain = |reason| ReferenceAnswer { effect: Effect::Deny, reason, policies: Vec::new(), errors: Vec::new(), shadow: Vec::new() };
         let inventory = &self.authorizer.inventory;
         let Some((index, service)) = inventory.index(&request.service).and_then(|n| Some((n, inventory.services().get(n)?))) else {
             return Ok(plain(Reason::UnknownService));
@@ -153,8 +164,13 @@ impl<'a> Reference<'a> {
         let named = self.authorizer.cedar.iter().flat_map(|p| &p.literals);
         let literals = named.map(|entity| self.authorizer.world.complete(inventory, entity));
         let entities = question.entities.upsert_entities(literals, None).map_err(|e| e.to_string())?;
-        let evaluate = || CedarAuthorizer::new().is_authorized(&question.request, &slice.policies, &entities);
-        let response = stacker::maybe_grow(slice.stack_bytes, slice.stack_bytes, evaluate);
+        let evaluate = |policies| {
+            let evaluate = || CedarAuthorizer::new().is_authorized(&question.request, policies, &entities);
+            stacker::maybe_grow(slice.stack_bytes, slice.stack_bytes, evaluate)
+        };
+        let response = evaluate(&slice.policies);
+        let looked_at = slice.dry_run.iter().filter(|(_, alone)| evaluate(alone).diagnostics().reason().next().is_some());
+        let shadow = looked_at.map(|(id, _)| id.clone()).collect();
         let errors = response.diagnostics().errors().map(|AuthorizationError::PolicyEvaluationError(e)| e.policy_id().to_string());
         let reasons = response.diagnostics().reason().map(ToString::to_string).collect();
         let mut found = Satisfied { prohibitions: Vec::new(), grants: Vec::new(), errors: errors.collect() };
@@ -168,7 +184,7 @@ impl<'a> Reference<'a> {
             (_, None) => Reason::UndeclaredOperation,
             _ => Reason::NoPermission,
         };
-        Ok(found.answer(default, &slice.conditional))
+        Ok(ReferenceAnswer { shadow, ..found.answer(default, &slice.conditional) })
     }
 
     /// Asks every Rego rule that is not limited to other services.
@@ -211,7 +227,7 @@ impl Satisfied {
         } else {
             (Effect::Deny, default, Vec::new())
         };
-        ReferenceAnswer { effect, reason, policies, errors: self.errors }
+        ReferenceAnswer { effect, reason, policies, errors: self.errors, shadow: Vec::new() }
     }
 }
 

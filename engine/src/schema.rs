@@ -188,6 +188,12 @@ const KINDS: &[Shape] = &[
         fields: &[
             Field("allow", Of("scope"), false, "A grant"),
             Field("deny", Of("scope"), false, "A prohibition; it beats every grant"),
+            Field(
+                "mode",
+                Words(&["enforce", "dry-run"]),
+                false,
+                "`dry-run`: named in a decision's `shadow` where satisfied, without a say",
+            ),
             Field("when", Of("condition"), false, "Conditions; all must hold"),
             Field("limit", Of("limit"), false, "Limits for the enforcer; they alter no decision"),
             Field("justification", Text, false, "The business reason"),

@@ -11,7 +11,8 @@ pub(super) const CHECK: Check =
 
 fn find(examined: &Examined<'_>) -> Vec<Draft> {
     let logged = examined.logged();
-    let silent = examined.newest.services().iter().filter(|s| !logged.contains(&*s.name));
+    // What is outside the mesh has no enforcer: whoever calls it records that.
+    let silent = examined.newest.services().iter().filter(|s| !s.is_outside() && !logged.contains(&*s.name));
     silent
         .map(|service| Draft {
             subject: service.name.to_string(),

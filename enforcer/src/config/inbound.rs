@@ -1,11 +1,13 @@
 //! Listeners for other services.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 use std::time::Duration;
 
 use portreeve_engine::yaml::{Fields, Node};
 
 use super::reader::Reader;
+use crate::introduction::Introduction;
 use crate::limits;
 
 /// One mTLS listener.
@@ -17,8 +19,21 @@ pub struct Inbound {
     pub upstream: SocketAddr,
     /// What the service speaks.
     pub upstream_protocol: UpstreamProtocol,
+    /// How callers are introduced to the service.
+    pub introduction: Introduction,
     /// After this time a connection takes no further request.
     pub connection_lifetime: Duration,
+    /// Where no HTTP is spoken: how connections are known and how long they may be idle.
+    pub tcp: Option<Tcp>,
+}
+
+/// A listener that passes bytes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tcp {
+    /// The port by which the inventory knows the service.
+    pub port: u16,
+    /// How long nothing may move.
+    pub idle: Duration,
 }
 
 /// What a service speaks, in the clear.
@@ -36,19 +51,39 @@ impl<'a> Reader<'a> {
         let listen = self.address(&mut f, "listen");
         let upstream = self.address(&mut f, "upstream");
         let protocols = [("http1", UpstreamProtocol::Http1), ("http2", UpstreamProtocol::Http2)];
-        let upstream_protocol = self.word(&mut f, "upstream_protocol", &protocols, UpstreamProtocol::Http1);
-        self.word(&mut f, "protocol", &[("http", Some(())), ("tcp", None)], Some(()))?.or_else(|| {
-            self.fault(
-                node.get("protocol").unwrap_or(node),
-                "unsupported",
-                "`protocol: tcp` is not supported yet",
-                "only `protocol: http` is served",
-            );
-            f.take("port");
-            None
-        })?;
-        let lifetime = self.duration(&mut f, "connection_lifetime", limits::CONNECTION_LIFETIME, limits::CONNECTION_LIFETIME_MAX);
+        let is_tcp = self.word(&mut f, "protocol", &[("http", false), ("tcp", true)], false)?;
+        let tcp = if is_tcp { Some(self.tcp(&mut f)?) } else { None };
+        let upstream_protocol = if is_tcp {
+            Some(UpstreamProtocol::Http1)
+        } else {
+            self.word(&mut f, "upstream_protocol", &protocols, UpstreamProtocol::Http1)
+        };
+        let lifetime = if is_tcp {
+            Some(limits::CONNECTION_LIFETIME)
+        } else {
+            self.duration(&mut f, "connection_lifetime", limits::CONNECTION_LIFETIME, limits::CONNECTION_LIFETIME_MAX)
+        };
+        let introduction = if is_tcp { Introduction::default() } else { self.introduction(&mut f) };
+        if node.get("paths").is_some() {
+            let node = f.key("paths").unwrap_or(node);
+            self.fault(node, "unknown-field", "how paths are read is not said here", "write `paths: …` on the service, in the inventory");
+            f.take("paths");
+        }
         f.finish(&mut self.out);
-        Some(Inbound { listen: listen?, upstream: upstream?, upstream_protocol: upstream_protocol?, connection_lifetime: lifetime? })
+        Some(Inbound {
+            listen: listen?,
+            upstream: upstream?,
+            upstream_protocol: upstream_protocol?,
+            introduction,
+            connection_lifetime: lifetime?,
+            tcp,
+        })
+    }
+
+    fn tcp(&mut self, f: &mut Fields<'a>) -> Option<Tcp> {
+        f.require("port", &mut self.out);
+        let port: Option<NonZeroU16> = f.parse("port", &mut self.out);
+        let idle = self.duration(f, "idle", limits::TCP_IDLE, limits::TCP_IDLE_MAX);
+        Some(Tcp { port: port?.get(), idle: idle? })
     }
 }

@@ -5,8 +5,10 @@
 
 mod agent;
 mod bundle;
+mod exchange;
 mod identity;
 mod inbound;
+mod introduction;
 mod log;
 mod outbound;
 mod pages;
@@ -28,8 +30,9 @@ use portreeve_engine::{Diagnostic, Digest, record::Mode};
 
 pub use agent::{AgentConfig, Entry};
 pub use bundle::{Bundle, Source};
+pub use exchange::{Exchange, ExchangeAt};
 pub use identity::{Identity, WorkloadApi};
-pub use inbound::{Inbound, UpstreamProtocol};
+pub use inbound::{Inbound, Tcp, UpstreamProtocol};
 pub use log::{Durability, Heads, Log, LogTo};
 pub use outbound::{Outbound, Way};
 pub use pages::AdminAt;
@@ -59,6 +62,8 @@ pub struct Config {
     pub outbound: Vec<Outbound>,
     /// The proxy of the local service.
     pub proxy: Option<Proxy>,
+    /// The exchange of user tokens for every way out that does not say otherwise.
+    pub exchange: Option<Exchange>,
     /// Accepted issuers of user tokens.
     pub jwt: Vec<Issuer>,
     /// The decision log.
@@ -165,6 +170,7 @@ impl<'a> Reader<'a> {
         let inbound = self.each(f.take("inbound"), Self::inbound);
         let outbound = self.each(f.take("outbound"), Self::outbound);
         let proxy = f.take("proxy").map(|n| self.proxy(n));
+        let exchange = f.take("exchange").map_or(Some(None), |n| self.exchange(n));
         let jwt = self.each(f.take("jwt"), Self::issuer);
         let log = f.require("log", &mut self.out).and_then(|n| self.log(n));
         let admin = f.take("admin").and_then(|n| self.admin(n));
@@ -196,6 +202,7 @@ impl<'a> Reader<'a> {
             inbound,
             outbound,
             proxy: proxy.map_or(Some(None), |p| p.map(Some))?,
+            exchange: exchange?,
             jwt,
             log: log?,
             admin,
@@ -263,7 +270,22 @@ mode: enforce
             ("mode: enforce", "tls: {min_version: '1.1'}", "invalid-value", 10, "'1.1'", "`1.2` or `1.3`"),
             ("mode: enforce", "mode: audit", "invalid-value", 10, "audit", "`dry-run`"),
             ("path: ./policies", "url: https://x", "unsupported", 2, "url", "`bundle.url` is not supported yet"),
-            ("protocol: http}", "protocol: tcp}", "unsupported", 4, "tcp", "`protocol: tcp` is not supported yet"),
+            ("protocol: http}", "protocol: tcp}", "missing-field", 4, "{listen", "`port` is missing"),
+            ("protocol: http}", "protocol: tcp, port: 0}", "invalid-value", 4, "0}", "port"),
+            (
+                "protocol: http}",
+                "protocol: tcp, port: 5432, upstream_protocol: http2}",
+                "unknown-field",
+                4,
+                "upstream_protocol",
+                "upstream_protocol",
+            ),
+            ("protocol: http}", "protocol: http, port: 80}", "unknown-field", 4, "port", "port"),
+            ("protocol: http}", "identity_headers: {principal: x-user}}", "invalid-value", 4, "x-user", "x-portreeve-"),
+            ("protocol: http}", "identity_headers: {claims: {x-portreeve-principal: sub}}}", "invalid-value", 4, "{claims", "two meanings"),
+            ("protocol: http}", "identity_headers: {xfcc: [Host]}}", "invalid-value", 4, "Host", "`URI`"),
+            ("protocol: http}", "protocol: tcp, port: 1, forward_token: true}", "unknown-field", 4, "forward_token", "forward_token"),
+            ("protocol: http}", "paths: BASE}", "unknown-field", 4, "paths", "in the inventory"),
             ("127.0.0.1:9901", "0.0.0.0:9901", "not-loopback", 8, "\"0.0", "loopback"),
             ("127.0.0.1:15001", "10.0.0.1:15001", "not-loopback", 5, "\"10.0.0.1:", "in the name of this service"),
             ("256MiB", "256MB", "invalid-value", 7, "256", "`256MB` is not a size"),

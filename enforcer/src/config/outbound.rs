@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use portreeve_engine::yaml::{Fields, Node};
 
+use super::exchange::Exchange;
 use super::reader::Reader;
 use crate::outbound::{Settings, limits};
 
@@ -27,6 +28,8 @@ pub struct Way {
     pub connect: Vec<SocketAddr>,
     /// Times, retries and bounds.
     pub settings: Settings,
+    /// The exchange of user tokens, where this way says so itself: one, or none.
+    pub exchange: Option<Option<Exchange>>,
 }
 
 impl<'a> Reader<'a> {
@@ -52,7 +55,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The fields of a way: `connect`, `timeouts`, `retries`, `limits`.
+    /// The fields of a way: `connect`, `timeouts`, `retries`, `limits`, `exchange`.
     pub(super) fn way(&mut self, f: &mut Fields<'a>) -> Option<Way> {
         let connect = self.addresses(f, "connect");
         if f.key("connect").is_none() {
@@ -69,8 +72,10 @@ impl<'a> Reader<'a> {
             settings.retries = u32::try_from(found?).ok()?;
             Some(())
         });
+        let exchange = f.take("exchange").map(|n| self.exchange(n));
         times.and(bounds).and(retries)?;
-        (!connect.is_empty()).then_some(Way { connect, settings })
+        let exchange = exchange.map_or(Some(None), |e| e.map(Some))?;
+        (!connect.is_empty()).then_some(Way { connect, settings, exchange })
     }
 
     fn timeouts(&mut self, node: &'a Node, settings: &mut Settings) -> Option<()> {

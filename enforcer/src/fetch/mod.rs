@@ -142,6 +142,23 @@ impl<'a> Ask<'a> {
         self
     }
 
+    /// Asks over a connection that is open already; whoever opened it knows to whom. The time for all of it begins with the
+    /// opening.
+    ///
+    /// # Errors
+    /// See [`FetchError`].
+    pub(crate) async fn over<S: AsyncRead + AsyncWrite + Unpin>(
+        self,
+        open: impl Future<Output = Result<S, FetchError>>,
+    ) -> Result<Fetched, FetchError> {
+        let (within, max) = (self.within, self.body_bytes_max);
+        let whole = async move {
+            let stream = open.await?;
+            talk(stream, self.request().map_err(FetchError::Request)?, max).await
+        };
+        timeout(within, whole).await.unwrap_or(Err(FetchError::Timeout(within)))
+    }
+
     fn request(mut self) -> Result<Request<Whole>, http::Error> {
         let host = self.url.host_header();
         let ours = [

@@ -1,7 +1,7 @@
 //! HTTP/1 of our own: strict where a library repairs, and lean where it adapts.
 //!
 //! One task drives a caller's connection and the service's behind it. A head is read from raw bytes ([`scan`]), judged as it
-//! lies there, and written to the service from the judged parts ([`write`]); bodies are taken apart and framed anew ([`body`]).
+//! lies there, and written to the service from the judged parts ([`mod@write`]); bodies are taken apart and framed anew ([`body`]).
 //! Nothing is spawned for a request, nothing goes through a channel, and no header map is built.
 //!
 //! INVARIANT: what is judged is what is forwarded, and the bytes of one request are never read as another's.

@@ -136,16 +136,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let (http11, head_only) = (head.version == Version::HTTP_11, head.method == "HEAD");
         let verdict = self.gate.judge(&self.caller, head);
         self.wire.input.consume(length);
-        match verdict {
-            Verdict::Forward(permit) => self.forward(*permit, framing, http11, persistent).await,
-            Verdict::Answer { status, request_id, close } => {
-                // A caller that waits for leave to send its body, and gets none, may send the body or the next request.
-                let whole = !expects_continue && self.discards(framing);
-                let closing = close || !persistent || !whole || switches || self.caller.is_winding();
-                write::answer(&mut self.wire.output.bytes, status, &request_id, head_only, closing);
-                self.finish(closing, whole).await
-            }
-        }
+        let (status, request_id, close, wait) = match verdict {
+            Verdict::Forward(permit) => return self.forward(*permit, framing, http11, persistent).await,
+            Verdict::Answer { status, request_id, close } => (status, request_id, close, None),
+            Verdict::Limited { request_id, retry_after } => (StatusCode::TOO_MANY_REQUESTS, request_id, false, Some(retry_after)),
+        };
+        // A caller that waits for leave to send its body, and gets none, may send the body or the next request.
+        let whole = !expects_continue && self.discards(framing);
+        let closing = close || !persistent || !whole || switches || self.caller.is_winding();
+        write::answer(&mut self.wire.output.bytes, status, &request_id, head_only, closing, wait);
+        self.finish(closing, whole).await
     }
 
     /// Records and answers what is no head.
@@ -157,7 +157,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let Verdict::Answer { status, request_id, .. } = self.gate.judge_fault(&self.caller, Fault { why, status, raw }) else {
             return Next::Cut;
         };
-        write::answer(&mut self.wire.output.bytes, status, &request_id, false, true);
+        write::answer(&mut self.wire.output.bytes, status, &request_id, false, true, None);
         self.finish(true, false).await
     }
 
@@ -166,7 +166,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             Ok(permitted) => permitted,
             Err(NotKept { method, request_id }) => {
                 // The body was not looked at, so nobody knows where the next request begins.
-                write::answer(&mut self.wire.output.bytes, StatusCode::SERVICE_UNAVAILABLE, &request_id, method.as_str() == "HEAD", true);
+                write::answer(
+                    &mut self.wire.output.bytes,
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    &request_id,
+                    method.as_str() == "HEAD",
+                    true,
+                    None,
+                );
                 return self.finish(true, false).await;
             }
         };
@@ -218,7 +225,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Err(Stop::Caller(status)) => {
                     running.answered(status);
                     running.because(Why::Client);
-                    write::answer(&mut self.wire.output.bytes, status, &asked.id, asked.method == "HEAD", true);
+                    write::answer(&mut self.wire.output.bytes, status, &asked.id, asked.method == "HEAD", true, None);
                     return self.finish(true, false).await;
                 }
                 Err(Stop::Service(status)) => return self.unavailable(&mut running, &asked, status, whole).await,
@@ -231,7 +238,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         running.unavailable(status);
         let whole = taken || self.discards(asked.framing);
         let closing = !asked.persistent || !whole || asked.tunnel || self.caller.is_winding();
-        write::answer(&mut self.wire.output.bytes, status, &asked.id, asked.method == "HEAD", closing);
+        write::answer(&mut self.wire.output.bytes, status, &asked.id, asked.method == "HEAD", closing, None);
         self.finish(closing, whole).await
     }
 

@@ -87,11 +87,14 @@ pub fn switch(out: &mut Vec<u8>, head: &mut ResponseHead<'_>, id: &str) {
 }
 
 /// An answer of the gate's own: a status and the request id, nothing else (two faces for a refusal).
-pub fn answer(out: &mut Vec<u8>, status: StatusCode, id: &str, head_only: bool, closing: bool) {
+pub fn answer(out: &mut Vec<u8>, status: StatusCode, id: &str, head_only: bool, closing: bool, retry_after: Option<u64>) {
     status_line(out, status.as_u16(), status.canonical_reason().unwrap_or_default().as_bytes());
     out.extend_from_slice(b"content-type: application/json\r\n");
     date(out);
     own(out, id);
+    if let Some(seconds) = retry_after {
+        out.extend_from_slice(format!("retry-after: {seconds}\r\n").as_bytes());
+    }
     if closing {
         out.extend_from_slice(b"connection: close\r\n");
     }

@@ -53,6 +53,8 @@ pub(super) struct LogFile {
     file: File,
     /// Bytes known to be whole lines.
     len: u64,
+    /// Whether there may be something behind them: a write failed in the middle.
+    torn: bool,
     /// Held as long as the process lives; the file itself is renamed at rotation and so cannot carry the lock.
     _lock: File,
 }
@@ -76,7 +78,7 @@ impl LogFile {
         }
         let found = if path.exists() { put_aside(path, instance).map_err(fail)? } else { Found::default() };
         let file = create(path).map_err(fail)?;
-        Ok((Self { path: path.to_owned(), file, len: 0, _lock: lock }, found))
+        Ok((Self { path: path.to_owned(), file, len: 0, torn: false, _lock: lock }, found))
     }
 
     pub(super) fn len(&self) -> u64 {
@@ -85,10 +87,12 @@ impl LogFile {
 
     /// Appends whole lines in one write. After a failure the file is as before, or the next call makes it so.
     pub(super) fn append(&mut self, lines: &[u8]) -> std::io::Result<()> {
-        if self.file.metadata()?.len() > self.len {
+        if self.torn {
             self.file.set_len(self.len)?;
         }
+        self.torn = true;
         self.file.write_all(lines)?;
+        self.torn = false;
         self.len += u64::try_from(lines.len()).unwrap_or(u64::MAX);
         Ok(())
     }
@@ -98,7 +102,11 @@ impl LogFile {
     pub(super) fn append_synced(&mut self, lines: &[u8]) -> std::io::Result<()> {
         let before = self.len;
         self.append(lines)?;
-        self.sync().inspect_err(|_| self.len = before)
+        let synced = self.sync();
+        if synced.is_err() {
+            (self.len, self.torn) = (before, true);
+        }
+        synced
     }
 
     pub(super) fn sync(&self) -> std::io::Result<()> {
@@ -113,7 +121,7 @@ impl LogFile {
         match create(&self.path) {
             Ok(file) => {
                 self.file = file;
-                self.len = 0;
+                (self.len, self.torn) = (0, false);
                 Ok(())
             }
             Err(why) => {

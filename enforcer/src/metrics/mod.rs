@@ -12,7 +12,7 @@ mod sampled;
 use std::fmt::Write as _;
 use std::sync::atomic::AtomicU64;
 
-use portreeve_engine::{Effect, Reason};
+use portreeve_engine::{Decision, Effect, Reason};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -65,6 +65,8 @@ pub struct Metrics {
     pub request_duration: Latency,
     /// Decisions by policy.
     pub policies: ByPolicy,
+    limited: Family<Labels, Counter>,
+    shadow: Family<Labels, Counter>,
     /// Allowed requests that the service did not answer.
     pub unavailable: Counter,
     handshakes: Family<Labels, Counter>,
@@ -134,6 +136,8 @@ impl Metrics {
             response_duration: Latency::new(&latency::OF_REQUESTS),
             request_duration: Latency::new(&latency::OF_REQUESTS),
             policies: ByPolicy::default(),
+            limited: Family::default(),
+            shadow: Family::default(),
             unavailable: Counter::default(),
             handshakes: Family::default(),
             handshakes_completed: Counter::default(),
@@ -166,6 +170,12 @@ impl Metrics {
         r.register("build", "What runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         r.register("requests", "Decided requests by effect and reason", requests);
         r.register_collector(Box::new(self.policies.clone()));
+        r.register(
+            "requests_limited",
+            "Allowed requests that a limit of their permission stood against, by part of the limit",
+            self.limited.clone(),
+        );
+        r.register("requests_shadow", "Requests to which the permissions in dry-run would have given another answer", self.shadow.clone());
         r.register_collector(Box::new(self.sampled.clone()));
         let took = "From the whole head of a request to its recorded decision";
         r.register("decision_duration_seconds", took, self.decision_duration.clone());
@@ -212,6 +222,27 @@ impl Metrics {
     pub fn decisions(&self, effect: Effect, reason: Reason) -> u64 {
         let found = Reason::ALL.iter().position(|r| *r == reason).and_then(|at| self.decisions.get(at));
         found.map_or(0, |(allow, deny)| if effect == Effect::Allow { allow.get() } else { deny.get() })
+    }
+
+    /// Counts an allowed request that has to wait, by the part of the limit (`rate`, `concurrency`, `callers`).
+    pub fn limited(&self, by: &'static str) {
+        self.limited.get_or_create(&[("by", by)]).inc();
+    }
+
+    /// Counts a decision that would be another one if the permissions in dry-run were in force.
+    pub fn shadow(&self, decision: &Decision<'_>) {
+        if decision.shadow.is_empty() {
+            return;
+        }
+        let some = |effect| decision.shadow.iter().any(|policy| policy.effect == effect);
+        let would = match decision.reason {
+            Reason::Permitted if some(Effect::Deny) => "deny",
+            Reason::Permitted | Reason::Prohibited | Reason::EvaluationError => return,
+            // By default, and nothing else stands against a grant.
+            _ if some(Effect::Allow) && !some(Effect::Deny) => "allow",
+            _ => return,
+        };
+        self.shadow.get_or_create(&[("would", would)]).inc();
     }
 
     /// Counts a refused handshake.

@@ -235,8 +235,9 @@ impl Egress {
         };
         let nobody = Verifier::load(&[]).map_err(|_| self.unrecorded(&request_id))?;
         let name: Arc<str> = Arc::from(&*service.name);
-        let own = self.gate.identity.load().id().clone();
-        let asker = Asker { id: &own, ip: IpAddr::V4(Ipv4Addr::LOCALHOST), server_name: None };
+        let identity = self.gate.identity.load_full();
+        let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let asker = Asker { id: identity.id(), until: identity.not_after(), ip, server_name: None };
         let asked = Asked {
             service: &name,
             visible: &service.visible,

@@ -64,10 +64,10 @@ pub const RESOLVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Addresses of a name that are tried.
 pub const ADDRESSES_MAX: usize = 4;
 
-/// Exchanged tokens kept. At some 2 kB each: 8 MB.
-pub const TOKENS_KEPT_MAX: usize = 4096;
-/// The longest token that is exchanged, and the longest accepted in return; what fits a header.
-pub const TOKEN_BYTES_MAX: usize = 12 * 1024;
+/// Exchanged tokens kept for each destination. At the common 1 kB each: 2 MB.
+pub const TOKENS_KEPT_MAX: usize = 2048;
+/// The longest token that is exchanged, and the longest accepted in return: half of the head that enforcers take.
+pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
 /// The answer of a token service: a token and a few words.
 pub const EXCHANGE_BYTES_MAX: usize = 32 * 1024;
 /// One exchange, all of it. The caller waits for it.

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -33,6 +34,7 @@ use super::resolve;
 use super::send::{Destination, Failure};
 use super::transparent;
 use super::tunnel::{self, Tunnel};
+use super::upgrade;
 use crate::gate::Gate;
 use crate::head::{Fault, Head};
 use crate::headers;
@@ -110,7 +112,50 @@ impl Local {
             (None, _) => {}
             (Some(First::Connect), To::Named(proxy)) => self.tunnel(Arc::clone(proxy), stream, seen).await,
             (Some(First::Http2), _) => self.http2(Prefixed::new(seen, stream), routing).await,
-            (Some(_), _) => self.http1(Prefixed::new(seen, stream), routing).await,
+            (Some(_), _) => self.plain(stream, seen, routing).await,
+        }
+    }
+
+    /// Serves requests of HTTP/1, the first of which may ask for a WebSocket.
+    async fn plain(self: &Arc<Self>, mut stream: TcpStream, mut seen: BytesMut, routing: Routing) {
+        match upgrade::read(&mut stream, &mut seen).await {
+            upgrade::Asked::Plain => self.http1(Prefixed::new(seen, stream), routing).await,
+            upgrade::Asked::Early => {
+                turn_away(stream, Refused { status: StatusCode::BAD_REQUEST, request_id: self.gate.ids.next() }).await;
+            }
+            upgrade::Asked::WebSocket(request) => self.websocket(stream, *request, &routing).await,
+        }
+    }
+
+    async fn websocket(&self, stream: TcpStream, request: Request<()>, routing: &Routing) {
+        let request_id = self.gate.ids.next();
+        let refused = |status| Refused { status, request_id: request_id.clone() };
+        let destination = match self.route(&request, routing) {
+            Route::Mesh(destination) => destination,
+            Route::Unreachable => return turn_away(stream, refused(StatusCode::BAD_GATEWAY)).await,
+            Route::Outside(egress) => {
+                let why = "a WebSocket in the clear is not carried outside the mesh; ask for it over TLS";
+                let raw = format!("GET {}", request.uri().path());
+                return turn_away(stream, egress.odd("outside", why, StatusCode::NOT_IMPLEMENTED, raw.as_bytes())).await;
+            }
+        };
+        let (mut parts, ()) = request.into_parts();
+        if let Err(status) = self.clean(&destination, &mut parts, &request_id).await {
+            return turn_away(stream, refused(status)).await;
+        }
+        match upgrade::ask(&destination, Request::from_parts(parts, ())).await {
+            Ok(upgrade::Agreed::Switched(mut headers, far)) => {
+                headers::strip_hop_by_hop(&mut headers);
+                upgrade::carry(stream, &headers, far, &self.gate, self.phase.clone()).await;
+            }
+            Ok(upgrade::Agreed::Answer(mut answer)) => {
+                headers::strip_hop_by_hop(answer.headers_mut());
+                upgrade::answer(stream, answer).await;
+            }
+            Err(failure) => {
+                self.tell(&destination, &request_id, &failure);
+                turn_away(stream, refused(failure.status())).await;
+            }
         }
     }
 
@@ -130,9 +175,7 @@ impl Local {
         }
         match (self.first(&mut stream, &mut seen, HELLO_TIMEOUT).await, &routing.to) {
             (Some(First::Http2), _) => self.http2(Prefixed::new(seen, stream), routing).await,
-            (Some(First::Http1 | First::Connect), _) | (Some(First::Tls), To::One(_)) => {
-                self.http1(Prefixed::new(seen, stream), routing).await;
-            }
+            (Some(First::Http1 | First::Connect), _) | (Some(First::Tls), To::One(_)) => self.plain(stream, seen, routing).await,
             (Some(First::Tls), _) => match hello::read(&mut stream, &mut seen).await {
                 Ok(Hello::Tls(name)) => {
                     let named = name.as_deref().map(str::parse::<Host>);
@@ -229,7 +272,7 @@ impl Local {
         }
     }
 
-    fn route(&self, request: &Request<Incoming>, routing: &Routing) -> Route {
+    fn route<B>(&self, request: &Request<B>, routing: &Routing) -> Route {
         let proxy = match &routing.to {
             To::One(destination) => return Route::Mesh(Arc::clone(destination)),
             To::Named(proxy) | To::Redirected(proxy) => proxy,
@@ -242,11 +285,25 @@ impl Local {
     async fn to_mesh(&self, destination: &Arc<Destination>, request: Request<Incoming>) -> Response<Reply> {
         let id = self.gate.ids.next();
         let (mut parts, body) = request.into_parts();
+        if let Err(status) = self.clean(destination, &mut parts, &id).await {
+            return answer(status, &id, false);
+        }
+        match destination.send(Request::from_parts(parts, Outgoing::new(body))).await {
+            Ok(response) => cleaned(response),
+            Err(failure) => {
+                self.tell(destination, &id, &failure);
+                answer(failure.status(), &id, false)
+            }
+        }
+    }
+
+    /// Makes a head of the local service one that may go out.
+    async fn clean(&self, destination: &Destination, parts: &mut Parts, id: &str) -> Result<(), StatusCode> {
         // Who calls is said by our certificate alone; what the local service says about it would be stripped there anyway. Its
         // own request id travels on, as the callee's record names it.
         let own = parts.headers.get(&headers::X_REQUEST_ID).cloned();
         headers::sanitise(&mut parts.headers);
-        if let Some(own) = own.or_else(|| HeaderValue::from_str(&id).ok()) {
+        if let Some(own) = own.or_else(|| HeaderValue::from_str(id).ok()) {
             parts.headers.insert(headers::X_REQUEST_ID, own);
         }
         parts.headers.remove(header::EXPECT);
@@ -254,15 +311,20 @@ impl Local {
             parts.headers.insert(header::HOST, destination.host.clone());
         }
         parts.version = Version::HTTP_11;
-        match destination.send(Request::from_parts(parts, Outgoing::new(body))).await {
-            Ok(response) => cleaned(response),
-            Err(failure) => {
-                // A peer that is not who it should be is for the operator to know; what is merely down is in the metrics.
-                if matches!(failure, Failure::Peer(_) | Failure::UnknownService) {
-                    self.report.tell(&format!("request `{id}` did not reach `{}`: {failure}", destination.service));
-                }
-                answer(failure.status(), &id, false)
+        let Some(exchange) = &destination.exchange else { return Ok(()) };
+        exchange.apply(&mut parts.headers).await.map_err(|failed| {
+            if failed.is_ours() {
+                let (service, why) = (&destination.service, failed.as_str());
+                self.report.tell(&format!("request `{id}` to `{service}` is not sent: its token cannot be exchanged ({why})"));
             }
+            failed.status()
+        })
+    }
+
+    /// A peer that is not who it should be is for the operator to know; what is merely down is in the metrics.
+    fn tell(&self, destination: &Destination, id: &str, failure: &Failure) {
+        if matches!(failure, Failure::Peer(_) | Failure::UnknownService) {
+            self.report.tell(&format!("request `{id}` did not reach `{}`: {failure}", destination.service));
         }
     }
 
@@ -305,7 +367,7 @@ impl Proxy {
 }
 
 /// The host that a request names, where it names one.
-fn host_of(request: &Request<Incoming>) -> Option<Host> {
+fn host_of<B>(request: &Request<B>) -> Option<Host> {
     let mut head = Request::new(()).into_parts().0;
     request.uri().clone_into(&mut head.uri);
     head.version = request.version();

@@ -7,7 +7,9 @@
 pub mod balance;
 pub mod body;
 pub mod connect;
+pub mod desk;
 pub mod egress;
+pub mod exchange;
 pub mod hello;
 pub mod io;
 pub mod limits;
@@ -18,8 +20,10 @@ pub mod resolve;
 pub mod send;
 pub mod transparent;
 pub mod tunnel;
+pub mod upgrade;
 mod wiring;
 
 pub use egress::Egress;
+pub use exchange::Client;
 pub use send::{Destination, Settings};
-pub use wiring::{Outbound, addresses, listed, proxy_listed, sweep, unknown};
+pub use wiring::{Outbound, addresses, exchange_listed, listed, proxy_listed, sweep, token_services, unknown};

@@ -17,8 +17,10 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
 
 use super::body::{Outgoing, Progress};
+use super::desk;
 use super::limits;
 use super::send::{Failure, Settings};
 use crate::gate::Gate;
@@ -205,19 +207,41 @@ impl Pool {
             return Ok((Line::Stream(stream), false));
         }
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Failure::Overload("connections"))?;
-        let stream = timeout(self.settings.connect, TcpStream::connect(self.address)).await;
-        let stream = stream.map_err(|_| Failure::ConnectTimeout)?.map_err(Failure::Connect)?;
-        // Without it small requests wait for acknowledgements; a connection that cannot have it is broken.
-        stream.set_nodelay(true).map_err(Failure::Connect)?;
+        let stream = self.connected().await?;
         let expected = self.expected().ok_or(Failure::UnknownService)?;
         let identity = self.gate.identity.load_full();
-        let limit = HANDSHAKE_TIMEOUT.min(self.settings.connect.saturating_mul(HANDSHAKE_SHARE));
-        let (stream, peer) = tls::connect(&identity, expected, stream, limit).await.map_err(Failure::Peer)?;
+        let (stream, peer) = tls::connect(&identity, expected, stream, self.handshake_limit()).await.map_err(Failure::Peer)?;
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         self.http1_only.store(!http2, Ordering::Relaxed);
         let (stream, held) = (TokioIo::new(stream), (peer, place));
         let line = if http2 { self.http2(stream, held, epoch).await? } else { self.http1(stream, held).await? };
         Ok((line, true))
+    }
+
+    /// A connection that is not shared and speaks HTTP/1.1.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn alone(&self) -> Result<(TlsStream<TcpStream>, VerifiedPeer, OwnedSemaphorePermit), Failure> {
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Failure::Overload("connections"))?;
+        let stream = self.connected().await?;
+        let expected = self.expected().ok_or(Failure::UnknownService)?;
+        let handshake = desk::http1(&self.gate, expected, stream);
+        let (stream, peer) =
+            timeout(self.handshake_limit(), handshake).await.map_err(|_| Failure::ConnectTimeout)?.map_err(Failure::Peer)?;
+        Ok((stream, peer, place))
+    }
+
+    async fn connected(&self) -> Result<TcpStream, Failure> {
+        let stream = timeout(self.settings.connect, TcpStream::connect(self.address)).await;
+        let stream = stream.map_err(|_| Failure::ConnectTimeout)?.map_err(Failure::Connect)?;
+        // Without it small requests wait for acknowledgements; a connection that cannot have it is broken.
+        stream.set_nodelay(true).map_err(Failure::Connect)?;
+        Ok(stream)
+    }
+
+    fn handshake_limit(&self) -> Duration {
+        HANDSHAKE_TIMEOUT.min(self.settings.connect.saturating_mul(HANDSHAKE_SHARE))
     }
 
     /// Who may answer: the service's identities of the inventory in force.

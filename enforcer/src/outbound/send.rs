@@ -10,16 +10,20 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use http::{HeaderValue, Method, Request, Response, StatusCode};
+use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
+use tokio_rustls::client::TlsStream;
 
 use super::balance::{Board, Pick};
 use super::body::{Outgoing, Reply};
+use super::exchange::Exchange;
 use super::limits;
 use super::metrics::{Meter, Outcome};
 use super::pool::Pool;
 use crate::gate::Gate;
-use crate::tls::Refusal;
+use crate::tasks::Tasks;
+use crate::tls::{Refusal, VerifiedPeer};
 
 /// What may be set for a destination; see the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,6 +130,8 @@ pub struct Destination {
     pub service: Arc<str>,
     /// The `Host` of a request that names none.
     pub host: HeaderValue,
+    /// The exchange of user tokens, where there is one.
+    pub exchange: Option<Arc<Exchange>>,
     settings: Arc<Settings>,
     board: Arc<Board>,
     pools: Vec<Arc<Pool>>,
@@ -133,6 +139,8 @@ pub struct Destination {
     pending: AtomicUsize,
     retrying: AtomicUsize,
     meter: Meter,
+    /// Connections that are not shared.
+    pub tasks: Tasks,
 }
 
 /// The places that a request takes until its answer has ended.
@@ -157,14 +165,29 @@ impl Drop for Share {
     }
 }
 
+/// What a connection that is not shared takes until it ends.
+#[derive(Debug)]
+pub struct Kept {
+    /// The other end.
+    pub peer: VerifiedPeer,
+    _places: (OwnedSemaphorePermit, OwnedSemaphorePermit),
+    _pick: Pick,
+}
+
 impl Destination {
     /// A destination without connections.
     #[must_use]
-    pub fn new((service, host): (Arc<str>, HeaderValue), endpoints: &[SocketAddr], settings: Settings, gate: &Arc<Gate>) -> Arc<Self> {
+    pub fn new(
+        (service, host): (Arc<str>, HeaderValue),
+        (endpoints, settings): (&[SocketAddr], Settings),
+        exchange: Option<Arc<Exchange>>,
+        gate: &Arc<Gate>,
+    ) -> Arc<Self> {
         let settings = Arc::new(settings);
         let pool = |address: &SocketAddr| Pool::new(*address, Arc::clone(&service), Arc::clone(&settings), Arc::clone(gate));
         Arc::new(Self {
             host,
+            exchange,
             board: Board::new(endpoints.len()),
             pools: endpoints.iter().map(pool).collect(),
             requests: Arc::new(Semaphore::new(settings.requests)),
@@ -173,6 +196,7 @@ impl Destination {
             meter: gate.metrics.outbound.of(&service),
             settings,
             service,
+            tasks: Tasks::default(),
         })
     }
 
@@ -237,6 +261,39 @@ impl Destination {
             (request, pick, retry) = (resend, next, Some(budget));
             left -= 1;
         }
+    }
+
+    /// A connection of its own to one endpoint, or to another one after it.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn line(&self) -> Result<(TlsStream<TcpStream>, Kept), Failure> {
+        let place = self.place().await.ok_or(Failure::Overload("requests"))?;
+        let (mut tried, mut last) = (Vec::new(), Failure::UnknownService);
+        while let Some(pick) = self.pick(&tried).filter(|_| tried.len() <= self.settings.retries as usize) {
+            tried.push(pick.index);
+            let pool = self.pools.get(pick.index).ok_or(Failure::UnknownService)?;
+            match pool.alone().await {
+                Ok((stream, peer, connection)) => {
+                    pick.succeeded(Instant::now());
+                    return Ok((stream, Kept { peer, _places: (place, connection), _pick: pick }));
+                }
+                Err(failure) => {
+                    if failure.is_the_endpoints() {
+                        self.failed(&pick);
+                    }
+                    last = failure;
+                }
+            }
+        }
+        self.meter.failed(last.as_str());
+        Err(last)
+    }
+
+    /// How long an answer may take.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        self.settings.request
     }
 
     /// Closes idle connections, and shows how many endpoints are left aside.

@@ -160,7 +160,11 @@ enum End {
     Shutdown,
 }
 
-async fn relay<S: AsyncRead + AsyncWrite>(near: S, far: TcpStream, seen: BytesMut, moved: &Moved) -> End {
+async fn relay<N, F>(near: N, far: F, seen: BytesMut, moved: &Moved) -> End
+where
+    N: AsyncRead + AsyncWrite,
+    F: AsyncRead + AsyncWrite,
+{
     let ((mut near_in, mut near_out), (mut far_in, mut far_out)) = (split(near), split(far));
     let up = async {
         far_out.write_all(&seen).await.map_err(|_| End::Far)?;
@@ -171,6 +175,23 @@ async fn relay<S: AsyncRead + AsyncWrite>(near: S, far: TcpStream, seen: BytesMu
     match tokio::try_join!(up, down) {
         Ok(_) => End::Whole,
         Err(end) => end,
+    }
+}
+
+/// Carries bytes between two ends until either is done, nothing moves for long, or the enforcer ends.
+pub async fn between<N, F>(near: N, far: F, mut phase: watch::Receiver<Phase>)
+where
+    N: AsyncRead + AsyncWrite,
+    F: AsyncRead + AsyncWrite,
+{
+    let moved = Moved::default();
+    let over = async {
+        // The sender is gone only when the enforcer is.
+        while timeout(LOOK, phase.wait_for(|p| *p == Phase::Cut)).await.is_err() && moved.still() < TUNNEL_IDLE {}
+    };
+    tokio::select! {
+        _ = relay(near, far, BytesMut::new(), &moved) => {}
+        () = over => {}
     }
 }
 

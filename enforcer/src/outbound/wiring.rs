@@ -11,11 +11,14 @@ use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
+use super::desk::Desk;
 use super::egress::Egress;
+use super::exchange::{Exchange, Terms};
 use super::limits::SWEEP;
 use super::local::{Local, Proxy, To};
 use super::send::Destination;
-use crate::config::{self, Config};
+use crate::config::{self, Config, ExchangeAt};
+use crate::fetch::{FetchError, Fetcher};
 use crate::gate::Gate;
 use crate::report::Report;
 use crate::serve::{Phase, leaving};
@@ -31,10 +34,31 @@ pub fn addresses(config: &Config) -> Vec<SocketAddr> {
 /// A destination that is not a service of the mesh in the inventory.
 #[must_use]
 pub fn unknown(config: &Config, policy: &Authorizer) -> Option<Arc<str>> {
-    let proxy = config.proxy.iter().flat_map(|p| p.services.iter().map(|s| &s.service));
-    let mut named = config.outbound.iter().map(|o| &o.service).chain(proxy);
+    let proxy = || config.proxy.iter().flat_map(|p| &p.services);
+    let desks = exchanges(config).filter_map(|e| if let ExchangeAt::Service { service, .. } = &e.at { Some(service) } else { None });
+    let mut named = config.outbound.iter().map(|o| &o.service).chain(proxy().map(|s| &s.service)).chain(desks);
     named.find(|name| policy.service(name).is_none_or(|s| s.is_outside())).cloned()
 }
+
+/// Whether every token service that is configured could be spoken to, as far as that can be told without asking it.
+///
+/// # Errors
+/// The roots by which one is believed cannot be had.
+pub fn token_services(config: &Config) -> Result<(), FetchError> {
+    exchanges(config).try_for_each(|e| match &e.at {
+        ExchangeAt::Url { roots, reach, .. } => Fetcher::new(roots.clone(), *reach, None).map(drop),
+        ExchangeAt::Service { .. } => Ok(()),
+    })
+}
+
+fn exchanges(config: &Config) -> impl Iterator<Item = &config::Exchange> {
+    let proxy = config.proxy.iter().flat_map(|p| p.services.iter().map(|s| &s.way));
+    let ways = config.outbound.iter().map(|o| &o.way).chain(proxy);
+    config.exchange.iter().chain(ways.filter_map(|way| way.exchange.as_ref()?.as_ref()))
+}
+
+/// The gate, and the exchange of tokens for every way that does not say otherwise.
+type Means<'a> = (&'a Arc<Gate>, Option<&'a config::Exchange>);
 
 /// The outbound side, ready to be served.
 #[derive(Debug)]
@@ -47,42 +71,55 @@ pub struct Outbound {
 
 impl Outbound {
     /// Builds the outbound side of a configuration.
-    #[must_use]
-    pub fn new(config: &Config, gate: &Arc<Gate>, report: &Report, phase: &watch::Sender<Phase>) -> Self {
+    ///
+    /// # Errors
+    /// The roots that a token service is believed by cannot be had.
+    pub fn new(config: &Config, gate: &Arc<Gate>, report: &Report, phase: &watch::Sender<Phase>) -> Result<Self, FetchError> {
         let mut out = Self { locals: Vec::new(), destinations: Vec::new() };
         let local = |to| Arc::new(Local { gate: Arc::clone(gate), to, phase: phase.subscribe(), report: report.clone() });
+        let means = (gate, config.exchange.as_ref());
         for way in &config.outbound {
-            let destination = out.destination(&way.service, &way.way, gate);
+            let destination = out.destination(&way.service, &way.way, means)?;
             out.locals.push(local(To::One(destination)));
         }
         if let Some(proxy) = &config.proxy {
-            let built = Arc::new(out.proxy(proxy, gate));
+            let built = Arc::new(out.proxy(proxy, means)?);
             out.locals.extend(proxy.listen.map(|_| local(To::Named(Arc::clone(&built)))));
             out.locals.extend(proxy.transparent.iter().map(|_| local(To::Redirected(Arc::clone(&built)))));
         }
-        out
+        Ok(out)
     }
 
-    fn proxy(&mut self, proxy: &config::Proxy, gate: &Arc<Gate>) -> Proxy {
+    fn proxy(&mut self, proxy: &config::Proxy, means: Means<'_>) -> Result<Proxy, FetchError> {
         let (mut by_name, mut by_address) = (BTreeMap::new(), BTreeMap::new());
         for served in &proxy.services {
-            let destination = self.destination(&served.service, &served.way, gate);
+            let destination = self.destination(&served.service, &served.way, means)?;
             by_name.insert(served.service.to_ascii_lowercase().into(), Arc::clone(&destination));
             by_name.extend(served.hosts.iter().map(|h| (h.name().into(), Arc::clone(&destination))));
             let meant = served.addresses.iter().chain(&served.way.connect);
             by_address.extend(meant.map(|address| (*address, Arc::clone(&destination))));
         }
         let config::Egress { private, without_tls } = proxy.egress.clone();
-        Proxy { by_name, by_address, egress: Arc::new(Egress::new(Arc::clone(gate), private, without_tls)) }
+        Ok(Proxy { by_name, by_address, egress: Arc::new(Egress::new(Arc::clone(means.0), private, without_tls)) })
     }
 
-    fn destination(&mut self, service: &Arc<str>, way: &config::Way, gate: &Arc<Gate>) -> Arc<Destination> {
+    fn destination(&mut self, service: &Arc<str>, way: &config::Way, (gate, all): Means<'_>) -> Result<Arc<Destination>, FetchError> {
         // Names of services have letters, digits, dots, dashes and underscores, which all may stand in a header.
         let host = HeaderValue::from_str(service).unwrap_or_else(|_| HeaderValue::from_static("localhost"));
-        let built = Destination::new((Arc::clone(service), host), &way.connect, way.settings.clone(), gate);
+        let exchange = way.exchange.as_ref().map_or(all, Option::as_ref).map(|e| exchange(e, service, gate)).transpose()?;
+        let built = Destination::new((Arc::clone(service), host), (&way.connect, way.settings.clone()), exchange, gate);
         self.destinations.push(Arc::clone(&built));
-        built
+        Ok(built)
     }
+}
+
+fn exchange(exchange: &config::Exchange, service: &str, gate: &Arc<Gate>) -> Result<Arc<Exchange>, FetchError> {
+    let desk = match exchange.at.clone() {
+        ExchangeAt::Url { url, roots, reach } => Desk::Url { fetcher: Fetcher::new(roots, reach, None)?, url },
+        ExchangeAt::Service { service, connect, url } => Desk::Service { service, address: connect, url },
+    };
+    let audience = exchange.audience.clone().unwrap_or_else(|| service.into());
+    Ok(Exchange::new(Terms { audience, scope: exchange.scope.clone(), client: exchange.client.clone() }, desk, Arc::clone(gate)))
 }
 
 /// What is configured, for the admin page.
@@ -120,7 +157,20 @@ fn way_listed(way: &config::Way) -> Value {
         "timeouts_ms": {"connect": ms(s.connect), "request": ms(s.request), "idle": ms(s.idle)},
         "retries": s.retries,
         "limits": {"requests": s.requests, "pending": s.pending, "connections": s.connections},
+        "exchange": way.exchange.as_ref().map(|e| exchange_listed(e.as_ref())),
     })
+}
+
+/// An exchange of tokens as it is configured; `"off"` where there is none. No secret is in it, only its file.
+#[must_use]
+pub fn exchange_listed(exchange: Option<&config::Exchange>) -> Value {
+    let Some(exchange) = exchange else { return json!("off") };
+    let at = match &exchange.at {
+        ExchangeAt::Url { url, .. } => json!({"url": url.to_string()}),
+        ExchangeAt::Service { service, connect, .. } => json!({"service": **service, "connect": connect}),
+    };
+    let client = exchange.client.as_ref().map(|c| json!({"id": *c.id, "secret": c.secret.display().to_string()}));
+    with(at, json!({"audience": exchange.audience, "scope": exchange.scope, "client": client}))
 }
 
 fn with(mut one: Value, more: Value) -> Value {

@@ -1,10 +1,11 @@
 //! What is known of a peer after a completed handshake, and the two handshakes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use portreeve_engine::record::Tls;
 use portreeve_engine::{Digest, Svid, Timestamp};
-use rustls::{CommonState, HandshakeKind, ProtocolVersion};
+use rustls::{CommonState, HandshakeKind, ProtocolVersion, ServerConfig};
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
@@ -97,6 +98,12 @@ impl VerifiedPeer {
         &self.svid
     }
 
+    /// Its certificates as it sent them, its own first.
+    #[must_use]
+    pub fn certificates(&self) -> &[CertificateDer<'static>] {
+        &self.chain
+    }
+
     /// The TLS facts for the record.
     #[must_use]
     pub fn tls(&self) -> &Tls {
@@ -116,8 +123,37 @@ pub async fn accept<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    accept_as(identity, identity.server_config(), stream, limit).await
+}
+
+/// As [`accept`], for what is no HTTP: whatever protocol the client names, none is agreed on.
+///
+/// # Errors
+/// As [`accept`].
+pub async fn accept_raw<S>(
+    identity: &Identity,
+    stream: S,
+    limit: Duration,
+) -> Result<(tokio_rustls::server::TlsStream<S>, VerifiedPeer), Refusal>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut config = (*identity.server_config()).clone();
+    config.alpn_protocols.clear();
+    accept_as(identity, Arc::new(config), stream, limit).await
+}
+
+async fn accept_as<S>(
+    identity: &Identity,
+    config: Arc<ServerConfig>,
+    stream: S,
+    limit: Duration,
+) -> Result<(tokio_rustls::server::TlsStream<S>, VerifiedPeer), Refusal>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     identity.in_force(crate::clock::wall())?;
-    let handshake = TlsAcceptor::from(identity.server_config()).accept(stream);
+    let handshake = TlsAcceptor::from(config).accept(stream);
     let stream = tokio::time::timeout(limit, handshake).await.map_err(|_| Refusal::HandshakeTimeout)?.map_err(|e| refusal_of(&e))?;
     let peer = VerifiedPeer::of(stream.get_ref().1)?.with(identity);
     Ok((stream, peer))

@@ -39,8 +39,8 @@ fn all_are_turned_away(world: &World, sidecar: Sidecar, strangers: &[Stranger]) 
         words.extend(grown);
     }
     assert_eq!(lawful.get(sidecar.inbound, "/v1/items/lawful", ""), 200);
-    let log = sidecar.log_until("every refusal is in the log", |log| log.refused().len() == words.len());
-    sidecar.stop();
+    sidecar.log_until("every refusal is in the log", |log| log.refused().len() == words.len());
+    let log = sidecar.stop();
     let mut refused = log.refused();
     refused.sort_unstable();
     words.sort_unstable();

@@ -1,9 +1,10 @@
 //! The decision log of a sidecar, read back: every line parsed, the chain followed, times not going back.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use portreeve_engine::chain::ChainReader;
-use portreeve_engine::record::{Decided, Ended};
+use portreeve_engine::record::{Decided, Ended, Why};
 use portreeve_engine::{Effect, Event, Reason, Record};
 
 #[derive(Debug)]
@@ -65,6 +66,16 @@ impl Log {
     /// The canonical paths of decisions with this effect.
     pub(crate) fn paths(&self, effect: Effect) -> Vec<&str> {
         self.decided().iter().filter(|d| d.decision.effect == effect).filter_map(|d| d.request.path.as_deref()).collect()
+    }
+
+    /// Paths of requests that a new policy cut while they ran.
+    pub(crate) fn cut_by_policy(&self) -> Vec<String> {
+        let cut: BTreeSet<u64> = self.ended().iter().filter(|e| e.why == Why::Policy).map(|e| e.of).collect();
+        let path = |r: &Record| match &r.event {
+            Event::Decided(d) if cut.contains(&r.seq) => d.request.path.clone(),
+            _ => None,
+        };
+        self.0.iter().filter_map(path).collect()
     }
 
     /// Every allowed request has exactly one end, and ends belong to allows.

@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 use crate::pki::replace;
 use crate::world::{Sidecar, World};
 
-const IDP: &str = "https://idp.market.example";
+pub(crate) const IDP: &str = "https://idp.market.example";
 
 /// `read` needs a token, `write` does not; both need the caller.
-const TOKENS: &str = r#"
+pub(crate) const TOKENS: &str = r#"
 kind: Service
 name: items
 identities: [spiffe://market.example/ns/shop/sa/items]
@@ -113,7 +113,7 @@ fn world(idp: &Idp) -> (World, Sidecar) {
     (world, sidecar)
 }
 
-fn bearer(token: &str) -> String {
+pub(crate) fn bearer(token: &str) -> String {
     format!("Authorization: Bearer {token}\r\n")
 }
 

@@ -32,12 +32,23 @@ pub(crate) struct Upstream {
     /// Every byte of every connection, in the order in which they were opened.
     pub(crate) bytes: Arc<Mutex<Vec<Vec<u8>>>>,
     seen: Arc<Mutex<Vec<Seen>>>,
+    /// Keeps only targets: for a test that asks a million times.
+    forgetful: bool,
 }
 
 impl Upstream {
     pub(crate) fn start() -> Self {
+        Self::begin(false)
+    }
+
+    /// One that remembers what it was asked for and nothing else.
+    pub(crate) fn forgetful() -> Self {
+        Self::begin(true)
+    }
+
+    fn begin(forgetful: bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let upstream = Self { address: listener.local_addr().unwrap(), bytes: Arc::default(), seen: Arc::default() };
+        let upstream = Self { address: listener.local_addr().unwrap(), bytes: Arc::default(), seen: Arc::default(), forgetful };
         let theirs = upstream.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming() {
@@ -79,7 +90,8 @@ impl Upstream {
             let last = target.split('?').next().unwrap().rsplit('/').next().unwrap().to_owned();
             let at = {
                 let mut seen = self.seen.lock().unwrap();
-                seen.push(Seen { method, target: target.clone(), head: head.clone(), body: Vec::new() });
+                let kept = if self.forgetful { String::new() } else { head.clone() };
+                seen.push(Seen { method, target: target.clone(), head: kept, body: Vec::new() });
                 seen.len() - 1
             };
             if before_the_body(&last, &mut stream) {
@@ -104,7 +116,9 @@ impl Upstream {
                 }
                 held.drain(..length).collect()
             };
-            self.seen.lock().unwrap()[at].body = body;
+            if !self.forgetful {
+                self.seen.lock().unwrap()[at].body = body;
+            }
             if after_the_body(&last, &target, &mut stream) {
                 return;
             }
@@ -119,7 +133,9 @@ impl Upstream {
                 return Some(found);
             }
             let count = stream.read(&mut part).ok().filter(|count| *count > 0)?;
-            self.bytes.lock().unwrap()[n].extend_from_slice(&part[..count]);
+            if !self.forgetful {
+                self.bytes.lock().unwrap()[n].extend_from_slice(&part[..count]);
+            }
             held.extend_from_slice(&part[..count]);
         }
     }

@@ -14,14 +14,18 @@ use crate::town::{self, Town, app, code, decided, ended, get, id, nobody, ok, ra
 
 /// A TLS server outside the mesh: echoes one line under the name `localhost`.
 async fn outside_tls() -> (SocketAddr, Arc<rustls::ClientConfig>) {
+    tls_server("127.0.0.1:0", "localhost").await
+}
+
+pub(crate) async fn tls_server(at: &str, name: &str) -> (SocketAddr, Arc<rustls::ClientConfig>) {
     let key = rcgen::KeyPair::generate().unwrap();
-    let cert = rcgen::CertificateParams::new(vec!["localhost".to_owned(), "127.0.0.1".to_owned()]).unwrap().self_signed(&key).unwrap();
+    let cert = rcgen::CertificateParams::new(vec![name.to_owned(), "127.0.0.1".to_owned()]).unwrap().self_signed(&key).unwrap();
     let provider = || Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let private = rustls::pki_types::PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap();
     let config = rustls::ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
     let config = config.with_no_client_auth().with_single_cert(vec![cert.der().clone()], private).unwrap();
     let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = TcpListener::bind(at).await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         loop {

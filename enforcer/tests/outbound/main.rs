@@ -3,5 +3,7 @@
 #![cfg(test)]
 
 mod egress;
+mod exchange;
 mod mesh;
 mod town;
+mod transparent;

@@ -336,3 +336,67 @@ async fn many_streams_share_few_connections() {
     let connections = callee.gate().metrics.connections.get();
     assert_eq!(connections, 3, "a hundred streams each");
 }
+
+/// A service that switches and echoes.
+async fn talker() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    match stream.read_u8().await {
+                        Ok(byte) => head.push(byte),
+                        Err(_) => return,
+                    }
+                }
+                let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+                assert!(head.contains("upgrade: websocket") && head.contains("sec-websocket-key: abc"), "{head}");
+                let switch =
+                    "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: xyz\r\n\r\n";
+                stream.write_all(switch.as_bytes()).await.unwrap();
+                let (mut from, mut to) = stream.split();
+                let _ = tokio::io::copy(&mut from, &mut to).await;
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_websocket_passes_both_enforcers_where_an_operation_offers_it() {
+    let (town, service) = (Town::new(443), talker().await);
+    let callee = town.callee("users", service).await;
+    let caller = town.start("payments", "payments", &way(&[nobody().await, callee.inbound()[0]], "")).await;
+    let head = |path: &str| {
+        format!(
+            "GET {path} HTTP/1.1\r\nHost: users\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: abc\r\nX-Portreeve-Principal: me\r\n\r\n"
+        )
+    };
+    let mut local = TcpStream::connect(caller.outbound()[0]).await.unwrap();
+    local.write_all(head("/talk").as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    while !answer.ends_with(b"\r\n\r\n") {
+        answer.push(local.read_u8().await.unwrap());
+    }
+    let answer = String::from_utf8(answer).unwrap().to_ascii_lowercase();
+    assert!(answer.starts_with("http/1.1 101 ") && answer.contains("sec-websocket-accept: xyz"), "{answer}");
+    for n in 0..5 {
+        let message = format!("frame {n}");
+        local.write_all(message.as_bytes()).await.unwrap();
+        let mut back = vec![0; message.len()];
+        local.read_exact(&mut back).await.unwrap();
+        assert_eq!(back, message.as_bytes());
+    }
+    drop(local);
+    // Where no operation offers it, the callee's answer is the answer; bytes that come too early are refused here.
+    assert_eq!(code(&raw(caller.outbound()[0], &head("/v1/users/7")).await), 501);
+    assert_eq!(code(&raw(caller.outbound()[0], &format!("{}early", head("/talk"))).await), 400);
+    caller.shutdown().await;
+    callee.shutdown().await;
+    let records = town.records("users");
+    assert_eq!(decided(&records).len(), 2);
+    assert_eq!(decided(&records)[0].1.request.operation.as_deref(), Some("talk"));
+}

@@ -29,6 +29,7 @@ operations:
   - {id: read, method: GET, path: "/v1/users/{id}"}
   - {id: write, method: [POST, PUT], path: "/v1/users/{id}"}
   - {id: call, grpc: shop.Users/Get}
+  - {id: talk, method: GET, path: /talk, upgrade: [websocket]}
 ---
 kind: Service
 name: other
@@ -157,7 +158,11 @@ pub(crate) type Behaviour = Arc<dyn Fn(usize, &str) -> Vec<u8> + Send + Sync>;
 
 /// An app that answers each request head with raw bytes and closes where they are empty. Says how many requests it had.
 pub(crate) async fn app(behaviour: impl Fn(usize, &str) -> Vec<u8> + Send + Sync + 'static) -> (SocketAddr, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    app_at("127.0.0.1:0", behaviour).await
+}
+
+pub(crate) async fn app_at(at: &str, behaviour: impl Fn(usize, &str) -> Vec<u8> + Send + Sync + 'static) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind(at).await.unwrap();
     let (address, count) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
     let (counted, behaviour): (_, Behaviour) = (Arc::clone(&count), Arc::new(behaviour));
     tokio::spawn(async move {

@@ -2,7 +2,10 @@
 
 #![cfg(test)]
 
+mod identity;
+mod limits;
 mod paths;
+mod tcp;
 #[path = "../../src/fetch/testing.rs"]
 #[expect(dead_code, reason = "the client's own tests use more of it")]
 mod testing;

@@ -22,6 +22,7 @@ pub(crate) struct DeclaredPermission {
     pub(crate) methods: Option<Vec<Method>>,
     pub(crate) when: DeclaredCondition,
     pub(crate) limit: Option<Limit>,
+    pub(crate) dry_run: bool,
     pub(crate) governance: Governance,
 }
 
@@ -31,6 +32,7 @@ impl DeclaredPermission {
         let when = fields.take("when").and_then(|node| DeclaredCondition::read(file, node, problems)).unwrap_or_default();
         let limit_at = fields.key("limit").map_or_else(|| name.at.clone(), |key| key.location(file));
         let limit = fields.take("limit").and_then(|node| limit(file, node, problems));
+        let dry_run = mode(fields, problems);
         let governance = govern::governance(fields, problems);
         let (effect, scope) = match (fields.take("allow"), fields.take("deny")) {
             (Some(allow), None) => (Effect::Allow, allow),
@@ -60,7 +62,26 @@ impl DeclaredPermission {
         let methods = scope.some_texts("methods", problems);
         let methods = (!methods.is_empty()).then(|| methods.into_iter().filter_map(|m| method(file, m, problems)).collect());
         scope.finish(problems);
-        Some(Self { name, effect, from, to, operations, methods, when, limit, governance })
+        Some(Self { name, effect, from, to, operations, methods, when, limit, dry_run, governance })
+    }
+}
+
+/// Whether `mode: dry-run` is given.
+fn mode(fields: &mut Fields<'_>, problems: &mut Vec<Diagnostic>) -> bool {
+    let file = fields.file();
+    match fields.text("mode", problems) {
+        None => false,
+        Some(text) if text.text == "enforce" => false,
+        Some(text) => {
+            if text.text != "dry-run" {
+                problems.push(
+                    Diagnostic::error("invalid-value", format!("`{}` is not a mode", text.text))
+                        .at(text.location(file))
+                        .help("expect `enforce` (which is meant where nothing is said) or `dry-run`"),
+                );
+            }
+            true
+        }
     }
 }
 

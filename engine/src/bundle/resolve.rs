@@ -21,7 +21,10 @@ use crate::request::AttributeValue;
 #[derive(Debug)]
 pub(crate) struct Resolved {
     pub(crate) inventory: Inventory,
+    /// Those in force.
     pub(crate) permissions: Vec<Permission>,
+    /// Those in dry-run.
+    pub(crate) dry_run: Vec<Permission>,
     pub(crate) invariants: Vec<Invariant>,
     pub(crate) zones: Vec<Zone>,
     pub(crate) exceptions: Vec<Exception>,
@@ -47,7 +50,8 @@ pub(crate) fn resolve(declared: Declared, problems: &mut Vec<Diagnostic>) -> Res
     let exceptions = exceptions.into_iter().filter_map(|e| names.exception(e, &invariants, &stated, problems)).collect();
     let fixtures = DeclaredSuite::fixtures(&suites, problems);
     let suites = suites.into_iter().map(|s| s.resolve(&names, &permissions, &fixtures, problems)).collect();
-    Resolved { inventory, permissions, invariants, zones, exceptions, suites }
+    let (dry_run, permissions) = permissions.into_iter().partition(|p| p.dry_run);
+    Resolved { inventory, permissions, dry_run, invariants, zones, exceptions, suites }
 }
 
 fn unique<'a>(items: impl Iterator<Item = (&'a str, &'a crate::diagnostic::Location)>, what: &str, problems: &mut Vec<Diagnostic>) {
@@ -226,7 +230,7 @@ impl<'a> Names<'a> {
 
     fn permission(&self, declared: DeclaredPermission, problems: &mut Vec<Diagnostic>) -> Option<Permission> {
         let before = problems.len();
-        let DeclaredPermission { name, effect, from, to, operations, methods, when, limit, governance } = declared;
+        let DeclaredPermission { name, effect, from, to, operations, methods, when, limit, dry_run, governance } = declared;
         let mut callers = Vec::new();
         for caller in from {
             match self.caller(caller) {
@@ -253,6 +257,7 @@ impl<'a> Names<'a> {
             methods,
             when,
             limit,
+            dry_run,
             governance,
             at: name.at,
         })

@@ -1,7 +1,7 @@
 //! A decision in one sentence, for people.
 
 use crate::authorizer::Authorizer;
-use crate::decision::{Decision, Reason};
+use crate::decision::{Decision, Effect, Reason};
 use crate::diagnostic;
 use crate::request::{Request, Target, Token};
 
@@ -17,7 +17,7 @@ pub fn in_words(authorizer: &Authorizer, request: &Request, decision: &Decision<
         Target::Connect { port } => format!("port {port}"),
     };
     let errors = decision.errors.join("; ");
-    match decision.reason {
+    let answer = match decision.reason {
         Reason::Permitted => format!("{policies} permits it"),
         Reason::Prohibited => format!("{policies} prohibits it, and a prohibition beats every grant"),
         Reason::EvaluationError => format!("a policy could not be evaluated, and an error denies: {errors}"),
@@ -47,5 +47,16 @@ pub fn in_words(authorizer: &Authorizer, request: &Request, decision: &Decision<
             let operation = decision.operation.unwrap_or(&call);
             format!("no permission lets {caller} call `{operation}` of `{service}`, and what nothing allows is denied")
         }
-    }
+    };
+    format!("{answer}{}", in_dry_run(decision))
+}
+
+/// What the satisfied permissions in dry-run would do.
+fn in_dry_run(decision: &Decision<'_>) -> String {
+    let would = |effect: Effect, what: &str| {
+        let found: Vec<String> =
+            decision.shadow.iter().filter(|p| p.effect == effect).map(|p| format!("`{}` ({})", p.id, p.at.short())).collect();
+        if found.is_empty() { String::new() } else { format!("; in dry-run {} would {what} it", found.join(" and ")) }
+    };
+    format!("{}{}", would(Effect::Deny, "prohibit"), would(Effect::Allow, "permit"))
 }

@@ -57,7 +57,7 @@ fn key(line: &str) -> Option<&str> {
 fn rank(kind: &str, field: &str) -> Option<usize> {
     let rest: &[&str] = match kind {
         "Service" => &["identities", "hosts", "owner", "zone", "data", "labels", "headers", "query", "claims", "paths", "operations"],
-        "Permission" => &["allow", "deny", "when", "limit", "justification", "owner", "approved_by", "ticket", "review_by"],
+        "Permission" => &["allow", "deny", "mode", "when", "limit", "justification", "owner", "approved_by", "ticket", "review_by"],
         "Invariant" => &["never", "always", "controls"],
         "Group" => &["members"],
         "Zone" => &["sensitive", "require"],

@@ -26,6 +26,14 @@ fn find(linted: &Linted<'_>, out: &mut Findings) {
             }
         }
     }
+    for permission in &authorizer.dry_run.permissions {
+        let about = |s: &&Service| permission.to.iter().any(|to| *to == s.name || s.groups.contains(to));
+        for service in authorizer.inventory.services().iter().filter(about) {
+            if let Some(all) = by_service.entry(&service.name).or_insert_with(|| Some(Reads::default())) {
+                all.union(&of_condition(&permission.when));
+            }
+        }
+    }
     let nothing = Some(Reads::default());
     for service in authorizer.inventory.services() {
         if let Some(reads) = by_service.get(&*service.name).unwrap_or(&nothing) {

@@ -46,7 +46,7 @@ fn find(linted: &Linted<'_>, out: &mut Findings) {
 /// Every name that stands where a group may. `None` where that cannot be told.
 fn named(authorizer: &Authorizer) -> Option<BTreeSet<Box<str>>> {
     let mut out = BTreeSet::new();
-    for permission in &authorizer.permissions {
+    for permission in authorizer.permissions.iter().chain(&authorizer.dry_run.permissions) {
         out.extend(permission.to.iter().cloned());
         out.extend(permission.from.iter().filter_map(|caller| match caller {
             Caller::Group(name) => Some(name.clone()),
