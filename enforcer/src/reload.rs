@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Instant;
 
 use portreeve_engine::{SpiffeId, Timestamp};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
@@ -19,7 +19,8 @@ use crate::gate::Gate;
 use crate::jwt::{Jwks, JwtError, JwtIssuer, RemoteKeys, Verifier};
 use crate::limits;
 use crate::lookout::Lookout;
-use crate::policy::{self, Asked, PolicyError, Standing, Taken};
+use crate::policy::{self, PolicyError};
+use crate::renewal::Renewal;
 use crate::report::Report;
 use crate::serve::{Phase, leaving};
 use crate::standby::told;
@@ -55,8 +56,8 @@ pub struct Reloader {
     following: Option<Following>,
     /// What was last told of an identity that was not taken up: it is tried again often, and told once.
     told: StdMutex<String>,
-    /// One at a time; the holder may replace what the next bundle is held against.
-    turn: Mutex<Standing>,
+    /// Takes up bundles; what else is replaced is replaced in the same turns.
+    policies: Arc<Renewal>,
 }
 
 impl Reloader {
@@ -68,9 +69,9 @@ impl Reloader {
         report: Report,
         issuers: Vec<JwtIssuer>,
         following: Option<Following>,
-        standing: Standing,
+        policies: Arc<Renewal>,
     ) -> Self {
-        Self { config, gate, report, issuers, following, told: StdMutex::default(), turn: Mutex::new(standing) }
+        Self { config, gate, report, issuers, following, told: StdMutex::default(), policies }
     }
 
     /// Takes up bundle, identity and key sets as they are now.
@@ -91,36 +92,7 @@ impl Reloader {
     /// # Errors
     /// See [`PolicyError`]; the one in force stays.
     pub async fn bundle(&self) -> Result<(), PolicyError> {
-        let mut standing = self.turn.lock().await;
-        let (config, own, before) = (Arc::clone(&self.config), self.gate.identity.load().id().clone(), standing.clone());
-        let loaded = spawn_blocking(move || {
-            let asked = Asked { service: &config.service, own: &own, before: &before, only: None };
-            policy::load(&config.bundle.source, &asked)
-        });
-        let loaded = loaded.await.unwrap_or_else(|_| Err(PolicyError::BrokeOff(self.config.bundle.source.to_string())));
-        let metrics = &self.gate.metrics;
-        match loaded {
-            Ok(Taken { authorizer, standing: new }) => {
-                *standing = new;
-                metrics.bundle_alarm.set(0);
-                metrics.bundle_drift.set(0);
-                metrics.reloaded("bundle", "ok");
-                let revision = *authorizer.revision();
-                if revision != *self.gate.policy.load().revision() {
-                    self.gate.log.reloaded(revision);
-                    self.gate.put_in_force(authorizer);
-                    metrics.policies.renew();
-                    self.report.tell(&format!("the bundle {revision} is in force"));
-                }
-                Ok(())
-            }
-            Err(error) => {
-                metrics.bundle_alarm.set(1);
-                metrics.reloaded("bundle", "failed");
-                self.report.tell(&format!("the new bundle is not taken up, the last good one stays in force: {error}"));
-                Err(error)
-            }
-        }
+        self.policies.now().await
     }
 
     /// Takes up the identity: of files the pair, and roots and lists, each if it is good; of an agent what it told last.
@@ -128,7 +100,7 @@ impl Reloader {
     /// # Errors
     /// See [`IdentityError`]; what was not good stays as it was.
     pub async fn identity(&self) -> Result<(), ReloadError> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.policies.turn().await;
         let present = self.gate.identity.load_full();
         match &self.config.identity {
             config::Identity::Files(files) => {
@@ -198,7 +170,7 @@ impl Reloader {
     /// # Errors
     /// See [`JwtError`]; those in force stay.
     pub async fn tokens(&self) -> Result<(), JwtError> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.policies.turn().await;
         let loaded = Verifier::load(&self.issuers);
         self.gate.metrics.reloaded("jwks", if loaded.is_ok() { "ok" } else { "failed" });
         match loaded {
@@ -239,6 +211,8 @@ impl Reloader {
             if lookout.look().await {
                 let _ = self.bundle().await;
             }
+            self.policies.age().await;
+            self.clock();
             seen = now;
             if drift_at.elapsed() >= limits::DRIFT_INTERVAL {
                 drift_at = Instant::now();
@@ -247,9 +221,20 @@ impl Reloader {
         }
     }
 
+    /// Tells when the system's clock was set: everything that has an end depends on it.
+    fn clock(&self) {
+        if let Some(step) = self.gate.clock.look() {
+            self.gate.metrics.clock_stepped(step.as_str());
+            self.report.tell(&format!("the system's clock was set {step}"));
+        }
+    }
+
     /// Compares what lies on the disk with what is in force.
     async fn drift(&self) {
         let source = self.config.bundle.source.clone();
+        if source.path().is_none() {
+            return;
+        }
         let on_disk = spawn_blocking(move || policy::revision_on_disk(&source)).await.ok().flatten();
         let drift = i64::from(on_disk != Some(*self.gate.policy.load().revision()));
         if self.gate.metrics.bundle_drift.set(drift) == 0 && drift == 1 {
