@@ -21,15 +21,16 @@ const ELSEWHERE: &[(&str, &str, Option<&str>)] = &[
 ];
 
 /// Cases whose tests are being written.
-const TO_COME: &[&str] = &["A10", "A67", "A80"];
+const TO_COME: &[&str] = &["A80"];
 
-const SOURCES: [(&str, &str); 9] = [
+const SOURCES: [(&str, &str); 10] = [
     ("paths", include_str!("paths.rs")),
     ("headers", include_str!("headers.rs")),
     ("framing", include_str!("framing.rs")),
     ("certificates", include_str!("certificates.rs")),
     ("tokens", include_str!("tokens.rs")),
     ("jwks", include_str!("jwks.rs")),
+    ("traffic", include_str!("traffic.rs")),
     ("policy", include_str!("policy.rs")),
     ("connections", include_str!("connections.rs")),
     ("operation", include_str!("operation.rs")),

@@ -26,5 +26,6 @@ mod pki;
 mod policy;
 mod soak;
 mod tokens;
+mod traffic;
 mod upstream;
 mod world;

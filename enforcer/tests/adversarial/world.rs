@@ -127,6 +127,8 @@ impl World {
 pub(crate) struct Sidecar {
     child: Child,
     pub(crate) inbound: SocketAddr,
+    /// All inbound listeners, in the order of the configuration.
+    pub(crate) listeners: Vec<SocketAddr>,
     pub(crate) outbound: Vec<SocketAddr>,
     pub(crate) admin: Option<SocketAddr>,
     pub(crate) health: Option<SocketAddr>,
@@ -151,6 +153,7 @@ impl Sidecar {
         Self {
             child,
             inbound: inbound.first().copied().unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 1))),
+            listeners: inbound,
             outbound: addresses("outbound"),
             admin: admin.first().copied(),
             health: health.first().copied(),
