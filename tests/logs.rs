@@ -55,6 +55,7 @@ fn write_log_of(path: &Path, authorizer: &Authorizer, requests: &[&str], alter: 
         version: "0.1.0".into(),
         after: None,
         recovered: None,
+        bundle: None,
     };
     chain.append("2026-11-22T09:59:59.000Z".parse().unwrap(), &Event::Started(started), &mut out);
     for (n, json) in requests.iter().enumerate() {

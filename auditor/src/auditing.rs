@@ -184,7 +184,7 @@ fn every_revision_is_replayed_under_its_own_bundle() {
     let mut log = Log::start("items", "items-1", *old.revision());
     log.ask(&old, &id("invoices"), "GET", "/v1/items/1");
     log.revision = *new.revision();
-    log.push(&Event::Reloaded(Reloaded { revision: *new.revision() }));
+    log.push(&Event::Reloaded(Reloaded { revision: *new.revision(), bundle: None }));
     log.ask(&new, &id("invoices"), "GET", "/v1/items/1");
     log.ask(&new, &id("users"), "GET", "/v1/items/1");
     log.stop();
@@ -329,7 +329,7 @@ fn what_a_bundle_no_longer_grants_is_in_doubt_and_what_none_granted_refutes() {
     let mut log = Log::start("items", "items-1", *old.revision());
     log.ask(&old, &id("users"), "GET", "/v1/items/1");
     log.revision = *new.revision();
-    log.push(&Event::Reloaded(Reloaded { revision: *new.revision() }));
+    log.push(&Event::Reloaded(Reloaded { revision: *new.revision(), bundle: None }));
     let bundles = || vec![("old".to_owned(), authorizer(&old_text)), ("new".to_owned(), authorizer(POLICY))];
     let lawful = audit_with(vec![memory("items", &log.out)], bundles(), VerifiedHeads::default());
     assert_eq!((found(&lawful, "shadow_edge").len(), verdict(&lawful, "12.5.2")), (1, Verdict::Suspect));

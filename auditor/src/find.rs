@@ -19,7 +19,7 @@ pub struct FoundRequest {
     pub evidence: Evidence,
 }
 
-/// Finds the first record with this request id (the one on the refusal) or, failing that, with this correlation id.
+/// Finds the first record with this request id (the one on the refusal) or, failing that, with this correlation id or trace.
 ///
 /// # Errors
 /// A log cannot be read.
@@ -33,7 +33,7 @@ pub fn find_request(logs: &[LogSource], request_id: &str) -> Result<Option<Found
         fn take(&mut self, line: &Line, record: Record) -> bool {
             let Event::Decided(decided) = record.event else { return true };
             let is_it = decided.request.id == self.id;
-            let is_correlated = decided.request.correlation.as_deref() == Some(self.id);
+            let is_correlated = [&decided.request.correlation, &decided.request.trace].iter().any(|id| id.as_deref() == Some(self.id));
             if is_it || (is_correlated && self.correlated.is_none()) {
                 let evidence = Evidence { input: line.input, line: line.line, sha256: line.digest };
                 let found = FoundRequest { at: record.at, decided: *decided, evidence };

@@ -38,6 +38,10 @@ pub(crate) struct Process {
     pub(crate) revisions: Vec<Digest>,
     pub(crate) modes: BTreeSet<Mode>,
     pub(crate) dry_run: Option<Tally>,
+    /// When a bundle older than it may be was in force, and what was decided under it.
+    pub(crate) stale: Option<Tally>,
+    pub(crate) stale_decided: u64,
+    fresh_until: Option<Timestamp>,
     pub(crate) dry_run_denied: u64,
     pub(crate) silence_ms_max: i64,
     /// Lines after a silence that is too long.
@@ -201,13 +205,25 @@ impl Process {
         self.seen = Some((first.min(at), last.max(at)));
         self.follow_time(record, evidence);
         match &record.event {
-            Event::Started(started) => self.force(started.revision, Some(started.mode), None),
-            Event::Continued(continued) => self.force(continued.revision, Some(continued.mode), None),
-            Event::Reloaded(reloaded) => self.force(reloaded.revision, None, Some(at)),
+            Event::Started(started) => {
+                self.fresh_until = started.bundle.as_ref().and_then(|issue| issue.fresh_until);
+                self.force(started.revision, Some(started.mode), None);
+            }
+            Event::Continued(continued) => {
+                self.fresh_until = continued.bundle.as_ref().and_then(|issue| issue.fresh_until);
+                self.force(continued.revision, Some(continued.mode), None);
+            }
+            Event::Reloaded(reloaded) => {
+                self.fresh_until = reloaded.bundle.as_ref().and_then(|issue| issue.fresh_until);
+                self.force(reloaded.revision, None, Some(at));
+            }
             Event::Ended(ended) => self.ends.end(ended.of, evidence.clone()),
             Event::Heartbeat(beat) => {
                 self.force(beat.revision, Some(beat.mode), Some(at));
                 self.lose(beat.unrecorded, beat.refusals_dropped, evidence);
+                if beat.stale {
+                    self.is_stale(at, evidence);
+                }
             }
             Event::Stopped(stopped) => self.lose(stopped.unrecorded, 0, evidence),
             Event::Decided(_) | Event::Refused(_) => {}
@@ -216,6 +232,10 @@ impl Process {
 
     fn decided(&mut self, seq: u64, at: Timestamp, decided: &Decided, evidence: &Evidence) {
         self.decided += 1;
+        if self.fresh_until.is_some_and(|until| at > until) {
+            self.stale_decided += 1;
+            self.is_stale(at, evidence);
+        }
         self.modes.insert(decided.mode);
         let is_allow = decided.decision.effect == Effect::Allow;
         let may_pass = decided.mode == Mode::DryRun && decided.decision.reason.is_policy_denial();
@@ -228,6 +248,13 @@ impl Process {
                 Some(tally) => tally.add(at, evidence),
                 None => self.dry_run = Some(Tally::one(at, evidence)),
             }
+        }
+    }
+
+    fn is_stale(&mut self, at: Timestamp, evidence: &Evidence) {
+        match &mut self.stale {
+            Some(tally) => tally.add(at, evidence),
+            None => self.stale = Some(Tally::one(at, evidence)),
         }
     }
 

@@ -59,6 +59,7 @@ impl Log {
             version: "0.1.0".to_owned(),
             after,
             recovered: None,
+            bundle: None,
         }));
         log
     }
@@ -72,12 +73,12 @@ impl Log {
     pub(crate) fn rotate(&mut self) -> Vec<u8> {
         let full = std::mem::take(&mut self.out);
         let (enforcer, instance) = (id(&self.service), self.instance.clone());
-        self.push(&Event::Continued(Continued { enforcer, instance, revision: self.revision, mode: self.mode }));
+        self.push(&Event::Continued(Continued { enforcer, instance, revision: self.revision, mode: self.mode, bundle: None }));
         full
     }
 
     pub(crate) fn heartbeat(&mut self, unrecorded: u64) -> u64 {
-        self.push(&Event::Heartbeat(Heartbeat { revision: self.revision, mode: self.mode, unrecorded, refusals_dropped: 0 }))
+        self.push(&Event::Heartbeat(Heartbeat { revision: self.revision, mode: self.mode, unrecorded, refusals_dropped: 0, stale: false }))
     }
 
     pub(crate) fn stop(&mut self) -> u64 {

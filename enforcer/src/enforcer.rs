@@ -11,35 +11,41 @@ use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use futures_util::future::join_all;
-use portreeve_engine::Revision;
 use portreeve_engine::record::Mode;
+use portreeve_engine::{Revision, Timestamp};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::sleep;
 
 use crate::clock::{Clock, NoRandom, RequestIds};
-use crate::config::{self, Config, ConfigError};
+use crate::config::{self, Config, ConfigError, HeadsTo, Source};
 use crate::fetch::FetchError;
+use crate::freshness::{self, Fresh};
 use crate::gate::Gate;
 use crate::inbound::{Connections, Handshakes, Inbound, Lane};
 use crate::jwt::{JwtError, JwtIssuer, Verifier};
 use crate::limits;
 use crate::log::{DecisionLog, LogError, Opening};
-use crate::lookout::Lookout;
 use crate::outbound::{self, Outbound};
-use crate::policy::{self, Asked, PolicyError, Standing, Taken};
+use crate::policy::{self, Asked, Begun, PolicyError, Standing, Taken};
 use crate::ports::Listener;
 use crate::quota::Quotas;
-use crate::reload::{ReloadError, Reloader, Stamps, identity_files, issuers, remotes};
+use crate::reload::{ReloadError, Reloader, issuers, remotes};
+use crate::renewal::Renewal;
 use crate::report::Report;
 use crate::self_check::SelfCheck;
 use crate::serve::{Phase, accept_loop};
-use crate::standby::{Ground, Standby};
+use crate::standby::{Ground, Standby, Watched};
+use crate::supply::{Offer, Supply};
 use crate::tcp::Behind;
 use crate::tls::{Current, Identity, IdentityError};
+use crate::trace::{Exporter, Traces};
+use crate::witness::Witness;
 use crate::workers::{self, Bounds, Crew, Workers};
+use crate::workload::Following;
 
 /// Why an enforcer cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +56,9 @@ pub enum EnforcerError {
     /// The identity.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// No identity was given to us.
+    #[error("there is no identity: {0}")]
+    NoIdentity(String),
     /// The bundle.
     #[error(transparent)]
     Policy(#[from] PolicyError),
@@ -94,7 +103,13 @@ impl EnforcerError {
     pub(crate) fn can_pass(&self) -> bool {
         match self {
             Self::Config(_) | Self::Bind { .. } | Self::AdminSocket { .. } | Self::Random(_) | Self::System(_) => false,
-            Self::Identity(_) | Self::Policy(_) | Self::Tokens(_) | Self::UnknownDestination(_) | Self::Exchange(_) | Self::Log(_) => true,
+            Self::Identity(_)
+            | Self::NoIdentity(_)
+            | Self::Policy(_)
+            | Self::Tokens(_)
+            | Self::UnknownDestination(_)
+            | Self::Exchange(_)
+            | Self::Log(_) => true,
         }
     }
 }
@@ -109,6 +124,8 @@ pub struct Enforcer {
     workers: Workers,
     pages: Side,
     key_sets: Side,
+    /// What tells others: spans and signed heads.
+    telling: Side,
     admin: Option<SocketAddr>,
     health: Option<SocketAddr>,
     drain: Duration,
@@ -143,29 +160,63 @@ impl Side {
     }
 }
 
+/// An open log, and who is handed its heads.
+pub(crate) struct Log {
+    log: DecisionLog,
+    witnesses: Vec<Arc<Witness>>,
+}
+
 /// What was loaded before anything listens.
 pub(crate) struct Loaded {
     identity: Identity,
     policy: portreeve_engine::Authorizer,
     standing: Standing,
+    /// Why the policy is the last good one that was kept, where it is.
+    instead_of: Option<PolicyError>,
+    /// The archive to be kept.
+    archive: Option<Vec<u8>>,
     issuers: Vec<JwtIssuer>,
     tokens: Verifier,
 }
 
 impl Loaded {
-    /// Reads everything. `only` is the one revision of an unsigned bundle that may be taken up, where that is known.
-    pub(crate) fn load(config: &Config, only: Option<&Revision>) -> Result<Self, EnforcerError> {
-        let files = identity_files(config);
-        let identity = Identity::new(files.pair()?, Arc::new(files.trust()?), config.tls.min_version)?;
-        let asked = Asked { service: &config.service, own: identity.id(), before: &None, only };
-        let Taken { authorizer: policy, standing } = policy::load(&config.bundle.source, &asked)?;
+    /// Reads everything. `only` is the one revision of an unsigned bundle that may be taken up, where that is known; `offered` is
+    /// what its server gave, if it has one.
+    pub(crate) fn load(
+        config: &Config,
+        only: Option<&Revision>,
+        offered: Result<Option<Bytes>, PolicyError>,
+        now: Timestamp,
+        following: Option<&Following>,
+    ) -> Result<Self, EnforcerError> {
+        let identity = match (&config.identity, following) {
+            (config::Identity::Files(files), _) => Identity::new(files.pair()?, Arc::new(files.trust()?), config.tls.min_version)?,
+            (config::Identity::WorkloadApi(api), following) => given(following, api)?,
+        };
+        let now = config.bundle.freshness.map(|_| now);
+        let asked = Asked { service: &config.service, own: identity.id(), before: &None, only, now };
+        let Begun { taken, instead_of } = policy::begin(&config.bundle.source, config.bundle.keep().as_ref(), offered, &asked)?;
+        let Taken { authorizer: policy, standing, archive } = taken;
         let issuers = issuers(config)?;
         let tokens = Verifier::load(&issuers)?;
         outbound::token_services(config)?;
         if let Some(unknown) = outbound::unknown(config, &policy) {
             return Err(EnforcerError::UnknownDestination(unknown.to_string()));
         }
-        Ok(Self { identity, policy, standing, issuers, tokens })
+        Ok(Self { identity, policy, standing, instead_of, archive, issuers, tokens })
+    }
+}
+
+/// The identity that an agent gave.
+fn given(following: Option<&Following>, api: &config::WorkloadApi) -> Result<Identity, EnforcerError> {
+    let latest = following.map(Following::latest).unwrap_or_default();
+    match latest.identity {
+        Some(identity) => Ok((*identity).clone()),
+        None => {
+            let why = latest.withdrawn.or(latest.failed);
+            let why = why.unwrap_or_else(|| format!("the Workload API at `{}` has not answered yet", api.endpoint));
+            Err(EnforcerError::NoIdentity(why))
+        }
     }
 }
 
@@ -174,7 +225,32 @@ impl Loaded {
 /// # Errors
 /// What stands in the way.
 pub fn check(config: &Config) -> Result<(), EnforcerError> {
-    Loaded::load(config, None).map(|_| ())
+    let following = match &config.identity {
+        config::Identity::Files(_) => None,
+        config::Identity::WorkloadApi(api) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(EnforcerError::System)?;
+            let (mut following, follow) = Following::begin(api.source(config.tls.min_version));
+            runtime.block_on(async {
+                tokio::select! {
+                    () = follow => {}
+                    () = following.first(limits::IDENTITY_WAIT) => {}
+                }
+            });
+            Some(following)
+        }
+    };
+    let offered = match &config.bundle.source {
+        Source::Remote(remote) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(EnforcerError::System)?;
+            runtime.block_on(Supply::new(remote).ask()).map(Offer::bundle)
+        }
+        _ => Ok(None),
+    };
+    match Loaded::load(config, None, offered, Clock::new().now(), following.as_ref())?.instead_of {
+        // An enforcer could run; but what is there is not what it would run with.
+        Some(why) => Err(why.into()),
+        None => Ok(()),
+    }
 }
 
 impl Enforcer {
@@ -187,28 +263,37 @@ impl Enforcer {
     }
 
     /// Opens the log, whose first line names what is in force. Nothing listens yet.
-    pub(crate) fn log(ground: &Ground, loaded: &Loaded) -> Result<DecisionLog, EnforcerError> {
+    pub(crate) fn log(ground: &Ground, loaded: &Loaded) -> Result<Log, EnforcerError> {
+        let places = ground.config.log.heads.iter().flat_map(|heads| &heads.to);
+        let witnesses: Vec<_> = places
+            .filter_map(|to| match to {
+                HeadsTo::Witness(to) => Some(Witness::new(to, &ground.metrics)),
+                HeadsTo::File(_) => None,
+            })
+            .collect();
         let opening = Opening {
             config: config::Log { to: ground.config.log.to.of(&ground.instance), ..ground.config.log.clone() },
             enforcer: loaded.identity.id().clone(),
             instance: ground.instance.clone(),
             revision: *loaded.policy.revision(),
+            bundle: loaded.standing.as_ref().map(|(label, _)| freshness::issue(label, ground.config.bundle.freshness.as_ref())),
+            witnesses: witnesses.clone(),
             mode: ground.config.mode,
             digest: ground.config.digest,
         };
-        Ok(DecisionLog::open(opening, Arc::clone(&ground.clock), Arc::clone(&ground.metrics), ground.report.clone())?)
+        let log = DecisionLog::open(opening, Arc::clone(&ground.clock), Arc::clone(&ground.metrics), ground.report.clone())?;
+        Ok(Log { log, witnesses })
     }
 
     /// Puts everything together and opens the ports.
-    pub(crate) async fn open(
-        ground: Ground,
-        loaded: Loaded,
-        log: DecisionLog,
-        lookout: Lookout,
-        seen: Stamps,
-    ) -> Result<Self, EnforcerError> {
-        let Ground { config, report, clock, metrics, instance, readiness, connections, ports, inbound, pages, admin, health } = ground;
-        let Loaded { identity, policy, standing, issuers, tokens } = loaded;
+    pub(crate) async fn open(ground: Ground, loaded: Loaded, log: Log, watched: Watched) -> Result<Self, EnforcerError> {
+        let Ground { config, report, clock, metrics, instance, readiness, connections, ports, inbound, pages, admin, health, following } =
+            ground;
+        let Loaded { identity, policy, standing, instead_of, archive, issuers, tokens } = loaded;
+        let Log { log, witnesses } = log;
+        let fresh = Fresh::new(config.bundle.freshness);
+        fresh.set(standing.as_ref().map(|(label, _)| fresh.issue_of(label)));
+        let (spans, exporter) = config.traces.as_ref().map(|traces| Exporter::new(traces, &config.service, &instance, &metrics)).unzip();
         let self_check = config.self_check.map(|one_in| SelfCheck::new(one_in, Arc::clone(&metrics), report.clone()));
         metrics.dry_run.set(i64::from(config.mode == Mode::DryRun));
         let gate = Arc::new(Gate {
@@ -225,6 +310,8 @@ impl Enforcer {
             epoch: AtomicU64::new(0),
             quotas: Quotas::default(),
             self_check,
+            traces: Traces::new(spans)?,
+            fresh,
         });
         // Before anything is accepted, so that the first requests do not meet an enforcer without keys.
         let key_sets = key_sets(&issuers, &gate, &report).await;
@@ -234,9 +321,22 @@ impl Enforcer {
         let mut inbound = listeners.inbound(inbound, bound_inbound, &connections, &workers.crew());
         let outbound = listeners.outbound(bound_outbound)?;
         readiness.opened(&gate);
-        let reloader = Arc::new(Reloader::new(Arc::clone(&config), Arc::clone(&gate), report, issuers, standing));
-        inbound.loops.spawn(Arc::clone(&reloader).watch(seen, lookout, inbound.phase.subscribe()));
-        Ok(Self { gate, reloader, inbound, outbound, workers, pages, key_sets, admin, health, drain: config.drain })
+        let told = report.clone();
+        let policies = Arc::new(Renewal::new(Arc::clone(&config), Arc::clone(&gate), report.clone(), standing, watched.supply));
+        policies.begun(instead_of, archive).await;
+        let reloader = Arc::new(Reloader::new(Arc::clone(&config), Arc::clone(&gate), report, issuers, following, Arc::clone(&policies)));
+        inbound.loops.spawn(Arc::clone(&reloader).watch(watched.seen, watched.lookout, inbound.phase.subscribe()));
+        let phase = inbound.phase.subscribe();
+        inbound.loops.spawn(async move { policies.poll(phase).await });
+        let mut telling = Side::new();
+        readiness.witnessed(&witnesses);
+        for witness in witnesses {
+            telling.loops.spawn(witness.run(told.clone(), telling.phase.subscribe()));
+        }
+        if let Some(exporter) = exporter {
+            telling.loops.spawn(exporter.run(telling.phase.subscribe()));
+        }
+        Ok(Self { gate, reloader, inbound, outbound, workers, pages, key_sets, telling, admin, health, drain: config.drain })
     }
 
     /// The inbound addresses, in the order of the configuration.
@@ -295,6 +395,7 @@ impl Enforcer {
         let gate = Arc::clone(&self.gate);
         // Joining the writer blocks; a failure to do so leaves the log to its own end.
         let _ = spawn_blocking(move || gate.log.stop()).await;
+        self.telling.end(sleep(LAST_WORDS)).await;
     }
 }
 
@@ -461,5 +562,7 @@ pub fn enforce(path: &Path, check_only: bool, report: &Report) -> Result<(), Enf
 
 /// How long the ways out of a service that has ended its work may take to end theirs.
 const OUTBOUND_DRAIN: Duration = Duration::from_secs(2);
+/// How long what tells others may take to hand over the last of it.
+const LAST_WORDS: Duration = Duration::from_secs(3);
 /// How long connections that are cut may take to notice.
 const CUT_LIMIT: Duration = Duration::from_secs(2);

@@ -3,6 +3,7 @@
 //! INV-8: a [`Permit`] has no other maker than [`Gate::judge`], which makes one only from an allow (or, in a dry run, a denial by
 //! policy) whose record was accepted. INV-9: what cannot be recorded is refused.
 
+mod arrival;
 mod connect;
 
 use std::collections::HashMap;
@@ -18,10 +19,11 @@ use portreeve_engine::model::{Limit, Operation};
 use portreeve_engine::record::{ContextFacts, Destination, Mode, Outcome, RequestFacts, Source, Why};
 use portreeve_engine::record_text::{ConnectionText, EventText};
 use portreeve_engine::request::{Method, Target};
-use portreeve_engine::{Authorizer, Decision, Reason, Request, Revision, SpiffeId, Timestamp};
+use portreeve_engine::{Authorizer, Decision, Request, Revision, SpiffeId, Timestamp};
 use tokio::sync::watch;
 
 use crate::clock::{Clock, RequestIds};
+use crate::freshness::Fresh;
 use crate::head::{Fault, Fields, Head, Lines};
 use crate::introduction::{Introduced, Introduction};
 use crate::jwt::Verifier;
@@ -33,7 +35,9 @@ use crate::question::{self, Asked, Asker, NoQuestion, Question, Switch};
 use crate::quota::{Held, Limited, Quotas};
 use crate::self_check::SelfCheck;
 use crate::tls::{Current, VerifiedPeer};
+use crate::trace::{Span, Traces};
 
+use arrival::{Arrival, denial, protocol, unrecorded};
 pub use connect::Passage;
 
 /// What decides and records. One per enforcer.
@@ -65,6 +69,10 @@ pub struct Gate {
     pub quotas: Quotas,
     /// Decides some requests again, where that is asked for.
     pub self_check: Option<SelfCheck>,
+    /// Carries traces.
+    pub traces: Traces,
+    /// What the bundle in force says of its issue, and until when it counts.
+    pub fresh: Fresh,
 }
 
 /// The other end of one inbound connection.
@@ -147,7 +155,7 @@ impl Caller {
             Why::Expired => 2,
             Why::Revoked => 3,
             Why::Policy => 4,
-            Why::Complete | Why::Client | Why::Upstream | Why::Log => 0,
+            Why::Complete | Why::Client | Why::Upstream | Why::Stale | Why::Log => 0,
         };
         self.cut.store(code, Ordering::Release);
     }
@@ -242,6 +250,7 @@ pub struct Running {
     bytes: u64,
     outcome: Outcome,
     why: Option<Why>,
+    span: Option<Box<Span>>,
     detail: Option<&'static str>,
     /// Its places among what may run at once, kept as long as it runs.
     #[expect(dead_code, reason = "held, and given back when this is dropped")]
@@ -314,6 +323,13 @@ impl Running {
         self.why = Some(Why::Policy);
     }
 
+    /// The policy is too old to let anything through.
+    fn stale(&mut self) {
+        self.status = Some(StatusCode::SERVICE_UNAVAILABLE.as_u16());
+        self.outcome = Outcome::Unavailable;
+        self.why = Some(Why::Stale);
+    }
+
     /// A limit stands in the way: the request is answered here.
     fn limited(&mut self, status: Option<StatusCode>, by: &'static str) {
         self.status = status.map(|status| status.as_u16());
@@ -341,6 +357,9 @@ impl Drop for Running {
             let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
             let why = self.why.unwrap_or_else(|| self.caller.gone());
             let (outcome, status, bytes) = (self.outcome, self.status, self.bytes);
+            if let Some(span) = self.span.take() {
+                self.gate.traces.collect(span.ended(took, status, why));
+            }
             self.gate.log.ended(ticket, End { outcome, status, duration_us, bytes, why, attempts: 1, detail: self.detail });
         }
     }
@@ -373,24 +392,27 @@ pub enum Verdict {
 struct Granted {
     ticket: Ticket,
     held: Held,
+    /// What is to be told of the request, where something is.
+    span: Option<Box<Span>>,
 }
 
 impl Gate {
     /// Judges one request.
     #[must_use]
     pub fn judge(self: &Arc<Self>, caller: &Arc<Caller>, mut head: Head<'_>) -> Verdict {
-        let came = Instant::now();
-        let request_id = self.ids.next();
+        let trace = self.traces.take(&mut head.fields);
+        let arrival = Arrival { came: Instant::now(), id: self.ids.next(), trace, protocol: protocol(head.version) };
         let policy = self.policy.load();
-        let protocol = protocol(head.version);
         match self.ask(caller, &mut head, &policy) {
             Ok(question) => {
-                let verdict = self.answer(caller, &policy, question, &head.fields, protocol, request_id);
+                let came = arrival.came;
+                let verdict = self.answer(caller, &policy, question, &head.fields, arrival);
                 self.metrics.decision_duration.observe(came.elapsed());
                 verdict
             }
             Err(refused) => {
-                let status = self.refuse(caller, &policy, &refused, protocol, &request_id);
+                let status = self.refuse(caller, &policy, &refused, &arrival);
+                let request_id = arrival.id;
                 // What two servers could read in two ways ends the connection: what follows on it may be read in two ways too (A77).
                 Verdict::Answer { status, request_id, close: true }
             }
@@ -400,10 +422,11 @@ impl Gate {
     /// Records and answers a head that is none. The connection ends with it: where the next request would begin is not known.
     #[must_use]
     pub fn judge_fault(&self, caller: &Caller, fault: Fault) -> Verdict {
-        let request_id = self.ids.next();
+        let trace = self.traces.take(&mut Fields::default());
+        let arrival = Arrival { came: Instant::now(), id: self.ids.next(), trace, protocol: protocol(Version::HTTP_11) };
         let refused = NoQuestion::from(fault);
-        let status = self.refuse(caller, &self.policy.load(), &refused, protocol(Version::HTTP_11), &request_id);
-        Verdict::Answer { status, request_id, close: true }
+        let status = self.refuse(caller, &self.policy.load(), &refused, &arrival);
+        Verdict::Answer { status, request_id: arrival.id, close: true }
     }
 
     fn ask(&self, caller: &Caller, head: &mut Head<'_>, policy: &Authorizer) -> Result<Question, Box<NoQuestion>> {
@@ -427,19 +450,20 @@ impl Gate {
         policy: &Arc<Authorizer>,
         mut question: Question,
         fields: &Fields<'_>,
-        protocol: &str,
-        request_id: String,
+        arrival: Arrival,
     ) -> Verdict {
         for _ in 0..limits::STALE_RETRIES_MAX {
             let now = question.request.context.time;
             let decision = policy.decide(&question.request);
             let (mut facts, context) = policy.facts(&question.request, &decision);
-            facts.id.clone_from(&request_id);
+            facts.id.clone_from(&arrival.id);
             facts.correlation.clone_from(&question.correlation);
+            facts.trace = Some(arrival.trace.hex());
             if let Some(Switch::Upgrade(upgrade)) = question.switch {
                 facts.upgrade = Some(upgrade.as_str().to_owned());
             }
-            protocol.clone_into(&mut facts.protocol);
+            arrival.protocol.clone_into(&mut facts.protocol);
+            let span = self.traces.wants(&arrival.trace).then(|| Box::new(Span::new(&arrival.trace, now, caller, &facts, &decision)));
             let (share, text) = (self.share(caller), self.text(caller, policy, &facts, &context, &decision));
             let accepted = if self.lets_through(&decision) {
                 self.log.allowed_text(now, share, text.borrowed()).map(Some)
@@ -448,21 +472,30 @@ impl Gate {
             };
             match accepted {
                 Err(NotAccepted::Stale) => question.request.context.time = self.clock.now(),
-                Err(NotAccepted::Full | NotAccepted::Down) => return unrecorded(request_id),
+                Err(NotAccepted::Full | NotAccepted::Down) => return unrecorded(arrival.id),
                 Ok(ticket) => {
                     self.decided(policy, &question.request, &decision);
                     return match ticket {
                         Some(ticket) => match self.draw(&decision, caller) {
-                            Ok(held) => self.permit(caller, policy, Granted { ticket, held }, question, fields, request_id),
-                            Err(limited) => self.limited(caller, ticket, limited, request_id),
+                            Ok(held) => self.permit(caller, policy, Granted { ticket, held, span }, question, fields, arrival),
+                            Err(limited) => {
+                                let granted = Granted { ticket, held: Held::default(), span };
+                                self.limited(caller, granted, &limited, arrival.id)
+                            }
                         },
-                        None => Verdict::Answer { status: denial(decision.reason), request_id, close: false },
+                        None => {
+                            let status = denial(decision.reason);
+                            if let Some(span) = span {
+                                self.traces.collect(span.refused(arrival.came.elapsed(), status.as_u16()));
+                            }
+                            Verdict::Answer { status, request_id: arrival.id, close: false }
+                        }
                     };
                 }
             }
         }
         self.log.count_unrecorded();
-        unrecorded(request_id)
+        unrecorded(arrival.id)
     }
 
     fn permit(
@@ -472,11 +505,17 @@ impl Gate {
         granted: Granted,
         question: Question,
         fields: &Fields<'_>,
-        request_id: String,
+        arrival: Arrival,
     ) -> Verdict {
+        let Arrival { id: request_id, trace, .. } = arrival;
         let mut running = self.running(caller, granted);
+        if self.fresh.is_over(question.request.context.time) {
+            running.stale();
+            return Verdict::Answer { status: StatusCode::SERVICE_UNAVAILABLE, request_id, close: false };
+        }
         let (own, token) = (self.identity.load(), question.request.context.jwt.as_ref());
-        let lines = caller.introduced.lines(fields, own.id(), &caller.peer.svid().id, token, &request_id);
+        let mut lines = caller.introduced.lines(fields, own.id(), &caller.peer.svid().id, token, &request_id);
+        trace.write(&mut lines);
         let Target::Http { method, path } = &question.request.target else {
             // Questions of this gate are about HTTP. Were one not, there would be nothing to forward; its end is recorded.
             return Verdict::Answer { status: StatusCode::FORBIDDEN, request_id, close: true };
@@ -507,7 +546,7 @@ impl Gate {
         }
     }
 
-    fn running(self: &Arc<Self>, caller: &Arc<Caller>, Granted { ticket, held }: Granted) -> Running {
+    fn running(self: &Arc<Self>, caller: &Arc<Caller>, Granted { ticket, held, span }: Granted) -> Running {
         caller.running.fetch_add(1, Ordering::Relaxed);
         Running {
             gate: Arc::clone(self),
@@ -520,6 +559,7 @@ impl Gate {
             outcome: Outcome::Forwarded,
             why: None,
             detail: None,
+            span,
             held,
         }
     }
@@ -534,8 +574,8 @@ impl Gate {
     }
 
     /// Records that a limit stood in the way of what was allowed.
-    fn limited(self: &Arc<Self>, caller: &Arc<Caller>, ticket: Ticket, limited: Limited, request_id: String) -> Verdict {
-        self.running(caller, Granted { ticket, held: Held::default() }).limited(Some(StatusCode::TOO_MANY_REQUESTS), limited.by);
+    fn limited(self: &Arc<Self>, caller: &Arc<Caller>, granted: Granted, limited: &Limited, request_id: String) -> Verdict {
+        self.running(caller, granted).limited(Some(StatusCode::TOO_MANY_REQUESTS), limited.by);
         // Whole seconds, and never so few that coming back is in vain.
         let retry_after = limited.retry_after.as_secs() + u64::from(limited.retry_after.subsec_nanos() > 0);
         Verdict::Limited { request_id, retry_after: retry_after.max(1) }
@@ -550,12 +590,17 @@ impl Gate {
         self.in_force.send_replace(());
     }
 
+    /// Has everything asked about again that runs.
+    pub fn ask_again(&self) {
+        self.in_force.send_replace(());
+    }
+
     /// Asks about what a caller runs, and cuts what the policy in force does not allow. Whether anything was cut.
     pub fn review(&self, caller: &Caller) -> bool {
         let (policy, now) = (self.policy.load(), self.clock.now());
         let cut = caller.live.review(|request| {
             request.context.time = now;
-            self.lets_through(&policy.decide(request))
+            self.lets_through(&policy.decide(request)) && !self.fresh.is_over(now)
         });
         cut > 0
     }
@@ -566,14 +611,15 @@ impl Gate {
     }
 
     /// Records what is no question, and says how it is answered.
-    fn refuse(&self, caller: &Caller, policy: &Authorizer, refused: &NoQuestion, protocol: &str, request_id: &str) -> StatusCode {
+    fn refuse(&self, caller: &Caller, policy: &Authorizer, refused: &NoQuestion, arrival: &Arrival) -> StatusCode {
         let decision = policy.decide_malformed(&refused.malformed);
         for _ in 0..limits::STALE_RETRIES_MAX {
             let now: Timestamp = self.clock.now();
             let facts = RequestFacts {
-                id: request_id.to_owned(),
+                id: arrival.id.clone(),
                 correlation: refused.correlation.clone(),
-                protocol: protocol.to_owned(),
+                trace: Some(arrival.trace.hex()),
+                protocol: arrival.protocol.to_owned(),
                 host: refused.host.clone(),
                 raw: Some(refused.raw.clone()),
                 ..RequestFacts::default()
@@ -632,24 +678,5 @@ fn offers(operation: Option<&Operation>, switch: Switch) -> bool {
         // An operation that is reached by `CONNECT` has it among its methods.
         Switch::Tunnel => operation.is_some(),
         Switch::Upgrade(upgrade) => operation.is_some_and(|o| o.upgrade.contains(&upgrade)),
-    }
-}
-
-fn denial(reason: Reason) -> StatusCode {
-    match reason {
-        Reason::MalformedRequest => StatusCode::BAD_REQUEST,
-        _ => StatusCode::FORBIDDEN,
-    }
-}
-
-fn unrecorded(request_id: String) -> Verdict {
-    Verdict::Answer { status: StatusCode::SERVICE_UNAVAILABLE, request_id, close: false }
-}
-
-fn protocol(version: Version) -> &'static str {
-    match version {
-        Version::HTTP_10 => "HTTP/1.0",
-        Version::HTTP_2 => "HTTP/2",
-        _ => "HTTP/1.1",
     }
 }

@@ -1,23 +1,27 @@
-//! Signed heads: statements that the chain had a given end, appended to a file that leaves the machine.
+//! Signed heads: statements that the chain had a given end, appended to a file and handed to witnesses elsewhere.
 //!
-//! A head that is kept elsewhere is what makes a rewritten log visible (INV-10). Heads are appended, never changed.
+//! A head that is kept elsewhere is what makes a rewritten log visible (INV-10). Heads are appended, never changed. One place that
+//! fails keeps them from none of the others.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use portreeve_engine::chain::{HeadError, HeadSigner};
 use portreeve_engine::{Digest, Timestamp};
 
-use crate::config;
+use crate::config::{self, HeadsTo};
+use crate::witness::Witness;
 
 /// Signs heads and appends them.
 #[derive(Debug)]
 pub struct HeadWriter {
     signer: HeadSigner,
-    file: File,
+    files: Vec<File>,
+    witnesses: Vec<Arc<Witness>>,
     every: Duration,
     last_seq: Option<u64>,
 }
@@ -55,16 +59,21 @@ pub enum HeadsError {
 }
 
 impl HeadWriter {
-    /// Reads the key and opens the file.
+    /// Reads the key and opens the files.
     ///
     /// # Errors
     /// See [`HeadsError`].
-    pub fn open(config: &config::Heads) -> Result<Self, HeadsError> {
+    pub fn open(config: &config::Heads, witnesses: Vec<Arc<Witness>>) -> Result<Self, HeadsError> {
         let pem = std::fs::read_to_string(&config.key).map_err(|why| HeadsError::ReadKey { path: config.key.clone(), why })?;
         let signer = HeadSigner::from_pem(&pem).map_err(|why| HeadsError::Key { path: config.key.clone(), why })?;
-        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&config.to);
-        let file = file.map_err(|why| HeadsError::Open { path: config.to.clone(), why })?;
-        Ok(Self { signer, file, every: config.every, last_seq: None })
+        let mut files = Vec::new();
+        for to in &config.to {
+            if let HeadsTo::File(path) = to {
+                let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
+                files.push(file.map_err(|why| HeadsError::Open { path: path.clone(), why })?);
+            }
+        }
+        Ok(Self { signer, files, witnesses, every: config.every, last_seq: None })
     }
 
     /// The interval between heads.
@@ -84,8 +93,15 @@ impl HeadWriter {
         let head = self.signer.sign(instance, seq, head, at);
         let mut line = serde_json::to_vec(&head).map_err(|e| HeadsError::Write(e.into()))?;
         line.push(b'\n');
-        self.file.write_all(&line).and_then(|()| self.file.sync_data()).map_err(HeadsError::Write)?;
         self.last_seq = Some(seq);
-        Ok(())
+        for witness in &self.witnesses {
+            witness.give(seq, at, &line);
+        }
+        // All are written to; what the first that failed has to say is enough.
+        let mut outcome = Ok(());
+        for file in &mut self.files {
+            outcome = outcome.and(file.write_all(&line).and_then(|()| file.sync_data()));
+        }
+        outcome.map_err(HeadsError::Write)
     }
 }

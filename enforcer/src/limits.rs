@@ -135,10 +135,43 @@ pub const RAW_DIGITS_MAX: usize = 12;
 /// The caller's own request id, as far as it is kept.
 pub const CORRELATION_BYTES_MAX: usize = 128;
 
+/// How often a bundle's server is asked for something new, unless configured otherwise.
+pub const BUNDLE_POLL: Duration = Duration::from_secs(30);
+/// The longest such time a configuration may ask for: a withdrawn permission must go.
+pub const BUNDLE_POLL_MAX: Duration = Duration::from_secs(3600);
+/// How soon a bundle's server is asked again by an enforcer that has no bundle; doubled with each failure.
+pub const BUNDLE_FIRST_POLL: Duration = Duration::from_secs(2);
+/// The longest wait between two questions to a server that does not answer well.
+pub const BUNDLE_BACK_OFF_MAX: Duration = Duration::from_secs(300);
+/// One fetch of a bundle, of the largest size over a slow line.
+pub const BUNDLE_FETCH: Duration = Duration::from_secs(60);
+/// The greatest age that a configuration may give a bundle.
+pub const BUNDLE_AGE_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
+/// How far ahead of our clock a bundle's issue may lie: clocks differ.
+pub const ISSUE_AHEAD_MS_MAX: i64 = 5 * 60 * 1000;
+/// The largest file with a token for a server.
+pub const TOKEN_FILE_BYTES_MAX: u64 = 16 * 1024;
+
+/// Spans that wait to be sent. At about 1 kB a span: 2 MB.
+pub const SPANS_MAX: usize = 2048;
+/// Spans sent at once.
+pub const SPANS_BATCH_MAX: usize = 512;
+/// How long spans are gathered before they are sent.
+pub const SPANS_GATHER: Duration = Duration::from_secs(1);
+
+/// Signed heads that wait for a witness; when it is full the oldest goes, as a later one vouches for more. At one a minute: 17 hours.
+pub const HEADS_MAX: usize = 1024;
+/// Signed heads sent at once.
+pub const HEADS_BATCH_MAX: usize = 64;
+/// The longest wait between two attempts to reach a witness.
+pub const HEADS_BACK_OFF_MAX: Duration = Duration::from_secs(60);
+
 /// How long a connection's life is not looked at at most: a clock that was set shows within this time.
 pub const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// How often files (certificates, bundle path) are looked at for replacement.
 pub const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+/// How long the start (and `--check`) waits for the first word of a Workload API.
+pub const IDENTITY_WAIT: Duration = Duration::from_secs(10);
 /// How often the identity's files are read again while they are not acceptable, without having changed.
 pub const IDENTITY_RETRY: Duration = Duration::from_secs(10);
 /// How often the bundle on disk is read to compare its revision (drift).

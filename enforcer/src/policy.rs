@@ -4,12 +4,15 @@ use std::fmt;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
 use portreeve_engine::bundle::manifest::KeyError;
 use portreeve_engine::bundle::{ArchiveError, BuiltBundle, BundleVerifier, Demands, Distrust, Label};
-use portreeve_engine::{Authorizer, Bundle, Diagnostic, Revision, SpiffeId};
+use portreeve_engine::{Authorizer, Bundle, Diagnostic, Revision, SpiffeId, Timestamp};
 
 use crate::config::Source;
-use crate::limits::ARCHIVE_FILE_BYTES_MAX;
+use crate::fetch::FetchError;
+use crate::keep::Keep;
+use crate::limits::{ARCHIVE_FILE_BYTES_MAX, ISSUE_AHEAD_MS_MAX};
 
 /// Why a bundle cannot be taken up.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +86,14 @@ pub enum PolicyError {
         /// The cause.
         why: Distrust,
     },
+    /// The server does not give it.
+    #[error("the bundle `{bundle}` cannot be fetched: {why}")]
+    Fetch {
+        /// The bundle.
+        bundle: String,
+        /// The cause.
+        why: FetchError,
+    },
     /// Compiling did not end.
     #[error("compiling the bundle `{0}` broke off")]
     BrokeOff(String),
@@ -106,6 +117,8 @@ pub struct Taken {
     pub authorizer: Authorizer,
     /// What its successor is held against.
     pub standing: Standing,
+    /// The archive as it was signed, to be kept.
+    pub archive: Option<Vec<u8>>,
 }
 
 /// What is asked of a bundle.
@@ -119,44 +132,115 @@ pub struct Asked<'a> {
     pub before: &'a Standing,
     /// The one revision of an unsigned one that may be taken up, where that is known.
     pub only: Option<&'a Revision>,
+    /// Our time: a signed one may not have been issued after it. Without one nothing is asked.
+    pub now: Option<Timestamp>,
 }
 
-/// Reads, verifies and compiles the bundle.
+/// Reads, verifies and compiles the bundle; of one on a server, `offered` is what the server gave.
 ///
 /// # Errors
 /// See [`PolicyError`].
-pub fn load(source: &Source, asked: &Asked<'_>) -> Result<Taken, PolicyError> {
-    let (bundle, standing) = match source {
-        Source::File { path, key } => {
-            let bytes = archive_bytes(path).map_err(|why| PolicyError::File { path: path.clone(), why })?;
-            signed(source, &bytes, key, asked.before)?
-        }
-        Source::Directory(path) if path.is_file() => return Err(PolicyError::NoKey(source.to_string())),
+pub fn load(source: &Source, offered: Option<&[u8]>, asked: &Asked<'_>) -> Result<Taken, PolicyError> {
+    match source {
+        Source::Directory(path) if path.is_file() => Err(PolicyError::NoKey(source.to_string())),
         Source::Directory(path) => {
             let read = Bundle::read_dir(path);
-            (read.map_err(|why| PolicyError::Read { bundle: source.to_string(), why: Box::new(why) })?, None)
+            let bundle = read.map_err(|why| PolicyError::Read { bundle: source.to_string(), why: Box::new(why) })?;
+            if asked.only.is_some_and(|only| *only != bundle.revision) {
+                return Err(PolicyError::Edited(source.to_string()));
+            }
+            Ok(Taken { authorizer: compile(source, &bundle, asked)?, standing: None, archive: None })
         }
-    };
-    if standing.is_none() && asked.only.is_some_and(|only| *only != bundle.revision) {
-        return Err(PolicyError::Edited(source.to_string()));
+        Source::File { path, key } => {
+            let bytes = archive_bytes(path).map_err(|why| PolicyError::File { path: path.clone(), why })?;
+            signed(source, bytes, key, asked)
+        }
+        Source::Remote(remote) => signed(source, offered.unwrap_or_default().to_vec(), &remote.key, asked),
     }
-    let compiled = Authorizer::compile(&bundle);
-    let Some(authorizer) = compiled.authorizer else {
-        return Err(PolicyError::Invalid { bundle: source.to_string(), diagnostics: compiled.diagnostics });
-    };
-    belongs(&authorizer, source, asked.service, asked.own)?;
-    Ok(Taken { authorizer, standing })
 }
 
-fn signed(source: &Source, bytes: &[u8], key: &Path, before: &Standing) -> Result<(Bundle, Standing), PolicyError> {
+/// What a start has to stand on.
+#[derive(Debug)]
+pub struct Begun {
+    /// The bundle.
+    pub taken: Taken,
+    /// Why it is the one that was kept, where it is.
+    pub instead_of: Option<PolicyError>,
+}
+
+/// The bundle to begin with: the one that is there or, failing that, the last good one that was kept.
+///
+/// # Errors
+/// Why the one that is there is not acceptable, where none was kept that is.
+pub fn begin(
+    source: &Source,
+    keep: Option<&Keep>,
+    offered: Result<Option<Bytes>, PolicyError>,
+    asked: &Asked<'_>,
+) -> Result<Begun, PolicyError> {
+    let before = keep.and_then(|keep| kept_standing(source, keep));
+    let now = offered.and_then(|bytes| load(source, bytes.as_deref(), &Asked { before: &before, ..*asked }));
+    let why = match (now, keep) {
+        (Ok(taken), _) => return Ok(Begun { taken, instead_of: None }),
+        (Err(why), None) => return Err(why),
+        (Err(why), Some(keep)) => (why, keep),
+    };
+    match kept(source, why.1, asked) {
+        Ok(Some(taken)) => Ok(Begun { taken, instead_of: Some(why.0) }),
+        Ok(None) | Err(_) => Err(why.0),
+    }
+}
+
+/// What is kept of a signed bundle, as it stands now: verified, and compiled for us.
+///
+/// # Errors
+/// There is none, or it is not acceptable.
+pub fn kept(source: &Source, keep: &Keep, asked: &Asked<'_>) -> Result<Option<Taken>, PolicyError> {
+    let read = keep.read().map_err(|why| PolicyError::File { path: keep.path().to_owned(), why })?;
+    let Some((bytes, key)) = read.zip(source.key()) else { return Ok(None) };
+    signed(source, bytes, key, asked).map(Some)
+}
+
+/// The label of what is kept, if it is signed with the key: that it may no longer compile makes no step back acceptable.
+#[must_use]
+pub fn kept_standing(source: &Source, keep: &Keep) -> Standing {
+    let (bytes, key) = keep.read().ok().flatten().zip(source.key())?;
+    let (built, label) = verified(source, &bytes, key, &Demands::default()).ok()?;
+    Some((label, built.bundle.revision))
+}
+
+fn signed(source: &Source, bytes: Vec<u8>, key: &Path, asked: &Asked<'_>) -> Result<Taken, PolicyError> {
+    // Before its issue nothing is said about: it is only ever too old later. What is issued after now never would be.
+    let issued = asked.now.map(|now| (Timestamp::from_unix_ms(i64::MIN), now.plus_ms(ISSUE_AHEAD_MS_MAX)));
+    let demands = Demands { after: asked.before.clone(), issued, ..Demands::default() };
+    let (built, mut label) = verified(source, &bytes, key, &demands)?;
+    let revision = built.bundle.revision;
+    let mut archive = Some(bytes);
+    if let Some((before, _)) = asked.before.as_ref().filter(|(b, _)| b.serial == label.serial && b.issued_at > label.issued_at) {
+        // The same as it was issued earlier: that makes what is in force no older.
+        label.issued_at = before.issued_at;
+        archive = None;
+    }
+    let authorizer = compile(source, &built.bundle, asked)?;
+    Ok(Taken { authorizer, standing: Some((label, revision)), archive })
+}
+
+fn verified(source: &Source, bytes: &[u8], key: &Path, demands: &Demands) -> Result<(BuiltBundle, Label), PolicyError> {
     let bundle = || source.to_string();
     let pem = std::fs::read_to_string(key).map_err(|why| PolicyError::File { path: key.to_owned(), why })?;
     let verifier = BundleVerifier::from_pem(&pem).map_err(|why| PolicyError::Key { path: key.to_owned(), why })?;
     let built = BuiltBundle::read(&bundle(), bytes).map_err(|why| PolicyError::Archive { bundle: bundle(), why })?;
-    let demands = Demands { after: before.clone(), ..Demands::default() };
-    let label = built.verify(&verifier, &demands).map_err(|why| PolicyError::Distrusted { bundle: bundle(), why })?;
-    let revision = built.bundle.revision;
-    Ok((built.bundle, Some((label, revision))))
+    let label = built.verify(&verifier, demands).map_err(|why| PolicyError::Distrusted { bundle: bundle(), why })?;
+    Ok((built, label))
+}
+
+fn compile(source: &Source, bundle: &Bundle, asked: &Asked<'_>) -> Result<Authorizer, PolicyError> {
+    let compiled = Authorizer::compile(bundle);
+    let Some(authorizer) = compiled.authorizer else {
+        return Err(PolicyError::Invalid { bundle: source.to_string(), diagnostics: compiled.diagnostics });
+    };
+    belongs(&authorizer, source, asked.service, asked.own)?;
+    Ok(authorizer)
 }
 
 /// A file that is no archive of any acceptable size is not taken into memory whole.
@@ -186,5 +270,6 @@ pub fn revision_on_disk(source: &Source) -> Option<Revision> {
     match source {
         Source::Directory(path) => Bundle::read_dir(path).ok().map(|bundle| bundle.revision),
         Source::File { path, .. } => BuiltBundle::read("", &archive_bytes(path).ok()?).ok().map(|built| built.bundle.revision),
+        Source::Remote(_) => None,
     }
 }

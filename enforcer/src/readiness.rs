@@ -4,13 +4,17 @@
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use portreeve_engine::Timestamp;
+
 use crate::gate::Gate;
+use crate::witness::Witness;
 
 /// What is known of the way to readiness.
 #[derive(Debug, Default)]
 pub struct Readiness {
     gate: OnceLock<Arc<Gate>>,
     lacks: Mutex<Option<Lack>>,
+    witnesses: OnceLock<Vec<Arc<Witness>>>,
 }
 
 /// What is missing before anything can be judged.
@@ -33,6 +37,18 @@ impl Readiness {
     #[must_use]
     pub fn gate(&self) -> Option<&Arc<Gate>> {
         self.gate.get()
+    }
+
+    /// The oldest signed head that a witness has not taken.
+    #[must_use]
+    pub fn oldest_head(&self) -> Option<Timestamp> {
+        self.witnesses.get()?.iter().filter_map(|witness| witness.oldest()).min()
+    }
+
+    /// Heads go to these.
+    pub(crate) fn witnessed(&self, witnesses: &[Arc<Witness>]) {
+        // As for the gate.
+        let _ = self.witnesses.set(witnesses.to_vec());
     }
 
     /// What is missing before there can be a gate.

@@ -5,24 +5,27 @@
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Instant;
 
-use portreeve_engine::Timestamp;
-use tokio::sync::{Mutex, watch};
+use portreeve_engine::{SpiffeId, Timestamp};
+use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use crate::config::{Config, KeySet};
+use crate::config::{self, Config, KeySet};
 use crate::gate::Gate;
 use crate::jwt::{Jwks, JwtError, JwtIssuer, RemoteKeys, Verifier};
 use crate::limits;
 use crate::lookout::Lookout;
-use crate::policy::{self, Asked, PolicyError, Standing, Taken};
+use crate::policy::{self, PolicyError};
+use crate::renewal::Renewal;
 use crate::report::Report;
 use crate::serve::{Phase, leaving};
-use crate::tls::{Identity, IdentityError, IdentityFiles, Standing as IdentityStanding};
+use crate::standby::told;
+use crate::tls::{Identity, IdentityError, Standing as IdentityStanding};
+use crate::workload::Following;
 
 /// Why something new was not taken up; the last good one stays.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +36,9 @@ pub enum ReloadError {
     /// The identity.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The agent that gives us our identity.
+    #[error("{0}")]
+    Given(String),
     /// The key sets.
     #[error(transparent)]
     Tokens(#[from] JwtError),
@@ -46,15 +52,26 @@ pub struct Reloader {
     report: Report,
     /// Whose tokens are believed; those with fetched keys keep them through every reload.
     issuers: Vec<JwtIssuer>,
-    /// One at a time; the holder may replace what the next bundle is held against.
-    turn: Mutex<Standing>,
+    /// The agent that gives us our identity, if one does.
+    following: Option<Following>,
+    /// What was last told of an identity that was not taken up: it is tried again often, and told once.
+    told: StdMutex<String>,
+    /// Takes up bundles; what else is replaced is replaced in the same turns.
+    policies: Arc<Renewal>,
 }
 
 impl Reloader {
     /// Takes up changes of what `config` names, for `gate`.
     #[must_use]
-    pub fn new(config: Arc<Config>, gate: Arc<Gate>, report: Report, issuers: Vec<JwtIssuer>, standing: Standing) -> Self {
-        Self { config, gate, report, issuers, turn: Mutex::new(standing) }
+    pub fn new(
+        config: Arc<Config>,
+        gate: Arc<Gate>,
+        report: Report,
+        issuers: Vec<JwtIssuer>,
+        following: Option<Following>,
+        policies: Arc<Renewal>,
+    ) -> Self {
+        Self { config, gate, report, issuers, following, told: StdMutex::default(), policies }
     }
 
     /// Takes up bundle, identity and key sets as they are now.
@@ -75,56 +92,46 @@ impl Reloader {
     /// # Errors
     /// See [`PolicyError`]; the one in force stays.
     pub async fn bundle(&self) -> Result<(), PolicyError> {
-        let mut standing = self.turn.lock().await;
-        let (config, own, before) = (Arc::clone(&self.config), self.gate.identity.load().id().clone(), standing.clone());
-        let loaded = spawn_blocking(move || {
-            let asked = Asked { service: &config.service, own: &own, before: &before, only: None };
-            policy::load(&config.bundle.source, &asked)
-        });
-        let loaded = loaded.await.unwrap_or_else(|_| Err(PolicyError::BrokeOff(self.config.bundle.source.to_string())));
-        let metrics = &self.gate.metrics;
-        match loaded {
-            Ok(Taken { authorizer, standing: new }) => {
-                *standing = new;
-                metrics.bundle_alarm.set(0);
-                metrics.bundle_drift.set(0);
-                metrics.reloaded("bundle", "ok");
-                let revision = *authorizer.revision();
-                if revision != *self.gate.policy.load().revision() {
-                    self.gate.log.reloaded(revision);
-                    self.gate.put_in_force(authorizer);
-                    metrics.policies.renew();
-                    self.report.tell(&format!("the bundle {revision} is in force"));
-                }
-                Ok(())
-            }
-            Err(error) => {
-                metrics.bundle_alarm.set(1);
-                metrics.reloaded("bundle", "failed");
-                self.report.tell(&format!("the new bundle is not taken up, the last good one stays in force: {error}"));
-                Err(error)
-            }
-        }
+        self.policies.now().await
     }
 
-    /// Takes up the identity's files: the pair, and roots and lists, each if it is good.
+    /// Takes up the identity: of files the pair, and roots and lists, each if it is good; of an agent what it told last.
     ///
     /// # Errors
     /// See [`IdentityError`]; what was not good stays as it was.
     pub async fn identity(&self) -> Result<(), ReloadError> {
-        let _turn = self.turn.lock().await;
-        let files = identity_files(&self.config);
-        let read = spawn_blocking(move || (files.pair(), files.trust())).await;
-        let (pair, trust) = read.map_err(|_| IdentityError::Tls("reading the files broke off".to_owned()))?;
-        let (new, error) = self.gate.identity.load_full().renewed(pair, trust);
-        self.take(new, error.map(ReloadError::from))
+        let _turn = self.policies.turn().await;
+        let present = self.gate.identity.load_full();
+        match &self.config.identity {
+            config::Identity::Files(files) => {
+                let files = files.clone();
+                let read = spawn_blocking(move || (files.pair(), files.trust())).await;
+                let (pair, trust) = read.map_err(|_| IdentityError::Tls("reading the files broke off".to_owned()))?;
+                let (new, error) = present.renewed(pair, trust);
+                self.take(new, error.map(ReloadError::from))
+            }
+            config::Identity::WorkloadApi(_) => {
+                let latest = self.following.as_ref().map(Following::latest).unwrap_or_default();
+                let failed = latest.failed.map(ReloadError::Given);
+                match (latest.identity, latest.withdrawn) {
+                    (Some(given), _) if self.belongs(given.id()).is_ok() => self.take((*given).clone(), failed),
+                    // Another identity in the place of ours means that ours is no longer given.
+                    (Some(given), _) => self.take(present.withdrawn(), self.belongs(given.id()).err().map(ReloadError::from)),
+                    (None, Some(why)) => self.take(present.withdrawn(), Some(ReloadError::Given(why))),
+                    (None, None) => self.take((*present).clone(), failed),
+                }
+            }
+        }
+    }
+
+    fn belongs(&self, id: &SpiffeId) -> Result<(), PolicyError> {
+        policy::belongs(&self.gate.policy.load(), &self.config.bundle.source, &self.config.service, id)
     }
 
     /// Takes a new identity into use, if it is that of the service and differs from the one in use.
     fn take(&self, new: Identity, error: Option<ReloadError>) -> Result<(), ReloadError> {
         let metrics = &self.gate.metrics;
-        let belongs = policy::belongs(&self.gate.policy.load(), &self.config.bundle.source, &self.config.service, new.id());
-        let error = match belongs {
+        let error = match self.belongs(new.id()) {
             Err(stranger) => Some(stranger.into()),
             Ok(()) => {
                 if new.generation() != self.gate.identity.load().generation() {
@@ -142,9 +149,17 @@ impl Reloader {
         metrics.identity_alarm.set(i64::from(error.is_some()));
         metrics.reloaded("identity", if error.is_some() { "failed" } else { "ok" });
         match error {
-            None => Ok(()),
+            None => {
+                self.told.lock().unwrap_or_else(PoisonError::into_inner).clear();
+                Ok(())
+            }
             Some(error) => {
-                self.report.tell(&format!("the new identity is not taken up whole, the last good one stays in use: {error}"));
+                let text = format!("no new identity, or not all of it, is taken up: {error}");
+                let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+                if *told != text {
+                    self.report.tell(&text);
+                    *told = text;
+                }
                 Err(error)
             }
         }
@@ -155,7 +170,7 @@ impl Reloader {
     /// # Errors
     /// See [`JwtError`]; those in force stay.
     pub async fn tokens(&self) -> Result<(), JwtError> {
-        let _turn = self.turn.lock().await;
+        let _turn = self.policies.turn().await;
         let loaded = Verifier::load(&self.issuers);
         self.gate.metrics.reloaded("jwks", if loaded.is_ok() { "ok" } else { "failed" });
         match loaded {
@@ -174,9 +189,15 @@ impl Reloader {
     pub async fn watch(self: Arc<Self>, mut seen: Stamps, mut lookout: Lookout, mut phase: watch::Receiver<Phase>) {
         let mut drift_at = Instant::now();
         let mut due = Due::default();
+        let mut following = self.following.clone();
         loop {
             tokio::select! {
                 () = leaving(&mut phase) => return,
+                // What was told before the first turn is taken up by it too: nothing is taken up twice.
+                () = told(&mut following) => {
+                    let _ = self.identity().await;
+                    continue;
+                }
                 () = sleep(limits::WATCH_INTERVAL) => {}
             }
             let now = Stamps::of(&self.config);
@@ -190,6 +211,8 @@ impl Reloader {
             if lookout.look().await {
                 let _ = self.bundle().await;
             }
+            self.policies.age().await;
+            self.clock();
             seen = now;
             if drift_at.elapsed() >= limits::DRIFT_INTERVAL {
                 drift_at = Instant::now();
@@ -198,9 +221,20 @@ impl Reloader {
         }
     }
 
+    /// Tells when the system's clock was set: everything that has an end depends on it.
+    fn clock(&self) {
+        if let Some(step) = self.gate.clock.look() {
+            self.gate.metrics.clock_stepped(step.as_str());
+            self.report.tell(&format!("the system's clock was set {step}"));
+        }
+    }
+
     /// Compares what lies on the disk with what is in force.
     async fn drift(&self) {
         let source = self.config.bundle.source.clone();
+        if source.path().is_none() {
+            return;
+        }
         let on_disk = spawn_blocking(move || policy::revision_on_disk(&source)).await.ok().flatten();
         let drift = i64::from(on_disk != Some(*self.gate.policy.load().revision()));
         if self.gate.metrics.bundle_drift.set(drift) == 0 && drift == 1 {
@@ -232,19 +266,12 @@ impl Due {
     }
 }
 
-/// The identity's files as the TLS part wants them.
-#[must_use]
-pub fn identity_files(config: &Config) -> IdentityFiles {
-    let identity = &config.identity;
-    IdentityFiles { cert: identity.cert.clone(), key: identity.key.clone(), trust: identity.trust.clone(), crl: identity.crl.clone() }
-}
-
 /// The issuers as the token part wants them; nothing is fetched yet.
 ///
 /// # Errors
 /// The roots for a fetched key set cannot be had.
 pub fn issuers(config: &Config) -> Result<Vec<JwtIssuer>, JwtError> {
-    let issuer = |i: &crate::config::Issuer| {
+    let issuer = |i: &config::Issuer| {
         let jwks = match &i.jwks {
             KeySet::File(path) => Jwks::File(path.clone()),
             KeySet::Remote(from) => {
@@ -278,10 +305,10 @@ impl Stamps {
     /// The files of `config` now.
     #[must_use]
     pub fn of(config: &Config) -> Self {
-        let identity = &config.identity;
-        let files = [&identity.cert, &identity.key].into_iter().chain(identity.trust.values()).chain(&identity.crl);
+        let files = config.identity.files();
+        let files = files.map(|f| [&f.cert, &f.key].into_iter().chain(f.trust.values()).chain(&f.crl));
         Self {
-            identity: files.map(|path| file(path)).collect(),
+            identity: files.into_iter().flatten().map(|path| file(path)).collect(),
             tokens: config.jwt.iter().filter_map(|issuer| issuer.jwks.file()).map(|path| file(path)).collect(),
         }
     }

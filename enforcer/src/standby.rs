@@ -16,7 +16,7 @@ use tokio::time::sleep;
 
 use crate::admin::{self, Pages};
 use crate::clock::{Clock, instance_id};
-use crate::config::{Config, Source};
+use crate::config::{self, Config, Source};
 use crate::enforcer::{Enforcer, EnforcerError, Loaded, Side};
 use crate::inbound::Connections;
 use crate::limits;
@@ -27,6 +27,9 @@ use crate::ports::{Listener, Port};
 use crate::readiness::{Lack, Readiness};
 use crate::reload::Stamps;
 use crate::report::Report;
+use crate::serve::leaving;
+use crate::supply::{Offer, Supply};
+use crate::workload::Following;
 
 /// What an enforcer stands on from its first moment.
 pub(crate) struct Ground {
@@ -42,6 +45,8 @@ pub(crate) struct Ground {
     pub(crate) pages: Side,
     pub(crate) admin: Option<SocketAddr>,
     pub(crate) health: Option<SocketAddr>,
+    /// The agent that gives us our identity, if one does.
+    pub(crate) following: Option<Following>,
 }
 
 /// The ports for other services and for our own.
@@ -68,11 +73,17 @@ impl Taken {
     }
 }
 
+/// What is looked at for something new, before there is a gate and after.
+pub(crate) struct Watched {
+    pub(crate) lookout: Lookout,
+    pub(crate) seen: Stamps,
+    pub(crate) supply: Option<Supply>,
+}
+
 /// An enforcer that waits for what it needs.
 pub struct Standby {
     ground: Ground,
-    lookout: Lookout,
-    seen: Stamps,
+    watched: Watched,
     /// What an unsigned bundle was when it was last looked at on purpose; nothing else is taken up (it would be an edit in place).
     looked_at: Option<Revision>,
 }
@@ -89,7 +100,11 @@ impl Standby {
             inbound: Taken::take(config.inbound.iter().map(|i| i.listen), shared)?,
             outbound: Taken::take(crate::outbound::addresses(&config), shared)?,
         };
-        let (lookout, seen) = (Lookout::new(&config.bundle.source), Stamps::of(&config));
+        let supply = match &config.bundle.source {
+            Source::Remote(remote) => Some(Supply::new(remote)),
+            _ => None,
+        };
+        let watched = Watched { lookout: Lookout::new(&config.bundle.source), seen: Stamps::of(&config), supply };
         let (readiness, connections) = (Arc::new(Readiness::default()), Arc::new(Connections::default()));
         let (inbound, metrics) = (Side::new(), Arc::new(Metrics::new()));
         let mut pages = Side::new();
@@ -102,11 +117,13 @@ impl Standby {
             phase: inbound.phase.subscribe(),
             end: pages.phase.subscribe(),
         });
+        let following = follow(&config, &mut pages);
         let (admin, health) = admin::listen(&content, &mut pages)?;
         let instance = instance_id(clock.now())?;
         readiness.waits_for(Lack { short: "it is starting", full: "it is starting".to_owned() });
-        let ground = Ground { config, report, clock, metrics, instance, readiness, connections, ports, inbound, pages, admin, health };
-        Ok(Self { ground, lookout, seen, looked_at: None })
+        let ground =
+            Ground { config, report, clock, metrics, instance, readiness, connections, ports, inbound, pages, admin, health, following };
+        Ok(Self { ground, watched, looked_at: None })
     }
 
     /// The inbound ports, taken and not open, in the order of the configuration.
@@ -132,9 +149,12 @@ impl Standby {
     /// # Errors
     /// What is missing.
     pub async fn at_once(mut self) -> Result<Enforcer, EnforcerError> {
+        if let Some(following) = &mut self.ground.following {
+            following.first(limits::IDENTITY_WAIT).await;
+        }
         let loaded = self.load(Trigger::Asked).await?;
         let log = Enforcer::log(&self.ground, &loaded)?;
-        Enforcer::open(self.ground, loaded, log, self.lookout, self.seen).await
+        Enforcer::open(self.ground, loaded, log, self.watched).await
     }
 
     /// Waits until everything is there; `hangup` asks to look again at once.
@@ -148,7 +168,7 @@ impl Standby {
             let error = match opened {
                 Ok((log, loaded)) => {
                     self.all_clear();
-                    return Enforcer::open(self.ground, loaded, log, self.lookout, self.seen).await;
+                    return Enforcer::open(self.ground, loaded, log, self.watched).await;
                 }
                 Err(error) if error.can_pass() => error,
                 Err(error) => return Err(error),
@@ -159,12 +179,17 @@ impl Standby {
     }
 
     async fn load(&mut self, trigger: Trigger) -> Result<Loaded, EnforcerError> {
-        let (config, mut looked_at) = (Arc::clone(&self.ground.config), self.looked_at);
+        let offered = match &mut self.watched.supply {
+            Some(supply) => supply.ask().await.map(Offer::bundle),
+            None => Ok(None),
+        };
+        let (config, mut looked_at, now) = (Arc::clone(&self.ground.config), self.looked_at, self.ground.clock.now());
+        let following = self.ground.following.clone();
         let loaded = spawn_blocking(move || {
             if trigger == Trigger::Asked {
                 looked_at = policy::revision_on_disk(&config.bundle.source);
             }
-            (Loaded::load(&config, looked_at.as_ref()), looked_at)
+            (Loaded::load(&config, looked_at.as_ref(), offered, now, following.as_ref()), looked_at)
         });
         let broke_off = || EnforcerError::Policy(PolicyError::BrokeOff(self.ground.config.bundle.source.to_string()));
         let (loaded, looked_at) = loaded.await.map_err(|_| broke_off())?;
@@ -177,7 +202,7 @@ impl Standby {
         let metrics = &self.ground.metrics;
         self.all_clear();
         let short = match error {
-            EnforcerError::Identity(_) => {
+            EnforcerError::Identity(_) | EnforcerError::NoIdentity(_) => {
                 metrics.identity_alarm.set(1);
                 "the identity cannot be taken up"
             }
@@ -217,21 +242,47 @@ impl Standby {
             }
             _ => false,
         };
+        let pause = self.watched.supply.as_ref().map_or(RETRY, Supply::pause_without);
         let since = Instant::now();
         loop {
             tokio::select! {
                 _ = hangup.recv() => return Trigger::Asked,
+                () = told(&mut self.ground.following) => if !fixed {
+                    return Trigger::Time;
+                },
                 () = sleep(limits::WATCH_INTERVAL) => {}
             }
-            if self.lookout.look().await {
+            if self.watched.lookout.look().await {
                 return Trigger::Asked;
             }
             let now = Stamps::of(&self.ground.config);
-            if !fixed && (now != self.seen || since.elapsed() >= RETRY) {
-                self.seen = now;
+            if !fixed && (now != self.watched.seen || since.elapsed() >= pause) {
+                self.watched.seen = now;
                 return Trigger::Time;
             }
         }
+    }
+}
+
+/// Follows the agent that gives us our identity, if one does, until the pages end: they end last.
+fn follow(config: &Config, pages: &mut Side) -> Option<Following> {
+    let config::Identity::WorkloadApi(api) = &config.identity else { return None };
+    let (following, follow) = Following::begin(api.source(config.tls.min_version));
+    let mut phase = pages.phase.subscribe();
+    pages.loops.spawn(async move {
+        tokio::select! {
+            () = follow => {}
+            () = leaving(&mut phase) => {}
+        }
+    });
+    Some(following)
+}
+
+/// Completes when the agent told something new; never without one.
+pub(crate) async fn told(following: &mut Option<Following>) {
+    match following {
+        Some(following) => following.changed().await,
+        None => std::future::pending().await,
     }
 }
 

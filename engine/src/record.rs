@@ -82,6 +82,24 @@ pub struct Started {
     /// The file into which a torn tail was put aside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recovered: Option<String>,
+    /// What the bundle, if it is signed, says of its issue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bundle: Option<Issue>,
+}
+
+/// What a signed bundle says of its issue, and how long it counts as fresh where it is enforced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "an object")]
+pub struct Issue {
+    /// Its name.
+    pub name: String,
+    /// Its serial.
+    pub serial: u64,
+    /// When it was issued.
+    pub issued_at: Timestamp,
+    /// Until when it counts as fresh, if that is bounded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fresh_until: Option<Timestamp>,
 }
 
 /// The last whole line of an earlier chain.
@@ -108,6 +126,9 @@ pub struct Continued {
     pub revision: Revision,
     /// Enforce or dry-run.
     pub mode: Mode,
+    /// What the bundle, if it is signed, says of its issue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bundle: Option<Issue>,
 }
 
 /// See [`Event::Decided`].
@@ -176,6 +197,9 @@ pub struct RequestFacts {
     /// The caller's own id of the request, if it sent one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation: Option<String>,
+    /// The trace that the request belongs to (W3C Trace Context), 32 hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
     /// `HTTP/1.1`, `HTTP/2`, `TCP`.
     pub protocol: String,
     /// The method.
@@ -302,6 +326,8 @@ pub enum Why {
     Revoked,
     /// The enforcer was stopping.
     Shutdown,
+    /// The bundle was older than it may be, and then nothing is let through.
+    Stale,
     /// Its record could not be kept as durably as configured, so it was not forwarded.
     Log,
 }
@@ -322,8 +348,11 @@ pub struct Refused {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(expecting = "an object")]
 pub struct Reloaded {
-    /// The bundle now in force.
+    /// The bundle now in force. The same as before where it was only issued again.
     pub revision: Revision,
+    /// What the bundle, if it is signed, says of its issue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bundle: Option<Issue>,
 }
 
 /// See [`Event::Heartbeat`].
@@ -338,6 +367,9 @@ pub struct Heartbeat {
     pub unrecorded: u64,
     /// Refusals of strangers that were not recorded, since the last count.
     pub refusals_dropped: u64,
+    /// Whether the bundle is older than it may be.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stale: bool,
 }
 
 /// See [`Event::Stopped`].

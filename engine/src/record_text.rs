@@ -266,10 +266,11 @@ fn push_tls(out: &mut Vec<u8>, tls: &Tls) {
 }
 
 fn push_request(out: &mut Vec<u8>, request: &RequestFacts) {
-    let RequestFacts { id, correlation, protocol, method, path, upgrade, port, host, operation, raw } = request;
+    let RequestFacts { id, correlation, trace, protocol, method, path, upgrade, port, host, operation, raw } = request;
     out.extend_from_slice(b"\"request\":{\"id\":");
     push_text(out, id);
     push_optional(out, b",\"correlation\":", correlation.as_deref());
+    push_optional(out, b",\"trace\":", trace.as_deref());
     out.extend_from_slice(b",\"protocol\":");
     push_text(out, protocol);
     push_optional(out, b",\"method\":", method.as_deref());
@@ -373,6 +374,7 @@ fn word_of_why(why: Why) -> &'static str {
         Why::Expired => "expired",
         Why::Revoked => "revoked",
         Why::Shutdown => "shutdown",
+        Why::Stale => "stale",
         Why::Log => "log",
     }
 }

@@ -75,11 +75,12 @@ fn ip() -> impl Strategy<Value = IpAddr> {
 }
 
 fn request() -> impl Strategy<Value = RequestFacts> {
-    let first = (text(), option::of(text()), text(), option::of(text()), option::of(text()));
+    let first = (text(), option::of(text()), option::of(text()), text(), option::of(text()), option::of(text()));
     let second = (option::of(text()), option::of(any::<u16>()), option::of(text()), option::of(text()), option::of(text()));
-    (first, second).prop_map(|((id, correlation, protocol, method, path), (upgrade, port, host, operation, raw))| RequestFacts {
+    (first, second).prop_map(|((id, correlation, trace, protocol, method, path), (upgrade, port, host, operation, raw))| RequestFacts {
         id,
         correlation,
+        trace,
         protocol,
         method,
         path,
@@ -135,6 +136,7 @@ fn ended() -> impl Strategy<Value = Ended> {
         Just(Why::Expired),
         Just(Why::Revoked),
         Just(Why::Shutdown),
+        Just(Why::Stale),
         Just(Why::Log),
     ];
     (any::<u64>(), outcome, option::of(any::<u16>()), any::<u64>(), any::<u64>(), why, option::of(any::<u32>()), option::of(text()))
@@ -151,8 +153,8 @@ fn ended() -> impl Strategy<Value = Ended> {
 }
 
 fn event() -> impl Strategy<Value = Event> {
-    let heartbeat = (digest(), any::<u64>(), any::<u64>()).prop_map(|(revision, unrecorded, refusals_dropped)| {
-        Event::Heartbeat(Heartbeat { revision, mode: Mode::Enforce, unrecorded, refusals_dropped })
+    let heartbeat = (digest(), any::<u64>(), any::<u64>(), any::<bool>()).prop_map(|(revision, unrecorded, refusals_dropped, stale)| {
+        Event::Heartbeat(Heartbeat { revision, mode: Mode::Enforce, unrecorded, refusals_dropped, stale })
     });
     let refused = (ip(), text(), any::<u64>()).prop_map(|(ip, reason, count)| Event::Refused(Refused { ip, reason, count }));
     prop_oneof![6 => decided().prop_map(|d| Event::Decided(Box::new(d))), 3 => ended().prop_map(Event::Ended), 1 => heartbeat, 1 => refused]

@@ -25,6 +25,7 @@ mod sensitive_data_reachable;
 mod service_without_log;
 mod shadow_edge;
 mod silent_enforcer;
+mod stale_policy;
 mod stray_end;
 mod undeclared_operation_attempts;
 mod unknown_identity_allowed;
@@ -69,6 +70,7 @@ pub const CHECKS: &[Check] = &[
     missing_end::CHECK,
     stray_end::CHECK,
     dry_run_window::CHECK,
+    stale_policy::CHECK,
     unknown_revision::CHECK,
     divergent_revision::CHECK,
     unused_permission::CHECK,

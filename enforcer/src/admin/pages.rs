@@ -9,11 +9,12 @@ use serde_json::{Value, json};
 
 use super::{Pages, json_page};
 use crate::body::ResponseBody;
-use crate::config::{Issuer, KeySet, LogTo, Source, UpstreamProtocol};
+use crate::config::{self, Bundle, HeadsTo, Issuer, KeySet, LogTo, Source, UpstreamProtocol};
+use crate::fetch::Roots;
 use crate::gate::{Caller, Gate};
 use crate::metrics::Sample;
 use crate::serve::Phase;
-use crate::tls::Standing;
+use crate::tls::{Identity, Standing};
 
 impl Pages {
     /// What stands between this enforcer and its work. `all` names files and causes.
@@ -26,6 +27,9 @@ impl Pages {
             lacks.push(if all { lack.full } else { lack.short.to_owned() });
         }
         if let Some(gate) = self.readiness.gate() {
+            if gate.fresh.is_over(self.clock.now()) {
+                lacks.push("the bundle is older than it may be".to_owned());
+            }
             if !gate.log.is_up() {
                 lacks.push("the decision log cannot be written".to_owned());
             }
@@ -41,8 +45,12 @@ impl Pages {
 
     /// What is well enough and should not stay so.
     pub(super) fn warning(&self) -> &'static str {
-        let standing = self.readiness.gate().map(|gate| gate.identity.load().standing(self.clock.now()));
-        if standing == Some(Standing::Near) { "the own certificate ends soon and was not renewed\n" } else { "" }
+        let Some(gate) = self.readiness.gate() else { return "" };
+        if gate.fresh.is_stale(self.clock.now()) {
+            return "the bundle is older than it may be\n";
+        }
+        let near = gate.identity.load().standing(self.clock.now()) == Standing::Near;
+        if near { "the own certificate ends soon and was not renewed\n" } else { "" }
     }
 
     /// Brings the metrics that are read rather than counted up to date.
@@ -51,8 +59,12 @@ impl Pages {
         self.metrics.refresh(&Sample {
             now: self.clock.now(),
             ready: self.lacks(false).is_empty(),
+            held: self.clock.held(),
             steps_back: self.clock.steps_back(),
             certificate_until: gate.map(|gate| gate.identity.load().not_after()),
+            bundle: gate.and_then(|gate| gate.fresh.issue()).map(|issue| (issue.serial, issue.issued_at)),
+            log_oldest: gate.and_then(|gate| gate.log.oldest()),
+            heads_oldest: self.readiness.oldest_head(),
             log_depth: gate.map_or(0, |gate| gate.log.depth()),
         });
     }
@@ -66,7 +78,8 @@ impl Pages {
 
     pub(super) fn revision_page(&self, gate: &Arc<Gate>) -> Value {
         let revision = *gate.policy.load().revision();
-        json!({"revision": revision, "service": *self.config.service, "mode": self.config.mode})
+        let stale = gate.fresh.is_stale(self.clock.now());
+        json!({"revision": revision, "service": *self.config.service, "mode": self.config.mode, "bundle": gate.fresh.issue(), "stale": stale})
     }
 
     /// The configuration in force. It holds paths, never the contents of keys.
@@ -78,15 +91,8 @@ impl Pages {
             "version": env!("CARGO_PKG_VERSION"),
             "service": *c.service,
             "mode": c.mode,
-            "bundle": bundle(&c.bundle.source),
-            "identity": {
-                "id": identity.as_ref().map(|i| i.id()),
-                "not_after": identity.as_ref().map(|i| i.not_after()),
-                "cert": c.identity.cert,
-                "key": c.identity.key,
-                "trust": c.identity.trust.iter().map(|(domain, path)| (domain.to_string(), path)).collect::<BTreeMap<_, _>>(),
-                "crl": c.identity.crl,
-            },
+            "bundle": bundle(&c.bundle),
+            "identity": identity_section(&c.identity, identity.as_deref()),
             "inbound": c.inbound.iter().map(|i| json!({
                 "listen": i.listen,
                 "upstream": i.upstream,
@@ -111,6 +117,7 @@ impl Pages {
             "log": self.log_section(),
             "admin": c.admin.as_ref().map(ToString::to_string),
             "health": c.health,
+            "traces": c.traces.as_ref().map(|t| json!({"otlp": t.otlp.to_string(), "sample": t.sample, "ca": roots(&t.roots)})),
             "self_check": c.self_check.map(|one_in| json!({"one_in": one_in})),
             "workers": c.workers,
             "drain": seconds(c.drain),
@@ -130,7 +137,7 @@ impl Pages {
             "durability": log.durability.as_str(),
             "rotate": log.rotate_bytes.map(|size| json!({"size": size})),
             "heartbeat": seconds(log.heartbeat),
-            "heads": log.heads.as_ref().map(|h| json!({"every": seconds(h.every), "to": h.to, "key": h.key})),
+            "heads": log.heads.as_ref().map(|h| json!({"every": seconds(h.every), "to": h.to.iter().map(head_place).collect::<Vec<_>>(), "key": h.key})),
         })
     }
 
@@ -168,10 +175,46 @@ fn issuer(issuer: &Issuer) -> Value {
     json!({"issuer": issuer.issuer, "audiences": issuer.audiences, "jwks": jwks})
 }
 
-fn bundle(source: &Source) -> Value {
-    match source {
+fn bundle(bundle: &Bundle) -> Value {
+    let mut out = match &bundle.source {
         Source::Directory(path) => json!({"path": path}),
         Source::File { path, key } => json!({"path": path, "key": key}),
+        Source::Remote(remote) => json!({
+            "url": remote.url.to_string(),
+            "key": remote.key,
+            "poll": seconds(remote.poll),
+            "ca": roots(&remote.roots),
+            "private_addresses": remote.reach.private_addresses,
+            "token": remote.token,
+        }),
+    };
+    if let Value::Object(fields) = &mut out {
+        fields.extend(bundle.cache.as_ref().map(|cache| ("cache".to_owned(), json!(cache))));
+        if let Some(freshness) = &bundle.freshness {
+            fields.insert("max_age".to_owned(), json!(seconds(freshness.max_age)));
+            fields.insert("on_stale".to_owned(), json!(freshness.on_stale.as_str()));
+        }
+    }
+    out
+}
+
+fn head_place(to: &HeadsTo) -> Value {
+    match to {
+        HeadsTo::File(path) => json!(path),
+        HeadsTo::Witness(witness) => json!({
+            "url": witness.url.to_string(),
+            "ca": roots(&witness.roots),
+            "private_addresses": witness.reach.private_addresses,
+            "token": witness.token,
+        }),
+    }
+}
+
+fn roots(roots: &Roots) -> Value {
+    match roots {
+        Roots::System => json!("system"),
+        Roots::File(path) => json!(path),
+        Roots::Nobody => Value::Null,
     }
 }
 
@@ -180,4 +223,22 @@ fn seconds(duration: std::time::Duration) -> String {
         0 => format!("{}s", duration.as_secs()),
         _ => format!("{}ms", duration.as_millis()),
     }
+}
+
+/// The identity in use, and where it comes from: places, never what lies there.
+fn identity_section(from: &config::Identity, identity: Option<&Identity>) -> Value {
+    let mut section = match from {
+        config::Identity::Files(files) => json!({
+            "cert": files.cert,
+            "key": files.key,
+            "trust": files.trust.iter().map(|(domain, path)| (domain.to_string(), path)).collect::<BTreeMap<_, _>>(),
+            "crl": files.crl,
+        }),
+        config::Identity::WorkloadApi(api) => json!({"workload_api": api.endpoint.to_string()}),
+    };
+    if let Some(section) = section.as_object_mut() {
+        section.insert("id".to_owned(), json!(identity.map(Identity::id)));
+        section.insert("not_after".to_owned(), json!(identity.map(Identity::not_after)));
+    }
+    section
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use portreeve_engine::yaml::{Fields, Node};
 
 use super::reader::{Reader, parse_size};
+use crate::fetch::{Reach, Roots, Url};
 use crate::limits;
 
 /// Where the decision log goes.
@@ -100,10 +101,32 @@ const INSTANCE: &str = "{instance}";
 pub struct Heads {
     /// Interval.
     pub every: Duration,
-    /// The file they are appended to.
-    pub to: PathBuf,
+    /// Where they go: to all of these.
+    pub to: Vec<HeadsTo>,
     /// Ed25519 private key, PKCS#8 PEM.
     pub key: PathBuf,
+}
+
+/// A destination of signed heads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeadsTo {
+    /// A file they are appended to.
+    File(PathBuf),
+    /// A server they are posted to.
+    Witness(Box<Witness>),
+}
+
+/// A server that takes signed heads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Witness {
+    /// Where.
+    pub url: Url,
+    /// Whose certificate is believed.
+    pub roots: Roots,
+    /// How far it may be.
+    pub reach: Reach,
+    /// A file with a token for the server.
+    pub token: Option<PathBuf>,
 }
 
 impl<'a> Reader<'a> {
@@ -157,9 +180,23 @@ impl<'a> Reader<'a> {
     fn heads(&mut self, node: &'a Node) -> Option<Heads> {
         let mut f = Fields::of(self.file, node, &mut self.out)?;
         let every = self.duration(&mut f, "every", limits::HEARTBEAT, Duration::from_secs(86_400));
-        let to = f.require_text("to", &mut self.out).map(|t| self.base.join(t.text));
+        f.require("to", &mut self.out);
+        let places = f.some_texts("to", &mut self.out);
+        let private = f.boolean("private_addresses", &mut self.out).unwrap_or(false);
+        let reach = Reach { private_addresses: private, loopback_http: private };
+        let roots = f.text("ca", &mut self.out).map_or(Roots::System, |t| Roots::File(self.base.join(t.text)));
+        let token = f.text("token", &mut self.out).map(|t| self.base.join(t.text));
+        let mut to = Vec::new();
+        for place in places {
+            if !place.text.contains("://") {
+                to.push(HeadsTo::File(self.base.join(place.text)));
+            } else if let Some(url) = self.url(place.node, place.text, reach) {
+                let roots = if url.is_https() { roots.clone() } else { Roots::Nobody };
+                to.push(HeadsTo::Witness(Box::new(Witness { url, roots, reach, token: token.clone() })));
+            }
+        }
         let key = f.require_text("key", &mut self.out).map(|t| self.base.join(t.text));
         f.finish(&mut self.out);
-        Some(Heads { every: every?, to: to?, key: key? })
+        Some(Heads { every: every?, to, key: key? })
     }
 }

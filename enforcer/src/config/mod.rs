@@ -3,6 +3,7 @@
 //! Never touches the network, and reads no file but the one named. Every fault is found in one pass and told with its place;
 //! an unknown field is an error (A44). Paths are relative to the configuration file.
 
+mod agent;
 mod bundle;
 mod exchange;
 mod identity;
@@ -16,6 +17,7 @@ mod reader;
 mod sts;
 mod tls;
 mod tokens;
+mod traces;
 mod workers;
 
 use std::net::SocketAddr;
@@ -27,11 +29,12 @@ use std::time::Duration;
 use portreeve_engine::yaml::{self, Fields, Node};
 use portreeve_engine::{Diagnostic, Digest, record::Mode};
 
-pub use bundle::{Bundle, Source};
+pub use agent::{AgentConfig, Entry};
+pub use bundle::{Bundle, Freshness, OnStale, Remote, Source};
 pub use exchange::{Exchange, ExchangeAt};
-pub use identity::Identity;
+pub use identity::{Identity, WorkloadApi};
 pub use inbound::{Inbound, Tcp, UpstreamProtocol};
-pub use log::{Durability, Heads, Log, LogTo};
+pub use log::{Durability, Heads, HeadsTo, Log, LogTo, Witness};
 pub use outbound::{Outbound, Way};
 pub use pages::AdminAt;
 pub use proxy::{Egress, Proxy, Served};
@@ -40,6 +43,7 @@ pub use reader::{parse_duration, parse_size};
 pub use sts::StsConfig;
 pub use tls::Tls;
 pub use tokens::{Issuer, KeySet};
+pub use traces::Traces;
 
 use crate::limits;
 
@@ -74,6 +78,8 @@ pub struct Config {
     pub mode: Mode,
     /// One request in so many is decided again by the reference evaluators.
     pub self_check: Option<NonZeroU32>,
+    /// Where spans go.
+    pub traces: Option<Traces>,
     /// The threads that serve inbound connections.
     pub workers: NonZeroUsize,
     /// How long running requests may take at shutdown.
@@ -174,6 +180,7 @@ impl<'a> Reader<'a> {
         let admin = f.take("admin").and_then(|n| self.admin(n));
         let health = f.take("health").and_then(|n| self.health(n));
         let mode = self.word(&mut f, "mode", &[("enforce", Mode::Enforce), ("dry-run", Mode::DryRun)], Mode::Enforce);
+        let traces = f.take("traces").and_then(|n| self.traces(n));
         let self_check = f.take("self_check").and_then(|n| self.self_check(n));
         let workers = self.workers(&mut f);
         let drain = self.duration(&mut f, "drain", limits::DRAIN, limits::DRAIN_MAX);
@@ -187,6 +194,15 @@ impl<'a> Reader<'a> {
                 "none of `inbound`, `outbound` and `proxy` has a listener",
                 "add one, or there is nothing to do",
             );
+        }
+        let mut bundle = bundle;
+        if let (Some(Bundle { source: Source::Remote(_), cache: cache @ None, .. }), Some(log)) = (&mut bundle, &log) {
+            // A server can be away when we start, so what it gave last is always kept: beside the log, which has a writable place.
+            let beside = match &log.to {
+                LogTo::File(path) => path.parent().unwrap_or(self.base),
+                LogTo::Stdout => self.base,
+            };
+            *cache = Some(beside.join("bundle-cache"));
         }
         if let Some((place, log)) = shared.zip(log.as_ref()).filter(|(_, log)| share_ports && !log.to.is_for_many()) {
             let message = format!("two processes that share their ports cannot both write `{}`", log.to);
@@ -207,6 +223,7 @@ impl<'a> Reader<'a> {
             health,
             mode: mode?,
             self_check,
+            traces,
             workers: workers?,
             drain: drain?,
             share_ports,
@@ -239,13 +256,14 @@ mode: enforce
         let signed = Config::parse("e.yaml", &GOOD.replace("./policies", "market.tar.gz, key: bundle.pub"), Path::new("/etc/p")).unwrap();
         let file = Source::File { path: "/etc/p/market.tar.gz".into(), key: "/etc/p/bundle.pub".into() };
         assert_eq!(signed.bundle.source, file);
-        assert_eq!(config.identity.key, Path::new("/abs/items.key"));
+        assert_eq!(config.identity.files().unwrap().key, Path::new("/abs/items.key"));
         assert_eq!(config.inbound[0].upstream, "127.0.0.1:8080".parse().unwrap());
         assert_eq!(config.inbound[0].upstream_protocol, UpstreamProtocol::Http1);
         assert_eq!(&*config.outbound[0].service, "users");
         assert_eq!(config.jwt[0].jwks, KeySet::File("/etc/p/jwks.json".into()));
         assert_eq!(config.log.rotate_bytes, Some(256 << 20));
-        assert_eq!(config.log.heads.unwrap().every, Duration::from_secs(60));
+        let heads = config.log.heads.unwrap();
+        assert_eq!((heads.every, heads.to), (Duration::from_secs(60), vec![HeadsTo::File("/etc/p/heads.ndjson".into())]));
         assert_eq!(config.mode, Mode::Enforce);
         assert_eq!(config.digest, Digest::of(GOOD.as_bytes()));
         assert_eq!(config.tls.min_version, crate::tls::MinVersion::Tls13);
@@ -257,9 +275,23 @@ mode: enforce
     fn faults_are_told_with_their_places() {
         for (from, to, code, line, at, says) in [
             ("mode: enforce", "mod: enforce", "unknown-field", 10, "mod", "did you mean `mode`"),
+            (
+                "{cert: items.pem, key: /abs/items.key, trust: {market.example: ca.pem}, crl: []}",
+                "{workload_api: tcp://10.0.0.1:80}",
+                "invalid-value",
+                3,
+                "tcp:",
+                "only a loopback address",
+            ),
             ("mode: enforce", "tls: {min_version: '1.1'}", "invalid-value", 10, "'1.1'", "`1.2` or `1.3`"),
             ("mode: enforce", "mode: audit", "invalid-value", 10, "audit", "`dry-run`"),
-            ("path: ./policies", "url: https://x", "unsupported", 2, "url", "`bundle.url` is not supported yet"),
+            ("path: ./policies", "url: https://x", "missing-field", 2, "{url", "no `key` says who must have signed it (A75)"),
+            ("path: ./policies", "url: http://x, key: k", "invalid-value", 2, "http:", "`http` is refused"),
+            ("path: ./policies", "path: p, max_age: 10m", "config", 2, "max_age", "`bundle.max_age` needs a signed bundle"),
+            ("path: ./policies", "path: p, key: k, on_stale: deny", "config", 2, "on_stale", "add `max_age: 10m`"),
+            ("path: ./policies", "url: https://x, path: p, key: k", "config", 2, "p, k", "one place"),
+            ("mode: enforce", "traces: {otlp: \"http://127.0.0.1:4318\", sample: 2}", "invalid-value", 10, "2}", "from 0 to 1"),
+            ("mode: enforce", "traces: {otlp: \"http://10.0.0.1:4318\"}", "invalid-value", 10, "\"http", "only for loopback"),
             ("protocol: http}", "protocol: tcp}", "missing-field", 4, "{listen", "`port` is missing"),
             ("protocol: http}", "protocol: tcp, port: 0}", "invalid-value", 4, "0}", "port"),
             (

@@ -271,7 +271,7 @@ impl std::fmt::Debug for Fetcher {
 
 fn stamp_of(roots: &Roots) -> Option<Stamp> {
     match roots {
-        Roots::System => None,
+        Roots::System | Roots::Nobody => None,
         Roots::File(path) => roots::stamp(path),
     }
 }

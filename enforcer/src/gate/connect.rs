@@ -67,9 +67,9 @@ impl Gate {
             self.decided(&policy, &request, &decision);
             let ticket = ticket?;
             return match self.draw(&decision, caller) {
-                Ok(held) => self.passage(caller, &policy, Granted { ticket, held }, request),
+                Ok(held) => self.passage(caller, &policy, Granted { ticket, held, span: None }, request),
                 Err(limited) => {
-                    self.running(caller, Granted { ticket, held: Held::default() }).limited(None, limited.by);
+                    self.running(caller, Granted { ticket, held: Held::default(), span: None }).limited(None, limited.by);
                     None
                 }
             };
@@ -86,6 +86,11 @@ impl Gate {
         request: Request,
     ) -> Option<Passage> {
         let mut running = self.running(caller, granted);
+        if self.fresh.is_over(request.context.time) {
+            running.stale();
+            running.status = None;
+            return None;
+        }
         running.place = Some(caller.live.enter(Box::new(request)));
         // Entered first, compared then: a denial between decision and entry is not missed (A78).
         if !Arc::ptr_eq(policy, &self.policy.load())

@@ -19,7 +19,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use portreeve_engine::record::{Decided, Ended, Mode, Outcome, Why};
+use portreeve_engine::record::{Decided, Ended, Issue, Mode, Outcome, Why};
 use portreeve_engine::record_text::{EventText, EventTextRef};
 use portreeve_engine::{Digest, Event, Revision, SpiffeId, Timestamp};
 use tokio::sync::watch;
@@ -34,6 +34,7 @@ use crate::heads::HeadsError;
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::report::Report;
+use crate::witness::Witness;
 
 /// What a log needs to begin.
 #[derive(Clone, Debug)]
@@ -46,6 +47,10 @@ pub struct Opening {
     pub instance: String,
     /// The bundle in force.
     pub revision: Revision,
+    /// What it says of its issue, if it is signed.
+    pub bundle: Option<Issue>,
+    /// Who is handed the signed heads.
+    pub witnesses: Vec<Arc<Witness>>,
     /// Enforce or dry-run.
     pub mode: Mode,
     /// SHA-256 of the configuration.
@@ -251,11 +256,11 @@ impl DecisionLog {
         self.shared.rouse(queue);
     }
 
-    /// Records that another bundle is in force.
-    pub fn reloaded(&self, revision: Revision) {
+    /// Records that another bundle is in force, or the same one as it was issued again.
+    pub fn reloaded(&self, revision: Revision, bundle: Option<Issue>) {
         let mut queue = self.shared.lock();
         let at = queue.raise(self.shared.clock.now());
-        queue.push(at, What::Reloaded(revision));
+        queue.push(at, What::Reloaded(revision, bundle.map(Box::new)));
         self.shared.rouse(queue);
     }
 
@@ -274,6 +279,12 @@ impl DecisionLog {
     #[must_use]
     pub fn is_up(&self) -> bool {
         self.shared.up.load(Ordering::Acquire)
+    }
+
+    /// The time of the oldest entry that waits to be written.
+    #[must_use]
+    pub fn oldest(&self) -> Option<Timestamp> {
+        self.shared.lock().waiting.entries.first().map(|entry| entry.at)
     }
 
     /// Entries that wait to be written.

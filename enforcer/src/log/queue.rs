@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use portreeve_engine::record::Issue;
 use portreeve_engine::record_text::{EventTextRef, EventTexts};
 use portreeve_engine::{Revision, SpiffeId, Timestamp};
 
@@ -80,7 +81,7 @@ pub(super) enum What {
         ticket: u64,
         end: End,
     },
-    Reloaded(Revision),
+    Reloaded(Revision, Option<Box<Issue>>),
 }
 
 /// What one caller holds of the queue. It is looked up once for a connection.

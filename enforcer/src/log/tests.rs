@@ -8,7 +8,7 @@ use portreeve_engine::record::{Answer, ContextFacts, Destination, RequestFacts, 
 use portreeve_engine::{Effect, Event, Reason, Record};
 
 use super::*;
-use crate::config::{Heads, LogTo};
+use crate::config::{Heads, HeadsTo, LogTo};
 
 const CALLER: &str = "spiffe://market.example/ns/shop/sa/invoices";
 const BOUNDS: Bounds = Bounds { queue: 64, caller: 32, bytes: 1 << 20, caller_bytes: 1 << 19, refusals: 4 };
@@ -25,6 +25,8 @@ fn opening(path: &Path, instance: &str) -> Opening {
         enforcer: "spiffe://market.example/ns/shop/sa/items".parse().unwrap(),
         instance: instance.to_owned(),
         revision: Digest::of(b"one"),
+        bundle: None,
+        witnesses: Vec::new(),
         mode: Mode::Enforce,
         digest: Digest::of(b"config"),
     }
@@ -86,7 +88,7 @@ fn a_chain_is_whole_and_ends_name_their_decisions() {
     let first = log.allowed(clock.now(), decided(CALLER)).unwrap();
     let second = log.allowed(clock.now(), decided(CALLER)).unwrap();
     log.ended(second, END);
-    log.reloaded(Digest::of(b"two"));
+    log.reloaded(Digest::of(b"two"), None);
     log.ended(first, END);
     log.stop();
     let records = read_chain(&path, &mut ChainReader::new());
@@ -257,7 +259,7 @@ fn heads_are_signed_while_running_and_at_the_end() {
     .unwrap();
     let to = dir.path().join("heads.ndjson");
     let mut opening = opening(&path, "A");
-    opening.config.heads = Some(Heads { every: Duration::from_millis(20), to: to.clone(), key });
+    opening.config.heads = Some(Heads { every: Duration::from_millis(20), to: vec![HeadsTo::File(to.clone())], key });
     let (log, clock) = open(opening);
     log.denied(clock.now(), decided(CALLER)).unwrap();
     std::thread::sleep(Duration::from_millis(100));

@@ -14,6 +14,7 @@ use super::file::{Found, LogFile, Out};
 use super::queue::{Entry, Waiting, What};
 use super::{Batch, LogError, Opening, Shared};
 use crate::config::{Durability, LogTo};
+use crate::freshness::is_stale;
 use crate::heads::HeadWriter;
 use crate::limits;
 use crate::report::Report;
@@ -41,7 +42,7 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn open(opening: Opening, report: Report) -> Result<Self, LogError> {
-        let heads = opening.config.heads.as_ref().map(HeadWriter::open).transpose()?;
+        let heads = opening.config.heads.as_ref().map(|heads| HeadWriter::open(heads, opening.witnesses.clone())).transpose()?;
         let (out, found) = match &opening.config.to {
             LogTo::Stdout => (Out::Stdout, Found::default()),
             LogTo::File(path) => {
@@ -83,6 +84,7 @@ impl Writer {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             after: self.found.after.take(),
             recovered: self.found.recovered.take(),
+            bundle: self.opening.bundle.clone(),
         });
         self.line(at, &started);
         self.write().and_then(|()| self.sync()).map_err(|why| LogError::File { path: self.name(), why })
@@ -134,7 +136,8 @@ impl Writer {
         if beat || refusals_dropped > 0 {
             let unrecorded = shared.unrecorded.swap(0, Ordering::Relaxed);
             let (revision, mode) = (self.opening.revision, self.opening.mode);
-            self.line(at, &Event::Heartbeat(Heartbeat { revision, mode, unrecorded, refusals_dropped }));
+            let stale = is_stale(self.opening.bundle.as_ref(), at);
+            self.line(at, &Event::Heartbeat(Heartbeat { revision, mode, unrecorded, refusals_dropped, stale }));
             self.next_beat = Instant::now() + self.opening.config.heartbeat;
         }
         if stopping {
@@ -172,9 +175,10 @@ impl Writer {
                         self.chain.append_text(*at, self.scratch.borrowed(), &mut self.pending);
                     }
                 }
-                What::Reloaded(revision) => {
-                    self.opening.revision = *revision;
-                    self.line(*at, &Event::Reloaded(Reloaded { revision: *revision }));
+                What::Reloaded(revision, bundle) => {
+                    let bundle = bundle.as_deref().cloned();
+                    (self.opening.revision, self.opening.bundle) = (*revision, bundle.clone());
+                    self.line(*at, &Event::Reloaded(Reloaded { revision: *revision, bundle }));
                 }
             }
         }
@@ -203,6 +207,7 @@ impl Writer {
             instance: self.opening.instance.clone(),
             revision: self.opening.revision,
             mode: self.opening.mode,
+            bundle: self.opening.bundle.clone(),
         });
         self.first_seq = self.line(at, &continued);
     }

@@ -84,6 +84,15 @@ pub struct Metrics {
     pub bundle_alarm: Gauge,
     /// 1 while the bundle on disk is another one than the one in force.
     pub bundle_drift: Gauge,
+    /// 1 while the bundle in force is older than it may be.
+    pub bundle_stale: Gauge,
+    /// 1 while the last good bundle cannot be kept.
+    pub bundle_keep_alarm: Gauge,
+    spans: Family<Labels, Counter>,
+    clock_steps: Family<Labels, Counter>,
+    heads: Family<Labels, Counter>,
+    /// 1 while a witness does not take signed heads.
+    pub heads_alarm: Gauge,
     /// 1 while the last attempt to take up an identity failed.
     pub identity_alarm: Gauge,
     /// Key sets of token issuers whose last fetch failed.
@@ -148,6 +157,12 @@ impl Metrics {
             reloads: Family::default(),
             bundle_alarm: Gauge::default(),
             bundle_drift: Gauge::default(),
+            bundle_stale: Gauge::default(),
+            bundle_keep_alarm: Gauge::default(),
+            spans: Family::default(),
+            clock_steps: Family::default(),
+            heads: Family::default(),
+            heads_alarm: Gauge::default(),
             identity_alarm: Gauge::default(),
             log_alarm: Gauge::default(),
             unrecorded: Counter::default(),
@@ -188,11 +203,18 @@ impl Metrics {
         r.register("connections", "Open connections: of other services (inbound) and of our own (outbound)", self.sides.clone());
         r.register("connections_refused", "Connections turned away because the listener was full", self.connections_refused.clone());
         r.register("reloads", "Attempts to take up a new bundle or identity, by result", self.reloads.clone());
-        r.register("bundle_alarm", "1 while the last attempt to take up a bundle failed", self.bundle_alarm.clone());
-        r.register("bundle_drift", "1 while the bundle on disk is not the one in force", self.bundle_drift.clone());
-        r.register("identity_alarm", "1 while the last attempt to take up an identity failed", self.identity_alarm.clone());
+        r.register("bundle_alarm", "Is 1 while the last attempt to take up a bundle failed", self.bundle_alarm.clone());
+        r.register("bundle_drift", "Is 1 while the bundle on disk is not the one in force", self.bundle_drift.clone());
+        r.register("bundle_stale", "Is 1 while the bundle in force is older than it may be", self.bundle_stale.clone());
+        r.register("bundle_keep_alarm", "Is 1 while the last good bundle cannot be kept on disk", self.bundle_keep_alarm.clone());
+        r.register("clock_steps", "How often the system's clock was set, by direction", self.clock_steps.clone());
+        let heads = "Signed heads for witnesses: sent, dropped for want of room; failed counts attempts";
+        r.register("heads", heads, self.heads.clone());
+        r.register("heads_alarm", "Is 1 while a witness does not take signed heads", self.heads_alarm.clone());
+        r.register("spans", "Spans of traces: sent, refused by the collector, dropped for want of room", self.spans.clone());
+        r.register("identity_alarm", "Is 1 while the last attempt to take up an identity failed", self.identity_alarm.clone());
         r.register("key_sets_failing", "Key sets of token issuers whose last fetch failed", self.key_sets_failing.clone());
-        r.register("log_alarm", "1 while the decision log cannot be written", self.log_alarm.clone());
+        r.register("log_alarm", "Is 1 while the decision log cannot be written", self.log_alarm.clone());
         r.register("unrecorded", "Requests refused because their record had no place", self.unrecorded.clone());
         r.register(
             "log_not_kept",
@@ -200,7 +222,7 @@ impl Metrics {
             self.not_kept.clone(),
         );
         r.register("log_records", "Records written to the decision log", self.log_records.clone());
-        r.register("dry_run", "1 while denials by policy are forwarded", self.dry_run.clone());
+        r.register("dry_run", "Is 1 while denials by policy are forwarded", self.dry_run.clone());
         self.outbound.register(r);
         r.register("self_checks", "Decisions made again by the reference evaluators", self.self_checks.clone());
         let passed_over = self.self_checks_passed_over.clone();
@@ -253,6 +275,21 @@ impl Metrics {
     /// Counts an attempt to take up a new `what` (`bundle`, `identity`, `jwks`).
     pub fn reloaded(&self, what: &'static str, result: &'static str) {
         self.reloads.get_or_create(&[("what", what), ("result", result)]).inc();
+    }
+
+    /// Counts a step of the system's clock.
+    pub fn clock_stepped(&self, direction: &'static str) {
+        self.clock_steps.get_or_create(&[("direction", direction)]).inc();
+    }
+
+    /// Counts signed heads that a witness was `sent`, that were `dropped` for want of room, or attempts that `failed`.
+    pub fn heads(&self, result: &'static str, n: usize) {
+        self.heads.get_or_create(&[("result", result)]).inc_by(u64::try_from(n).unwrap_or(u64::MAX));
+    }
+
+    /// Counts spans that were `sent`, `refused` by the collector or `dropped` for want of room.
+    pub fn spans(&self, result: &'static str, n: usize) {
+        self.spans.get_or_create(&[("result", result)]).inc_by(u64::try_from(n).unwrap_or(u64::MAX));
     }
 
     /// The text that Prometheus reads, in the form it asks for.

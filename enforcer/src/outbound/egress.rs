@@ -16,9 +16,9 @@ use portreeve_engine::path::CanonicalPath;
 use portreeve_engine::record::{Answer, ContextFacts, Decided, Destination, Outcome, RequestFacts, Side, Source, Why};
 use portreeve_engine::request::{Context, Method, Target};
 use portreeve_engine::{Authorizer, Decision, Malformed, Request, Timestamp};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::limits::TUNNELS_MAX;
+use super::limits::{REQUESTS_MAX, TUNNELS_MAX};
 use crate::gate::Gate;
 use crate::head::{Head, Lines};
 use crate::jwt::Verifier;
@@ -38,6 +38,8 @@ pub struct Egress {
     pub without_tls: Vec<Host>,
     /// Places for tunnels.
     pub tunnels: Arc<Semaphore>,
+    /// Places for plain requests.
+    pub requests: Arc<Semaphore>,
     /// The connections for plain requests.
     pub tasks: Tasks,
 }
@@ -118,9 +120,16 @@ pub struct Running {
     outcome: Outcome,
     why: Why,
     detail: Option<&'static str>,
+    /// A place that it takes.
+    place: Option<OwnedSemaphorePermit>,
 }
 
 impl Running {
+    /// Takes a place until it ends.
+    pub fn hold(&mut self, place: OwnedSemaphorePermit) {
+        self.place = Some(place);
+    }
+
     /// The place answered, or the tunnel stands.
     pub fn answered(&mut self, status: StatusCode) {
         self.status = Some(status.as_u16());
@@ -152,6 +161,13 @@ impl Running {
         self.ended(Why::Upstream, detail);
     }
 
+    /// It was stopped before anything was sent; the local service gets no status for it.
+    pub fn stopped(mut self, detail: &'static str) {
+        self.gate.metrics.outbound.egress_failed(detail);
+        self.outcome = Outcome::Unavailable;
+        self.ended(Why::Policy, detail);
+    }
+
     /// It did not come about; the local service gets the status.
     pub fn unavailable(mut self, status: StatusCode, why: Why, detail: &'static str) {
         self.gate.metrics.outbound.egress_failed(detail);
@@ -181,7 +197,8 @@ impl Egress {
     /// An egress side without tunnels.
     #[must_use]
     pub fn new(gate: Arc<Gate>, private: Vec<IpNet>, without_tls: Vec<Host>) -> Self {
-        Self { gate, private, without_tls, tunnels: Arc::new(Semaphore::new(TUNNELS_MAX)), tasks: Tasks::default() }
+        let (tunnels, requests) = (Arc::new(Semaphore::new(TUNNELS_MAX)), Arc::new(Semaphore::new(REQUESTS_MAX)));
+        Self { gate, private, without_tls, tunnels, requests, tasks: Tasks::default() }
     }
 
     /// Whether a tunnel to this host and port need not be TLS.
@@ -340,6 +357,7 @@ impl Egress {
             outcome: Outcome::Forwarded,
             why: Why::Client,
             detail: None,
+            place: None,
         }
     }
 

@@ -13,7 +13,7 @@ pub const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
 /// The longest of these times that a configuration may ask for.
 pub const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
 
-/// Requests under way to one destination: beyond what one service answers in a healthy moment, so that a slow callee costs its
+/// Requests under way to one destination, and plain ones to all places outside the mesh: beyond what one service answers in a healthy moment, so that a slow callee costs its
 /// caller this many and not all.
 pub const REQUESTS_MAX: usize = 1024;
 /// Requests that wait for one of those places.

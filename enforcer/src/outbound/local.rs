@@ -402,6 +402,10 @@ async fn plain(egress: &Arc<Egress>, permit: Permit, body: Incoming) -> Response
     else {
         return failed(running, StatusCode::BAD_GATEWAY, "form");
     };
+    match Arc::clone(&egress.requests).try_acquire_owned() {
+        Ok(place) => running.hold(place),
+        Err(_) => return failed(running, StatusCode::SERVICE_UNAVAILABLE, "overload"),
+    }
     let (stream, attempts) = resolve::connect(&host, host.port().unwrap_or(80), &egress.private, CONNECT_TIMEOUT).await;
     running.attempts(attempts);
     let stream = match stream {

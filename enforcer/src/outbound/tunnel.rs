@@ -78,7 +78,7 @@ impl Tunnel {
                         let name = if let Hello::Tls(Some(name)) = &hello { name.as_str() } else { "" };
                         let raw = format!("{}:{} server name `{name}`", self.host.name(), self.port);
                         self.egress.odd(&self.question.service, why, StatusCode::FORBIDDEN, raw.as_bytes());
-                        return self.running.unavailable(StatusCode::FORBIDDEN, Why::Policy, detail);
+                        return self.running.stopped(detail);
                     }
                 }
                 Err(_) => return self.running.ended(Why::Client, "no-hello"),

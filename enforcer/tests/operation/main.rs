@@ -2,6 +2,11 @@
 
 #![cfg(test)]
 
+mod bundles;
+mod log;
 mod pages;
+mod reload;
 mod standby;
+mod swap;
+mod traces;
 mod world;

@@ -4,7 +4,7 @@ use portreeve_enforcer::Enforcer;
 use portreeve_enforcer::report::Report;
 use tokio::net::{TcpStream, UnixStream};
 
-use crate::world::{World, at, on, page, status};
+use crate::world::{World, at, judged, on, page, status};
 
 #[tokio::test]
 async fn methods_and_forms() {
@@ -38,9 +38,45 @@ async fn methods_and_forms() {
     let text = asked("text/plain").await;
     assert!(text.contains("content-type: text/plain; version=0.0.4"), "{text}");
     assert!(text.contains("# TYPE portreeve_requests_total counter") && !text.contains("# EOF"));
+    let body = |page: &str| page.split_once("\r\n\r\n").unwrap().1.to_owned();
+    judged("prometheus_client", OPEN_JUDGE, &body(&open));
+    judged("prometheus_client", TEXT_JUDGE, &body(&text));
     enforcer.shutdown().await;
     assert!(!socket.exists());
 }
+
+/// Prometheus's own readers; the one of OpenMetrics is strict. Every name and unit is as it should be.
+const OPEN_JUDGE: &str = r"
+import sys
+from prometheus_client.openmetrics.parser import text_string_to_metric_families
+families = list(text_string_to_metric_families(sys.stdin.read()))
+names = {f.name for f in families}
+assert len(names) == len(families) > 30, names
+samples = {s.name: s for f in families for s in f.samples}
+assert samples['portreeve_ready'].value == 1
+assert samples['portreeve_build_info'].labels['version']
+assert samples['process_resident_memory_bytes'].value > 1e6
+for f in families:
+    assert f.name.startswith(('portreeve_', 'process_')), f.name
+    assert f.documentation and f.type in ('counter', 'gauge', 'histogram', 'info'), f
+    for s in f.samples:
+        for key in s.labels:
+            assert key in ('effect', 'reason', 'policy', 'side', 'what', 'result', 'direction', 'le', 'version', 'service', 'kind', 'outcome'), (f.name, key)
+";
+
+const TEXT_JUDGE: &str = r"
+import sys
+from prometheus_client.parser import text_string_to_metric_families
+families = {f.name: f for f in text_string_to_metric_families(sys.stdin.read())}
+assert families['portreeve_requests'].type == 'counter', families
+count = [s.value for s in families['portreeve_requests'].samples if s.labels == {'effect': 'allow', 'reason': 'permitted'}]
+assert count == [1.0], count
+buckets = [s for s in families['portreeve_decision_duration_seconds'].samples if s.name.endswith('_bucket')]
+assert buckets[-1].labels['le'] == '+Inf' and buckets[-1].value == 1, buckets
+assert [s.value for s in buckets] == sorted(s.value for s in buckets)
+policies = [(s.labels, s.value) for s in families['portreeve_policy_decisions'].samples]
+assert policies == [({'policy': 'invoices-items', 'effect': 'allow'}, 1.0)], policies
+";
 
 #[tokio::test]
 async fn the_configuration_is_shown_without_secrets() {

@@ -66,7 +66,7 @@ impl World {
 
     pub(crate) fn issue(&self, service: &str) {
         let (cert, key) = (self.path(&format!("{service}.pem")), self.path(&format!("{service}.key")));
-        self.ca.issue_files(&id(service), Duration::from_secs(3600), &cert, &key).unwrap();
+        self.ca.issue_files(&id(service), Duration::from_secs(30 * 24 * 3600), &cert, &key).unwrap();
     }
 
     /// Puts a directory of policies in its place in one step.
@@ -82,11 +82,13 @@ impl World {
         let bundle = if extra.contains("bundle:") { "" } else { "bundle: {path: policies}\n" };
         let log =
             if extra.contains("\nlog:") || extra.starts_with("log:") { "" } else { "log: {path: decisions.ndjson, heartbeat: 100ms}\n" };
+        let inbound = format!("inbound: [{{listen: \"127.0.0.1:0\", upstream: \"{}\"}}]\n", self.upstream);
+        let inbound = if extra.contains("inbound:") { "" } else { inbound.as_str() };
         format!(
             "service: items\n{bundle}identity: {{cert: items.pem, key: items.key, trust: {{market.example: {}}}}}\n\
-             inbound: [{{listen: \"127.0.0.1:0\", upstream: \"{}\"}}]\n{log}drain: 5s\n{extra}",
+             {inbound}{log}drain: {}s\n{extra}",
             self.ca.root_path().display(),
-            self.upstream
+            DRAIN.as_secs()
         )
     }
 
@@ -111,8 +113,11 @@ impl World {
 
     /// One request over a connection of its own, or what went wrong.
     pub(crate) async fn get(&self, to: SocketAddr, headers: &str) -> std::io::Result<String> {
+        self.ask(to, &format!("GET /v1/items/1 HTTP/1.1\r\nHost: items\r\nConnection: close\r\n{headers}\r\n")).await
+    }
+
+    pub(crate) async fn ask(&self, to: SocketAddr, head: &str) -> std::io::Result<String> {
         let mut stream = self.connect(to).await?;
-        let head = format!("GET /v1/items/1 HTTP/1.1\r\nHost: items\r\nConnection: close\r\n{headers}\r\n");
         stream.write_all(head.as_bytes()).await?;
         let mut out = Vec::new();
         stream.read_to_end(&mut out).await?;
@@ -146,7 +151,11 @@ pub(crate) struct Running {
 
 impl Running {
     fn spawn(command: &mut Command) -> Self {
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        Self::with_output(command, Stdio::null())
+    }
+
+    pub(crate) fn with_output(command: &mut Command, out: Stdio) -> Self {
+        let mut child = command.stdout(out).stderr(Stdio::piped()).spawn().unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let (tell, said) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
@@ -228,6 +237,19 @@ pub(crate) fn status(answer: &str) -> u16 {
     answer.split(' ').nth(1).and_then(|s| s.parse().ok()).unwrap_or(0)
 }
 
+/// Has a text judged by a script for Python with this module, if both are here.
+pub(crate) fn judged(module: &str, script: &str, text: &str) {
+    let has = Command::new("python3").args(["-c", &format!("import {module}")]).stderr(Stdio::null()).status();
+    if !has.is_ok_and(|status| status.success()) {
+        println!("skipped: there is no python3 with `{module}` to judge this");
+        return;
+    }
+    let mut judge = Command::new("python3").args(["-c", script]).stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    std::io::Write::write_all(&mut judge.stdin.take().unwrap(), text.as_bytes()).unwrap();
+    let verdict = judge.wait_with_output().unwrap();
+    assert!(verdict.status.success(), "{}\n{text}", String::from_utf8_lossy(&verdict.stderr));
+}
+
 /// Asks until the answer is as wanted.
 pub(crate) async fn until<T, F: Future<Output = T>>(what: &str, mut ask: impl FnMut() -> F, wanted: impl Fn(&T) -> bool) -> T {
     let end = Instant::now() + LIMIT;
@@ -302,5 +324,7 @@ async fn upstream(served: Arc<AtomicU64>) -> SocketAddr {
     address
 }
 
+/// What the configurations here give a drain.
+pub(crate) const DRAIN: Duration = Duration::from_secs(5);
 /// Longer than anything here takes, so that a fault ends the test.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);

@@ -146,6 +146,7 @@ async fn the_first_message_of_a_tunnel_must_be_for_its_host() {
     let raw = decided(&records)[1].1.request.raw.clone().unwrap();
     assert!(raw.contains("evil.example"), "{raw}");
     let details: Vec<_> = ended(&records).iter().map(|e| (e.detail.clone(), e.outcome, e.bytes)).collect();
+    assert_eq!(ended(&records)[0].status, None, "the tunnel was greeted, and no status came after");
     assert_eq!(details[0], (Some("server-name".to_owned()), Outcome::Unavailable, 0));
     assert_eq!(details[1], (Some("not-tls".to_owned()), Outcome::Unavailable, 0));
 }

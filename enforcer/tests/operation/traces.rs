@@ -1,0 +1,173 @@
+//! Traces: the context goes on to the service and into the record, and spans reach a collector without holding anything up.
+
+use std::sync::{Arc, Mutex};
+
+use portreeve_enforcer::Enforcer;
+use portreeve_enforcer::report::Report;
+use portreeve_engine::Event;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
+use crate::world::{World, judged, status, until};
+
+/// A collector: what it was sent, and the status with which it answers next.
+async fn collector() -> (std::net::SocketAddr, Arc<Mutex<Vec<String>>>, Arc<Mutex<Vec<u16>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let (got, next) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(Vec::new())));
+    let (sink, answers) = (Arc::clone(&got), Arc::clone(&next));
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut seen = Vec::new();
+            let body = loop {
+                let n = stream.read_buf(&mut seen).await.unwrap();
+                let text = String::from_utf8_lossy(&seen).into_owned();
+                if let Some((head, body)) = text.split_once("\r\n\r\n") {
+                    let head = head.to_lowercase();
+                    assert!(head.starts_with("post /v1/traces ") && head.contains("content-type: application/json"), "{head}");
+                    let length: usize = head.split("content-length: ").nth(1).unwrap().lines().next().unwrap().parse().unwrap();
+                    if body.len() == length {
+                        break body.to_owned();
+                    }
+                }
+                assert!(n > 0, "it broke off");
+            };
+            let status = answers.lock().unwrap().pop().unwrap_or(200);
+            if status == 200 {
+                sink.lock().unwrap().push(body);
+            }
+            let _ = stream.write_all(format!("HTTP/1.1 {status} X\r\nContent-Length: 2\r\n\r\n{{}}").as_bytes()).await;
+        }
+    });
+    (at, got, next)
+}
+
+const PARENT: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+
+fn spans(bodies: &[String]) -> Vec<Value> {
+    bodies
+        .iter()
+        .flat_map(|body| {
+            let body: Value = serde_json::from_str(body).unwrap();
+            body["resourceSpans"][0]["scopeSpans"][0]["spans"].as_array().unwrap().clone()
+        })
+        .collect()
+}
+
+fn attribute<'a>(span: &'a Value, key: &str) -> &'a Value {
+    &span["attributes"].as_array().unwrap().iter().find(|a| a["key"] == key).unwrap_or_else(|| panic!("{key}: {span:#}"))["value"]
+}
+
+#[tokio::test]
+async fn a_trace_is_carried_recorded_and_told_of() {
+    let world = World::new().await;
+    let (at, got, next) = collector().await;
+    // A collector that is busy is asked again.
+    next.lock().unwrap().extend([503, 429]);
+    let config = world.config(&format!("traces: {{otlp: \"http://{at}\", sample: 1}}\n"));
+    let enforcer = Enforcer::start(config, Report::silent()).await.unwrap();
+    let to = enforcer.inbound()[0];
+    let carried =
+        world.get(to, &format!("traceparent: 00-{PARENT}-00f067aa0ba902b7-01\r\ntracestate: a=1\r\ntracestate: b=2\r\n")).await.unwrap();
+    assert_eq!(status(&carried), 200);
+    let heard = carried.split("\r\n\r\n").nth(1).unwrap().to_owned();
+    let (parent, state) = heard.split_once('|').unwrap();
+    assert!(
+        parent.starts_with(&format!("traceparent: 00-{PARENT}-")) && parent.ends_with("-01") && !parent.contains("00f067aa0ba902b7"),
+        "{heard}"
+    );
+    assert_eq!(state, "tracestate: a=1,b=2");
+    let begun = world.get(to, "traceparent: 00-XX\r\ntracestate: a=1\r\n").await.unwrap();
+    let begun = begun.split("\r\n\r\n").nth(1).unwrap().to_owned();
+    assert!(!begun.contains("XX") && !begun.contains("tracestate") && begun.ends_with("-01"), "{begun}");
+    // Not sampled by the caller: carried, and nothing is told.
+    let quiet = "0af7651916cd43dd8448eb211c80319c";
+    world.get(to, &format!("traceparent: 00-{quiet}-00f067aa0ba902b7-00\r\n")).await.unwrap();
+    let refused = world.ask(to, "GET /v1/elsewhere HTTP/1.1\r\nHost: items\r\nConnection: close\r\n\r\n").await.unwrap();
+    assert_eq!(status(&refused), 403);
+    until("three spans come", || async { spans(&got.lock().unwrap()).len() }, |n| *n == 3).await;
+    let metrics = enforcer.gate().metrics.render();
+    enforcer.shutdown().await;
+
+    let bodies = got.lock().unwrap().clone();
+    let all = spans(&bodies);
+    let records = world.records("decisions.ndjson");
+    let traces: Vec<_> = records
+        .iter()
+        .filter_map(|r| if let Event::Decided(d) = &r.event { Some(d.request.trace.clone().unwrap()) } else { None })
+        .collect();
+    assert_eq!(traces.len(), 4);
+    assert_eq!((traces[0].as_str(), traces[2].as_str()), (PARENT, quiet));
+    assert_eq!(begun.get("traceparent: 00-".len()..).unwrap().get(..32).unwrap(), traces[1]);
+    let told: Vec<_> = all.iter().map(|s| s["traceId"].as_str().unwrap()).collect();
+    let mut sorted = told.clone();
+    sorted.sort_unstable();
+    let mut expected = vec![traces[0].as_str(), traces[1].as_str(), traces[3].as_str()];
+    expected.sort_unstable();
+    assert_eq!(sorted, expected);
+    let first = all.iter().find(|s| s["traceId"] == PARENT).unwrap();
+    assert_eq!((first["parentSpanId"].as_str(), first["name"].as_str()), (Some("00f067aa0ba902b7"), Some("GET read-item")));
+    assert!(parent.contains(first["spanId"].as_str().unwrap()), "the service's parent is the span that is told of");
+    assert_eq!(attribute(first, "http.response.status_code")["intValue"], "200");
+    assert_eq!(attribute(first, "portreeve.principal")["stringValue"], "spiffe://market.example/ns/shop/sa/invoices");
+    assert_eq!(attribute(first, "portreeve.why")["stringValue"], "complete");
+    let nanos = |name: &str| first[name].as_str().unwrap().parse::<u128>().unwrap();
+    assert!(nanos("endTimeUnixNano") > nanos("startTimeUnixNano"));
+    let denied = all.iter().find(|s| s["traceId"] == traces[3]).unwrap();
+    assert_eq!(attribute(denied, "portreeve.reason")["stringValue"], "undeclared-operation");
+    assert_eq!(attribute(denied, "http.response.status_code")["intValue"], "403");
+    assert!(denied.get("parentSpanId").is_none());
+    assert!(metrics.lines().any(|l| l == "portreeve_spans_total{result=\"sent\"} 3"), "{metrics}");
+    for body in &bodies {
+        judged("opentelemetry.proto", OTLP_JUDGE, body);
+    }
+}
+
+/// The protocol's own definition reads what was sent. Ids are hexadecimal in OTLP, where the mapping has base64 otherwise.
+const OTLP_JUDGE: &str = r"
+import json, sys
+from google.protobuf.json_format import Parse
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+text = sys.stdin.read()
+found = Parse(text, ExportTraceServiceRequest(), ignore_unknown_fields=False)
+spans = [s for r in found.resource_spans for t in r.scope_spans for s in t.spans]
+assert spans, text
+raw = [s for r in json.loads(text)['resourceSpans'] for t in r['scopeSpans'] for s in t['spans']]
+for span, plain in zip(spans, raw):
+    assert span.kind == 2 and span.start_time_unix_nano < span.end_time_unix_nano, span
+    assert len(bytes.fromhex(plain['traceId'])) == 16 and len(bytes.fromhex(plain['spanId'])) == 8, plain
+names = {a.key for a in found.resource_spans[0].resource.attributes}
+assert {'service.name', 'service.instance.id'} <= names, names
+";
+
+#[tokio::test]
+async fn a_collector_that_is_away_costs_spans_and_nothing_else() {
+    let world = World::new().await;
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = nobody.local_addr().unwrap();
+    drop(nobody);
+    let config = world.config(&format!("traces: {{otlp: \"http://{at}\", sample: 1}}\n"));
+    let enforcer = Enforcer::start(config, Report::silent()).await.unwrap();
+    let stream = world.connect(enforcer.inbound()[0]).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake::<_, http_body_util::Empty<bytes::Bytes>>(hyper_util::rt::TokioIo::new(stream))
+            .await
+            .unwrap();
+    let driver = tokio::spawn(connection);
+    let asked = portreeve_enforcer::limits::SPANS_MAX + portreeve_enforcer::limits::SPANS_BATCH_MAX + 100;
+    for _ in 0..asked {
+        use http_body_util::BodyExt as _;
+        let request = http::Request::builder().uri("/v1/items/1").header("host", "items").body(http_body_util::Empty::new()).unwrap();
+        sender.ready().await.unwrap();
+        let answer = sender.send_request(request).await.unwrap();
+        assert_eq!(answer.status(), 200);
+        answer.into_body().collect().await.unwrap();
+    }
+    driver.abort();
+    let metrics = enforcer.gate().metrics.render();
+    let dropped = metrics.lines().find_map(|l| l.strip_prefix("portreeve_spans_total{result=\"dropped\"} "));
+    assert!(dropped.is_some_and(|n| n.parse::<u64>().unwrap() > 0), "{metrics}");
+    enforcer.shutdown().await;
+}
