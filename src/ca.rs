@@ -8,8 +8,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, Subcommand};
 use portreeve_enforcer::ca::{
-    Ca, CaError, CaOptions, INTERMEDIATE_LIFETIME_DEFAULT, LEAF_LIFETIME_DEFAULT, ROOT_LIFETIME_DEFAULT, head_key,
+    Ca, CaError, CaOptions, INTERMEDIATE_LIFETIME_DEFAULT, LEAF_LIFETIME_DEFAULT, OVERLAP_DEFAULT, ROOT_LIFETIME_DEFAULT, Schedule, Stage,
+    head_key,
 };
+use portreeve_enforcer::clock::wall;
 use portreeve_enforcer::jwt::{Issuer, MintError};
 use portreeve_enforcer::report::Report;
 use portreeve_engine::id::{SpiffeId, TrustDomain};
@@ -104,6 +106,29 @@ enum CaVerb {
         #[arg(long)]
         out: Option<PathBuf>,
     },
+    /// Take a new root into use, step by step, without anybody being refused
+    #[command(after_help = help::CA_ROTATE)]
+    Rotate {
+        /// Where the authority is kept
+        #[arg(long, default_value = "ca")]
+        dir: PathBuf,
+        /// How long a new root is known before it signs: a number and `s`, `m`, `h` or `d` [default: 2h]
+        #[arg(long, value_parser = lifetime)]
+        overlap: Option<Duration>,
+        /// Do the next step although its time has not come
+        #[arg(long)]
+        now: bool,
+    },
+    /// Serve identities to the processes of this machine over the SPIFFE Workload API
+    #[command(after_help = help::CA_SERVE)]
+    Serve {
+        /// Its configuration
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Only say whether it could run
+        #[arg(long)]
+        check: bool,
+    },
     /// Run the security token service for development: it exchanges a user's token for one that is good for one service
     #[command(after_help = help::CA_STS)]
     Sts {
@@ -167,6 +192,8 @@ pub(crate) fn run(args: &CaArgs) -> Outcome {
             said(format_args!("wrote `{}` for the enforcer and `{}` for the auditor", out.display(), public.display()))
         }
         CaVerb::Jwks { key, out } => jwks(key, out.as_deref()),
+        CaVerb::Rotate { dir, overlap, now } => rotate(dir, overlap.unwrap_or(OVERLAP_DEFAULT), *now),
+        CaVerb::Serve { config, check } => serve(config, *check),
         CaVerb::Sts { config, check } => sts(config, *check),
         CaVerb::Token(args) => token(args),
     }
@@ -216,6 +243,57 @@ fn jwks(key: &Path, out: Option<&Path>) -> Outcome {
     };
     issuer.write_jwks(path).map_err(Failure::new)?;
     said(format_args!("wrote `{}`, the public half of `{}`", path.display(), key.display()))
+}
+
+/// The next step of a change of root. What is in order is decided where the authority is; here only the time is looked at.
+fn rotate(dir: &Path, overlap: Duration, now: bool) -> Outcome {
+    let mut ca = open(dir)?;
+    let schedule = Schedule { root_every: None, overlap, options: CaOptions::DEFAULT };
+    let due = ca.due(&schedule, wall());
+    let early = |until: &str| {
+        let why = format!("too early: {until}");
+        Err(Failure::with_help(why, "come back then, or add `--now` if every enforcer is known to be ready"))
+    };
+    match ca.stage().clone() {
+        Stage::Settled => {
+            ca.announce(true, CaOptions::DEFAULT).map_err(Failure::new)?;
+            let trust = ca.root_path();
+            said(format_args!(
+                "made a new root known: `{}` has the old and the new one\nGive that file to every enforcer; the agent does so by itself. \
+                 After {} s run `portreeve ca rotate` again.",
+                trust.display(),
+                overlap.as_secs()
+            ))
+        }
+        Stage::Announced { at, .. } if due.is_none() && !now => {
+            let until = at.plus_ms(i64::try_from(overlap.as_millis()).unwrap_or(i64::MAX));
+            early(&format!("the new signer is known since {at} and signs from {until} on"))
+        }
+        Stage::Announced { .. } => {
+            ca.switch().map_err(Failure::new)?;
+            match ca.stage() {
+                Stage::Switched { until } => said(format_args!(
+                    "the new root signs from now on\nThe old one is believed until {until}, when the last of its certificates ends; then run \
+                     `portreeve ca rotate` again."
+                )),
+                _ => said(format_args!("the new intermediate signs from now on")),
+            }
+        }
+        Stage::Switched { until } if due.is_none() && !now => early(&format!("certificates of the old root may live until {until}")),
+        Stage::Switched { .. } => {
+            ca.drop_old().map_err(Failure::new)?;
+            said(format_args!("forgot the old root: `{}` has the new one alone; give it to every enforcer", ca.root_path().display()))
+        }
+    }
+}
+
+fn serve(config: &Path, check: bool) -> Outcome {
+    let report = Report::new(|message| output::tell(&format!("portreeve: {message}\n")));
+    portreeve_enforcer::ca::serve(config, check, &report).map_err(told)?;
+    if check {
+        return said(format_args!("an agent can run with `{}`", config.display()));
+    }
+    Ok(Verdict::Yes)
 }
 
 fn sts(config: &Path, check: bool) -> Outcome {

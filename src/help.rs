@@ -326,3 +326,32 @@ key, trust}` it speaks mutual TLS, and its tokens name the service that asked.
 For development and tests: its key lies in a file.
 
 Exit codes: 0 ended in order (with --check: could run), 2 cannot run";
+
+pub(crate) const CA_ROTATE: &str = "\
+Example:
+  portreeve ca rotate --dir ca
+
+Each call does one step: the new root is made known beside the old one; it
+signs; the old one is forgotten. A step whose time has not come is refused.
+A running `portreeve ca serve` sees each step and passes it on.
+
+Exit codes: 0 done, 2 not done";
+
+pub(crate) const CA_SERVE: &str = "\
+Example:
+  portreeve ca serve --config agent.yaml
+
+with
+  dir: ca
+  socket: /run/portreeve/agent.sock
+  lifetime: 1h
+  entries:
+    - {uid: 1001, id: spiffe://market.example/ns/shop/sa/items}
+    - {uid: 1002, id: spiffe://market.example/ns/shop/sa/invoices}
+  rotate: {root: 720h, overlap: 2h}
+
+Callers are known by their user id. Enforcers take
+  identity: {workload_api: unix:///run/portreeve/agent.sock}
+Entries can be changed while it runs.
+
+Exit codes: 0 ended in order (with --check: could run), 2 cannot run";

@@ -33,7 +33,7 @@ use crate::outbound::{self, Outbound};
 use crate::policy::{self, Asked, Begun, PolicyError, Standing, Taken};
 use crate::ports::Listener;
 use crate::quota::Quotas;
-use crate::reload::{ReloadError, Reloader, identity_files, issuers, remotes};
+use crate::reload::{ReloadError, Reloader, issuers, remotes};
 use crate::renewal::Renewal;
 use crate::report::Report;
 use crate::self_check::SelfCheck;
@@ -45,6 +45,7 @@ use crate::tls::{Current, Identity, IdentityError};
 use crate::trace::{Exporter, Traces};
 use crate::witness::Witness;
 use crate::workers::{self, Bounds, Crew, Workers};
+use crate::workload::Following;
 
 /// Why an enforcer cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +56,9 @@ pub enum EnforcerError {
     /// The identity.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// No identity was given to us.
+    #[error("there is no identity: {0}")]
+    NoIdentity(String),
     /// The bundle.
     #[error(transparent)]
     Policy(#[from] PolicyError),
@@ -99,7 +103,13 @@ impl EnforcerError {
     pub(crate) fn can_pass(&self) -> bool {
         match self {
             Self::Config(_) | Self::Bind { .. } | Self::AdminSocket { .. } | Self::Random(_) | Self::System(_) => false,
-            Self::Identity(_) | Self::Policy(_) | Self::Tokens(_) | Self::UnknownDestination(_) | Self::Exchange(_) | Self::Log(_) => true,
+            Self::Identity(_)
+            | Self::NoIdentity(_)
+            | Self::Policy(_)
+            | Self::Tokens(_)
+            | Self::UnknownDestination(_)
+            | Self::Exchange(_)
+            | Self::Log(_) => true,
         }
     }
 }
@@ -177,9 +187,12 @@ impl Loaded {
         only: Option<&Revision>,
         offered: Result<Option<Bytes>, PolicyError>,
         now: Timestamp,
+        following: Option<&Following>,
     ) -> Result<Self, EnforcerError> {
-        let files = identity_files(config);
-        let identity = Identity::new(files.pair()?, Arc::new(files.trust()?), config.tls.min_version)?;
+        let identity = match (&config.identity, following) {
+            (config::Identity::Files(files), _) => Identity::new(files.pair()?, Arc::new(files.trust()?), config.tls.min_version)?,
+            (config::Identity::WorkloadApi(api), following) => given(following, api)?,
+        };
         let now = config.bundle.freshness.map(|_| now);
         let asked = Asked { service: &config.service, own: identity.id(), before: &None, only, now };
         let Begun { taken, instead_of } = policy::begin(&config.bundle.source, config.bundle.keep().as_ref(), offered, &asked)?;
@@ -194,11 +207,38 @@ impl Loaded {
     }
 }
 
+/// The identity that an agent gave.
+fn given(following: Option<&Following>, api: &config::WorkloadApi) -> Result<Identity, EnforcerError> {
+    let latest = following.map(Following::latest).unwrap_or_default();
+    match latest.identity {
+        Some(identity) => Ok((*identity).clone()),
+        None => {
+            let why = latest.withdrawn.or(latest.failed);
+            let why = why.unwrap_or_else(|| format!("the Workload API at `{}` has not answered yet", api.endpoint));
+            Err(EnforcerError::NoIdentity(why))
+        }
+    }
+}
+
 /// Checks that an enforcer could run with this configuration: bundle, identity and key sets. Opens no port and no log.
 ///
 /// # Errors
 /// What stands in the way.
 pub fn check(config: &Config) -> Result<(), EnforcerError> {
+    let following = match &config.identity {
+        config::Identity::Files(_) => None,
+        config::Identity::WorkloadApi(api) => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(EnforcerError::System)?;
+            let (mut following, follow) = Following::begin(api.source(config.tls.min_version));
+            runtime.block_on(async {
+                tokio::select! {
+                    () = follow => {}
+                    () = following.first(limits::IDENTITY_WAIT) => {}
+                }
+            });
+            Some(following)
+        }
+    };
     let offered = match &config.bundle.source {
         Source::Remote(remote) => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(EnforcerError::System)?;
@@ -206,7 +246,7 @@ pub fn check(config: &Config) -> Result<(), EnforcerError> {
         }
         _ => Ok(None),
     };
-    match Loaded::load(config, None, offered, Clock::new().now())?.instead_of {
+    match Loaded::load(config, None, offered, Clock::new().now(), following.as_ref())?.instead_of {
         // An enforcer could run; but what is there is not what it would run with.
         Some(why) => Err(why.into()),
         None => Ok(()),
@@ -247,7 +287,8 @@ impl Enforcer {
 
     /// Puts everything together and opens the ports.
     pub(crate) async fn open(ground: Ground, loaded: Loaded, log: Log, watched: Watched) -> Result<Self, EnforcerError> {
-        let Ground { config, report, clock, metrics, instance, readiness, connections, ports, inbound, pages, admin, health } = ground;
+        let Ground { config, report, clock, metrics, instance, readiness, connections, ports, inbound, pages, admin, health, following } =
+            ground;
         let Loaded { identity, policy, standing, instead_of, archive, issuers, tokens } = loaded;
         let Log { log, witnesses } = log;
         let fresh = Fresh::new(config.bundle.freshness);
@@ -283,7 +324,7 @@ impl Enforcer {
         let told = report.clone();
         let policies = Arc::new(Renewal::new(Arc::clone(&config), Arc::clone(&gate), report.clone(), standing, watched.supply));
         policies.begun(instead_of, archive).await;
-        let reloader = Arc::new(Reloader::new(Arc::clone(&config), Arc::clone(&gate), report, issuers, Arc::clone(&policies)));
+        let reloader = Arc::new(Reloader::new(Arc::clone(&config), Arc::clone(&gate), report, issuers, following, Arc::clone(&policies)));
         inbound.loops.spawn(Arc::clone(&reloader).watch(watched.seen, watched.lookout, inbound.phase.subscribe()));
         let phase = inbound.phase.subscribe();
         inbound.loops.spawn(async move { policies.poll(phase).await });

@@ -52,5 +52,6 @@ pub mod tls;
 pub mod trace;
 pub mod witness;
 pub mod workers;
+pub mod workload;
 
 pub use enforcer::{Enforcer, EnforcerError, check, enforce, run};

@@ -170,6 +170,8 @@ pub const HEADS_BACK_OFF_MAX: Duration = Duration::from_secs(60);
 pub const LOOK_AGAIN: Duration = Duration::from_secs(30);
 /// How often files (certificates, bundle path) are looked at for replacement.
 pub const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+/// How long the start (and `--check`) waits for the first word of a Workload API.
+pub const IDENTITY_WAIT: Duration = Duration::from_secs(10);
 /// How often the identity's files are read again while they are not acceptable, without having changed.
 pub const IDENTITY_RETRY: Duration = Duration::from_secs(10);
 /// How often the bundle on disk is read to compare its revision (drift).

@@ -1,10 +1,15 @@
-//! Accepting connections on TCP and unix sockets, for the small servers beside the gate: bounded, each connection in a task that
-//! its loop owns and awaits.
+//! What the small servers and clients beside the gate share: accepting connections on TCP and unix sockets, bounded, each connection
+//! in a task that its loop owns and awaits; and bodies that are there at once.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -67,4 +72,31 @@ where
     // What does not end in time ends with the set.
     let _ = timeout(drain, async { while running.join_next().await.is_some() {} }).await;
     running.shutdown().await;
+}
+
+/// A body that is there at once.
+#[derive(Debug)]
+pub(crate) struct Whole(Option<Bytes>);
+
+impl Whole {
+    pub(crate) fn of(bytes: Bytes) -> Self {
+        Self(Some(bytes))
+    }
+}
+
+impl Body for Whole {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.0.take().map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.as_ref().map_or(0, |bytes| bytes.len() as u64))
+    }
 }

@@ -5,16 +5,16 @@
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Instant;
 
-use portreeve_engine::Timestamp;
+use portreeve_engine::{SpiffeId, Timestamp};
 use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use crate::config::{Config, KeySet};
+use crate::config::{self, Config, KeySet};
 use crate::gate::Gate;
 use crate::jwt::{Jwks, JwtError, JwtIssuer, RemoteKeys, Verifier};
 use crate::limits;
@@ -23,7 +23,9 @@ use crate::policy::{self, PolicyError};
 use crate::renewal::Renewal;
 use crate::report::Report;
 use crate::serve::{Phase, leaving};
-use crate::tls::{Identity, IdentityError, IdentityFiles, Standing as IdentityStanding};
+use crate::standby::told;
+use crate::tls::{Identity, IdentityError, Standing as IdentityStanding};
+use crate::workload::Following;
 
 /// Why something new was not taken up; the last good one stays.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +36,9 @@ pub enum ReloadError {
     /// The identity.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The agent that gives us our identity.
+    #[error("{0}")]
+    Given(String),
     /// The key sets.
     #[error(transparent)]
     Tokens(#[from] JwtError),
@@ -47,6 +52,10 @@ pub struct Reloader {
     report: Report,
     /// Whose tokens are believed; those with fetched keys keep them through every reload.
     issuers: Vec<JwtIssuer>,
+    /// The agent that gives us our identity, if one does.
+    following: Option<Following>,
+    /// What was last told of an identity that was not taken up: it is tried again often, and told once.
+    told: StdMutex<String>,
     /// Takes up bundles; what else is replaced is replaced in the same turns.
     policies: Arc<Renewal>,
 }
@@ -54,8 +63,15 @@ pub struct Reloader {
 impl Reloader {
     /// Takes up changes of what `config` names, for `gate`.
     #[must_use]
-    pub fn new(config: Arc<Config>, gate: Arc<Gate>, report: Report, issuers: Vec<JwtIssuer>, policies: Arc<Renewal>) -> Self {
-        Self { config, gate, report, issuers, policies }
+    pub fn new(
+        config: Arc<Config>,
+        gate: Arc<Gate>,
+        report: Report,
+        issuers: Vec<JwtIssuer>,
+        following: Option<Following>,
+        policies: Arc<Renewal>,
+    ) -> Self {
+        Self { config, gate, report, issuers, following, told: StdMutex::default(), policies }
     }
 
     /// Takes up bundle, identity and key sets as they are now.
@@ -79,24 +95,43 @@ impl Reloader {
         self.policies.now().await
     }
 
-    /// Takes up the identity's files: the pair, and roots and lists, each if it is good.
+    /// Takes up the identity: of files the pair, and roots and lists, each if it is good; of an agent what it told last.
     ///
     /// # Errors
     /// See [`IdentityError`]; what was not good stays as it was.
     pub async fn identity(&self) -> Result<(), ReloadError> {
         let _turn = self.policies.turn().await;
-        let files = identity_files(&self.config);
-        let read = spawn_blocking(move || (files.pair(), files.trust())).await;
-        let (pair, trust) = read.map_err(|_| IdentityError::Tls("reading the files broke off".to_owned()))?;
-        let (new, error) = self.gate.identity.load_full().renewed(pair, trust);
-        self.take(new, error.map(ReloadError::from))
+        let present = self.gate.identity.load_full();
+        match &self.config.identity {
+            config::Identity::Files(files) => {
+                let files = files.clone();
+                let read = spawn_blocking(move || (files.pair(), files.trust())).await;
+                let (pair, trust) = read.map_err(|_| IdentityError::Tls("reading the files broke off".to_owned()))?;
+                let (new, error) = present.renewed(pair, trust);
+                self.take(new, error.map(ReloadError::from))
+            }
+            config::Identity::WorkloadApi(_) => {
+                let latest = self.following.as_ref().map(Following::latest).unwrap_or_default();
+                let failed = latest.failed.map(ReloadError::Given);
+                match (latest.identity, latest.withdrawn) {
+                    (Some(given), _) if self.belongs(given.id()).is_ok() => self.take((*given).clone(), failed),
+                    // Another identity in the place of ours means that ours is no longer given.
+                    (Some(given), _) => self.take(present.withdrawn(), self.belongs(given.id()).err().map(ReloadError::from)),
+                    (None, Some(why)) => self.take(present.withdrawn(), Some(ReloadError::Given(why))),
+                    (None, None) => self.take((*present).clone(), failed),
+                }
+            }
+        }
+    }
+
+    fn belongs(&self, id: &SpiffeId) -> Result<(), PolicyError> {
+        policy::belongs(&self.gate.policy.load(), &self.config.bundle.source, &self.config.service, id)
     }
 
     /// Takes a new identity into use, if it is that of the service and differs from the one in use.
     fn take(&self, new: Identity, error: Option<ReloadError>) -> Result<(), ReloadError> {
         let metrics = &self.gate.metrics;
-        let belongs = policy::belongs(&self.gate.policy.load(), &self.config.bundle.source, &self.config.service, new.id());
-        let error = match belongs {
+        let error = match self.belongs(new.id()) {
             Err(stranger) => Some(stranger.into()),
             Ok(()) => {
                 if new.generation() != self.gate.identity.load().generation() {
@@ -114,9 +149,17 @@ impl Reloader {
         metrics.identity_alarm.set(i64::from(error.is_some()));
         metrics.reloaded("identity", if error.is_some() { "failed" } else { "ok" });
         match error {
-            None => Ok(()),
+            None => {
+                self.told.lock().unwrap_or_else(PoisonError::into_inner).clear();
+                Ok(())
+            }
             Some(error) => {
-                self.report.tell(&format!("the new identity is not taken up whole, the last good one stays in use: {error}"));
+                let text = format!("no new identity, or not all of it, is taken up: {error}");
+                let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+                if *told != text {
+                    self.report.tell(&text);
+                    *told = text;
+                }
                 Err(error)
             }
         }
@@ -146,9 +189,15 @@ impl Reloader {
     pub async fn watch(self: Arc<Self>, mut seen: Stamps, mut lookout: Lookout, mut phase: watch::Receiver<Phase>) {
         let mut drift_at = Instant::now();
         let mut due = Due::default();
+        let mut following = self.following.clone();
         loop {
             tokio::select! {
                 () = leaving(&mut phase) => return,
+                // What was told before the first turn is taken up by it too: nothing is taken up twice.
+                () = told(&mut following) => {
+                    let _ = self.identity().await;
+                    continue;
+                }
                 () = sleep(limits::WATCH_INTERVAL) => {}
             }
             let now = Stamps::of(&self.config);
@@ -217,19 +266,12 @@ impl Due {
     }
 }
 
-/// The identity's files as the TLS part wants them.
-#[must_use]
-pub fn identity_files(config: &Config) -> IdentityFiles {
-    let identity = &config.identity;
-    IdentityFiles { cert: identity.cert.clone(), key: identity.key.clone(), trust: identity.trust.clone(), crl: identity.crl.clone() }
-}
-
 /// The issuers as the token part wants them; nothing is fetched yet.
 ///
 /// # Errors
 /// The roots for a fetched key set cannot be had.
 pub fn issuers(config: &Config) -> Result<Vec<JwtIssuer>, JwtError> {
-    let issuer = |i: &crate::config::Issuer| {
+    let issuer = |i: &config::Issuer| {
         let jwks = match &i.jwks {
             KeySet::File(path) => Jwks::File(path.clone()),
             KeySet::Remote(from) => {
@@ -263,10 +305,10 @@ impl Stamps {
     /// The files of `config` now.
     #[must_use]
     pub fn of(config: &Config) -> Self {
-        let identity = &config.identity;
-        let files = [&identity.cert, &identity.key].into_iter().chain(identity.trust.values()).chain(&identity.crl);
+        let files = config.identity.files();
+        let files = files.map(|f| [&f.cert, &f.key].into_iter().chain(f.trust.values()).chain(&f.crl));
         Self {
-            identity: files.map(|path| file(path)).collect(),
+            identity: files.into_iter().flatten().map(|path| file(path)).collect(),
             tokens: config.jwt.iter().filter_map(|issuer| issuer.jwks.file()).map(|path| file(path)).collect(),
         }
     }

@@ -16,7 +16,7 @@ use tokio::time::sleep;
 
 use crate::admin::{self, Pages};
 use crate::clock::{Clock, instance_id};
-use crate::config::{Config, Source};
+use crate::config::{self, Config, Source};
 use crate::enforcer::{Enforcer, EnforcerError, Loaded, Side};
 use crate::inbound::Connections;
 use crate::limits;
@@ -27,7 +27,9 @@ use crate::ports::{Listener, Port};
 use crate::readiness::{Lack, Readiness};
 use crate::reload::Stamps;
 use crate::report::Report;
+use crate::serve::leaving;
 use crate::supply::{Offer, Supply};
+use crate::workload::Following;
 
 /// What an enforcer stands on from its first moment.
 pub(crate) struct Ground {
@@ -43,6 +45,8 @@ pub(crate) struct Ground {
     pub(crate) pages: Side,
     pub(crate) admin: Option<SocketAddr>,
     pub(crate) health: Option<SocketAddr>,
+    /// The agent that gives us our identity, if one does.
+    pub(crate) following: Option<Following>,
 }
 
 /// The ports for other services and for our own.
@@ -113,10 +117,12 @@ impl Standby {
             phase: inbound.phase.subscribe(),
             end: pages.phase.subscribe(),
         });
+        let following = follow(&config, &mut pages);
         let (admin, health) = admin::listen(&content, &mut pages)?;
         let instance = instance_id(clock.now())?;
         readiness.waits_for(Lack { short: "it is starting", full: "it is starting".to_owned() });
-        let ground = Ground { config, report, clock, metrics, instance, readiness, connections, ports, inbound, pages, admin, health };
+        let ground =
+            Ground { config, report, clock, metrics, instance, readiness, connections, ports, inbound, pages, admin, health, following };
         Ok(Self { ground, watched, looked_at: None })
     }
 
@@ -143,6 +149,9 @@ impl Standby {
     /// # Errors
     /// What is missing.
     pub async fn at_once(mut self) -> Result<Enforcer, EnforcerError> {
+        if let Some(following) = &mut self.ground.following {
+            following.first(limits::IDENTITY_WAIT).await;
+        }
         let loaded = self.load(Trigger::Asked).await?;
         let log = Enforcer::log(&self.ground, &loaded)?;
         Enforcer::open(self.ground, loaded, log, self.watched).await
@@ -175,11 +184,12 @@ impl Standby {
             None => Ok(None),
         };
         let (config, mut looked_at, now) = (Arc::clone(&self.ground.config), self.looked_at, self.ground.clock.now());
+        let following = self.ground.following.clone();
         let loaded = spawn_blocking(move || {
             if trigger == Trigger::Asked {
                 looked_at = policy::revision_on_disk(&config.bundle.source);
             }
-            (Loaded::load(&config, looked_at.as_ref(), offered, now), looked_at)
+            (Loaded::load(&config, looked_at.as_ref(), offered, now, following.as_ref()), looked_at)
         });
         let broke_off = || EnforcerError::Policy(PolicyError::BrokeOff(self.ground.config.bundle.source.to_string()));
         let (loaded, looked_at) = loaded.await.map_err(|_| broke_off())?;
@@ -192,7 +202,7 @@ impl Standby {
         let metrics = &self.ground.metrics;
         self.all_clear();
         let short = match error {
-            EnforcerError::Identity(_) => {
+            EnforcerError::Identity(_) | EnforcerError::NoIdentity(_) => {
                 metrics.identity_alarm.set(1);
                 "the identity cannot be taken up"
             }
@@ -237,6 +247,9 @@ impl Standby {
         loop {
             tokio::select! {
                 _ = hangup.recv() => return Trigger::Asked,
+                () = told(&mut self.ground.following) => if !fixed {
+                    return Trigger::Time;
+                },
                 () = sleep(limits::WATCH_INTERVAL) => {}
             }
             if self.watched.lookout.look().await {
@@ -248,6 +261,28 @@ impl Standby {
                 return Trigger::Time;
             }
         }
+    }
+}
+
+/// Follows the agent that gives us our identity, if one does, until the pages end: they end last.
+fn follow(config: &Config, pages: &mut Side) -> Option<Following> {
+    let config::Identity::WorkloadApi(api) = &config.identity else { return None };
+    let (following, follow) = Following::begin(api.source(config.tls.min_version));
+    let mut phase = pages.phase.subscribe();
+    pages.loops.spawn(async move {
+        tokio::select! {
+            () = follow => {}
+            () = leaving(&mut phase) => {}
+        }
+    });
+    Some(following)
+}
+
+/// Completes when the agent told something new; never without one.
+pub(crate) async fn told(following: &mut Option<Following>) {
+    match following {
+        Some(following) => following.changed().await,
+        None => std::future::pending().await,
     }
 }
 

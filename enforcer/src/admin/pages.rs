@@ -9,12 +9,12 @@ use serde_json::{Value, json};
 
 use super::{Pages, json_page};
 use crate::body::ResponseBody;
-use crate::config::{Bundle, HeadsTo, Issuer, KeySet, LogTo, Source, UpstreamProtocol};
+use crate::config::{self, Bundle, HeadsTo, Issuer, KeySet, LogTo, Source, UpstreamProtocol};
 use crate::fetch::Roots;
 use crate::gate::{Caller, Gate};
 use crate::metrics::Sample;
 use crate::serve::Phase;
-use crate::tls::Standing;
+use crate::tls::{Identity, Standing};
 
 impl Pages {
     /// What stands between this enforcer and its work. `all` names files and causes.
@@ -92,14 +92,7 @@ impl Pages {
             "service": *c.service,
             "mode": c.mode,
             "bundle": bundle(&c.bundle),
-            "identity": {
-                "id": identity.as_ref().map(|i| i.id()),
-                "not_after": identity.as_ref().map(|i| i.not_after()),
-                "cert": c.identity.cert,
-                "key": c.identity.key,
-                "trust": c.identity.trust.iter().map(|(domain, path)| (domain.to_string(), path)).collect::<BTreeMap<_, _>>(),
-                "crl": c.identity.crl,
-            },
+            "identity": identity_section(&c.identity, identity.as_deref()),
             "inbound": c.inbound.iter().map(|i| json!({
                 "listen": i.listen,
                 "upstream": i.upstream,
@@ -230,4 +223,22 @@ fn seconds(duration: std::time::Duration) -> String {
         0 => format!("{}s", duration.as_secs()),
         _ => format!("{}ms", duration.as_millis()),
     }
+}
+
+/// The identity in use, and where it comes from: places, never what lies there.
+fn identity_section(from: &config::Identity, identity: Option<&Identity>) -> Value {
+    let mut section = match from {
+        config::Identity::Files(files) => json!({
+            "cert": files.cert,
+            "key": files.key,
+            "trust": files.trust.iter().map(|(domain, path)| (domain.to_string(), path)).collect::<BTreeMap<_, _>>(),
+            "crl": files.crl,
+        }),
+        config::Identity::WorkloadApi(api) => json!({"workload_api": api.endpoint.to_string()}),
+    };
+    if let Some(section) = section.as_object_mut() {
+        section.insert("id".to_owned(), json!(identity.map(Identity::id)));
+        section.insert("not_after".to_owned(), json!(identity.map(Identity::not_after)));
+    }
+    section
 }

@@ -22,6 +22,7 @@ use super::limits::{
     FILE_BYTES_MAX, INTERMEDIATE_LIFETIME_DEFAULT, LEAF_LIFETIME_MAX, LEAF_LIFETIME_MIN, ROOT_LIFETIME_DEFAULT, SERIAL_BYTES, SKEW,
 };
 use super::request::{ia5, organisation, rcgen_time};
+use super::succession::{Stage, Turn, settle, standing};
 use super::{CaError, IssueRequest};
 use crate::files::{read_bounded, read_open, replace, write_new};
 
@@ -34,9 +35,14 @@ pub struct CaOptions {
     pub intermediate_lifetime: Duration,
 }
 
+impl CaOptions {
+    /// A root of ten years and an intermediate of one.
+    pub const DEFAULT: Self = Self { root_lifetime: ROOT_LIFETIME_DEFAULT, intermediate_lifetime: INTERMEDIATE_LIFETIME_DEFAULT };
+}
+
 impl Default for CaOptions {
     fn default() -> Self {
-        Self { root_lifetime: ROOT_LIFETIME_DEFAULT, intermediate_lifetime: INTERMEDIATE_LIFETIME_DEFAULT }
+        Self::DEFAULT
     }
 }
 
@@ -47,6 +53,7 @@ pub struct Ca {
     pub(super) trust_domain: TrustDomain,
     pub(super) root: Signer,
     pub(super) intermediate: Signer,
+    pub(super) stage: Stage,
 }
 
 /// A certificate that signs, with its key.
@@ -55,6 +62,8 @@ pub(super) struct Signer {
     pub(super) pem: String,
     pub(super) issuer: Issuer<'static, KeyPair>,
     pub(super) serial: String,
+    /// Since when it is in use: its `notBefore` without the tolerated skew.
+    pub(super) since: Timestamp,
     pub(super) not_after: Timestamp,
 }
 
@@ -101,6 +110,7 @@ impl Ca {
         let (pem, key_pem) = make_intermediate(trust_domain, &root, options.intermediate_lifetime)?;
         write(&dir.join(INTERMEDIATE_KEY), key_pem.as_bytes(), KEY_MODE)?;
         write(&dir.join(INTERMEDIATE_CERT), pem.as_bytes(), CERT_MODE)?;
+        Self::mark_leaves(dir)?;
         Self::open(dir)
     }
 
@@ -109,11 +119,27 @@ impl Ca {
     /// # Errors
     /// See [`CaError`].
     pub fn open(dir: &Path) -> Result<Self, CaError> {
+        // A change of signer that broke off is finished first; one that goes on just now is waited for.
+        if let Some(stage) = standing(dir)? {
+            match Self::read(dir, stage) {
+                Err(error) if !dir.join(ROOT_CERT).exists() => return Err(error),
+                Err(_) => {}
+                opened => return opened,
+            }
+        }
+        Self::open_in_turn(dir, &Turn::take(dir)?)
+    }
+
+    pub(super) fn open_in_turn(dir: &Path, turn: &Turn) -> Result<Self, CaError> {
+        Self::read(dir, settle(dir, turn)?)
+    }
+
+    fn read(dir: &Path, stage: Stage) -> Result<Self, CaError> {
         let root = Signer::open(&dir.join(ROOT_CERT), &dir.join(ROOT_KEY))?;
         let intermediate = Signer::open(&dir.join(INTERMEDIATE_CERT), &dir.join(INTERMEDIATE_KEY))?;
         let trust_domain = trust_domain_of(&root.pem)
             .ok_or_else(|| CaError::Content { path: dir.join(ROOT_CERT), cause: "it does not name a trust domain".to_owned() })?;
-        Ok(Self { dir: dir.to_owned(), trust_domain, root, intermediate })
+        Ok(Self { dir: dir.to_owned(), trust_domain, root, intermediate, stage })
     }
 
     /// The trust domain it issues for.
@@ -122,7 +148,17 @@ impl Ca {
         &self.trust_domain
     }
 
-    /// The file with the root certificate: what `identity.trust` names.
+    /// The serial number of what signs leaves now.
+    pub(super) fn issuer_serial(&self) -> &str {
+        &self.intermediate.serial
+    }
+
+    /// The files that change with what the authority is.
+    pub(super) fn watched() -> &'static [&'static str] {
+        &[ROOT_CERT, ROOT_KEY, INTERMEDIATE_CERT, INTERMEDIATE_KEY, "crl.pem", "succession.json"]
+    }
+
+    /// The file with the root certificate, or both while it is changed: what `identity.trust` names.
     #[must_use]
     pub fn root_path(&self) -> PathBuf {
         self.dir.join(ROOT_CERT)
@@ -139,14 +175,19 @@ impl Ca {
     /// # Errors
     /// See [`CaError`].
     pub fn issue(&self, id: &SpiffeId, lifetime: Duration, dns: &[String]) -> Result<Issued, CaError> {
+        if lifetime < LEAF_LIFETIME_MIN || lifetime > LEAF_LIFETIME_MAX {
+            return Err(CaError::Lifetime(lifetime));
+        }
+        self.issue_for(id, lifetime, dns)
+    }
+
+    /// As [`Ca::issue`], for a lifetime that was judged before.
+    pub(super) fn issue_for(&self, id: &SpiffeId, lifetime: Duration, dns: &[String]) -> Result<Issued, CaError> {
         if !id.is_workload() {
             return Err(CaError::NotWorkload { id: id.clone() });
         }
         if id.trust_domain() != self.trust_domain.as_str() {
             return Err(CaError::ForeignTrustDomain { id: id.clone(), domain: self.trust_domain.clone() });
-        }
-        if lifetime < LEAF_LIFETIME_MIN || lifetime > LEAF_LIFETIME_MAX {
-            return Err(CaError::Lifetime(lifetime));
         }
         let now = now();
         let mut request = IssueRequest::leaf(&[id.as_str()], now.plus_ms(-millis(SKEW)), now.plus_ms(millis(lifetime)));
@@ -154,6 +195,7 @@ impl Ca {
         if request.not_after > self.intermediate.not_after {
             return Err(CaError::IssuerEnds { not_after: self.intermediate.not_after });
         }
+        self.note_leaf(request.not_after, lifetime)?;
         self.issue_unchecked(&request)
     }
 
@@ -190,6 +232,7 @@ impl Ca {
     /// # Errors
     /// See [`CaError`].
     pub fn renew_intermediate(&mut self, lifetime: Duration) -> Result<(), CaError> {
+        let _turn = Turn::take(&self.dir)?;
         let (pem, key_pem) = make_intermediate(&self.trust_domain, &self.root, lifetime)?;
         let retired = self.dir.join(RETIRED);
         DirBuilder::new().recursive(true).mode(DIR_MODE).create(&retired).map_err(CaError::file(&retired))?;
@@ -223,7 +266,7 @@ impl Signer {
     /// Reads a signing certificate and its key; they must belong together.
     pub(super) fn open(cert: &Path, key: &Path) -> Result<Self, CaError> {
         let unusable = |path: &Path, cause: String| CaError::Content { path: path.to_owned(), cause };
-        let pem = read_text(cert)?;
+        let pem = Self::first(cert)?;
         let key_pair = KeyPair::from_pem(&read_key(key)?).map_err(|e| unusable(key, e.to_string()))?;
         let der = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|e| unusable(cert, e.to_string()))?;
         check_signing_certificate(&der).map_err(|e| unusable(cert, e.to_string()))?;
@@ -232,13 +275,23 @@ impl Signer {
             return Err(unusable(key, format!("it is not the key of `{}`", cert.display())));
         }
         let not_after = Timestamp::from_unix_ms(parsed.validity().not_after.timestamp().saturating_mul(1000));
+        let since = Timestamp::from_unix_ms(parsed.validity().not_before.timestamp().saturating_mul(1000)).plus_ms(millis(SKEW));
         let serial = hex(parsed.raw_serial());
         let issuer = Issuer::from_ca_cert_der(&der, key_pair).map_err(|e| unusable(cert, e.to_string()))?;
-        Ok(Self { pem, issuer, serial, not_after })
+        Ok(Self { pem, issuer, serial, since, not_after })
+    }
+
+    /// The first certificate of a file, PEM: the one that signs; those after it are only believed.
+    pub(super) fn first(cert: &Path) -> Result<String, CaError> {
+        let text = read_text(cert)?;
+        let end = text.find(PEM_END).map(|at| at + PEM_END.len());
+        let first = end.and_then(|end| text.get(..end));
+        let none = || CaError::Content { path: cert.to_owned(), cause: "it has no certificate".to_owned() };
+        Ok(format!("{}\n", first.ok_or_else(none)?.trim()))
     }
 }
 
-fn make_intermediate(trust_domain: &TrustDomain, root: &Signer, lifetime: Duration) -> Result<(String, String), CaError> {
+pub(super) fn make_intermediate(trust_domain: &TrustDomain, root: &Signer, lifetime: Duration) -> Result<(String, String), CaError> {
     let now = now();
     if now.plus_ms(millis(lifetime)) > root.not_after {
         return Err(CaError::IssuerEnds { not_after: root.not_after });
@@ -250,7 +303,7 @@ fn make_intermediate(trust_domain: &TrustDomain, root: &Signer, lifetime: Durati
 }
 
 /// Each signer has a name of its own: verifiers look for revocation lists by the issuer's name.
-fn signer_params(
+pub(super) fn signer_params(
     trust_domain: &TrustDomain,
     what: &str,
     constraints: BasicConstraints,
@@ -323,11 +376,12 @@ fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), CaError> {
     write_new(path, bytes, mode).map_err(CaError::file(path))
 }
 
-const ROOT_CERT: &str = "ca.pem";
-const ROOT_KEY: &str = "ca.key";
-const INTERMEDIATE_CERT: &str = "intermediate.pem";
-const INTERMEDIATE_KEY: &str = "intermediate.key";
+const PEM_END: &str = "-----END CERTIFICATE-----";
+pub(super) const ROOT_CERT: &str = "ca.pem";
+pub(super) const ROOT_KEY: &str = "ca.key";
+pub(super) const INTERMEDIATE_CERT: &str = "intermediate.pem";
+pub(super) const INTERMEDIATE_KEY: &str = "intermediate.key";
 pub(super) const RETIRED: &str = "retired";
-const DIR_MODE: u32 = 0o700;
+pub(super) const DIR_MODE: u32 = 0o700;
 pub(super) const KEY_MODE: u32 = 0o600;
 pub(super) const CERT_MODE: u32 = 0o644;

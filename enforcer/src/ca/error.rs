@@ -67,6 +67,12 @@ pub enum CaError {
     /// A name that cannot stand in a certificate.
     #[error("`{0}` cannot stand in a certificate")]
     Name(String),
+    /// A change of signer has not ended.
+    #[error("a change of signer is under way: end it first with `portreeve ca rotate`")]
+    UnderWay,
+    /// There is no change of signer to go on with.
+    #[error("there is no change of signer to go on with")]
+    NothingAnnounced,
     /// Not a serial number.
     #[error("`{0}` is not a serial number in hexadecimal")]
     Serial(String),

@@ -21,6 +21,22 @@ pub(super) const FILE_BYTES_MAX: u64 = 4 << 20;
 /// Bytes of a serial number: 128 bits, of which two are fixed to keep it positive and its length constant.
 pub(super) const SERIAL_BYTES: usize = 16;
 
+/// An identity from the agent lives this long unless told otherwise: renewed twice before it ends, it needs no list.
+pub const AGENT_LIFETIME_DEFAULT: Duration = Duration::from_secs(3600);
+/// A new signer is known this long before it signs, unless told otherwise: enforcers on the agent know it at once, those that are
+/// given files within this time.
+pub const OVERLAP_DEFAULT: Duration = Duration::from_secs(2 * 3600);
+/// How often the agent looks for what is due and for changed files.
+pub(super) const KEEPER_TICK: Duration = Duration::from_secs(1);
+/// Connections that the agent serves at once.
+pub(super) const AGENT_CONNECTIONS_MAX: usize = 1024;
+/// Connections of one user, so that no user keeps the others out.
+pub(super) const AGENT_CONNECTIONS_USER_MAX: usize = 64;
+/// Streams of one connection: a client needs one or two.
+pub(super) const AGENT_STREAMS_MAX: u32 = 8;
+/// The agent asks a silent client for a sign of life this often, and waits as long for it.
+pub(super) const AGENT_PING: Duration = Duration::from_secs(30);
+
 const fn days(count: u64) -> Duration {
     Duration::from_secs(count * 24 * 3600)
 }

@@ -5,17 +5,22 @@
 //!
 //! Never: overwrites an authority, issues for another trust domain, issues a leaf that outlives its intermediate.
 
+mod agent;
 mod authority;
 mod error;
 mod head_key;
 mod limits;
 mod request;
 mod revocation;
+mod succession;
 
+pub use agent::{Agent, AgentError, run as serve};
 pub use authority::{Ca, CaOptions, Issued};
 pub use error::CaError;
 pub use head_key::{HeadKey, head_key};
 pub use limits::{
-    CRL_LIFETIME, INTERMEDIATE_LIFETIME_DEFAULT, LEAF_LIFETIME_DEFAULT, LEAF_LIFETIME_MAX, LEAF_LIFETIME_MIN, ROOT_LIFETIME_DEFAULT,
+    AGENT_LIFETIME_DEFAULT, CRL_LIFETIME, INTERMEDIATE_LIFETIME_DEFAULT, LEAF_LIFETIME_DEFAULT, LEAF_LIFETIME_MAX, LEAF_LIFETIME_MIN,
+    OVERLAP_DEFAULT, ROOT_LIFETIME_DEFAULT,
 };
 pub use request::{ExtendedUsage, IssueRequest};
+pub use succession::{Schedule, Stage, Step};

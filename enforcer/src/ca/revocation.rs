@@ -12,6 +12,7 @@ use rcgen::{CertificateRevocationListParams, Issuer, KeyIdMethod, KeyPair, Revoc
 use super::authority::{CERT_MODE, RETIRED, Signer, millis, now, read_text};
 use super::limits::{CRL_LIFETIME, SKEW};
 use super::request::rcgen_time;
+use super::succession::Turn;
 use super::{Ca, CaError};
 use crate::files::replace;
 
@@ -34,6 +35,7 @@ impl Ca {
     pub fn revoke(&self, serial: &str) -> Result<(), CaError> {
         let serial = serial.to_ascii_lowercase();
         serial_bytes(&serial)?;
+        let turn = Turn::take(&self.dir)?;
         let mut revoked = self.revoked()?;
         if !revoked.iter().any(|one| one.serial == serial) {
             revoked.push(Revoked { serial, at: now() });
@@ -41,7 +43,7 @@ impl Ca {
             let path = self.revoked_path();
             replace(&path, text.as_bytes(), CERT_MODE).map_err(CaError::file(&path))?;
         }
-        self.write_crl()
+        self.write_crl_in_turn(&turn)
     }
 
     /// Writes the lists anew, with a new `nextUpdate`.
@@ -49,10 +51,15 @@ impl Ca {
     /// # Errors
     /// See [`CaError`].
     pub fn write_crl(&self) -> Result<(), CaError> {
+        self.write_crl_in_turn(&Turn::take(&self.dir)?)
+    }
+
+    /// The lists of all signers whose certificates may be met, those that will sign soon included.
+    pub(super) fn write_crl_in_turn(&self, _turn: &Turn) -> Result<(), CaError> {
         let revoked = self.revoked()?;
         let mut pem = list(&self.root.issuer, &revoked)? + &list(&self.intermediate.issuer, &revoked)?;
-        for retired in self.retired()? {
-            pem += &list(&retired.issuer, &revoked)?;
+        for other in self.retired()?.iter().chain(&self.next_signers()?) {
+            pem += &list(&other.issuer, &revoked)?;
         }
         let path = self.crl_path();
         replace(&path, pem.as_bytes(), CERT_MODE).map_err(CaError::file(&path))

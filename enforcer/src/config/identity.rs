@@ -3,36 +3,85 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use portreeve_engine::TrustDomain;
 use portreeve_engine::yaml::{self, Fields, Node, Value};
+use portreeve_engine::{SpiffeId, TrustDomain};
 
 use super::reader::Reader;
-use crate::tls::IdentityFiles;
+use crate::tls::{IdentityFiles, MinVersion};
+use crate::workload::{Endpoint, FromApi, SOCKET_VARIABLE};
 
-/// The files of an identity.
-#[derive(Clone, Debug)]
-pub struct Identity {
-    /// Certificate chain, PEM.
-    pub cert: PathBuf,
-    /// Private key, PEM.
-    pub key: PathBuf,
-    /// Roots per trust domain, PEM.
-    pub trust: BTreeMap<TrustDomain, PathBuf>,
-    /// Revocation lists.
-    pub crl: Vec<PathBuf>,
+/// Where our identity comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// From files.
+    Files(IdentityFiles),
+    /// From an agent on this machine.
+    WorkloadApi(WorkloadApi),
+}
+
+/// An agent on this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkloadApi {
+    /// Where it listens.
+    pub endpoint: Endpoint,
+    /// Which of several identities is ours.
+    pub id: Option<SpiffeId>,
+}
+
+impl WorkloadApi {
+    /// The source that follows it.
+    #[must_use]
+    pub fn source(&self, min: MinVersion) -> FromApi {
+        FromApi::new(self.endpoint.clone(), self.id.clone(), min)
+    }
+}
+
+impl Identity {
+    /// The files, where it comes from files.
+    #[must_use]
+    pub fn files(&self) -> Option<&IdentityFiles> {
+        match self {
+            Self::Files(files) => Some(files),
+            Self::WorkloadApi(_) => None,
+        }
+    }
 }
 
 impl<'a> Reader<'a> {
     pub(super) fn identity(&mut self, node: &'a Node) -> Option<Identity> {
-        let IdentityFiles { cert, key, trust, crl } = self.identity_files(node)?;
-        Some(Identity { cert, key, trust, crl })
+        if node.get("workload_api").is_some() { self.workload_api(node) } else { self.identity_files(node).map(Identity::Files) }
+    }
+
+    fn workload_api(&mut self, node: &'a Node) -> Option<Identity> {
+        let mut f = Fields::of(self.file, node, &mut self.out)?;
+        let text = f.text("workload_api", &mut self.out);
+        let id: Option<SpiffeId> = f.parse("id", &mut self.out);
+        f.finish(&mut self.out);
+        let text = text?;
+        let from_variable = text.text.strip_prefix('$') == Some(SOCKET_VARIABLE);
+        let address = if from_variable { socket_variable() } else { Some(text.text.to_owned()) };
+        let Some(address) = address else {
+            let message = format!("the environment variable `{SOCKET_VARIABLE}` is not set");
+            self.fault(text.node, "invalid-value", &message, "set it, or write the address here: `workload_api: unix:///run/agent.sock`");
+            return None;
+        };
+        match address.parse() {
+            Ok(endpoint) => Some(Identity::WorkloadApi(WorkloadApi { endpoint, id })),
+            Err(error) => {
+                let message = format!("`{address}` is not the address of a Workload API: {error}");
+                self.fault(
+                    text.node,
+                    "invalid-value",
+                    &message,
+                    "write `unix:///run/agent.sock`, `tcp://127.0.0.1:8000` or `$SPIFFE_ENDPOINT_SOCKET`",
+                );
+                None
+            }
+        }
     }
 
     pub(super) fn identity_files(&mut self, node: &'a Node) -> Option<IdentityFiles> {
         let mut f = Fields::of(self.file, node, &mut self.out)?;
-        if let Some(found) = f.take("workload_api") {
-            self.fault(found, "unsupported", "`identity.workload_api` is not supported yet", "give files: `cert`, `key`, `trust`");
-        }
         let cert = f.require_text("cert", &mut self.out).map(|t| self.base.join(t.text));
         let key = f.require_text("key", &mut self.out).map(|t| self.base.join(t.text));
         let trust = f.require("trust", &mut self.out).map(|n| self.trust(n));
@@ -41,7 +90,7 @@ impl<'a> Reader<'a> {
         Some(IdentityFiles { cert: cert?, key: key?, trust: trust?, crl })
     }
 
-    fn trust(&mut self, node: &'a Node) -> BTreeMap<TrustDomain, PathBuf> {
+    pub(super) fn trust(&mut self, node: &'a Node) -> BTreeMap<TrustDomain, PathBuf> {
         let mut out = BTreeMap::new();
         let Value::Mapping(items) = &node.value else {
             self.fault(node, "wrong-type", "expected a mapping of trust domains to files", "write `trust: {market.example: ca.pem}`");
@@ -62,4 +111,11 @@ impl<'a> Reader<'a> {
         }
         out
     }
+}
+
+/// The address that the environment names. The file asks for it by name, and an address decides nothing: what comes from it is
+/// verified, and told in the record and on `/config`.
+#[expect(clippy::disallowed_methods, reason = "the standard has clients find the socket so, and the file asked for it")]
+fn socket_variable() -> Option<String> {
+    std::env::var(SOCKET_VARIABLE).ok()
 }

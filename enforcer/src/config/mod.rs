@@ -3,6 +3,7 @@
 //! Never touches the network, and reads no file but the one named. Every fault is found in one pass and told with its place;
 //! an unknown field is an error (A44). Paths are relative to the configuration file.
 
+mod agent;
 mod bundle;
 mod exchange;
 mod identity;
@@ -28,9 +29,10 @@ use std::time::Duration;
 use portreeve_engine::yaml::{self, Fields, Node};
 use portreeve_engine::{Diagnostic, Digest, record::Mode};
 
+pub use agent::{AgentConfig, Entry};
 pub use bundle::{Bundle, Freshness, OnStale, Remote, Source};
 pub use exchange::{Exchange, ExchangeAt};
-pub use identity::Identity;
+pub use identity::{Identity, WorkloadApi};
 pub use inbound::{Inbound, Tcp, UpstreamProtocol};
 pub use log::{Durability, Heads, HeadsTo, Log, LogTo, Witness};
 pub use outbound::{Outbound, Way};
@@ -254,7 +256,7 @@ mode: enforce
         let signed = Config::parse("e.yaml", &GOOD.replace("./policies", "market.tar.gz, key: bundle.pub"), Path::new("/etc/p")).unwrap();
         let file = Source::File { path: "/etc/p/market.tar.gz".into(), key: "/etc/p/bundle.pub".into() };
         assert_eq!(signed.bundle.source, file);
-        assert_eq!(config.identity.key, Path::new("/abs/items.key"));
+        assert_eq!(config.identity.files().unwrap().key, Path::new("/abs/items.key"));
         assert_eq!(config.inbound[0].upstream, "127.0.0.1:8080".parse().unwrap());
         assert_eq!(config.inbound[0].upstream_protocol, UpstreamProtocol::Http1);
         assert_eq!(&*config.outbound[0].service, "users");
@@ -273,6 +275,14 @@ mode: enforce
     fn faults_are_told_with_their_places() {
         for (from, to, code, line, at, says) in [
             ("mode: enforce", "mod: enforce", "unknown-field", 10, "mod", "did you mean `mode`"),
+            (
+                "{cert: items.pem, key: /abs/items.key, trust: {market.example: ca.pem}, crl: []}",
+                "{workload_api: tcp://10.0.0.1:80}",
+                "invalid-value",
+                3,
+                "tcp:",
+                "only a loopback address",
+            ),
             ("mode: enforce", "tls: {min_version: '1.1'}", "invalid-value", 10, "'1.1'", "`1.2` or `1.3`"),
             ("mode: enforce", "mode: audit", "invalid-value", 10, "audit", "`dry-run`"),
             ("path: ./policies", "url: https://x", "missing-field", 2, "{url", "no `key` says who must have signed it (A75)"),

@@ -30,7 +30,7 @@ use super::limits::{CONNECTIONS_MAX, DRAIN, FORM_BYTES_MAX, HANDSHAKE_TIMEOUT, R
 use super::{Exchange, Form, Refused};
 use crate::config::{ConfigError, StsConfig};
 use crate::jwt::{Issuer, JwtError, MintError, Verifier};
-use crate::listening;
+use crate::listening::{self, Whole};
 use crate::report::Report;
 use crate::tls::{self, Identity, IdentityError};
 
@@ -175,7 +175,7 @@ impl Desk {
         let _ = builder.serve_connection(io, service).await;
     }
 
-    async fn answer(&self, request: Request<Incoming>, caller: Option<&SpiffeId>) -> Response<Text> {
+    async fn answer(&self, request: Request<Incoming>, caller: Option<&SpiffeId>) -> Response<Whole> {
         match (request.uri().path(), request.method()) {
             ("/token", &Method::POST) => self.token(request, caller).await,
             ("/token", _) => plain(StatusCode::METHOD_NOT_ALLOWED, "only `POST` is answered here"),
@@ -197,7 +197,7 @@ impl Desk {
         })
     }
 
-    async fn token(&self, request: Request<Incoming>, caller: Option<&SpiffeId>) -> Response<Text> {
+    async fn token(&self, request: Request<Incoming>, caller: Option<&SpiffeId>) -> Response<Whole> {
         let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         let kind = kind.split(';').next().unwrap_or_default().trim();
         if !kind.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
@@ -243,49 +243,26 @@ fn invalid(description: String) -> Refused {
     Refused { error: "invalid_request", description }
 }
 
-fn refusal(refused: &Refused) -> Response<Text> {
+fn refusal(refused: &Refused) -> Response<Whole> {
     let status = if refused.error == "server_error" { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::BAD_REQUEST };
     json_text(status, json!({"error": refused.error, "error_description": refused.description}).to_string())
 }
 
-fn plain(status: StatusCode, text: &str) -> Response<Text> {
+fn plain(status: StatusCode, text: &str) -> Response<Whole> {
     page(status, "text/plain", format!("{text}\n"))
 }
 
-fn json_text(status: StatusCode, text: String) -> Response<Text> {
+fn json_text(status: StatusCode, text: String) -> Response<Whole> {
     page(status, "application/json", text)
 }
 
-fn page(status: StatusCode, kind: &'static str, text: String) -> Response<Text> {
-    let mut response = Response::new(Text(Some(Bytes::from(text))));
+fn page(status: StatusCode, kind: &'static str, text: String) -> Response<Whole> {
+    let mut response = Response::new(Whole::of(Bytes::from(text)));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     // A token must not stay in anybody's cache (RFC 6749 §5.1).
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
-}
-
-/// A body that is there at once.
-struct Text(Option<Bytes>);
-
-impl hyper::body::Body for Text {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Result<hyper::body::Frame<Bytes>, Infallible>>> {
-        std::task::Poll::Ready(self.0.take().map(|text| Ok(hyper::body::Frame::data(text))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_none()
-    }
-
-    fn size_hint(&self) -> hyper::body::SizeHint {
-        hyper::body::SizeHint::with_exact(self.0.as_ref().map_or(0, |text| text.len() as u64))
-    }
 }
 
 /// Runs the token service of a configuration file until SIGTERM or SIGINT; with `check_only`, only checks that it could.

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use portreeve_engine::{Digest, Svid, Timestamp};
+use portreeve_engine::{Digest, SpiffeId, Svid, Timestamp};
 use rustls::crypto::aws_lc_rs;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -50,6 +50,12 @@ impl Pair {
         let svid = svid?;
         let until = super::peer::earliest_end(svid.not_after, chain.iter().skip(1).map(AsRef::as_ref));
         Ok(Self { svid, chain, certificate: Arc::new(SingleCertAndKey::from(certified)), until, place: cert.to_owned() })
+    }
+
+    /// Whose it is.
+    #[must_use]
+    pub fn id(&self) -> &SpiffeId {
+        &self.svid.id
     }
 
     /// A digest of the chain.

@@ -222,17 +222,3 @@ async fn idle_unreachable_and_limited_connections_end_with_their_word() {
     let [end] = ended(&records)[..] else { panic!() };
     assert_eq!((end.outcome, end.why, end.detail.as_deref()), (Outcome::Unavailable, Why::Upstream, Some("connect")));
 }
-
-/// A79: nothing moves before the record is as durable as configured: what the caller has heard of is in the log.
-#[tokio::test]
-async fn a79_no_byte_moves_before_its_record_is_written() {
-    let (mut world, _) = world(LEDGER).await;
-    world.durability = "written";
-    let enforcer = world.start(TCP, "").await;
-    for n in 1..=5 {
-        let mut stream = world.connect(enforcer.inbound()[0], "invoices").await;
-        greeted(&mut stream).await;
-        assert_eq!(decided(&world.records()).len(), n, "the service spoke before the record was there");
-    }
-    enforcer.shutdown().await;
-}

@@ -32,8 +32,6 @@ pub(crate) struct World {
     pub(crate) seen: Arc<Mutex<Vec<String>>>,
     pub(crate) told: Arc<Mutex<Vec<String>>>,
     revisions: Mutex<usize>,
-    /// `log.durability`.
-    pub(crate) durability: &'static str,
 }
 
 impl World {
@@ -42,7 +40,7 @@ impl World {
         let ca = Ca::init(&dir.path().join("ca"), &"market.example".parse().unwrap(), CaOptions::default()).unwrap();
         let seen = Arc::new(Mutex::new(Vec::new()));
         let upstream = service(Arc::clone(&seen)).await;
-        let world = Self { dir, ca, upstream, seen, told: Arc::default(), revisions: Mutex::new(0), durability: "queued" };
+        let world = Self { dir, ca, upstream, seen, told: Arc::default(), revisions: Mutex::new(0) };
         for service in ["items", "invoices", "users"] {
             world.issue(service, Duration::from_secs(3600));
         }
@@ -77,10 +75,9 @@ impl World {
     /// `inbound` is what follows the listener's address in the flow mapping.
     pub(crate) fn config(&self, inbound: &str, extra: &str) -> Config {
         let text = format!(
-            "service: items\nbundle: {{path: policies}}\nidentity: {{cert: items.pem, key: items.key, trust: {{market.example: {}}}}}\ninbound: [{{listen: \"127.0.0.1:0\", upstream: \"{}\"{inbound}}}]\nlog: {{path: decisions.ndjson, heartbeat: 100ms, durability: {}}}\nadmin: {{listen: \"127.0.0.1:0\"}}\ndrain: 500ms\n{extra}",
+            "service: items\nbundle: {{path: policies}}\nidentity: {{cert: items.pem, key: items.key, trust: {{market.example: {}}}}}\ninbound: [{{listen: \"127.0.0.1:0\", upstream: \"{}\"{inbound}}}]\nlog: {{path: decisions.ndjson, heartbeat: 100ms}}\nadmin: {{listen: \"127.0.0.1:0\"}}\ndrain: 500ms\n{extra}",
             self.ca.root_path().display(),
-            self.upstream,
-            self.durability,
+            self.upstream
         );
         Config::parse("test.yaml", &text, self.dir.path()).unwrap()
     }
