@@ -119,7 +119,8 @@ impl Inbound {
         if let (false, Some(upstream)) = (http2, &lane.direct) {
             let session = Session::new(stream, Arc::clone(&self.gate), Arc::clone(&caller), Arc::clone(upstream)).serve();
             let session = serve::Own { session: std::pin::pin!(session), caller: Arc::clone(&caller) };
-            let cut = self.over(&caller, true);
+            // A request that a new policy denies is answered or cut where it runs.
+            let cut = self.over(&caller, false);
             let aging = self.aging(&caller, false);
             let _ = serve::drive_aging(session, self.phase.clone(), cut, aging, || caller.cut(Why::Shutdown)).await;
             return;

@@ -178,6 +178,8 @@ pub const IDENTITY_RETRY: Duration = Duration::from_secs(10);
 pub const DRIFT_INTERVAL: Duration = Duration::from_secs(10);
 /// Running requests may take this long to end at shutdown, unless configured otherwise.
 pub const DRAIN: Duration = Duration::from_secs(20);
+/// A connection that was accepted just before the drain, or during it, may ask its first question within this time.
+pub const DRAIN_FIRST_REQUEST: Duration = Duration::from_secs(1);
 /// The longest drain a configuration may ask for.
 pub const DRAIN_MAX: Duration = Duration::from_secs(3600);
 /// Connections of the admin and health listeners.

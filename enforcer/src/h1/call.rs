@@ -52,22 +52,17 @@ pub async fn forward(permit: Permit, upstream: &Arc<Upstream>, body: Incoming) -
             Ok(to) => {
                 let mut call = Call::new(to, head, body.take(), framing, replayable);
                 let answered = poll_fn(|cx| match running.poll_cut(cx) {
-                    Poll::Ready(()) => Poll::Ready(None),
-                    Poll::Pending => call.poll_head(cx, method.as_str(), false).map(Some),
+                    Poll::Ready(()) => Poll::Ready(Err(Stop::Denied)),
+                    Poll::Pending => call.poll_head(cx, method.as_str(), false),
                 });
                 match answered.await {
-                    Some(Ok(read)) => return call.answer(read, running, upstream, &request_id),
-                    Some(Err(Stop::Stale)) => {
+                    Ok(read) => return call.answer(read, running, upstream, &request_id),
+                    Err(Stop::Stale) => {
                         // Only a connection that had served before can be stale, so this ends.
                         head = call.wire.output.take_all();
                         continue;
                     }
-                    Some(Err(stop)) => stop,
-                    None => {
-                        running.answered(StatusCode::FORBIDDEN);
-                        running.because(Why::Policy);
-                        return answer(StatusCode::FORBIDDEN, &request_id, false);
-                    }
+                    Err(stop) => stop,
                 }
             }
         };
@@ -84,6 +79,11 @@ pub(super) fn stopped(stop: Stop, running: &mut Running, request_id: &str) -> Re
             return answer(status, request_id, false);
         }
         Stop::Service(status) => status,
+        Stop::Denied => {
+            running.answered(StatusCode::FORBIDDEN);
+            running.because(Why::Policy);
+            return answer(StatusCode::FORBIDDEN, request_id, false);
+        }
         Stop::Gone | Stop::Stale => StatusCode::BAD_GATEWAY,
     };
     running.unavailable(status);

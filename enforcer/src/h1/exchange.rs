@@ -61,6 +61,8 @@ pub enum Stop {
     Service(StatusCode),
     /// The connection had been closed by the service before the request came.
     Stale,
+    /// A new policy has taken the right to it away.
+    Denied,
 }
 
 #[derive(Debug)]
@@ -142,6 +144,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Exchange<'a, S> {
 
     /// Goes on as far as both sides let it. Complete when the answer is sent.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Stop>> {
+        if self.running.poll_cut(cx).is_ready() {
+            return Poll::Ready(Err(Stop::Denied));
+        }
         loop {
             let moved = self.poll_request(cx)? | self.poll_answer(cx)?;
             if matches!(self.answer, Answer::Whole | Answer::Switched) && self.client.output.is_empty() {

@@ -55,6 +55,16 @@ enum Came {
     Nothing,
 }
 
+/// Until when a head is waited for.
+struct Until {
+    /// Its first byte.
+    idle: Instant,
+    /// Its last byte.
+    head: Option<Instant>,
+    /// The first byte of the first head, although the connection is to end.
+    grace: Option<Instant>,
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// A connection whose handshake is complete.
     #[must_use]
@@ -65,13 +75,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Serves requests, one after the other, until the connection ends.
     pub async fn serve(mut self) {
         let mut patience = limits::FIRST_BYTE_TIMEOUT;
+        let mut first = true;
         let end = loop {
             // Requests that came at once, and are answered at once, give way to other connections now and then.
             tokio::task::coop::consume_budget().await;
             let mut finder = Finder::default();
             let began = Instant::now();
-            let (mut idle_until, mut head_until) = (began + patience, None);
-            let came = poll_fn(|cx| self.poll_head(cx, &mut finder, &mut idle_until, &mut head_until)).await;
+            let mut until = Until { idle: began + patience, head: None, grace: first.then(|| began + limits::DRAIN_FIRST_REQUEST) };
+            let came = poll_fn(|cx| self.poll_head(cx, &mut finder, &mut until)).await;
             let next = match came {
                 Came::Nothing => Next::Close,
                 Came::Flaw(flaw) => self.refuse(flaw).await,
@@ -81,18 +92,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 break next;
             }
             patience = limits::IDLE_TIMEOUT;
+            first = false;
         };
         self.end(end).await;
     }
 
     /// Waits for a whole head.
-    fn poll_head(
-        &mut self,
-        cx: &mut Context<'_>,
-        finder: &mut Finder,
-        idle_until: &mut Instant,
-        head_until: &mut Option<Instant>,
-    ) -> Poll<Came> {
+    fn poll_head(&mut self, cx: &mut Context<'_>, finder: &mut Finder, until: &mut Until) -> Poll<Came> {
         loop {
             if !self.wire.input.is_empty() {
                 match finder.find(self.wire.input.filled()) {
@@ -101,7 +107,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     Err(flaw) => return Poll::Ready(Came::Flaw(flaw)),
                 }
             } else if self.caller.is_winding() {
-                return Poll::Ready(Came::Nothing);
+                // A caller that was let in while others were sent away gets its first answer.
+                until.idle = until.idle.min(until.grace.unwrap_or_else(Instant::now));
+                if until.idle <= Instant::now() {
+                    return Poll::Ready(Came::Nothing);
+                }
             }
             match self.wire.poll_fill(cx) {
                 Poll::Ready(Ok(n)) if n > 0 => continue,
@@ -111,10 +121,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             if self.wire.input.is_empty() {
                 self.wire.input.shrink();
                 self.wire.output.shrink();
-                ready!(self.timer.poll(cx, *idle_until));
+                ready!(self.timer.poll(cx, until.idle));
                 return Poll::Ready(Came::Nothing);
             }
-            let until = *head_until.get_or_insert_with(|| Instant::now() + limits::HEAD_TIMEOUT);
+            let until = *until.head.get_or_insert_with(|| Instant::now() + limits::HEAD_TIMEOUT);
             ready!(self.timer.poll(cx, until));
             return Poll::Ready(Came::Flaw(("the head did not arrive in time", StatusCode::REQUEST_TIMEOUT)));
         }
@@ -214,6 +224,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 // Only a connection that had served before can be stale, so this ends.
                 Err(Stop::Stale) => head = wire.output.take_all(),
                 Err(Stop::Gone) => return Next::Cut,
+                // What has begun cannot be taken back, only cut.
+                Err(Stop::Denied) if answered => {
+                    running.because(Why::Policy);
+                    return Next::Cut;
+                }
+                Err(Stop::Denied) => {
+                    let status = StatusCode::FORBIDDEN;
+                    running.answered(status);
+                    running.because(Why::Policy);
+                    write::answer(&mut self.wire.output.bytes, status, &asked.id, asked.method == "HEAD", true, None);
+                    return self.finish(true, false).await;
+                }
                 Err(Stop::Caller(_)) if answered => {
                     running.because(Why::Client);
                     return Next::Cut;

@@ -374,10 +374,11 @@ fn the_key_file_vanishes_and_comes_back() {
     let sidecar = world.start();
     for gone in ["items.key", "items.pem", "roots.pem"] {
         let kept = std::fs::read(world.path(gone)).unwrap();
-        let told = sidecar.said().matches("not taken up").count();
+        let failed = || sidecar.metric("portreeve_reloads_total", "what=\"identity\",result=\"failed\"");
+        let told = failed();
         std::fs::remove_file(world.path(gone)).unwrap();
         sidecar.signal("HUP");
-        until(&format!("it misses `{gone}`"), || sidecar.said().matches("not taken up").count() > told);
+        until(&format!("it misses `{gone}`"), || failed() > told);
         assert_eq!(sidecar.metric("portreeve_identity_alarm", ""), 1.0, "{gone}");
         still_serves(&world, &sidecar);
         replace(&world.path(gone), &kept);
