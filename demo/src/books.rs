@@ -265,6 +265,8 @@ fn reached(ended: &Ended) -> Reached {
     match (ended.outcome, ended.status) {
         // The app answered. If the caller's body broke off, 400 is the sidecar's own answer, and the head may have arrived.
         (Outcome::Forwarded, Some(400)) if ended.why == Why::Client => Reached::Unknown,
+        // Denied by a new policy while it waited for its answer: the 403 is the sidecar's own.
+        (Outcome::Forwarded, Some(403)) if ended.why == Why::Policy => Reached::Unknown,
         (Outcome::Forwarded, Some(_)) => Reached::Yes,
         // Cut before an answer; or 502 and 504, where the connection to the app may have broken after the head arrived.
         (Outcome::Forwarded, None) | (Outcome::Unavailable, _) => Reached::Unknown,
