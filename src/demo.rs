@@ -122,7 +122,8 @@ fn summary(args: &DemoArgs, day: &Day, books: &Books, examined: &Examined, (play
     let kinds = tally.sent.len();
     row("asked", format!("{} questions of {kinds} kinds, {} handshakes, about {per_second:.0} a second", tally.total(), tally.handshakes));
     row("decided", format!("{} (with those that services asked each other)", books.decided));
-    row("allowed", format!("{}; {} reached their service", books.allowed, books.forwarded));
+    let cut = if books.unanswered == 0 { String::new() } else { format!(", {} were cut off", books.unanswered) };
+    row("allowed", format!("{}; {} reached their service, {} were over a limit{cut}", books.allowed, books.forwarded, books.limited));
     let denied = books.denied.iter().map(|(reason, n)| ((*reason).to_owned(), *n)).collect();
     row("denied", format!("{}: {}", books.denied.values().sum::<u64>(), list(denied)));
     let refused = books.refused.iter().map(|(reason, n)| (reason.clone(), *n)).collect();

@@ -37,6 +37,8 @@ pub struct Books {
     pub denied: BTreeMap<&'static str, u64>,
     /// Requests forwarded and answered by an app.
     pub forwarded: u64,
+    /// Allowed requests that were over a limit.
+    pub limited: u64,
     /// Allowed requests that were cut off before an app answered.
     pub unanswered: u64,
     /// Strangers refused, by reason.
@@ -217,7 +219,7 @@ impl Accounts {
             };
             match reached(ended) {
                 Reached::Yes => self.books.forwarded += 1,
-                Reached::No => {}
+                Reached::No => self.books.limited += 1,
                 Reached::Unknown => self.books.unanswered += 1,
             }
             let wrong = match reached(ended) {

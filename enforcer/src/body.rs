@@ -22,7 +22,7 @@ pub struct RequestBody {
     progress: Option<Arc<Progress>>,
 }
 
-/// When a request body last moved, so that a slow upload is not taken for a silent service.
+/// When a request body last moved, so that a slow upload is not taken for a silent peer.
 #[derive(Debug)]
 pub struct Progress {
     began: Instant,
@@ -30,13 +30,20 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// From now on.
+    #[must_use]
+    pub fn start() -> Arc<Self> {
+        Arc::new(Self { began: Instant::now(), last_ms: AtomicU64::new(0) })
+    }
+
     /// The last time something moved.
     #[must_use]
     pub fn last(&self) -> Instant {
         self.began + std::time::Duration::from_millis(self.last_ms.load(Ordering::Relaxed))
     }
 
-    fn touch(&self) {
+    /// Something moved just now.
+    pub fn touch(&self) {
         let ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last_ms.store(ms, Ordering::Relaxed);
     }
@@ -46,7 +53,7 @@ impl RequestBody {
     /// Wraps a body, with a way to see it move where there is one.
     #[must_use]
     pub fn new(inner: Incoming) -> (Self, Option<Arc<Progress>>) {
-        let progress = (!inner.is_end_stream()).then(|| Arc::new(Progress { began: Instant::now(), last_ms: AtomicU64::new(0) }));
+        let progress = (!inner.is_end_stream()).then(Progress::start);
         (Self { inner, progress: progress.clone() }, progress)
     }
 }
@@ -72,7 +79,8 @@ impl Body for RequestBody {
     }
 }
 
-fn clean_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
+/// Cleans trailers like headers.
+pub fn clean_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
     match frame.into_trailers() {
         Ok(mut trailers) => {
             headers::sanitise(&mut trailers);

@@ -13,7 +13,7 @@ use portreeve_engine::Reason;
 use portreeve_engine::record::{Outcome, Why};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
-use world::{SHOP, World, decided, ended, fixed, rest, service, status, until};
+use world::{SHOP, World, big, decided, ended, fixed, rest, service, status, until};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 const GET: &str = "GET /v1/items/1 HTTP/1.1\r\nHost: items\r\n\r\n";
@@ -294,24 +294,7 @@ async fn a_service_that_closes_idle_connections_fails_no_request() {
 #[tokio::test]
 async fn a_caller_that_does_not_read_holds_the_service_up_and_nobody_else() {
     let world = World::new(SHOP);
-    let written = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&written);
-    let upstream = service(move |_, mut stream| {
-        let count = Arc::clone(&count);
-        async move {
-            let head = until(&mut stream, "\r\n\r\n").await;
-            if head.starts_with("GET /v1/items/big") {
-                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n").await.unwrap();
-                let piece = vec![b'x'; 64 * 1024];
-                while stream.write_all(&piece).await.is_ok() {
-                    count.fetch_add(piece.len(), Ordering::Relaxed);
-                }
-            } else {
-                stream.write_all(OK.as_bytes()).await.unwrap();
-            }
-        }
-    })
-    .await;
+    let (upstream, written) = big().await;
     let enforcer = world.start(upstream).await;
     let to = enforcer.inbound()[0];
     let mut lazy = world.connect(to, "invoices", b"http/1.1").await;

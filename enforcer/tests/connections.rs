@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 #[path = "common/world.rs"]
+#[expect(dead_code, reason = "shared with other tests")]
 mod world;
 
 use std::process::{Child, Command, Stdio};

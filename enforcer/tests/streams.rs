@@ -26,7 +26,7 @@ use portreeve_engine::record::{Outcome, Why};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
-use world::{SHOP, World, ended, fixed, rest, service, until};
+use world::{SHOP, World, big, ended, fixed, rest, service, until};
 
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 
@@ -212,24 +212,7 @@ async fn a_service_that_dies_or_answers_early_spoils_nothing_else() {
 #[tokio::test]
 async fn a_stream_that_is_not_read_holds_the_service_up_and_no_other_stream() {
     let world = World::new(SHOP);
-    let written = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&written);
-    let upstream = service(move |_, mut stream| {
-        let count = Arc::clone(&count);
-        async move {
-            let head = until(&mut stream, "\r\n\r\n").await;
-            if head.starts_with("GET /v1/items/big") {
-                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n").await.unwrap();
-                let piece = vec![b'x'; 64 * 1024];
-                while stream.write_all(&piece).await.is_ok() {
-                    count.fetch_add(piece.len(), Ordering::Relaxed);
-                }
-            } else {
-                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
-            }
-        }
-    })
-    .await;
+    let (upstream, written) = big().await;
     let enforcer = world.start(upstream).await;
     let mut client = client(&world, &enforcer).await;
     let lazy = client.send_request(ask("GET", "/v1/items/big", none())).await.unwrap();

@@ -2,9 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
@@ -12,7 +10,7 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use super::egress::Running;
 use super::pool::Lease;
 use super::send::Share;
-use crate::headers;
+use crate::body::{Progress, clean_trailers};
 
 /// A request body on its way to a callee.
 #[derive(Debug)]
@@ -22,21 +20,6 @@ pub struct Outgoing {
     progress: Option<Arc<Progress>>,
 }
 
-/// When a request body last moved, so that a slow upload is not taken for a silent callee.
-#[derive(Debug)]
-pub struct Progress {
-    began: Instant,
-    last_ms: AtomicU64,
-}
-
-impl Progress {
-    /// The last time something moved.
-    #[must_use]
-    pub fn last(&self) -> Instant {
-        self.began + Duration::from_millis(self.last_ms.load(Ordering::Relaxed))
-    }
-}
-
 impl Outgoing {
     /// The body that the local service sends.
     #[must_use]
@@ -44,8 +27,7 @@ impl Outgoing {
         if inner.is_end_stream() {
             return Self::empty();
         }
-        let progress = Arc::new(Progress { began: Instant::now(), last_ms: AtomicU64::new(0) });
-        Self { inner: Some(inner), progress: Some(progress) }
+        Self { inner: Some(inner), progress: Some(Progress::start()) }
     }
 
     /// Nothing.
@@ -75,9 +57,9 @@ impl Body for Outgoing {
         let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
         let frame = ready!(Pin::new(inner).poll_frame(cx));
         if let Some(progress) = &self.progress {
-            progress.last_ms.store(u64::try_from(progress.began.elapsed().as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+            progress.touch();
         }
-        Poll::Ready(frame.map(|frame| frame.map(cleaned)))
+        Poll::Ready(frame.map(|frame| frame.map(clean_trailers)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -86,17 +68,6 @@ impl Body for Outgoing {
 
     fn size_hint(&self) -> SizeHint {
         self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
-    }
-}
-
-/// Trailers are cleaned like headers.
-fn cleaned(frame: Frame<Bytes>) -> Frame<Bytes> {
-    match frame.into_trailers() {
-        Ok(mut trailers) => {
-            headers::sanitise(&mut trailers);
-            Frame::trailers(trailers)
-        }
-        Err(frame) => frame,
     }
 }
 

@@ -19,10 +19,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
-use super::body::{Outgoing, Progress};
+use super::body::Outgoing;
 use super::desk;
 use super::limits;
 use super::send::{Failure, Settings};
+use crate::body::Progress;
 use crate::gate::Gate;
 use crate::limits::{H1_BUFFER_BYTES_MAX, H2_CONNECTION_WINDOW, H2_PING_INTERVAL, H2_PING_TIMEOUT, H2_STREAM_WINDOW};
 use crate::limits::{HANDSHAKE_TIMEOUT, HEAD_BYTES_MAX, HEADERS_MAX};

@@ -201,3 +201,26 @@ pub(crate) fn decided(records: &[Record]) -> Vec<&Decided> {
 pub(crate) fn ended(records: &[Record]) -> Vec<&Ended> {
     records.iter().filter_map(|r| if let Event::Ended(e) = &r.event { Some(e) } else { None }).collect()
 }
+
+/// A service that answers `/v1/items/big` with a gibibyte and everything else at once, and the bytes of it that were taken.
+pub(crate) async fn big() -> (SocketAddr, Arc<AtomicUsize>) {
+    let written = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&written);
+    let upstream = service(move |_, mut stream| {
+        let count = Arc::clone(&count);
+        async move {
+            let head = until(&mut stream, "\r\n\r\n").await;
+            if head.starts_with("GET /v1/items/big") {
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1073741824\r\n\r\n").await.unwrap();
+                let piece = vec![b'x'; 64 * 1024];
+                while stream.write_all(&piece).await.is_ok() {
+                    count.fetch_add(piece.len(), Ordering::Relaxed);
+                }
+            } else {
+                stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
+            }
+        }
+    })
+    .await;
+    (upstream, written)
+}

@@ -7,10 +7,10 @@ use portreeve_enforcer::Enforcer;
 use portreeve_enforcer::report::Report;
 use portreeve_engine::chain::{Head, HeadVerifier};
 use portreeve_engine::{Digest, Event};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 
-use crate::world::{World, status, until};
+use crate::world::{World, posted, status, until};
 
 /// A witness: the lines it took. While it is `away` it answers 503.
 async fn witness() -> (SocketAddr, Arc<Mutex<Vec<String>>>, Arc<Mutex<bool>>) {
@@ -21,20 +21,7 @@ async fn witness() -> (SocketAddr, Arc<Mutex<Vec<String>>>, Arc<Mutex<bool>>) {
     tokio::spawn(async move {
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();
-            let mut seen = Vec::new();
-            let body = loop {
-                let n = stream.read_buf(&mut seen).await.unwrap();
-                let text = String::from_utf8_lossy(&seen).into_owned();
-                if let Some((head, body)) = text.split_once("\r\n\r\n") {
-                    let head = head.to_lowercase();
-                    assert!(head.starts_with("post /heads ") && head.contains("content-type: application/x-ndjson"), "{head}");
-                    let length: usize = head.split("content-length: ").nth(1).unwrap().lines().next().unwrap().parse().unwrap();
-                    if body.len() == length {
-                        break body.to_owned();
-                    }
-                }
-                assert!(n > 0, "it broke off");
-            };
+            let body = posted(&mut stream, "/heads", "application/x-ndjson").await;
             let status = if *gone.lock().unwrap() { 503 } else { 204 };
             if status == 204 {
                 sink.lock().unwrap().extend(body.lines().map(str::to_owned));

@@ -6,10 +6,10 @@ use portreeve_enforcer::Enforcer;
 use portreeve_enforcer::report::Report;
 use portreeve_engine::Event;
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
 
-use crate::world::{World, judged, status, until};
+use crate::world::{World, judged, posted, status, until};
 
 /// A collector: what it was sent, and the status with which it answers next.
 async fn collector() -> (std::net::SocketAddr, Arc<Mutex<Vec<String>>>, Arc<Mutex<Vec<u16>>>) {
@@ -20,20 +20,7 @@ async fn collector() -> (std::net::SocketAddr, Arc<Mutex<Vec<String>>>, Arc<Mute
     tokio::spawn(async move {
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();
-            let mut seen = Vec::new();
-            let body = loop {
-                let n = stream.read_buf(&mut seen).await.unwrap();
-                let text = String::from_utf8_lossy(&seen).into_owned();
-                if let Some((head, body)) = text.split_once("\r\n\r\n") {
-                    let head = head.to_lowercase();
-                    assert!(head.starts_with("post /v1/traces ") && head.contains("content-type: application/json"), "{head}");
-                    let length: usize = head.split("content-length: ").nth(1).unwrap().lines().next().unwrap().parse().unwrap();
-                    if body.len() == length {
-                        break body.to_owned();
-                    }
-                }
-                assert!(n > 0, "it broke off");
-            };
+            let body = posted(&mut stream, "/v1/traces", "application/json").await;
             let status = answers.lock().unwrap().pop().unwrap_or(200);
             if status == 200 {
                 sink.lock().unwrap().push(body);

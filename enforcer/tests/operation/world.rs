@@ -250,6 +250,24 @@ pub(crate) fn judged(module: &str, script: &str, text: &str) {
     assert!(verdict.status.success(), "{}\n{text}", String::from_utf8_lossy(&verdict.stderr));
 }
 
+/// The body of the one request of a connection, which must be a POST to `path` of this content type.
+pub(crate) async fn posted(stream: &mut TcpStream, path: &str, kind: &str) -> String {
+    let mut seen = Vec::new();
+    loop {
+        let n = stream.read_buf(&mut seen).await.unwrap();
+        let text = String::from_utf8_lossy(&seen).into_owned();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let head = head.to_lowercase();
+            assert!(head.starts_with(&format!("post {path} ")) && head.contains(&format!("content-type: {kind}")), "{head}");
+            let length: usize = head.split("content-length: ").nth(1).unwrap().lines().next().unwrap().parse().unwrap();
+            if body.len() == length {
+                return body.to_owned();
+            }
+        }
+        assert!(n > 0, "it broke off");
+    }
+}
+
 /// Asks until the answer is as wanted.
 pub(crate) async fn until<T, F: Future<Output = T>>(what: &str, mut ask: impl FnMut() -> F, wanted: impl Fn(&T) -> bool) -> T {
     let end = Instant::now() + LIMIT;
