@@ -21,7 +21,7 @@ async fn witness() -> (SocketAddr, Arc<Mutex<Vec<String>>>, Arc<Mutex<bool>>) {
     tokio::spawn(async move {
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();
-            let body = posted(&mut stream, "/heads", "application/x-ndjson").await;
+            let Some(body) = posted(&mut stream, "/heads", "application/x-ndjson").await else { continue };
             let status = if *gone.lock().unwrap() { 503 } else { 204 };
             if status == 204 {
                 sink.lock().unwrap().extend(body.lines().map(str::to_owned));
