@@ -6,7 +6,7 @@ use portreeve_engine::{Digest, SpiffeId, Timestamp};
 use serde::Serialize;
 
 /// Everything a report shows.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Assessment {
     /// `portreeve 0.1.0`.
     pub tool: String,
