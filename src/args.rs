@@ -282,15 +282,18 @@ pub(crate) struct AuditArgs {
     /// The public key of the heads (Ed25519, PEM)
     #[arg(long, value_name = "FILE", requires = "heads")]
     pub(crate) key: Option<PathBuf>,
+    /// An earlier assessment.json: the gate fails only on what is new since; may be repeated for a trend
+    #[arg(long, value_name = "FILE")]
+    pub(crate) baseline: Vec<PathBuf>,
     /// A folder for index.html, assessment.json and summary.md
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
     /// What is printed on stdout besides
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: AuditFormat,
-    /// Which verdict on any control fails the gate
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) fail_on: FailOn,
+    /// What fails the gate, one or several with commas: not-met, suspect, new, expired-exception, coverage:PERCENT, or never
+    #[arg(long, value_name = "WHAT", value_delimiter = ',', default_value = "not-met")]
+    pub(crate) fail_on: Vec<FailOn>,
 }
 
 /// What `audit` prints on stdout.
@@ -305,16 +308,40 @@ pub(crate) enum AuditFormat {
     Markdown,
 }
 
-/// When the gate of `audit` fails.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+/// What fails the gate of `audit`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FailOn {
     /// A control is refuted
-    #[default]
     NotMet,
     /// A control is refuted or in doubt
     Suspect,
-    /// Never
+    /// Some finding is not in the baseline
+    New,
+    /// An exception to a control has run out, and what it covered counts again
+    ExpiredException,
+    /// Logs speak of less than so many percent of the services
+    Coverage(u8),
+    /// Nothing
     Never,
+}
+
+impl std::str::FromStr for FailOn {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "not-met" => Ok(Self::NotMet),
+            "suspect" => Ok(Self::Suspect),
+            "new" => Ok(Self::New),
+            "expired-exception" => Ok(Self::ExpiredException),
+            "never" => Ok(Self::Never),
+            _ => match text.strip_prefix("coverage:").map(str::parse::<u8>) {
+                Some(Ok(percent @ 0..=100)) => Ok(Self::Coverage(percent)),
+                Some(_) => Err("after `coverage:` stands a number from 0 to 100".to_owned()),
+                None => Err("expected not-met, suspect, new, expired-exception, coverage:PERCENT or never".to_owned()),
+            },
+        }
+    }
 }
 
 /// Arguments of `verify`.

@@ -2,19 +2,21 @@
 
 use std::path::Path;
 
-use portreeve_auditor::assessment::Verdict as ControlVerdict;
-use portreeve_auditor::{Assessment, Audit, Catalog};
+use portreeve_auditor::assessment::{Baseline, Verdict as ControlVerdict};
+use portreeve_auditor::{Assessment, Audit, Catalog, Earlier};
 use portreeve_engine::Diagnostic;
 
-use crate::args::{AuditArgs, AuditFormat, FailOn};
+use crate::args::{AuditArgs, AuditFormat};
 use crate::bundle;
 use crate::diagnostics::{self, many};
+use crate::gate::Gate;
 use crate::logs::{self, Progress};
 use crate::outcome::{Failure, Outcome, Verdict};
 use crate::output::{self, Out};
 
 /// Examines the logs, writes the reports, and passes or fails the gate.
 pub(crate) fn run(args: &AuditArgs) -> Outcome {
+    let gate = Gate::of(&args.fail_on, !args.baseline.is_empty())?;
     let bundles = args.bundle.iter().map(|name| Ok((name.clone(), bundle::authorizer(name)?))).collect::<Result<Vec<_>, Failure>>()?;
     let heads = logs::heads(args.heads.as_deref(), args.key.as_deref())?;
     let logs = logs::sources(&args.logs)?;
@@ -23,12 +25,21 @@ pub(crate) fn run(args: &AuditArgs) -> Outcome {
     for name in &args.catalog {
         audit = audit.catalog(catalog(name)?);
     }
+    for path in &args.baseline {
+        audit = audit.baseline(earlier(path)?);
+    }
     let assessment = audit.run(&mut |bytes| progress.at(bytes)).map_err(Failure::new)?;
     drop(progress);
     write(args, &assessment)?;
-    let passed = passes(&assessment, args.fail_on);
-    output::tell(&summary(&assessment, args.fail_on, passed));
-    Ok(Verdict::of(passed))
+    let reasons = gate.reasons(&assessment);
+    output::tell(&summary(&assessment, &gate, &reasons));
+    Ok(Verdict::of(reasons.is_empty()))
+}
+
+fn earlier(path: &Path) -> Result<Earlier, Failure> {
+    let bytes = std::fs::read(path).map_err(|e| Failure::new(format_args!("cannot read the baseline `{}`: {e}", path.display())))?;
+    Earlier::read(&path.display().to_string(), &bytes)
+        .map_err(|e| Failure::with_help(e, "a baseline is an `assessment.json` that `portreeve audit --out` wrote"))
 }
 
 fn catalog(name: &str) -> Result<Catalog, Failure> {
@@ -67,16 +78,7 @@ fn chain(error: &dyn std::error::Error) -> String {
     out
 }
 
-fn passes(assessment: &Assessment, fail_on: FailOn) -> bool {
-    let failing: &[ControlVerdict] = match fail_on {
-        FailOn::NotMet => &[ControlVerdict::NotMet],
-        FailOn::Suspect => &[ControlVerdict::NotMet, ControlVerdict::Suspect],
-        FailOn::Never => &[],
-    };
-    !assessment.controls.iter().any(|control| failing.contains(&control.verdict))
-}
-
-fn summary(assessment: &Assessment, fail_on: FailOn, passed: bool) -> String {
+fn summary(assessment: &Assessment, gate: &Gate, reasons: &[String]) -> String {
     let totals = &assessment.totals;
     let mut out = format!(
         "{} lines: {} decided ({} allowed, {} denied), {} refused, {} rejected; {}, {} not replayable\n",
@@ -101,11 +103,31 @@ fn summary(assessment: &Assessment, fail_on: FailOn, passed: bool) -> String {
     if assessment.findings.len() > FINDINGS_SHOWN_MAX {
         out.push_str(&format!("  and {} more\n", assessment.findings.len() - FINDINGS_SHOWN_MAX));
     }
-    out.push_str(match (passed, fail_on) {
-        (true, FailOn::Never) => "ok: nothing was asked to fail\n",
-        (true, _) => "ok: the gate is passed\n",
-        (false, _) => "FAIL: the gate is not passed\n",
-    });
+    out.push_str(&assessment.baseline.as_ref().map(compared).unwrap_or_default());
+    match (reasons.is_empty(), gate.is_open()) {
+        (true, true) => out.push_str("ok: nothing was asked to fail\n"),
+        (true, false) => out.push_str("ok: the gate is passed\n"),
+        (false, _) => out.push_str(&format!("FAIL: the gate is not passed: {}\n", reasons.join("; "))),
+    }
+    out
+}
+
+/// What changed since the baseline, in numbers; what stands in the way of comparing is told first.
+fn compared(baseline: &Baseline) -> String {
+    let mut out = format!("against {} ({}):\n", baseline.path, baseline.tool);
+    for premise in &baseline.differs {
+        out.push_str(&format!("  warning: another {}: {}\n", premise.what, premise.meaning));
+    }
+    let findings = &baseline.findings;
+    let changed = baseline.verdicts.iter().filter(|v| v.before.is_some() && v.now.is_some()).count();
+    out.push_str(&format!(
+        "  {} new, {} gone, {} unchanged; {}; {}\n",
+        many(findings.new.len(), "finding"),
+        findings.gone.len(),
+        findings.unchanged.len(),
+        many(changed, "changed verdict"),
+        many(baseline.edges.len(), "changed edge"),
+    ));
     out
 }
 

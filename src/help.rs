@@ -113,10 +113,15 @@ pub(crate) const AUDIT: &str = "\
 Examples:
   portreeve audit --bundle policies 'logs/*.ndjson' --out report
   portreeve audit --bundle policies --bundle HEAD~1:policies logs/a.ndjson
-  portreeve audit --bundle policies a.ndjson --fail-on suspect
+  portreeve audit --bundle policies a.ndjson --fail-on suspect,coverage:90
+  portreeve audit --bundle policies 'november/*' --out november \\
+    --baseline october/assessment.json --fail-on not-met,new
   portreeve audit --bundle policies a.ndjson --format json > assessment.json
 
 Verdicts speak of the technical evidence alone; the assessor decides.
+
+With --baseline the gate fails only on what is new: a control that did not fail
+before, or one of whose findings was not there.
 
 Exit codes: 0 the gate is passed, 1 it is not, 2 a log, bundle or catalogue
 cannot be read";

@@ -21,6 +21,7 @@ mod explained;
 mod export;
 mod files;
 mod fmt;
+mod gate;
 mod help;
 mod init;
 mod junit;

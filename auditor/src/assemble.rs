@@ -10,7 +10,7 @@ use portreeve_engine::record::Mode;
 use portreeve_engine::{Authorizer, SpiffeId};
 
 use crate::assessment::{
-    Assessment, BundleSummary, CertificateSummary, DenialSummary, EdgeSummary, EnforcerSummary, Finding, Input, InvariantSummary, Mark,
+    Assessment, BundleSummary, CertificateSummary, DenialSummary, EdgeSummary, EnforcerSummary, Finding, Folded, Input, InvariantSummary, Mark,
     MatrixCell, Period, RefusalSummary, ServiceSummary, Summary, TlsSummary, Totals, Verdict, VerdictCount,
 };
 use crate::checks::Found;
@@ -65,12 +65,21 @@ pub(crate) fn assemble(
         denials: denials(examined),
         invariants: examined.newest.invariants().iter().map(invariant).collect(),
         method: method(examined, &totals, newest),
+        newest_bundle: bundles.iter().position(|(_, authorizer)| std::ptr::eq(authorizer, examined.newest)),
+        folded: folded(&found),
         findings: findings(found, catalogs),
         totals,
         summary,
         controls,
         edges,
+        ..Assessment::default()
     }
+}
+
+/// Findings that stand for others.
+fn folded(found: &[Found]) -> Vec<Folded> {
+    let folds = found.iter().filter(|f| !f.folded.is_empty());
+    folds.map(|f| Folded { finding: f.finding.id.clone(), ids: f.folded.clone() }).collect()
 }
 
 /// The name of the folder (or of the path within a git revision) of the newest bundle.

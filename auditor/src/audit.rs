@@ -6,6 +6,7 @@ use portreeve_engine::{Authorizer, Diagnostic};
 
 use crate::assemble::assemble;
 use crate::assessment::Assessment;
+use crate::baseline::{self, Earlier};
 use crate::checks;
 use crate::controls::{BUILT_IN, Catalog};
 use crate::examined::Examined;
@@ -24,6 +25,7 @@ pub struct Audit {
     logs: Vec<LogSource>,
     heads: VerifiedHeads,
     catalogs: Vec<Catalog>,
+    baselines: Vec<Earlier>,
 }
 
 /// Why an examination could not be made.
@@ -48,7 +50,7 @@ impl Audit {
     /// logs: the one last in force, or the last one given where none was.
     #[must_use]
     pub fn new(bundles: Vec<(String, Authorizer)>) -> Self {
-        Self { bundles, logs: Vec::new(), heads: VerifiedHeads::default(), catalogs: Vec::new() }
+        Self { bundles, logs: Vec::new(), heads: VerifiedHeads::default(), catalogs: Vec::new(), baselines: Vec::new() }
     }
 
     /// Adds logs.
@@ -69,6 +71,13 @@ impl Audit {
     #[must_use]
     pub fn catalog(mut self, catalog: Catalog) -> Self {
         self.catalogs.push(catalog);
+        self
+    }
+
+    /// Adds an earlier assessment to hold this one against.
+    #[must_use]
+    pub fn baseline(mut self, earlier: Earlier) -> Self {
+        self.baselines.push(earlier);
         self
     }
 
@@ -102,7 +111,9 @@ impl Audit {
             now: fold.seen.map(|(_, last)| last),
         };
         let found = checks::run(&examined);
-        Ok(assemble(&examined, &intake.inputs, &self.bundles, name, catalogs, found))
+        let mut assessment = assemble(&examined, &intake.inputs, &self.bundles, name, catalogs, found);
+        assessment.baseline = baseline::compare(&assessment, &self.baselines);
+        Ok(assessment)
     }
 
     fn newest(&self, fold: &Fold<'_>) -> Option<(&str, &Authorizer)> {

@@ -7,6 +7,7 @@
 mod assemble;
 pub mod assessment;
 pub mod audit;
+pub mod baseline;
 mod chains;
 pub mod checks;
 pub mod controls;
@@ -31,6 +32,7 @@ pub mod verify;
 
 pub use assessment::Assessment;
 pub use audit::{Audit, AuditError};
+pub use baseline::Earlier;
 pub use controls::Catalog;
 pub use find::{FoundRequest, find_request};
 pub use heads::VerifiedHeads;
@@ -41,6 +43,8 @@ pub use verify::{Verification, verify};
 
 #[cfg(test)]
 mod auditing;
+#[cfg(test)]
+mod comparing;
 #[cfg(test)]
 mod tampering;
 #[cfg(test)]

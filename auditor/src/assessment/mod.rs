@@ -2,8 +2,14 @@
 //!
 //! This is the whole content of every report; renderers compute nothing (INV-3). Its JSON is a promise (`assessment.json`).
 
+mod baseline;
+mod sample;
+
 use portreeve_engine::{Digest, SpiffeId, Timestamp};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+pub use baseline::{Baseline, EdgeChange, EdgeChangeKind, FindingChanges, GoneFinding, Premise, TrendPoint, VerdictChange};
+pub use sample::SampleSummary;
 
 /// Everything a report shows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -50,10 +56,33 @@ pub struct Assessment {
     pub invariants: Vec<InvariantSummary>,
     /// How the examination was done and what it cannot show, a sentence each.
     pub method: Vec<String>,
+    /// Which of `bundles` is the newest: the one the declared graph, the services and the places of findings are of.
+    pub newest_bundle: Option<usize>,
+    /// Findings of one check that were folded into one because they are too many to name, by their own ids.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub folded: Vec<Folded>,
+    /// What changed since an earlier assessment, where one was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<Baseline>,
+    /// The sample drawn for an assessor, where one was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sample: Option<SampleSummary>,
+    /// When the report was made, where that was asked for; all other times come from the inputs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generated_at: Option<Timestamp>,
+}
+
+/// A finding that stands for others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Folded {
+    /// Its id.
+    pub finding: String,
+    /// The ids those others have.
+    pub ids: Vec<String>,
 }
 
 /// From the first to the last record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Period {
     /// First.
     pub from: Timestamp,
@@ -180,7 +209,7 @@ pub struct VerdictCount {
 }
 
 /// What the evidence says about a control. The assessor's own words are never among them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// Holds as far as a machine can tell, for all of a measured population.
@@ -245,7 +274,7 @@ pub struct ControlResult {
 }
 
 /// How much a finding weighs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Weight {
     /// Reach into sensitive data, or evidence that cannot be trusted.

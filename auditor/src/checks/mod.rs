@@ -106,6 +106,8 @@ pub fn check(id: &str) -> Option<&'static Check> {
 pub(crate) struct Found {
     pub(crate) finding: Finding,
     pub(crate) suspect: bool,
+    /// Ids of the findings folded into this one.
+    pub(crate) folded: Vec<String>,
 }
 
 /// Runs every check. Findings come in the order of checks, and within one by subject.
@@ -116,10 +118,13 @@ pub(crate) fn run(examined: &Examined<'_>) -> Vec<Found> {
 fn findings(check: &Check, examined: &Examined<'_>) -> Vec<Found> {
     let mut drafts = (check.find)(examined);
     drafts.sort_by(|a, b| a.subject.cmp(&b.subject));
+    let mut folded = Vec::new();
     if drafts.len() > FINDINGS_PER_CHECK_MAX {
         // The weightiest are named; the rest are one finding, so that none is lost.
         drafts.sort_by_key(|d| (d.severity.unwrap_or(check.severity), std::cmp::Reverse(d.count)));
         let rest = drafts.split_off(FINDINGS_PER_CHECK_MAX - 1);
+        folded = rest.iter().map(|d| finding_id(check, &d.subject)).collect();
+        folded.sort();
         drafts.push(Draft {
             subject: format!("{} more", rest.len()),
             summary: format!("{} of this kind besides those named", many(rest.len() as u64, "finding")),
@@ -132,7 +137,16 @@ fn findings(check: &Check, examined: &Examined<'_>) -> Vec<Found> {
             by_policy: false,
         });
     }
-    drafts.into_iter().map(|draft| found(check, draft, examined)).collect()
+    let mut out: Vec<Found> = drafts.into_iter().map(|draft| found(check, draft, examined)).collect();
+    if let Some(last) = out.last_mut() {
+        last.folded = folded;
+    }
+    out
+}
+
+/// The same for the same check and subject, whatever else was found.
+fn finding_id(check: &Check, subject: &str) -> String {
+    format!("{}-{}", check.id, Digest::of(subject.as_bytes()).hex().get(..ID_DIGITS).unwrap_or_default())
 }
 
 /// The text with a capital letter at its beginning.
@@ -143,9 +157,8 @@ fn sentence(text: &str) -> String {
 
 fn found(check: &Check, draft: Draft, examined: &Examined<'_>) -> Found {
     let suspect = draft.suspect || (!check.about_evidence && !draft.by_policy && examined.is_weak(&draft.evidence));
-    let digest = Digest::of(draft.subject.as_bytes()).hex();
     let finding = Finding {
-        id: format!("{}-{}", check.id, digest.get(..ID_DIGITS).unwrap_or_default()),
+        id: finding_id(check, &draft.subject),
         check: check.id.to_owned(),
         severity: draft.severity.unwrap_or(check.severity),
         subject: draft.subject,
@@ -156,7 +169,7 @@ fn found(check: &Check, draft: Draft, examined: &Examined<'_>) -> Found {
         count: draft.count,
         controls: Vec::new(),
     };
-    Found { finding, suspect }
+    Found { finding, suspect, folded: Vec::new() }
 }
 
 const ID_DIGITS: usize = 12;
