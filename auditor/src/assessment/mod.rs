@@ -2,13 +2,19 @@
 //!
 //! This is the whole content of every report; renderers compute nothing (INV-3). Its JSON is a promise (`assessment.json`).
 
+pub mod analyses;
 mod baseline;
+pub mod fidelity;
+pub mod graphs;
 mod sample;
+pub mod usage;
 
 use portreeve_engine::{Digest, SpiffeId, Timestamp};
 use serde::{Deserialize, Serialize};
 
+pub use analyses::Analyses;
 pub use baseline::{Baseline, EdgeChange, EdgeChangeKind, FindingChanges, GoneFinding, Premise, TrendPoint, VerdictChange};
+pub use fidelity::Fidelity;
 pub use sample::SampleSummary;
 
 /// Everything a report shows.
@@ -54,6 +60,10 @@ pub struct Assessment {
     pub denials: Vec<DenialSummary>,
     /// The invariants of the newest bundle; each was proved for all requests.
     pub invariants: Vec<InvariantSummary>,
+    /// Recorded decisions against the policy in force at their time.
+    pub fidelity: Fidelity,
+    /// What follows from the declared, the allowed and the observed graph.
+    pub analyses: Analyses,
     /// How the examination was done and what it cannot show, a sentence each.
     pub method: Vec<String>,
     /// Which of `bundles` is the newest: the one the declared graph, the services and the places of findings are of.
