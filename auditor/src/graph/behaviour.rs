@@ -198,10 +198,13 @@ pub(crate) fn scanner_part(examined: &Examined<'_>, window: &str) -> Part<Scanne
     .listing(entries, ANALYSIS_ENTRIES_MAX)
 }
 
+/// A caller, a service, and what was weak between them.
+type Weak<'a> = (String, &'a str, Option<&'a (String, String)>);
+
 /// Calls without TLS, or with weak TLS.
 pub(crate) fn weak_connections(map: &Map<'_, '_>, window: &str) -> Part<WeakConnection> {
     let mut pairs: BTreeMap<(String, &str), u64> = BTreeMap::new();
-    let mut weak: BTreeMap<(String, &str, Option<&(String, String)>), WeakConnection> = BTreeMap::new();
+    let mut weak: BTreeMap<Weak<'_>, WeakConnection> = BTreeMap::new();
     let mut all = 0;
     for (key, tally) in map.examined.fold.ledger.decided.iter().filter(|(key, _)| !key.outbound) {
         all += tally.count;
@@ -216,7 +219,7 @@ pub(crate) fn weak_connections(map: &Map<'_, '_>, window: &str) -> Part<WeakConn
         entry.sensitive |=
             service.is_some_and(|s| map.touches(s, key.operation.as_deref().and_then(|id| s.operations.iter().find(|o| *o.id == *id))));
     }
-    let named = |((from, to, tls), found): ((String, &str, Option<&(String, String)>), WeakConnection)| WeakConnection {
+    let named = |((from, to, tls), found): (Weak<'_>, WeakConnection)| WeakConnection {
         requests: Ratio { have: found.requests.have, of: pairs.get(&(from.clone(), to)).copied().unwrap_or(0) },
         from,
         to: to.to_owned(),

@@ -27,7 +27,7 @@ impl Kind {
     }
 
     /// To which one a service belongs. `None`: it is shared, or nobody said.
-    fn of<'s>(self, service: &'s Service, has_preproduction: bool) -> Option<&'s str> {
+    fn of(self, service: &Service, has_preproduction: bool) -> Option<&str> {
         let label = |names: &[&str]| names.iter().find_map(|name| service.labels.get(*name)).map(String::as_str);
         match self {
             Self::Tenant => label(&["tenant"]),
