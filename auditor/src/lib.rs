@@ -29,6 +29,7 @@ pub mod reader;
 pub mod replay;
 pub mod replay_logs;
 pub mod source;
+mod traces;
 pub mod verdict;
 pub mod verify;
 
