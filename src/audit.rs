@@ -3,12 +3,17 @@
 use std::path::Path;
 
 use portreeve_auditor::assessment::{Baseline, Verdict as ControlVerdict};
-use portreeve_auditor::{Assessment, Audit, Catalog, Earlier};
+use portreeve_auditor::sample::{Draw, Sample};
+use portreeve_auditor::{Assessment, Audit, Catalog, Earlier, LogSource};
 use portreeve_engine::Diagnostic;
+use portreeve_engine::bundle::BundleSigner;
+use portreeve_reports::{Format, Options, manifest};
 
 use crate::args::{AuditArgs, AuditFormat};
 use crate::bundle;
+use crate::bundling;
 use crate::diagnostics::{self, many};
+use crate::files;
 use crate::gate::Gate;
 use crate::logs::{self, Progress};
 use crate::outcome::{Failure, Outcome, Verdict};
@@ -20,17 +25,21 @@ pub(crate) fn run(args: &AuditArgs) -> Outcome {
     let bundles = args.bundle.iter().map(|name| Ok((name.clone(), bundle::authorizer(name)?))).collect::<Result<Vec<_>, Failure>>()?;
     let heads = logs::heads(args.heads.as_deref(), args.key.as_deref())?;
     let logs = logs::sources(&args.logs)?;
+    // The key is read first: nobody should wait for an examination whose report cannot be signed.
+    let signer = args.sign.as_deref().map(bundling::signer).transpose()?;
     let progress = Progress::over(&logs);
-    let mut audit = Audit::new(bundles).logs(logs).heads(heads);
+    let mut audit = Audit::new(bundles).logs(logs.clone()).heads(heads);
     for name in &args.catalog {
         audit = audit.catalog(catalog(name)?);
     }
     for path in &args.baseline {
         audit = audit.baseline(earlier(path)?);
     }
-    let assessment = audit.run(&mut |bytes| progress.at(bytes)).map_err(Failure::new)?;
+    let mut assessment = audit.run(&mut |bytes| progress.at(bytes)).map_err(Failure::new)?;
     drop(progress);
-    write(args, &assessment)?;
+    assessment.generated_at = args.generated_at;
+    let sample = args.sample.map(|size| drawn(args, size, &logs, &mut assessment)).transpose()?;
+    write(args, &assessment, sample.as_ref(), signer.as_ref())?;
     let reasons = gate.reasons(&assessment);
     output::tell(&summary(&assessment, &gate, &reasons));
     Ok(Verdict::of(reasons.is_empty()))
@@ -51,20 +60,70 @@ fn catalog(name: &str) -> Result<Catalog, Failure> {
     Catalog::parse(name, &text).map_err(refused)
 }
 
-fn write(args: &AuditArgs, assessment: &Assessment) -> Result<(), Failure> {
+/// The sample that was asked for; the assessment tells of it.
+fn drawn(args: &AuditArgs, size: u32, logs: &[LogSource], assessment: &mut Assessment) -> Result<Sample, Failure> {
+    if logs.contains(&LogSource::Stdin) {
+        return Err(Failure::with_help("a sample cannot be drawn from standard input, which can be read once only", "give the log as a file"));
+    }
+    let draw = Draw { size: usize::try_from(size).unwrap_or(usize::MAX), seed: args.seed, digests_only: args.sample_digests_only };
+    let sample = Sample::draw(logs, draw).map_err(Failure::new)?;
+    if let Some(path) = sample.stranger(assessment) {
+        return Err(Failure::new(format_args!("`{path}` was changed while it was examined; what was examined is not what would be sampled")));
+    }
+    assessment.sample = Some(sample.summary());
+    Ok(sample)
+}
+
+/// Writes the report's files, and prints the one format that was asked for.
+fn write(args: &AuditArgs, assessment: &Assessment, sample: Option<&Sample>, signer: Option<&BundleSigner>) -> Result<(), Failure> {
+    let options = Options { policy_prefix: prefix(args, assessment) };
     if let Some(dir) = &args.out {
-        let written = portreeve_reports::write_all(assessment, dir).map_err(|e| Failure::new(chain(&e)))?;
-        for path in written {
+        let formats = asked(&args.formats)?;
+        let mut written = portreeve_reports::write_formats(assessment, dir, &formats, &options).map_err(|e| Failure::new(chain(&e)))?;
+        if let Some(sample) = sample {
+            let path = dir.join(portreeve_auditor::sample::FILE);
+            let text = output::json_text(sample)?;
+            files::replace(&path, text.as_bytes(), 0o644).map_err(|e| Failure::new(format_args!("cannot write `{}`: {e}", path.display())))?;
+            written.push(path);
+        }
+        if let Some(signer) = signer {
+            let signed = manifest::sign(assessment, dir, &written, signer).map_err(|e| Failure::new(chain(&e)))?;
+            written.extend(signed);
+        }
+        for path in &written {
             output::tell(&format!("wrote {}\n", path.display()));
         }
+        if formats.contains(&Format::Poam) && !written.iter().any(|p| p.ends_with(Format::Poam.file())) {
+            output::tell("no control is refuted or waived: there is no plan to write\n");
+        }
     }
+    let AuditFormat::One(format) = args.format else {
+        return if args.format == AuditFormat::All { Err(Failure::new("`--format` prints one format; `all` is for `--formats`")) } else { Ok(()) };
+    };
     let mut out = Out::new();
-    match args.format {
-        AuditFormat::Human => {}
-        AuditFormat::Markdown => out.text(&portreeve_reports::markdown(assessment))?,
-        AuditFormat::Json => out.text(&portreeve_reports::json(assessment).map_err(|e| Failure::new(chain(&e)))?)?,
+    match format.render(assessment, &options).map_err(|e| Failure::new(chain(&e)))? {
+        Some(text) => out.text(&text)?,
+        None => output::tell("no control is refuted or waived: there is no plan to print\n"),
     }
     out.flush()
+}
+
+/// The formats for the folder, each once, in their own order.
+fn asked(formats: &[AuditFormat]) -> Result<Vec<Format>, Failure> {
+    if formats.is_empty() {
+        return Ok(Format::USUAL.to_vec());
+    }
+    if formats.contains(&AuditFormat::Human) {
+        return Err(Failure::new("`human` is no file; it is what `--format` prints"));
+    }
+    let is_asked = |f: &Format| formats.iter().any(|a| *a == AuditFormat::All || *a == AuditFormat::One(*f));
+    Ok(Format::ALL.into_iter().filter(is_asked).collect())
+}
+
+/// From the repository's root to the newest bundle; empty where that cannot be told.
+fn prefix(args: &AuditArgs, assessment: &Assessment) -> String {
+    let newest = assessment.newest_bundle.and_then(|n| args.bundle.get(n));
+    newest.and_then(|name| bundle::load(name).ok()).map(|loaded| loaded.prefix).unwrap_or_default()
 }
 
 /// An error and what caused it, in one line.

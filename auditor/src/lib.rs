@@ -28,6 +28,7 @@ mod method;
 pub mod reader;
 pub mod replay;
 pub mod replay_logs;
+pub mod sample;
 pub mod source;
 mod traces;
 pub mod verdict;
@@ -41,6 +42,7 @@ pub use find::{FoundRequest, find_request};
 pub use heads::VerifiedHeads;
 pub use intake::ReadError;
 pub use replay_logs::{ReplayReport, replay_logs};
+pub use sample::Sample;
 pub use source::LogSource;
 pub use verify::{Verification, verify};
 
@@ -48,6 +50,8 @@ pub use verify::{Verification, verify};
 mod auditing;
 #[cfg(test)]
 mod comparing;
+#[cfg(test)]
+mod sampling;
 #[cfg(test)]
 mod tampering;
 #[cfg(test)]

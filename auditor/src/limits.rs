@@ -77,3 +77,5 @@ pub const SCAN_OPERATIONS_MIN: u64 = 10;
 pub const SCAN_SERVICES_MIN: u64 = 5;
 /// A review or an end within so many days is near.
 pub const DUE_SOON_DAYS: i64 = 31;
+/// Records of one sample: more than any assessor reads, few enough to hold with their lines.
+pub const SAMPLE_SIZE_MAX: usize = 10_000;

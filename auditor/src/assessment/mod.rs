@@ -295,6 +295,18 @@ pub enum Weight {
     Low,
 }
 
+impl Weight {
+    /// The lower-case word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::High => "high",
+            Self::Medium => "medium",
+            Self::Low => "low",
+        }
+    }
+}
+
 /// Something that was seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
