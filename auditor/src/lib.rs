@@ -43,6 +43,8 @@ pub use source::LogSource;
 pub use verify::{Verification, verify};
 
 #[cfg(test)]
+mod analysing;
+#[cfg(test)]
 mod auditing;
 #[cfg(test)]
 mod tampering;
