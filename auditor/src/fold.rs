@@ -16,6 +16,7 @@ use crate::intake::{Line, Sink};
 use crate::ledger::{Ledger, Tally};
 use crate::limits::{EVIDENCE_MAX, MISMATCH_GROUPS_MAX, RELOAD_GRACE_MS, SILENCE_MS_MAX};
 use crate::replay::{Difference, Replayed, Replayer};
+use crate::traces::Traces;
 
 /// Like mismatches.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,6 +79,8 @@ pub(crate) struct Fold<'a> {
     pub(crate) revisions: BTreeMap<Digest, Tally>,
     /// Records that agree with their replay, by revision.
     pub(crate) agreed: BTreeMap<Digest, u64>,
+    /// Which allowed calls were recorded under one trace.
+    pub(crate) traces: Traces,
     pub(crate) seen: Option<(Timestamp, Timestamp)>,
     in_force: BTreeMap<Digest, Timestamp>,
     /// Records that differ or cannot be replayed, each once.
@@ -103,6 +106,7 @@ impl<'a> Fold<'a> {
             mismatches: BTreeMap::new(),
             revisions: BTreeMap::new(),
             agreed: BTreeMap::new(),
+            traces: Traces::default(),
             seen: None,
             in_force: BTreeMap::new(),
             disagreeing: 0,
@@ -158,7 +162,13 @@ impl<'a> Fold<'a> {
         self.totals.allowed += u64::from(is_allow);
         self.totals.denied += u64::from(!is_allow);
         self.ledger.decided(at, decided, evidence);
+<<<<<<< HEAD
         *self.grades.entry(evidence.input).or_default().entry(Grade::of(decided)).or_default() += 1;
+=======
+        if is_allow {
+            self.traces.see(decided);
+        }
+>>>>>>> main
         tally(self.revisions.entry(decided.revision), at, evidence);
         let process = self.processes.entry(chain).or_default();
         process.decided(seq, at, decided, evidence);

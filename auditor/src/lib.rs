@@ -30,6 +30,7 @@ mod reading;
 pub mod replay;
 pub mod replay_logs;
 pub mod source;
+mod traces;
 pub mod verdict;
 pub mod verify;
 
@@ -43,6 +44,8 @@ pub use replay_logs::{ReplayReport, replay_logs};
 pub use source::LogSource;
 pub use verify::{Verification, verify};
 
+#[cfg(test)]
+mod analysing;
 #[cfg(test)]
 mod auditing;
 #[cfg(test)]
