@@ -162,13 +162,10 @@ impl<'a> Fold<'a> {
         self.totals.allowed += u64::from(is_allow);
         self.totals.denied += u64::from(!is_allow);
         self.ledger.decided(at, decided, evidence);
-<<<<<<< HEAD
         *self.grades.entry(evidence.input).or_default().entry(Grade::of(decided)).or_default() += 1;
-=======
         if is_allow {
             self.traces.see(decided);
         }
->>>>>>> main
         tally(self.revisions.entry(decided.revision), at, evidence);
         let process = self.processes.entry(chain).or_default();
         process.decided(seq, at, decided, evidence);
