@@ -14,6 +14,7 @@ mod ends;
 mod examined;
 pub mod find;
 mod fold;
+pub mod governance;
 mod granted;
 pub mod heads;
 pub mod intake;
@@ -33,6 +34,7 @@ pub use assessment::Assessment;
 pub use audit::{Audit, AuditError};
 pub use controls::Catalog;
 pub use find::{FoundRequest, find_request};
+pub use governance::Governance;
 pub use heads::VerifiedHeads;
 pub use intake::ReadError;
 pub use replay_logs::{ReplayReport, replay_logs};
@@ -41,6 +43,8 @@ pub use verify::{Verification, verify};
 
 #[cfg(test)]
 mod auditing;
+#[cfg(test)]
+mod governing;
 #[cfg(test)]
 mod tampering;
 #[cfg(test)]

@@ -55,3 +55,9 @@ pub const UNTRUSTED_ZONES: [&str; 1] = ["edge"];
 pub const PREPRODUCTION_ZONES: [&str; 4] = ["preprod", "staging", "test", "dev"];
 /// One hour, the grain of the ledger.
 pub const HOUR_MS: i64 = 3_600_000;
+/// Files of a governance folder: a record for each day of ten years, each in a file of its own.
+pub const GOVERNANCE_FILES_MAX: usize = 4_000;
+/// Bytes of a governance folder; a record has some hundred.
+pub const GOVERNANCE_BYTES_MAX: usize = 16 << 20;
+/// An attestation is repeated every year at the latest.
+pub const ATTESTATION_DAYS_MAX: i64 = 366;

@@ -3,7 +3,6 @@
 use crate::assessment::Weight;
 use crate::checks::Check;
 use crate::examined::{Draft, Examined, duration, many};
-use crate::granted::is_sensitive_edge;
 
 /// See the file's own text.
 pub(super) const CHECK: Check =
@@ -16,7 +15,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
     unused
         .map(|policy| {
             let into_sensitive =
-                examined.granted.edges.iter().any(|e| is_sensitive_edge(e) && e.policies.iter().any(|p| p.id == policy.reference.id));
+                examined.granted.edges.iter().any(|e| examined.scope().touches(e.to, e.operation) && e.policies.iter().any(|p| p.id == policy.reference.id));
             Draft {
                 subject: policy.reference.id.to_string(),
                 summary: format!(
