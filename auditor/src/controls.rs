@@ -189,7 +189,11 @@ fn share(file: &str, text: Text<'_>, out: &mut Vec<Diagnostic>) -> Option<Share>
     let found = read();
     if found.is_none() {
         let message = format!("`{}` is not a share of a population", text.text);
-        out.push(Diagnostic::error("invalid-value", message).at(text.location(file)).help("write per cent, such as `99.5%`; at most two decimals"));
+        out.push(
+            Diagnostic::error("invalid-value", message)
+                .at(text.location(file))
+                .help("write per cent, such as `99.5%`; at most two decimals"),
+        );
     }
     found
 }

@@ -17,7 +17,8 @@ fn audit(policy: &str, governance: &str) -> Assessment {
         .catalog(Catalog::built_in("pci-dss-4.0.1").unwrap());
     if !governance.is_empty() {
         let read = Governance::read(&[("g.yaml", governance.as_bytes().to_vec())]);
-        audit = audit.governance(read.unwrap_or_else(|e| panic!("{}", e.iter().map(portreeve_engine::Diagnostic::render).collect::<String>())));
+        audit =
+            audit.governance(read.unwrap_or_else(|e| panic!("{}", e.iter().map(portreeve_engine::Diagnostic::render).collect::<String>())));
     }
     audit.run(&mut |_| {}).unwrap()
 }
@@ -128,7 +129,10 @@ fn wrong_governance_is_refused_with_its_place() {
         ("kind: Exception\nname: e\ncheck: weak_tsl\nreason: r\napproved_by: [a]\nuntil: 2027-01-01\n", "did you mean `weak_tls`"),
         ("kind: Exception\nname: e\ncheck: weak_tls\nuntil: 2027-01-01\nreason: r\n", "`approved_by` is missing"),
         ("kind: Exception\nname: e\ncheck: weak_tls\nreason: r\napproved_by: [a]\n", "`until` is missing"),
-        ("kind: Alert\nname: a\nservice: s\nfrom: 2026-01-02T00:00:00Z\nto: 2026-01-01T00:00:00Z\nraised: 2026-01-01T00:00:00Z\n", "before `from`"),
+        (
+            "kind: Alert\nname: a\nservice: s\nfrom: 2026-01-02T00:00:00Z\nto: 2026-01-01T00:00:00Z\nraised: 2026-01-01T00:00:00Z\n",
+            "before `from`",
+        ),
         ("kind: Certificate\nname: c\nowner: o\nissuer: i\nalgorithm: a\npurpose: p\n", "neither `identities` nor `sha256`"),
         ("kind: Certificate\nname: c\nidentities: [spiffe://x/a*]\nowner: o\nissuer: i\nalgorithm: a\npurpose: p\n", "whole segment"),
         ("a: [", "yaml-syntax"),

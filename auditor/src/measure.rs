@@ -74,7 +74,9 @@ impl Measure {
             Self::Requests => requests(examined),
             Self::SensitiveRequests => intact(examined, |key| {
                 let to = examined.newest.service(&key.to);
-                to.is_some_and(|to| examined.scope().touches(to, key.operation.as_deref().and_then(|id| to.operations.iter().find(|o| *o.id == *id))))
+                to.is_some_and(|to| {
+                    examined.scope().touches(to, key.operation.as_deref().and_then(|id| to.operations.iter().find(|o| *o.id == *id)))
+                })
             }),
             Self::TlsRequests => tls(examined),
             Self::Lines => lines(examined),

@@ -176,7 +176,8 @@ mod tests {
         let n = [0, 1, 7];
         n.into_iter().flat_map(move |r| {
             n.into_iter().flat_map(move |d| {
-                n.into_iter().flat_map(move |w| [0, 1].into_iter().flat_map(move |f| [false, true].into_iter().map(move |a| (r, d, w, f, a))))
+                n.into_iter()
+                    .flat_map(move |w| [0, 1].into_iter().flat_map(move |f| [false, true].into_iter().map(move |a| (r, d, w, f, a))))
             })
         })
     }

@@ -18,8 +18,8 @@ use portreeve_engine::{Digest, yaml};
 pub use exception::{Exception, Until, Waives};
 pub use records::{Alert, Attestation, AuditRun, Certificate, Disposition, Incident, Review, Subject};
 pub(crate) use scope::names_control;
-pub(crate) use summary::summary;
 pub use scope::{Cidr, Class, Cryptography, Environment, Members, Network, NotApplicable, ParseCidrError, Scope, Tenant, ThirdParty};
+pub(crate) use summary::summary;
 
 use crate::limits::{GOVERNANCE_BYTES_MAX, GOVERNANCE_FILES_MAX};
 

@@ -21,8 +21,9 @@ pub(super) fn resource(file: &str, node: &Node, out: &mut Governance, problems: 
     let Some(mut fields) = Fields::of(file, node, problems) else { return };
     let Some(kind) = fields.require_text("kind", problems) else { return };
     if !KINDS.contains(&kind.text) {
-        let mut problem =
-            Diagnostic::error("unknown-kind", format!("`{}` is not a kind of governance", kind.text)).at(kind.location(file)).suggest(kind.text, KINDS);
+        let mut problem = Diagnostic::error("unknown-kind", format!("`{}` is not a kind of governance", kind.text))
+            .at(kind.location(file))
+            .suggest(kind.text, KINDS);
         if problem.help.is_none() {
             problem = problem.help(format!("the kinds are: {}", KINDS.join(", ")));
         }
@@ -308,5 +309,15 @@ fn certificate(r: &mut Reader<'_, '_>, name: Option<String>) -> Option<Certifica
         r.problems.push(problem.at(r.at.clone()).help("add `identities:` with SPIFFE IDs or patterns, or `sha256:` with fingerprints"));
     }
     let at = r.at.clone();
-    Some(Certificate { name: name?, identities, sha256, owner: owner?, issuer: issuer?, algorithm: algorithm?, purpose: purpose?, location, at })
+    Some(Certificate {
+        name: name?,
+        identities,
+        sha256,
+        owner: owner?,
+        issuer: issuer?,
+        algorithm: algorithm?,
+        purpose: purpose?,
+        location,
+        at,
+    })
 }
