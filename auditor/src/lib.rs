@@ -25,6 +25,7 @@ mod method;
 pub mod reader;
 pub mod replay;
 pub mod replay_logs;
+pub mod scan;
 pub mod source;
 pub mod verdict;
 pub mod verify;

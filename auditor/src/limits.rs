@@ -55,3 +55,7 @@ pub const UNTRUSTED_ZONES: [&str; 1] = ["edge"];
 pub const PREPRODUCTION_ZONES: [&str; 4] = ["preprod", "staging", "test", "dev"];
 /// One hour, the grain of the ledger.
 pub const HOUR_MS: i64 = 3_600_000;
+/// Keys of JSON lines that the scanner learns; a format has a few dozen, and what is beyond is looked up by name each time.
+pub const SCAN_KEYS_MAX: usize = 256;
+/// How deep the scanner follows objects and arrays; deeper ones are for the general parser.
+pub const SCAN_DEPTH_MAX: u32 = 64;
