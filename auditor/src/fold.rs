@@ -75,6 +75,8 @@ pub(crate) struct Fold<'a> {
     pub(crate) mismatches: BTreeMap<MismatchKey, Tally>,
     /// Records by revision.
     pub(crate) revisions: BTreeMap<Digest, Tally>,
+    /// Records that agree with their replay, by revision.
+    pub(crate) agreed: BTreeMap<Digest, u64>,
     pub(crate) seen: Option<(Timestamp, Timestamp)>,
     in_force: BTreeMap<Digest, Timestamp>,
     /// Records that differ or cannot be replayed, each once.
@@ -90,6 +92,7 @@ impl<'a> Fold<'a> {
             processes: BTreeMap::new(),
             mismatches: BTreeMap::new(),
             revisions: BTreeMap::new(),
+            agreed: BTreeMap::new(),
             seen: None,
             in_force: BTreeMap::new(),
             disagreeing: 0,
@@ -135,7 +138,7 @@ impl<'a> Fold<'a> {
         process.decided(seq, at, decided, evidence);
         let in_force = process.in_force(at);
         match self.replayer.replay(at, decided, &in_force) {
-            Replayed::Agrees => {}
+            Replayed::Agrees => *self.agreed.entry(decided.revision).or_default() += 1,
             Replayed::NotReplayable => {
                 self.totals.not_replayable += 1;
                 self.disagreeing += 1;

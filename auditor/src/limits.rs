@@ -21,6 +21,8 @@ pub const LEDGER_KEYS_MAX: usize = 500_000;
 pub const QUESTIONS_MAX: usize = 200_000;
 /// Groups of like mismatches kept apart; beyond it they fold into one.
 pub const MISMATCH_GROUPS_MAX: usize = 1_000;
+/// Groups of like mismatches that the assessment lists; each has a finding besides.
+pub const DISAGREEMENTS_MAX: usize = 100;
 /// Line digests kept for every line of the last so many of a chain, to tell a repeated line from a second version of it.
 pub const RECENT_LINES: u64 = 4_096;
 /// Older line digests are kept for every so-manieth line: half a byte for each line, and a second version of a run of lines still shows.
