@@ -39,7 +39,8 @@ impl<'de, const N: usize> Visitor<'de> for Line<'_, N> {
                 return Err(A::Error::custom(format_args!("the key `{name}` stands twice")));
             }
             let raw: &'de RawValue = map.next_value()?;
-            *place = value(raw.get()).ok_or_else(|| A::Error::custom(format_args!("the value of `{name}` has an escape of no character")))?;
+            *place =
+                value(raw.get()).ok_or_else(|| A::Error::custom(format_args!("the value of `{name}` has an escape of no character")))?;
         }
         Ok(out)
     }

@@ -13,6 +13,7 @@
 mod general;
 mod keys;
 mod nested;
+mod quotes;
 mod value;
 mod walk;
 
@@ -23,6 +24,7 @@ pub use general::general;
 pub use value::Value;
 
 use keys::Keys;
+use quotes::Quotes;
 use walk::Walk;
 
 /// Reads lines, wanting `N` keys.
@@ -30,6 +32,7 @@ use walk::Walk;
 pub struct Scanner<const N: usize> {
     wanted: [&'static str; N],
     keys: Keys,
+    quotes: Quotes,
     lines: u64,
     general: u64,
 }
@@ -38,7 +41,7 @@ impl<const N: usize> Scanner<N> {
     /// A scanner that has seen no line yet.
     #[must_use]
     pub fn new(wanted: [&'static str; N]) -> Self {
-        Self { wanted, keys: Keys::new(&wanted), lines: 0, general: 0 }
+        Self { wanted, keys: Keys::new(&wanted), quotes: Quotes::default(), lines: 0, general: 0 }
     }
 
     /// The wanted values of a line, in the order of the wanted keys.
@@ -48,7 +51,8 @@ impl<const N: usize> Scanner<N> {
     pub fn scan<'l>(&mut self, line: &'l [u8]) -> Result<[Value<'l>; N], String> {
         self.lines += 1;
         let text = std::str::from_utf8(line).map_err(|e| format!("not UTF-8 at byte {}", e.valid_up_to() + 1))?;
-        match Walk::over(text).and_then(|walk| walk.run(&mut self.keys)) {
+        self.quotes.of(line);
+        match Walk::over(text, &self.quotes).and_then(|walk| walk.run(&mut self.keys, self.lines)) {
             Some(values) => Ok(values),
             None => {
                 self.general += 1;

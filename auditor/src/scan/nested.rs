@@ -4,7 +4,7 @@ use super::walk::{Walk, number_end};
 use crate::limits::SCAN_DEPTH_MAX;
 
 /// The byte after the object or array that begins here, and the quotes in it; `None` for whatever it does not know to be JSON.
-pub(super) fn nested_end(walk: Walk<'_>, from: usize) -> Option<(usize, usize)> {
+pub(super) fn nested_end(walk: Walk<'_, '_>, from: usize) -> Option<(usize, usize)> {
     let bytes = walk.bytes();
     let mut open = Open::default();
     let mut quotes = 0;
@@ -29,7 +29,7 @@ pub(super) fn nested_end(walk: Walk<'_>, from: usize) -> Option<(usize, usize)> 
                 }
             }
             b'"' => {
-                at = walk.string_end(at + 1)?.0 + 1;
+                at = walk.string_end(at + 1)? + 1;
                 quotes += 2;
             }
             b'-' | b'0'..=b'9' => at = number_end(bytes, at)?,
@@ -62,15 +62,13 @@ pub(super) fn nested_end(walk: Walk<'_>, from: usize) -> Option<(usize, usize)> 
 }
 
 /// The place of the value behind the key that begins here.
-fn key_end(walk: Walk<'_>, at: usize) -> Option<usize> {
+fn key_end(walk: Walk<'_, '_>, at: usize) -> Option<usize> {
     let bytes = walk.bytes();
     if bytes.get(at) != Some(&b'"') {
         return None;
     }
-    let (end, has_escape) = walk.string_end(at + 1)?;
-    let colon = walk.spaces(end + 1);
-    // Whether an escape in a key decodes is for the general parser to say.
-    (!has_escape && bytes.get(colon) == Some(&b':')).then(|| walk.spaces(colon + 1))
+    let colon = walk.spaces(walk.string_end(at + 1)? + 1);
+    (bytes.get(colon) == Some(&b':')).then(|| walk.spaces(colon + 1))
 }
 
 fn word_end(bytes: &[u8], at: usize) -> Option<usize> {

@@ -24,8 +24,7 @@ fn scan(line: &str) -> Result<[Value<'_>; 5], String> {
 fn values_are_given_as_they_stand() {
     let line = r#"{"method":"GET","x":{"path":["no",1,{}]},"path":"/a\u0062","code": 200 , "who":null,"größe":[1,"ü"]}"#;
     let values = scan(line).unwrap();
-    let want =
-        [Value::Escaped(r"/a\u0062"), Value::Text("GET"), Value::Number("200"), Value::Null, Value::Nested(r#"[1,"ü"]"#)];
+    let want = [Value::Escaped(r"/a\u0062"), Value::Text("GET"), Value::Number("200"), Value::Null, Value::Nested(r#"[1,"ü"]"#)];
     assert_eq!(values, want);
     assert_eq!(values[0].text().unwrap(), "/ab");
     assert_eq!(values[2].scalar().unwrap(), "200");
@@ -231,7 +230,8 @@ impl Random {
             8 => format!("[{}]", (0..self.below(4)).map(|_| self.value(depth + 1)).collect::<Vec<_>>().join(",")),
             9 => format!("{{{}}}", (0..self.below(4)).map(|_| self.member(depth + 1)).collect::<Vec<_>>().join(", ")),
             _ => {
-                let parts = ["", "a", "GET", "/v1/items/7", "é", "日本", "\u{1f600}", "{", "}", "[", ",", ":", " ", "\\\"", "\\\\", "\\/", "\\n"];
+                let parts =
+                    ["", "a", "GET", "/v1/items/7", "é", "日本", "\u{1f600}", "{", "}", "[", ",", ":", " ", "\\\"", "\\\\", "\\/", "\\n"];
                 let odd = ["\\u0041", "\\ud83d\\ude00", "\\ud800", "\\udc00", "\\u00e9", "\\x", "\\u12", "\u{7f}"];
                 let mut out = String::from("\"");
                 for _ in 0..self.below(5) {
