@@ -29,6 +29,7 @@ pub mod replay;
 pub mod replay_logs;
 pub mod scan;
 pub mod source;
+mod traces;
 pub mod verdict;
 pub mod verify;
 
@@ -42,6 +43,8 @@ pub use replay_logs::{ReplayReport, replay_logs};
 pub use source::LogSource;
 pub use verify::{Verification, verify};
 
+#[cfg(test)]
+mod analysing;
 #[cfg(test)]
 mod auditing;
 #[cfg(test)]

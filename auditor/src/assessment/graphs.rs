@@ -205,12 +205,25 @@ pub struct SensitiveWithin {
 /// Something that is declared and cannot be used.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct DeadDeclaration {
-    /// `operation` that no grant leads to, or `grant` all of whose edges are prohibited.
-    pub kind: String,
+    /// What it is.
+    pub kind: DeadKind,
     /// `items write-item`, or the grant's id.
     pub subject: String,
     /// Where it is declared.
     pub at: String,
     /// Requests for it that were denied in the window.
     pub denied: u64,
+}
+
+/// What cannot be used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeadKind {
+    /// An operation to which no grant leads.
+    #[default]
+    Operation,
+    /// A grant all of whose edges are prohibited.
+    ProhibitedGrant,
+    /// A grant that meets nothing of the inventory.
+    EmptyGrant,
 }

@@ -284,6 +284,10 @@ pub struct Crossing {
     pub denied: u64,
     /// The first few, `caller → service operation`.
     pub examples: Vec<String>,
+    /// Each edge of it is told by `preproduction_edge`.
+    pub is_told_by_edge: bool,
+    /// The first few lines.
+    pub evidence: Vec<Evidence>,
 }
 
 /// The date of a review or of an exception.
