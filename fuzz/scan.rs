@@ -8,7 +8,7 @@ use portreeve_auditor::scan::{Scanner, general};
 const WANTED: [&str; 4] = ["path", "method", "code", "who"];
 
 /// All lines of some bytes, through one scanner and through a fresh one each.
-pub fn scan(data: &[u8]) {
+pub(crate) fn scan(data: &[u8]) {
     let mut used = Scanner::new(WANTED);
     for line in data.split(|b| *b == b'\n') {
         let parsed = std::str::from_utf8(line).ok().and_then(|text| general(text, &WANTED).ok());
