@@ -28,6 +28,7 @@ mod method;
 pub mod reader;
 pub mod replay;
 pub mod replay_logs;
+pub mod scan;
 pub mod source;
 mod traces;
 pub mod verdict;
@@ -44,6 +45,8 @@ pub use replay_logs::{ReplayReport, replay_logs};
 pub use source::LogSource;
 pub use verify::{Verification, verify};
 
+#[cfg(test)]
+mod analysing;
 #[cfg(test)]
 mod auditing;
 #[cfg(test)]

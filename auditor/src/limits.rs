@@ -5,6 +5,10 @@
 pub const LINE_BYTES_MAX: usize = 1 << 20;
 /// What is read from a file at once.
 pub const READ_BUFFER_BYTES: usize = 1 << 16;
+/// Keys of JSON lines that the scanner learns; a format has a few dozen, and what is beyond is looked up by name each time.
+pub const SCAN_KEYS_MAX: usize = 256;
+/// How deep the scanner follows objects and arrays; deeper ones are for the general parser.
+pub const SCAN_DEPTH_MAX: u32 = 64;
 /// Rejected lines named one by one for each input; the rest are counted.
 pub const REJECTED_EXAMPLES_MAX: usize = 10;
 /// Chain faults named one by one for each input; the rest are counted.
