@@ -4,7 +4,7 @@ use std::path::Path;
 
 use portreeve_auditor::assessment::{Baseline, Verdict as ControlVerdict};
 use portreeve_auditor::sample::{Draw, Sample};
-use portreeve_auditor::{Assessment, Audit, Catalog, Earlier, LogSource};
+use portreeve_auditor::{Assessment, Audit, AuditError, Catalog, Earlier, LogSource};
 use portreeve_engine::Diagnostic;
 use portreeve_engine::bundle::BundleSigner;
 use portreeve_reports::{Format, Options, manifest};
@@ -12,6 +12,7 @@ use portreeve_reports::{Format, Options, manifest};
 use crate::args::{AuditArgs, AuditFormat};
 use crate::bundle;
 use crate::bundling;
+use crate::declared;
 use crate::diagnostics::{self, many};
 use crate::files;
 use crate::gate::Gate;
@@ -28,14 +29,18 @@ pub(crate) fn run(args: &AuditArgs) -> Outcome {
     // The key is read first: nobody should wait for an examination whose report cannot be signed.
     let signer = args.sign.as_deref().map(bundling::signer).transpose()?;
     let progress = Progress::over(&logs);
-    let mut audit = Audit::new(bundles).logs(logs.clone()).heads(heads);
+    let mut audit = Audit::new(bundles).logs(logs.clone()).heads(heads).reading(logs::reading(&args.log_format));
     for name in &args.catalog {
         audit = audit.catalog(catalog(name)?);
     }
     for path in &args.baseline {
         audit = audit.baseline(earlier(path)?);
     }
-    let mut assessment = audit.run(&mut |bytes| progress.at(bytes)).map_err(Failure::new)?;
+    audit = declared::add(audit, args)?;
+    let mut assessment = audit.run(&mut |bytes| progress.at(bytes)).map_err(|error| match &error {
+        AuditError::Read(read) => logs::unread(read),
+        _ => Failure::new(&error),
+    })?;
     drop(progress);
     assessment.generated_at = args.generated_at;
     let sample = args.sample.map(|size| drawn(args, size, &logs, &mut assessment)).transpose()?;

@@ -117,6 +117,7 @@ Examples:
   portreeve audit --bundle policies 'november/*' --out november \\
     --baseline october/assessment.json --fail-on not-met,new
   portreeve audit --bundle policies a.ndjson --format json > assessment.json
+  portreeve audit --bundle policies a.ndjson --governance governance
   portreeve audit --bundle policies a.ndjson --out report \\
     --formats json,html,sarif,junit --sample 25 --seed 7 --sign report.key
 
@@ -180,8 +181,9 @@ Examples:
 Exit codes: 0 exported, 2 not exported";
 
 pub(crate) const EXPORT_SCHEMA: &str = "\
-Example:
+Examples:
   portreeve export json-schema > policies/portreeve.schema.json
+  portreeve export json-schema governance > governance/governance.schema.json
 
 Then let each policy file begin with
   # yaml-language-server: $schema=portreeve.schema.json

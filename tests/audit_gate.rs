@@ -32,7 +32,11 @@ fn the_gate_takes_several_and_says_which_failed() {
     for (more, code, says) in [
         (&["--fail-on", "not-met"][..], 0, "ok: the gate is passed"),
         (&["--fail-on", "never"], 0, "ok: nothing was asked to fail"),
-        (&["--fail-on", "not-met,coverage:1"], 1, "FAIL: the gate is not passed: logs speak of 0 of 6 services only, less than 1 %: nothing of "),
+        (
+            &["--fail-on", "not-met,coverage:1"],
+            1,
+            "FAIL: the gate is not passed: logs speak of 0 of 6 services only, less than 1 %: nothing of ",
+        ),
         (&["--fail-on", "coverage:0"], 0, "ok: the gate is passed"),
         (&["--fail-on", "expired-exception"], 0, "ok: the gate is passed"),
         (&["--fail-on", "coverage:101"], 2, "a number from 0 to 100"),
@@ -102,7 +106,8 @@ fn formats_are_chosen_and_deterministic() {
     for name in ["one", "two"] {
         assert_eq!(audit(&["--out", &out(name), "--formats", "all"]).code, 0);
     }
-    let expected = ["assessment.json", "controls.csv", "edges.csv", "findings.csv", "findings.sarif", "index.html", "junit.xml", "ocsf.ndjson"];
+    let expected =
+        ["assessment.json", "controls.csv", "edges.csv", "findings.csv", "findings.sarif", "index.html", "junit.xml", "ocsf.ndjson"];
     assert!(expected.iter().all(|f| files("one").contains(&(*f).to_owned())), "{:?}", files("one"));
     for file in files("one") {
         assert_eq!(fs::read(dir.path().join("one").join(&file)).unwrap(), fs::read(dir.path().join("two").join(&file)).unwrap(), "{file}");

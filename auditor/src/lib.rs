@@ -16,6 +16,8 @@ mod examined;
 mod fidelity;
 pub mod find;
 mod fold;
+pub mod foreign;
+pub mod governance;
 mod granted;
 mod graph;
 pub mod heads;
@@ -26,9 +28,11 @@ pub mod limits;
 pub mod measure;
 mod method;
 pub mod reader;
+mod reading;
 pub mod replay;
 pub mod replay_logs;
 pub mod sample;
+pub mod scan;
 pub mod source;
 mod traces;
 pub mod verdict;
@@ -39,6 +43,7 @@ pub use audit::{Audit, AuditError};
 pub use baseline::Earlier;
 pub use controls::Catalog;
 pub use find::{FoundRequest, find_request};
+pub use governance::Governance;
 pub use heads::VerifiedHeads;
 pub use intake::ReadError;
 pub use replay_logs::{ReplayReport, replay_logs};
@@ -47,11 +52,15 @@ pub use source::LogSource;
 pub use verify::{Verification, verify};
 
 #[cfg(test)]
+mod analysing;
+#[cfg(test)]
 mod auditing;
 #[cfg(test)]
 mod comparing;
 #[cfg(test)]
 mod sampling;
+#[cfg(test)]
+mod governing;
 #[cfg(test)]
 mod tampering;
 #[cfg(test)]

@@ -15,9 +15,8 @@ pub(crate) fn findings(a: &Assessment) -> String {
     };
     let mut out = row(&["id", "check", "weight", "subject", "summary", "remedy", "policy", "records", "controls", "evidence", "baseline"]);
     for f in &a.findings {
-        let place = |e: &portreeve_auditor::assessment::Evidence| {
-            a.inputs.get(e.input).map(|i| format!("{}:{} {}", i.path, e.line, e.sha256))
-        };
+        let place =
+            |e: &portreeve_auditor::assessment::Evidence| a.inputs.get(e.input).map(|i| format!("{}:{} {}", i.path, e.line, e.sha256));
         let evidence: Vec<String> = f.evidence.iter().filter_map(place).collect();
         out.push_str(&row(&[
             &f.id,

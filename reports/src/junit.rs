@@ -72,7 +72,8 @@ pub(crate) fn render(a: &Assessment) -> String {
 
 fn case(a: &Assessment, c: &ControlResult) -> String {
     let classname = format!("{}.{}", line(&c.catalog), if c.family.is_empty() { "controls".to_owned() } else { line(&c.family) });
-    let mut out = format!("    <testcase name=\"{}\" classname=\"{}\" time=\"0\"", xml(&line(&format!("{} {}", c.id, c.title))), xml(&classname));
+    let mut out =
+        format!("    <testcase name=\"{}\" classname=\"{}\" time=\"0\"", xml(&line(&format!("{} {}", c.id, c.title))), xml(&classname));
     let why = xml(&line(&format!("{}: {}", c.verdict.as_str(), c.why)));
     let _infallible = match c.verdict {
         Verdict::MetTechnical => writeln!(out, "/>"),

@@ -166,7 +166,11 @@ impl Verified {
             self.bundles.iter().for_each(|name| out.push_str(&format!("  named, not checked: bundle {name}\n")));
             self.sample.iter().for_each(|said| out.push_str(&format!("  {said}\n")));
         }
-        out.push_str(if self.is_sound() { "ok: nothing was changed, left out or added\n" } else { "FAIL: the report is not as it was signed\n" });
+        out.push_str(if self.is_sound() {
+            "ok: nothing was changed, left out or added\n"
+        } else {
+            "FAIL: the report is not as it was signed\n"
+        });
         out
     }
 }
@@ -218,7 +222,8 @@ fn check_sample(dir: &Path, manifest: &Manifest, out: &mut Verified) {
     if !out.unchanged.iter().any(|name| name == sample::FILE) {
         return;
     }
-    let checked = fs::read(dir.join(sample::FILE)).map_err(|e| e.to_string()).and_then(|bytes| Sample::read(&bytes).map_err(|e| e.to_string()));
+    let checked =
+        fs::read(dir.join(sample::FILE)).map_err(|e| e.to_string()).and_then(|bytes| Sample::read(&bytes).map_err(|e| e.to_string()));
     match checked.and_then(|sample| sample.check(&[]).map_err(|e| e.to_string())) {
         Ok(report) if report.root != root => out.faults.push("the sample's root is not the one that was signed".to_owned()),
         Ok(report) => {

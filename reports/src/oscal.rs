@@ -182,7 +182,7 @@ impl<'a> Set<'a> {
     }
 
     fn risk(&self, f: &Finding) -> Value {
-        let open = self.a.controls.iter().any(|c| c.verdict == Verdict::NotMet && c.findings.contains(&f.id));
+        let open = f.waived.is_none() && self.a.controls.iter().any(|c| c.verdict == Verdict::NotMet && c.findings.contains(&f.id));
         let mut out = json!({
             "uuid": self.stable("risk", &f.id), "title": line(&format!("{}: {}", f.check, f.subject)), "description": line(&f.summary),
             "statement": format!("{}, by the check `{}`", f.severity.as_str(), line(&f.check)),
@@ -190,6 +190,11 @@ impl<'a> Set<'a> {
             "origins": self.origins(), "props": [property("weight", f.severity.as_str())],
             "related-observations": [{"observation-uuid": self.stable("observation", &f.id)}],
         });
+        if let (Some(waiver), Some(fields)) = (&f.waived, out.as_object_mut()) {
+            let why = format!("Exception `{}` until {}: {}", line(&waiver.exception), waiver.until, line(&waiver.reason));
+            fields.insert("deadline".to_owned(), json!(format!("{}T23:59:59Z", waiver.until)));
+            fields.insert("statement".to_owned(), json!(format!("{why}; approved by {}", line(&waiver.approved_by.join(", ")))));
+        }
         if let (false, Some(fields)) = (f.remedy.is_empty(), out.as_object_mut()) {
             let remedy = json!([{
                 "uuid": self.stable("remedy", &f.id), "lifecycle": "recommendation", "title": "What to do", "description": line(&f.remedy),
@@ -382,17 +387,6 @@ mod tests {
     }
 
     fn sample() -> ControlResult {
-        ControlResult {
-            catalog: "own".to_owned(),
-            id: "1".to_owned(),
-            family: String::new(),
-            title: String::new(),
-            verdict: Verdict::NotMet,
-            why: String::new(),
-            checks: vec![],
-            findings: vec![],
-            needs: vec![],
-            cannot_show: String::new(),
-        }
+        ControlResult { catalog: "own".to_owned(), id: "1".to_owned(), ..ControlResult::default() }
     }
 }

@@ -3,7 +3,7 @@
 //! A finding points at the policy's line where it has one, and else at the first raw line of a log; the others are related
 //! places. With a baseline each result says whether it is new, and what is gone is listed as absent.
 
-use portreeve_auditor::assessment::{Assessment, Evidence, Finding, GoneFinding, Verdict, Weight};
+use portreeve_auditor::assessment::{Assessment, Evidence, Finding, GoneFinding, Weight};
 use portreeve_auditor::checks;
 use serde_json::{Map, Value, json};
 
@@ -42,7 +42,8 @@ pub(crate) fn render(a: &Assessment, prefix: &str) -> Value {
     }
     let mut out = document(&rules, &results);
     if let Some(run) = out.pointer_mut("/runs/0").and_then(Value::as_object_mut) {
-        let logs: Vec<Value> = a.inputs.iter().map(|i| json!({"location": {"uri": uri(&i.path)}, "hashes": {"sha-256": i.sha256.hex()}})).collect();
+        let logs: Vec<Value> =
+            a.inputs.iter().map(|i| json!({"location": {"uri": uri(&i.path)}, "hashes": {"sha-256": i.sha256.hex()}})).collect();
         if !logs.is_empty() {
             run.insert("artifacts".to_owned(), Value::Array(logs));
         }
@@ -84,8 +85,8 @@ fn result(a: &Assessment, finding: &Finding, prefix: &str) -> Value {
         let state = if baseline.findings.new.contains(&finding.id) { "new" } else { "unchanged" };
         out.insert("baselineState".to_owned(), json!(state));
     }
-    if is_waived(a, finding) {
-        let why = "an approved exception covers every control it bears on";
+    if let Some(waiver) = &finding.waived {
+        let why = format!("{} (until {}; approved by {})", line(&waiver.reason), waiver.until, line(&waiver.approved_by.join(", ")));
         out.insert("suppressions".to_owned(), json!([{"kind": "external", "status": "accepted", "justification": why}]));
     }
     let controls: Vec<String> = finding.controls.iter().map(|c| line(c)).collect();
@@ -99,12 +100,6 @@ fn absent(gone: &GoneFinding) -> Value {
         "ruleId": gone.check, "level": gone.severity.map_or("none", level), "message": {"text": line(&gone.summary)},
         "partialFingerprints": {"portreeveFinding/v1": gone.id}, "baselineState": "absent",
     })
-}
-
-/// All controls it bears on are waived, and there is one.
-fn is_waived(a: &Assessment, finding: &Finding) -> bool {
-    let mut bearing = a.controls.iter().filter(|c| c.findings.contains(&finding.id)).peekable();
-    bearing.peek().is_some() && bearing.all(|c| c.verdict == Verdict::Waived)
 }
 
 fn policy_place(at: &str, prefix: &str) -> Option<Value> {
