@@ -68,12 +68,17 @@ fn catalog(name: &str) -> Result<Catalog, Failure> {
 /// The sample that was asked for; the assessment tells of it.
 fn drawn(args: &AuditArgs, size: u32, logs: &[LogSource], assessment: &mut Assessment) -> Result<Sample, Failure> {
     if logs.contains(&LogSource::Stdin) {
-        return Err(Failure::with_help("a sample cannot be drawn from standard input, which can be read once only", "give the log as a file"));
+        return Err(Failure::with_help(
+            "a sample cannot be drawn from standard input, which can be read once only",
+            "give the log as a file",
+        ));
     }
     let draw = Draw { size: usize::try_from(size).unwrap_or(usize::MAX), seed: args.seed, digests_only: args.sample_digests_only };
     let sample = Sample::draw(logs, draw).map_err(Failure::new)?;
     if let Some(path) = sample.stranger(assessment) {
-        return Err(Failure::new(format_args!("`{path}` was changed while it was examined; what was examined is not what would be sampled")));
+        return Err(Failure::new(format_args!(
+            "`{path}` was changed while it was examined; what was examined is not what would be sampled"
+        )));
     }
     assessment.sample = Some(sample.summary());
     Ok(sample)
@@ -88,7 +93,8 @@ fn write(args: &AuditArgs, assessment: &Assessment, sample: Option<&Sample>, sig
         if let Some(sample) = sample {
             let path = dir.join(portreeve_auditor::sample::FILE);
             let text = output::json_text(sample)?;
-            files::replace(&path, text.as_bytes(), 0o644).map_err(|e| Failure::new(format_args!("cannot write `{}`: {e}", path.display())))?;
+            files::replace(&path, text.as_bytes(), 0o644)
+                .map_err(|e| Failure::new(format_args!("cannot write `{}`: {e}", path.display())))?;
             written.push(path);
         }
         if let Some(signer) = signer {
@@ -103,7 +109,11 @@ fn write(args: &AuditArgs, assessment: &Assessment, sample: Option<&Sample>, sig
         }
     }
     let AuditFormat::One(format) = args.format else {
-        return if args.format == AuditFormat::All { Err(Failure::new("`--format` prints one format; `all` is for `--formats`")) } else { Ok(()) };
+        return if args.format == AuditFormat::All {
+            Err(Failure::new("`--format` prints one format; `all` is for `--formats`"))
+        } else {
+            Ok(())
+        };
     };
     let mut out = Out::new();
     match format.render(assessment, &options).map_err(|e| Failure::new(chain(&e)))? {

@@ -51,7 +51,8 @@ fn reason(asked: FailOn, a: &Assessment) -> Option<String> {
         FailOn::Suspect => refuted(a, &[Verdict::NotMet, Verdict::Suspect], "not-met or suspect"),
         FailOn::New => {
             let new = &a.baseline.as_ref()?.findings.new;
-            (!new.is_empty()).then(|| format!("{} not in the baseline: {}", many(new.len(), "finding"), names(new.iter().map(String::as_str))))
+            (!new.is_empty())
+                .then(|| format!("{} not in the baseline: {}", many(new.len(), "finding"), names(new.iter().map(String::as_str))))
         }
         FailOn::ExpiredException => expired(a),
         FailOn::Coverage(least) => uncovered(a, least),

@@ -18,7 +18,11 @@ fn report(dir: &TempDir, name: &str) -> String {
     let log = dir.path().join("empty.ndjson");
     fs::write(&log, b"").unwrap();
     let out = dir.path().join(name);
-    let run = run_in(root(), &["audit", "--bundle", MARKET, log.to_str().unwrap(), "--out", out.to_str().unwrap()], b"");
+    let run = run_in(
+        root(),
+        &["audit", "--bundle", MARKET, "--log-format", "portreeve", log.to_str().unwrap(), "--out", out.to_str().unwrap()],
+        b"",
+    );
     assert_eq!(run.code, 0, "{}", run.err);
     out.join("assessment.json").to_str().unwrap().to_owned()
 }
@@ -28,7 +32,9 @@ fn the_gate_takes_several_and_says_which_failed() {
     let dir = TempDir::new().unwrap();
     let base = report(&dir, "base");
     let log = dir.path().join("empty.ndjson");
-    let audit = |more: &[&str]| run_in(root(), &[&["audit", "--bundle", MARKET, log.to_str().unwrap()], more].concat(), b"");
+    let audit = |more: &[&str]| {
+        run_in(root(), &[&["audit", "--bundle", MARKET, "--log-format", "portreeve", log.to_str().unwrap()], more].concat(), b"")
+    };
     for (more, code, says) in [
         (&["--fail-on", "not-met"][..], 0, "ok: the gate is passed"),
         (&["--fail-on", "never"], 0, "ok: nothing was asked to fail"),
@@ -62,7 +68,9 @@ fn with_a_baseline_only_what_is_new_fails() {
     let log = dir.path().join("empty.ndjson");
     // A line that is no record puts the evidence in doubt, and a control with it.
     fs::write(&log, b"no record\n").unwrap();
-    let audit = |more: &[&str]| run_in(root(), &[&["audit", "--bundle", MARKET, log.to_str().unwrap()], more].concat(), b"");
+    let audit = |more: &[&str]| {
+        run_in(root(), &[&["audit", "--bundle", MARKET, "--log-format", "portreeve", log.to_str().unwrap()], more].concat(), b"")
+    };
     let alone = audit(&["--fail-on", "suspect", "--format", "json"]);
     assert_eq!(alone.code, 1, "{}", alone.err);
     let against = audit(&["--fail-on", "suspect", "--baseline", &base]);
@@ -97,7 +105,8 @@ fn formats_are_chosen_and_deterministic() {
         all
     };
     let audit = |more: &[&str]| {
-        let args = [&["audit", "--bundle", MARKET, log.to_str().unwrap(), "--fail-on", "never"], more].concat();
+        let args =
+            [&["audit", "--bundle", MARKET, "--log-format", "portreeve", log.to_str().unwrap(), "--fail-on", "never"], more].concat();
         run_in(root(), &args, b"")
     };
     let out = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();

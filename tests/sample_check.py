@@ -67,12 +67,21 @@ def main(path, logs):
             if not lines[-1]:
                 lines.pop()
             assert tree([sha(line) for line in lines]) == digest(sample["logs"][at]["root"]), "another tree"
+            ours = None
             for number, line in enumerate(lines, 1):
+                try:
+                    if not line.decode().strip():
+                        continue
+                except ValueError:
+                    continue
                 try:
                     record = json.loads(line)
                 except ValueError:
-                    continue
-                if isinstance(record, dict) and record.get("event") == "decided":
+                    record = None
+                event = record.get("event") if isinstance(record, dict) and "seq" in record else None
+                if ours is None:
+                    ours = event is not None
+                if not ours or event == "decided":
                     seed = struct.pack(">Q", sample["seed"])
                     rank = sha(b"portreeve-sample-v1\n", seed, sha(line), struct.pack(">Q", number))
                     ranks.append((rank, at, number))

@@ -10,8 +10,8 @@ use portreeve_engine::record::Mode;
 use portreeve_engine::{Authorizer, SpiffeId};
 
 use crate::assessment::{
-    Assessment, BundleSummary, CertificateSummary, DenialSummary, EdgeSummary, EnforcerSummary, Finding, Folded, Input, InvariantSummary, Mark,
-    MatrixCell, Period, RefusalSummary, ServiceSummary, Summary, TlsSummary, Totals, Verdict, VerdictCount,
+    Assessment, BundleSummary, CertificateSummary, DenialSummary, EdgeSummary, EnforcerSummary, Finding, Folded, Input, InvariantSummary,
+    Mark, MatrixCell, Period, RefusalSummary, ServiceSummary, Summary, TlsSummary, Totals, Verdict, VerdictCount,
 };
 use crate::checks::Found;
 use crate::controls::Catalog;

@@ -102,6 +102,8 @@ struct SaidFolded {
 struct SaidEdge {
     from: Option<String>,
     from_id: Option<SpiffeId>,
+    #[serde(default)]
+    from_name: Option<String>,
     to: String,
     operation: Option<String>,
     allowed: u64,
@@ -250,8 +252,7 @@ fn overlap(now: &Assessment, before: &Earlier, out: &mut Vec<Premise>) {
 }
 
 fn findings(now: &Assessment, before: &Said) -> FindingChanges {
-    let folds: BTreeSet<&str> =
-        now.folded.iter().map(|f| &*f.finding).chain(before.folded.iter().map(|f| &*f.finding)).collect();
+    let folds: BTreeSet<&str> = now.folded.iter().map(|f| &*f.finding).chain(before.folded.iter().map(|f| &*f.finding)).collect();
     let here: BTreeMap<&str, Option<Weight>> = now
         .findings
         .iter()
@@ -318,7 +319,8 @@ fn verdicts(now: &Assessment, before: &Said) -> Vec<VerdictChange> {
     changed.chain(left.map(|c| change(&c.catalog, &c.id, Some(c.verdict), None))).collect()
 }
 
-type Ends = (Option<String>, Option<SpiffeId>, String, Option<String>);
+/// Caller by service, by identity or by name; service called; operation.
+type Ends = ((Option<String>, Option<SpiffeId>, Option<String>), String, Option<String>);
 
 #[derive(Clone, Copy, Default)]
 struct Counts {
@@ -342,15 +344,15 @@ impl Counts {
 fn edges(now: &Assessment, before: &Said) -> Vec<EdgeChange> {
     let mut both: BTreeMap<Ends, (Counts, Counts)> = BTreeMap::new();
     for e in &before.edges {
-        let ends = (e.from.clone(), e.from_id.clone(), e.to.clone(), e.operation.clone());
+        let ends = ((e.from.clone(), e.from_id.clone(), e.from_name.clone()), e.to.clone(), e.operation.clone());
         both.entry(ends).or_default().0.add(e.allowed, e.denied, e.declared);
     }
     for e in &now.edges {
-        let ends = (e.from.clone(), e.from_id.clone(), e.to.clone(), e.operation.clone());
+        let ends = ((e.from.clone(), e.from_id.clone(), e.from_name.clone()), e.to.clone(), e.operation.clone());
         both.entry(ends).or_default().1.add(e.allowed, e.denied, e.declared);
     }
     let mut out = Vec::new();
-    for ((from, from_id, to, operation), (then, here)) in both {
+    for (((from, from_id, from_name), to, operation), (then, here)) in both {
         let kinds = [
             (EdgeChangeKind::FirstAllowed, here.allowed > 0 && then.allowed == 0),
             (EdgeChangeKind::FirstDenied, here.allowed == 0 && here.denied > 0 && !then.is_seen()),
@@ -363,6 +365,7 @@ fn edges(now: &Assessment, before: &Said) -> Vec<EdgeChange> {
                 kind,
                 from: from.clone(),
                 from_id: from_id.clone(),
+                from_name: from_name.clone(),
                 to: to.clone(),
                 operation: operation.clone(),
                 allowed: here.allowed,

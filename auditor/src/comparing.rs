@@ -115,17 +115,8 @@ fn heavier_findings_and_new_edges() {
     let mut before = now.clone();
     let at = now.findings.iter().position(|f| f.severity < Weight::Low).unwrap();
     before.findings[at].severity = Weight::Low;
-    let edge = EdgeSummary {
-        from: Some("gateway".to_owned()),
-        from_id: None,
-        to: "items".to_owned(),
-        operation: Some("read-item".to_owned()),
-        allowed: 3,
-        denied: 0,
-        declared: true,
-        conditional: false,
-        policies: vec![],
-    };
+    let mut edge: EdgeSummary = now.edges.iter().find(|e| e.to == "items").unwrap().clone();
+    (edge.from, edge.allowed, edge.denied, edge.declared) = (Some("gateway".to_owned()), 3, 0, true);
     now.edges.push(edge);
     let b = compare(&now, &[earlier("base.json", &before)]).unwrap();
     assert_eq!(b.findings.heavier, [now.findings[at].id.clone()]);

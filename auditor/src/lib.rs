@@ -58,9 +58,9 @@ mod auditing;
 #[cfg(test)]
 mod comparing;
 #[cfg(test)]
-mod sampling;
-#[cfg(test)]
 mod governing;
+#[cfg(test)]
+mod sampling;
 #[cfg(test)]
 mod tampering;
 #[cfg(test)]

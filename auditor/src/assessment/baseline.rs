@@ -122,6 +122,9 @@ pub struct EdgeChange {
     /// That identity.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from_id: Option<SpiffeId>,
+    /// What it calls itself, where it has no identity.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from_name: Option<String>,
     /// The called service.
     pub to: String,
     /// The operation, `None` for undeclared paths.

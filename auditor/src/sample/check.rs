@@ -63,7 +63,11 @@ impl SampleReport {
             (_, true) => format!("  all {} logs read again: the seed gives these records\n", self.logs),
             (n, false) => format!("  {n} of {} logs read again: their roots; the draw needs all of them\n", self.logs),
         });
-        out.push_str(if self.is_sound() { "ok: nothing is wrong with what was checked\n" } else { "FAIL: the sample is not what it says\n" });
+        out.push_str(if self.is_sound() {
+            "ok: nothing is wrong with what was checked\n"
+        } else {
+            "FAIL: the sample is not what it says\n"
+        });
         out
     }
 }
@@ -119,7 +123,8 @@ impl Sample {
         if self.entries.len() as u64 != self.size.min(self.population) {
             report.faults.push(format!("the sample has {} records where {} are due", self.entries.len(), self.size.min(self.population)));
         }
-        let statement = format!("{} of {} decided records, seed {}", super::grouped(self.entries.len() as u64), super::grouped(self.population), self.seed);
+        let statement =
+            format!("{} of {} records, seed {}", super::grouped(self.entries.len() as u64), super::grouped(self.population), self.seed);
         if statement != self.statement {
             report.faults.push("its statement does not say what it holds".to_owned());
         }
@@ -159,7 +164,9 @@ impl Sample {
         let size = usize::try_from(self.size).unwrap_or(usize::MAX).min(super::super::limits::SAMPLE_SIZE_MAX);
         let again = Self::draw(logs, Draw { size, seed: self.seed, digests_only: true })?;
         for log in &again.logs {
-            let same = |known: &&SampledLog| (known.sha256, known.lines, known.population, known.root) == (log.sha256, log.lines, log.population, log.root);
+            let same = |known: &&SampledLog| {
+                (known.sha256, known.lines, known.population, known.root) == (log.sha256, log.lines, log.population, log.root)
+            };
             if self.logs.iter().any(|known| same(&known)) {
                 report.logs_checked += 1;
             } else {
@@ -167,7 +174,9 @@ impl Sample {
             }
         }
         if again.logs.len() == self.logs.len() && report.logs_checked == report.logs {
-            let lines = |s: &Self| -> BTreeSet<(Option<Digest>, u64)> { s.entries.iter().map(|e| (s.logs.get(e.log).map(|l| l.sha256), e.line)).collect() };
+            let lines = |s: &Self| -> BTreeSet<(Option<Digest>, u64)> {
+                s.entries.iter().map(|e| (s.logs.get(e.log).map(|l| l.sha256), e.line)).collect()
+            };
             report.redrawn = true;
             if lines(self) != lines(&again) {
                 report.faults.push("the seed gives other records than the sample has: it was not drawn so".to_owned());

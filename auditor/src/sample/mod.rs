@@ -37,7 +37,7 @@ pub struct Sample {
     pub v: u32,
     /// What drew it.
     pub tool: String,
-    /// In words: `25 of 3,214,551 decided records, seed 7`.
+    /// In words: `25 of 3,214,551 records, seed 7`.
     pub statement: String,
     /// What the draw follows from.
     pub seed: u64,
@@ -63,7 +63,7 @@ pub struct SampledLog {
     pub sha256: Digest,
     /// Its lines: the leaves of its tree.
     pub lines: u64,
-    /// Decided records among them.
+    /// Records among them: of our own log those of decisions, of another mesh's every line that holds text.
     pub population: u64,
     /// The root of its tree.
     pub root: Digest,
@@ -115,7 +115,7 @@ impl Sample {
         let population = out.iter().map(|l| l.population).sum();
         let mut entries: Vec<SampledLine> = reservoir.kept.into_values().map(|held| held.entry).collect();
         entries.sort_by_key(|e| (e.log, e.line));
-        let statement = format!("{} of {} decided records, seed {}", grouped(entries.len() as u64), grouped(population), draw.seed);
+        let statement = format!("{} of {} records, seed {}", grouped(entries.len() as u64), grouped(population), draw.seed);
         Ok(Self {
             kind: KIND.to_owned(),
             v: VERSION,
@@ -171,12 +171,17 @@ impl Reservoir {
         let mut tree = Tree::default();
         let mut population = 0;
         let mut buffer = Vec::new();
+        let mut ours = None;
         loop {
             match next_line(&mut stream, &mut buffer) {
                 Ok(None) => break,
                 Ok(Some(digest)) => {
                     let number = tree.size() + 1;
-                    let is_record = buffer.len() <= LINE_BYTES_MAX && is_decided(&buffer);
+                    let is_whole =
+                        buffer.len() <= LINE_BYTES_MAX && std::str::from_utf8(&buffer).is_ok() && !buffer.trim_ascii().is_empty();
+                    // The first line that holds anything says whose log it is.
+                    let is_ours = is_whole && *ours.get_or_insert_with(|| Record::from_line(&buffer).is_ok());
+                    let is_record = is_whole && (!is_ours || is_decided(&buffer));
                     population += u64::from(is_record);
                     let rank = (rank(self.draw.seed, &digest, number), index, number);
                     let hold = is_record && self.has_room(&rank);
@@ -218,10 +223,10 @@ impl Reservoir {
 /// A record of a decision: what an assessor samples. Its text is UTF-8, since it is JSON.
 fn is_decided(line: &[u8]) -> bool {
     // Most lines that are none are told by their bytes; the reader decides about the others.
-    memchr_decided(line) && Record::from_line(line).is_ok_and(|record| matches!(record.event, Event::Decided(_)))
+    names_decided(line) && Record::from_line(line).is_ok_and(|record| matches!(record.event, Event::Decided(_)))
 }
 
-fn memchr_decided(line: &[u8]) -> bool {
+fn names_decided(line: &[u8]) -> bool {
     line.windows(DECIDED.len()).any(|window| window == DECIDED)
 }
 
