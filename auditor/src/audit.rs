@@ -12,6 +12,7 @@ use crate::examined::Examined;
 use crate::fold::Fold;
 use crate::granted::Granted;
 use crate::heads::VerifiedHeads;
+use crate::history::History;
 use crate::intake::{self, ReadError};
 use crate::replay::Replayer;
 use crate::source::LogSource;
@@ -24,6 +25,7 @@ pub struct Audit {
     logs: Vec<LogSource>,
     heads: VerifiedHeads,
     catalogs: Vec<Catalog>,
+    history: History,
 }
 
 /// Why an examination could not be made.
@@ -48,13 +50,20 @@ impl Audit {
     /// logs: the one last in force, or the last one given where none was.
     #[must_use]
     pub fn new(bundles: Vec<(String, Authorizer)>) -> Self {
-        Self { bundles, logs: Vec::new(), heads: VerifiedHeads::default(), catalogs: Vec::new() }
+        Self { bundles, logs: Vec::new(), heads: VerifiedHeads::default(), catalogs: Vec::new(), history: History::default() }
     }
 
     /// Adds logs.
     #[must_use]
     pub fn logs(mut self, logs: impl IntoIterator<Item = LogSource>) -> Self {
         self.logs.extend(logs);
+        self
+    }
+
+    /// Says when which of the bundles was in force.
+    #[must_use]
+    pub fn history(mut self, history: History) -> Self {
+        self.history = history;
         self
     }
 
@@ -99,6 +108,7 @@ impl Audit {
             fold: &fold,
             chains: &intake.chains,
             verification: &verification,
+            history: &self.history,
             now: fold.seen.map(|(_, last)| last),
         };
         let found = checks::run(&examined);

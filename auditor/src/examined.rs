@@ -9,6 +9,7 @@ use crate::assessment::{ChainVerdict, Evidence, Weight};
 use crate::chains::Chains;
 use crate::fold::Fold;
 use crate::granted::Granted;
+use crate::history::History;
 use crate::ledger::{Key, Tally};
 use crate::limits::EVIDENCE_MAX;
 use crate::verify::Verification;
@@ -20,6 +21,8 @@ pub(crate) struct Examined<'a> {
     pub(crate) fold: &'a Fold<'a>,
     pub(crate) chains: &'a Chains,
     pub(crate) verification: &'a Verification,
+    /// When which bundle was in force, as far as that was given.
+    pub(crate) history: &'a History,
     /// The time of the last record, which stands for now.
     pub(crate) now: Option<Timestamp>,
 }
