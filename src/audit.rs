@@ -7,6 +7,7 @@ use portreeve_auditor::{Assessment, Audit, Catalog};
 use portreeve_engine::Diagnostic;
 
 use crate::args::{AuditArgs, AuditFormat, FailOn};
+use crate::declared;
 use crate::diagnostics::{self, many};
 use crate::history::{self, Given};
 use crate::logs::{self, Progress};
@@ -23,6 +24,7 @@ pub(crate) fn run(args: &AuditArgs) -> Outcome {
     for name in &args.catalog {
         audit = audit.catalog(catalog(name)?);
     }
+    audit = declared::add(audit, args)?;
     let assessment = audit.run(&mut |bytes| progress.at(bytes)).map_err(Failure::new)?;
     drop(progress);
     write(args, &assessment)?;

@@ -8,6 +8,7 @@ use portreeve_engine::{Authorizer, Policy, Timestamp};
 use crate::assessment::{ChainVerdict, Evidence, Weight};
 use crate::chains::Chains;
 use crate::fold::Fold;
+use crate::governance::{Exception, Governance, Scope};
 use crate::granted::Granted;
 use crate::history::History;
 use crate::ledger::{Key, Tally};
@@ -23,6 +24,10 @@ pub(crate) struct Examined<'a> {
     pub(crate) verification: &'a Verification,
     /// When which bundle was in force, as far as that was given.
     pub(crate) history: &'a History,
+    /// What people declared.
+    pub(crate) governance: &'a Governance,
+    /// Exceptions, those of the newest bundle too.
+    pub(crate) exceptions: Vec<Exception>,
     /// The time of the last record, which stands for now.
     pub(crate) now: Option<Timestamp>,
 }
@@ -45,6 +50,11 @@ pub(crate) struct Draft {
 }
 
 impl<'a> Examined<'a> {
+    /// What the scope says, or the defaults.
+    pub(crate) fn scope(&self) -> &'a Scope {
+        &self.governance.scope
+    }
+
     /// The policies that grant something.
     pub(crate) fn grants(&self) -> impl Iterator<Item = &'a Policy> {
         self.newest.policies().iter().filter(|p| p.reference.effect == Effect::Allow)

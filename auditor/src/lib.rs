@@ -15,6 +15,7 @@ mod examined;
 mod fidelity;
 pub mod find;
 mod fold;
+pub mod governance;
 mod granted;
 mod graph;
 pub mod heads;
@@ -30,6 +31,7 @@ pub mod reader;
 pub mod replay;
 pub mod replay_logs;
 pub mod replay_report;
+pub mod scan;
 pub mod source;
 mod traces;
 pub mod traffic;
@@ -40,6 +42,7 @@ pub use assessment::Assessment;
 pub use audit::{Audit, AuditError};
 pub use controls::Catalog;
 pub use find::{FoundRequest, find_request};
+pub use governance::Governance;
 pub use heads::VerifiedHeads;
 pub use history::History;
 pub use intake::ReadError;
@@ -52,6 +55,8 @@ pub use verify::{Verification, verify};
 mod analysing;
 #[cfg(test)]
 mod auditing;
+#[cfg(test)]
+mod governing;
 #[cfg(test)]
 mod tampering;
 #[cfg(test)]

@@ -14,6 +14,7 @@ use portreeve_engine::{Authorizer, Digest, Record, Timestamp};
 use crate::assessment::{Evidence, Period};
 use crate::examined::Examined;
 use crate::fold::Fold;
+use crate::governance::Governance;
 use crate::granted::Granted;
 use crate::graph::map::Map;
 use crate::graph::reach::every_reach;
@@ -126,16 +127,18 @@ fn places(intake: &Intake, evidence: &[Evidence]) -> (String, Vec<String>) {
 
 /// What changes in reach between the newest bundle in force and the proposed one.
 fn reach(proposed: &Authorizer, newest: Option<&Authorizer>, fold: &Fold<'_>, intake: &Intake) -> ReachChange {
-    let (verification, history) = (Verification::of(intake), History::default());
+    let (verification, history, governance) = (Verification::of(intake), History::default(), Governance::default());
     let of = |law: &Authorizer| {
         let now = fold.seen.map(|(_, last)| last);
         let examined = Examined {
             newest: law,
-            granted: Granted::of(law),
+            granted: Granted::of(law, &governance.scope),
             fold,
             chains: &intake.chains,
             verification: &verification,
             history: &history,
+            governance: &governance,
+            exceptions: Vec::new(),
             now,
         };
         every_reach(&Map::of(&examined))

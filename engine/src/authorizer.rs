@@ -356,6 +356,7 @@ impl Authorizer {
                     Token::Valid(claims) => Token::Valid(Claims { other: kept(&visible.claims, &claims.other), ..claims.clone() }),
                     Token::Invalid(why) => Token::Invalid(why.clone()),
                 }),
+                time: None,
             },
             None => ContextFacts::default(),
         };
