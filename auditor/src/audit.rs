@@ -10,6 +10,7 @@ use crate::checks;
 use crate::controls::{BUILT_IN, Catalog};
 use crate::examined::Examined;
 use crate::fold::Fold;
+use crate::governance::{Exception, Governance};
 use crate::granted::Granted;
 use crate::heads::VerifiedHeads;
 use crate::intake::{self, ReadError};
@@ -24,6 +25,7 @@ pub struct Audit {
     logs: Vec<LogSource>,
     heads: VerifiedHeads,
     catalogs: Vec<Catalog>,
+    governance: Governance,
 }
 
 /// Why an examination could not be made.
@@ -48,7 +50,7 @@ impl Audit {
     /// logs: the one last in force, or the last one given where none was.
     #[must_use]
     pub fn new(bundles: Vec<(String, Authorizer)>) -> Self {
-        Self { bundles, logs: Vec::new(), heads: VerifiedHeads::default(), catalogs: Vec::new() }
+        Self { bundles, logs: Vec::new(), heads: VerifiedHeads::default(), catalogs: Vec::new(), governance: Governance::default() }
     }
 
     /// Adds logs.
@@ -69,6 +71,13 @@ impl Audit {
     #[must_use]
     pub fn catalog(mut self, catalog: Catalog) -> Self {
         self.catalogs.push(catalog);
+        self
+    }
+
+    /// Adds what people declared.
+    #[must_use]
+    pub fn governance(mut self, governance: Governance) -> Self {
+        self.governance = governance;
         self
     }
 
@@ -95,10 +104,12 @@ impl Audit {
         let (name, newest) = self.newest(&fold).ok_or(AuditError::NoBundle)?;
         let examined = Examined {
             newest,
-            granted: Granted::of(newest),
+            granted: Granted::of(newest, &self.governance.scope),
             fold: &fold,
             chains: &intake.chains,
             verification: &verification,
+            governance: &self.governance,
+            exceptions: self.governance.exceptions.iter().cloned().chain(Exception::of_bundle(newest)).collect(),
             now: fold.seen.map(|(_, last)| last),
         };
         let found = checks::run(&examined);

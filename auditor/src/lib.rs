@@ -15,6 +15,7 @@ mod examined;
 mod fidelity;
 pub mod find;
 mod fold;
+pub mod governance;
 mod granted;
 mod graph;
 pub mod heads;
@@ -27,6 +28,7 @@ mod method;
 pub mod reader;
 pub mod replay;
 pub mod replay_logs;
+pub mod scan;
 pub mod source;
 mod traces;
 pub mod verdict;
@@ -36,6 +38,7 @@ pub use assessment::Assessment;
 pub use audit::{Audit, AuditError};
 pub use controls::Catalog;
 pub use find::{FoundRequest, find_request};
+pub use governance::Governance;
 pub use heads::VerifiedHeads;
 pub use intake::ReadError;
 pub use replay_logs::{ReplayReport, replay_logs};
@@ -46,6 +49,8 @@ pub use verify::{Verification, verify};
 mod analysing;
 #[cfg(test)]
 mod auditing;
+#[cfg(test)]
+mod governing;
 #[cfg(test)]
 mod tampering;
 #[cfg(test)]
