@@ -14,6 +14,7 @@ use portreeve_engine::{Authorizer, Digest, Record, Timestamp};
 use crate::assessment::{Evidence, Period};
 use crate::examined::Examined;
 use crate::fold::Fold;
+use crate::foreign::{ForeignFold, Names};
 use crate::governance::Governance;
 use crate::granted::Granted;
 use crate::graph::map::Map;
@@ -54,7 +55,7 @@ pub fn replay_logs(
         by_policy: BTreeMap::new(),
         calls: BTreeSet::new(),
     });
-    let mut sink = Retrial { fold: Fold::new(Replayer::new(bundles.iter().copied())), against };
+    let mut sink = Retrial { fold: Fold::new(Replayer::new(bundles.iter().copied()), ForeignFold::new([], Names::default())), against };
     let intake = intake::read(logs, &VerifiedHeads::default(), &mut sink, progress)?;
     let mut report = fidelity(&sink.fold, &intake);
     if let Some(against) = sink.against {
