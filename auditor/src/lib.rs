@@ -48,7 +48,7 @@ pub use governance::Governance;
 pub use heads::VerifiedHeads;
 pub use history::History;
 pub use intake::ReadError;
-pub use replay_logs::replay_logs;
+pub use replay_logs::{Trial, replay_logs};
 pub use replay_report::ReplayReport;
 pub use source::LogSource;
 pub use verify::{Verification, verify};
