@@ -147,7 +147,7 @@ impl Replay<'_> {
 
 type Parsed = Option<Result<portreeve_engine::Record, String>>;
 
-fn next<R: std::io::BufRead>(lines: &mut LineReader<R>) -> std::io::Result<Parsed> {
+fn next<R: std::io::Read>(lines: &mut LineReader<R>) -> std::io::Result<Parsed> {
     Ok(lines.next_line()?.map(parse_line))
 }
 

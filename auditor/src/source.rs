@@ -4,7 +4,7 @@
 //! read through. It knows nothing of lines.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::io::{self, BufReader, Cursor, Read};
 use std::path::PathBuf;
 
 use flate2::bufread::MultiGzDecoder;
@@ -65,8 +65,8 @@ pub struct Stream<'a>(Body<'a>);
 
 enum Body<'a> {
     Plain(Raw<'a>),
-    Gzip(Box<BufReader<MultiGzDecoder<Raw<'a>>>>),
-    Zstd(BufReader<zstd::Decoder<'a, Raw<'a>>>),
+    Gzip(Box<MultiGzDecoder<Raw<'a>>>),
+    Zstd(zstd::Decoder<'a, Raw<'a>>),
 }
 
 type Raw<'a> = BufReader<Hashing<'a>>;
@@ -97,9 +97,9 @@ impl<'a> Stream<'a> {
         let inner = Box::new(Cursor::new(magic).chain(inner));
         let raw = BufReader::with_capacity(READ_BUFFER_BYTES, Hashing { inner, hash: Sha256::new(), bytes: 0, failed: false });
         Ok(Self(if is_gzip {
-            Body::Gzip(Box::new(BufReader::with_capacity(READ_BUFFER_BYTES, MultiGzDecoder::new(raw))))
+            Body::Gzip(Box::new(MultiGzDecoder::new(raw)))
         } else if is_zstd {
-            Body::Zstd(BufReader::with_capacity(READ_BUFFER_BYTES, zstd::Decoder::with_buffer(raw)?))
+            Body::Zstd(zstd::Decoder::with_buffer(raw)?)
         } else {
             Body::Plain(raw)
         }))
@@ -130,8 +130,8 @@ impl<'a> Stream<'a> {
     pub fn finish(mut self) -> io::Result<(Digest, u64)> {
         let raw: &mut Raw<'a> = match &mut self.0 {
             Body::Plain(raw) => raw,
-            Body::Gzip(gzip) => gzip.get_mut().get_mut(),
-            Body::Zstd(zstd) => zstd.get_mut().get_mut(),
+            Body::Gzip(gzip) => gzip.get_mut(),
+            Body::Zstd(zstd) => zstd.get_mut(),
         };
         io::copy(raw.get_mut(), &mut io::sink())?;
         let hash = std::mem::take(&mut raw.get_mut().hash);
@@ -141,33 +141,20 @@ impl<'a> Stream<'a> {
     fn hashing(&self) -> &Hashing<'a> {
         match &self.0 {
             Body::Plain(raw) => raw.get_ref(),
-            Body::Gzip(gzip) => gzip.get_ref().get_ref().get_ref(),
-            Body::Zstd(zstd) => zstd.get_ref().get_ref().get_ref(),
-        }
-    }
-
-    fn body(&mut self) -> &mut dyn BufRead {
-        match &mut self.0 {
-            Body::Plain(raw) => raw,
-            Body::Gzip(gzip) => gzip,
-            Body::Zstd(zstd) => zstd,
+            Body::Gzip(gzip) => gzip.get_ref().get_ref(),
+            Body::Zstd(zstd) => zstd.get_ref().get_ref(),
         }
     }
 }
 
 impl Read for Stream<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.body().read(buf)
-    }
-}
-
-impl BufRead for Stream<'_> {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        self.body().fill_buf()
-    }
-
-    fn consume(&mut self, amount: usize) {
-        self.body().consume(amount);
+        match &mut self.0 {
+            // A block larger than its buffer goes past it.
+            Body::Plain(raw) => raw.read(buf),
+            Body::Gzip(gzip) => gzip.read(buf),
+            Body::Zstd(zstd) => zstd.read(buf),
+        }
     }
 }
 
