@@ -10,6 +10,7 @@ use crate::checks;
 use crate::controls::{BUILT_IN, Catalog};
 use crate::examined::Examined;
 use crate::fold::Fold;
+use crate::foreign::{ForeignFold, Reading};
 use crate::granted::Granted;
 use crate::heads::VerifiedHeads;
 use crate::intake::{self, ReadError};
@@ -24,6 +25,7 @@ pub struct Audit {
     logs: Vec<LogSource>,
     heads: VerifiedHeads,
     catalogs: Vec<Catalog>,
+    reading: Reading,
 }
 
 /// Why an examination could not be made.
@@ -48,7 +50,7 @@ impl Audit {
     /// logs: the one last in force, or the last one given where none was.
     #[must_use]
     pub fn new(bundles: Vec<(String, Authorizer)>) -> Self {
-        Self { bundles, logs: Vec::new(), heads: VerifiedHeads::default(), catalogs: Vec::new() }
+        Self { bundles, logs: Vec::new(), heads: VerifiedHeads::default(), catalogs: Vec::new(), reading: Reading::default() }
     }
 
     /// Adds logs.
@@ -62,6 +64,13 @@ impl Audit {
     #[must_use]
     pub fn heads(mut self, heads: VerifiedHeads) -> Self {
         self.heads.extend(heads);
+        self
+    }
+
+    /// Says how the logs are to be read. Where nothing is said their format is recognised by content.
+    #[must_use]
+    pub fn reading(mut self, reading: Reading) -> Self {
+        self.reading = reading;
         self
     }
 
@@ -88,8 +97,9 @@ impl Audit {
         } else {
             &self.catalogs
         };
-        let mut fold = Fold::new(Replayer::new(self.bundles.iter().map(|(_, authorizer)| authorizer)));
-        let intake = intake::read(&self.logs, &self.heads, &mut fold, progress)?;
+        let laws = || self.bundles.iter().map(|(_, authorizer)| authorizer);
+        let mut fold = Fold::new(Replayer::new(laws()), ForeignFold::new(laws(), self.reading.names.clone()));
+        let intake = intake::read_as(&self.logs, &self.heads, &self.reading, &mut fold, progress)?;
         fold.finish();
         let verification = Verification::of(&intake);
         let (name, newest) = self.newest(&fold).ok_or(AuditError::NoBundle)?;
