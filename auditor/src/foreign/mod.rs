@@ -15,6 +15,9 @@ pub mod json;
 mod judge;
 mod names;
 mod pairs;
+mod quick;
+#[cfg(test)]
+mod quick_test;
 mod recognise;
 mod resolve;
 mod seen;
@@ -24,6 +27,7 @@ use std::fmt;
 
 pub(crate) use adapter::Adapter;
 pub(crate) use fold::{ForeignFold, Place, Taken};
+pub(crate) use quick::Sketch;
 pub use judge::{Lack, Lawful};
 pub use names::{Address, Names, parse_network};
 pub(crate) use recognise::{Recognised, recognise};
