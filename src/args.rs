@@ -279,6 +279,9 @@ pub(crate) struct AuditArgs {
     /// A control catalogue: the id of a built-in one, or a file; may be repeated [default: pci-dss-4.0.1]
     #[arg(long, value_name = "ID|FILE")]
     pub(crate) catalog: Vec<String>,
+    /// A folder with scope, reviews, attestations, exceptions and records
+    #[arg(long, value_name = "DIR")]
+    pub(crate) governance: Option<PathBuf>,
     /// Signed heads kept elsewhere, one a line
     #[arg(long, value_name = "FILE", requires = "key")]
     pub(crate) heads: Option<PathBuf>,

@@ -8,6 +8,7 @@ use portreeve_engine::Diagnostic;
 
 use crate::args::{AuditArgs, AuditFormat, FailOn};
 use crate::bundle;
+use crate::declared;
 use crate::diagnostics::{self, many};
 use crate::logs::{self, Progress};
 use crate::outcome::{Failure, Outcome, Verdict};
@@ -23,6 +24,7 @@ pub(crate) fn run(args: &AuditArgs) -> Outcome {
     for name in &args.catalog {
         audit = audit.catalog(catalog(name)?);
     }
+    audit = declared::add(audit, args)?;
     let assessment = audit.run(&mut |bytes| progress.at(bytes)).map_err(|error| match &error {
         AuditError::Read(read) => logs::unread(read),
         _ => Failure::new(&error),

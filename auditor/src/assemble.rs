@@ -16,8 +16,8 @@ use crate::assessment::{
 use crate::checks::Found;
 use crate::controls::Catalog;
 use crate::examined::Examined;
+use crate::governance;
 use crate::intake::InputRead;
-use crate::limits::SENSITIVE_DATA;
 use crate::method::method;
 use crate::reading;
 
@@ -36,6 +36,7 @@ pub(crate) fn assemble(
         controls.extend(catalog.controls.iter().map(|control| control.judge(&catalog.id, &found, examined)));
     }
     let edges = edges(examined);
+    let findings = findings(found, catalogs);
     let verdicts = Verdict::ALL.map(|verdict| (verdict, controls.iter().filter(|c| c.verdict == verdict).count() as u64));
     let told = |v: &Verdict| matches!(v, Verdict::MetTechnical | Verdict::NotMet | Verdict::Suspect);
     let used = examined.used();
@@ -73,8 +74,9 @@ pub(crate) fn assemble(
         fidelity: crate::fidelity::fidelity(examined, bundles, &totals),
         analyses: crate::graph::analyses(examined),
         method: method(examined, &totals, newest),
-        findings: findings(found, catalogs),
         reads: reading::reads(examined, reads),
+        governance: governance::summary(examined, &findings),
+        findings,
         totals,
         summary,
         controls,
@@ -326,16 +328,17 @@ fn selector(selector: &Selector) -> String {
 
 /// The first of the sensitive classes that the inventory has.
 fn sensitive_class(examined: &Examined<'_>) -> String {
-    let has = |class: &&&str| {
+    let has = |class: &&str| {
         let services = examined.newest.services().iter();
-        services.clone().any(|s| s.data.contains(**class) || s.operations.iter().any(|o| o.data.contains(**class)))
+        services.clone().any(|s| s.data.contains(*class) || s.operations.iter().any(|o| o.data.contains(*class)))
     };
-    let here: Vec<&str> = SENSITIVE_DATA.iter().filter(has).copied().collect();
-    if here.is_empty() { SENSITIVE_DATA.join(", ") } else { here.join(", ") }
+    let known = examined.scope().sensitive_classes();
+    let here: Vec<&str> = known.iter().copied().filter(has).collect();
+    if here.is_empty() { known.join(", ") } else { here.join(", ") }
 }
 
 fn holds_sensitive(examined: &Examined<'_>, name: &str) -> bool {
-    examined.newest.service(name).is_some_and(crate::granted::is_sensitive)
+    examined.newest.service(name).is_some_and(|s| examined.scope().is_sensitive(s))
 }
 
 /// The reason of denials that another mesh made: why, its log tells in its own words if at all.

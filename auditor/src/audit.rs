@@ -11,6 +11,7 @@ use crate::controls::{BUILT_IN, Catalog};
 use crate::examined::Examined;
 use crate::fold::Fold;
 use crate::foreign::{ForeignFold, Reading};
+use crate::governance::{Exception, Governance};
 use crate::granted::Granted;
 use crate::heads::VerifiedHeads;
 use crate::intake::{self, ReadError};
@@ -26,6 +27,7 @@ pub struct Audit {
     heads: VerifiedHeads,
     catalogs: Vec<Catalog>,
     reading: Reading,
+    governance: Governance,
 }
 
 /// Why an examination could not be made.
@@ -50,7 +52,14 @@ impl Audit {
     /// logs: the one last in force, or the last one given where none was.
     #[must_use]
     pub fn new(bundles: Vec<(String, Authorizer)>) -> Self {
-        Self { bundles, logs: Vec::new(), heads: VerifiedHeads::default(), catalogs: Vec::new(), reading: Reading::default() }
+        Self {
+            bundles,
+            logs: Vec::new(),
+            heads: VerifiedHeads::default(),
+            catalogs: Vec::new(),
+            governance: Governance::default(),
+            reading: Reading::default(),
+        }
     }
 
     /// Adds logs.
@@ -81,6 +90,13 @@ impl Audit {
         self
     }
 
+    /// Adds what people declared.
+    #[must_use]
+    pub fn governance(mut self, governance: Governance) -> Self {
+        self.governance = governance;
+        self
+    }
+
     /// Makes the examination. `progress` is told the stored bytes read so far.
     ///
     /// # Errors
@@ -105,10 +121,12 @@ impl Audit {
         let (name, newest) = self.newest(&fold).ok_or(AuditError::NoBundle)?;
         let examined = Examined {
             newest,
-            granted: Granted::of(newest),
+            granted: Granted::of(newest, &self.governance.scope),
             fold: &fold,
             chains: &intake.chains,
             verification: &verification,
+            governance: &self.governance,
+            exceptions: self.governance.exceptions.iter().cloned().chain(Exception::of_bundle(newest)).collect(),
             now: fold.seen.map(|(_, last)| last),
         };
         let found = checks::run(&examined);

@@ -16,6 +16,7 @@ mod fidelity;
 pub mod find;
 mod fold;
 pub mod foreign;
+pub mod governance;
 mod granted;
 mod graph;
 pub mod heads;
@@ -39,6 +40,7 @@ pub use assessment::Assessment;
 pub use audit::{Audit, AuditError};
 pub use controls::Catalog;
 pub use find::{FoundRequest, find_request};
+pub use governance::Governance;
 pub use heads::VerifiedHeads;
 pub use intake::ReadError;
 pub use replay_logs::{ReplayReport, replay_logs};
@@ -49,6 +51,8 @@ pub use verify::{Verification, verify};
 mod analysing;
 #[cfg(test)]
 mod auditing;
+#[cfg(test)]
+mod governing;
 #[cfg(test)]
 mod tampering;
 #[cfg(test)]

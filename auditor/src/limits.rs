@@ -78,6 +78,12 @@ pub const UNNAMED_CALLERS_MAX: usize = 10_000;
 pub const PAIRS_MAX: usize = 2 << 20;
 /// Bytes of a mapping file; one of a thousand services and addresses has a tenth of this.
 pub const MAPPING_BYTES_MAX: u64 = 1 << 20;
+/// Files of a governance folder: a record for each day of ten years, each in a file of its own.
+pub const GOVERNANCE_FILES_MAX: usize = 4_000;
+/// Bytes of a governance folder; a record has some hundred.
+pub const GOVERNANCE_BYTES_MAX: usize = 16 << 20;
+/// An attestation is repeated every year at the latest.
+pub const ATTESTATION_DAYS_MAX: i64 = 366;
 /// Cases that one analysis lists; the others are counted. More than a person reads, and few enough to keep an assessment readable.
 pub const ANALYSIS_ENTRIES_MAX: usize = 1_000;
 /// Edges named for each class of the difference of graphs.

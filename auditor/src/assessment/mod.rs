@@ -4,6 +4,7 @@
 
 pub mod analyses;
 pub mod fidelity;
+mod governance;
 pub mod graphs;
 pub mod reading;
 pub mod usage;
@@ -13,6 +14,10 @@ use serde::Serialize;
 
 pub use analyses::Analyses;
 pub use fidelity::Fidelity;
+pub use governance::{
+    AttestationSummary, CommitSummary, ConfigSummary, EnvironmentSummary, ExceptionSummary, FileSummary, GovernanceSummary, NetworkSummary,
+    NotApplicableSummary, ReviewSummary, ScopeSummary, ServiceClass, Setting, Waiver,
+};
 pub use reading::{Coverage, Fitness, GradeCount, Impossible, OtherLines, Reads};
 
 /// Everything a report shows.
@@ -66,6 +71,8 @@ pub struct Assessment {
     pub analyses: Analyses,
     /// How the examination was done and what it cannot show, a sentence each.
     pub method: Vec<String>,
+    /// What people declared: scope, reviews, attestations, exceptions, configuration files, history of changes.
+    pub governance: GovernanceSummary,
 }
 
 /// From the first to the last record.
@@ -208,7 +215,7 @@ pub struct VerdictCount {
 }
 
 /// What the evidence says about a control. The assessor's own words are never among them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// Holds as far as a machine can tell, for all of a measured population.
@@ -220,6 +227,7 @@ pub enum Verdict {
     /// The technical part may support it; a person must add the rest.
     NeedsHuman,
     /// No sufficient evidence either way.
+    #[default]
     NotAssessed,
     /// Declared so in the scope, with reason and approver.
     NotApplicable,
@@ -248,7 +256,7 @@ impl Verdict {
 }
 
 /// What the evidence says about one control.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ControlResult {
     /// The catalogue.
     pub catalog: String,
@@ -268,12 +276,14 @@ pub struct ControlResult {
     pub findings: Vec<String>,
     /// What a person must still add.
     pub needs: Vec<String>,
+    /// What people attest about it, with who and when. It decides nothing.
+    pub attested: Vec<String>,
     /// What this evidence cannot show.
     pub cannot_show: String,
 }
 
 /// How much a finding weighs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Weight {
     /// Reach into sensitive data, or evidence that cannot be trusted.
@@ -281,11 +291,12 @@ pub enum Weight {
     /// A hole in evidence or governance.
     Medium,
     /// Hygiene.
+    #[default]
     Low,
 }
 
 /// Something that was seen.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// Stable: the check and a digest of the subject.
     pub id: String,
@@ -307,6 +318,11 @@ pub struct Finding {
     pub count: u64,
     /// `catalog id` of controls it bears on.
     pub controls: Vec<String>,
+    /// It speaks against a control without proving anything.
+    pub suspect: bool,
+    /// The exception that covers it, where one holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waived: Option<Waiver>,
 }
 
 /// A raw line.

@@ -320,6 +320,7 @@ fn control(id: &str, family: &str, title: &str, verdict: Verdict, why: &str) -> 
         findings: findings.iter().map(|f| (*f).into()).collect(),
         needs: needs.iter().map(|f| (*f).into()).collect(),
         cannot_show: "Traffic that passes no enforcer, and systems that are not in the inventory.".into(),
+        ..ControlResult::default()
     }
 }
 
@@ -364,6 +365,7 @@ fn finding(id: &str, severity: Weight, subject: &str, control: &str) -> Finding 
         evidence: Vec::new(),
         count: 0,
         controls: vec![control.into()],
+        ..Finding::default()
     }
 }
 
