@@ -208,6 +208,10 @@ impl Sink for Fold<'_> {
         self.foreign.take(format, place, seen, deciding)
     }
 
+    fn caller_address_counts(&self) -> bool {
+        self.foreign.caller_address_counts()
+    }
+
     fn seen_again(&mut self, place: &Place<'_>, sketch: &Sketch<'_>, deciding: &[u8]) -> Option<(Taken, Grade)> {
         self.foreign.take_again(place, sketch, deciding)
     }

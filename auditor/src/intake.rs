@@ -91,6 +91,11 @@ pub(crate) trait Sink {
         Taken::Undetermined
     }
 
+    /// Whether the address of a caller that has an identity may change what is counted.
+    fn caller_address_counts(&self) -> bool {
+        true
+    }
+
     /// One request of another mesh whose like was perhaps seen before; `None` where it was not.
     fn seen_again(&mut self, place: &Place<'_>, sketch: &Sketch<'_>, deciding: &[u8]) -> Option<(Taken, Grade)> {
         let _ = (place, sketch, deciding);
@@ -349,7 +354,7 @@ fn foreign(adapter: &mut Adapter, read: &mut InputRead, sink: &mut dyn Sink, (in
         }
     };
     let place = Place { input, line, bytes };
-    let sketch = adapter.sketch(bytes);
+    let sketch = adapter.sketch(bytes, sink.caller_address_counts());
     if let Some((taken, grade)) = sketch.and_then(|sketch| sink.seen_again(&place, &sketch, adapter.deciding())) {
         read.foreign.took(taken, grade);
         return;

@@ -53,8 +53,8 @@ impl Adapter {
 
     /// Sketches a line, where that is possible; see [`Quick`].
     #[inline]
-    pub(crate) fn sketch<'l>(&mut self, line: &'l [u8]) -> Option<Sketch<'l>> {
-        self.quick.as_mut()?.sketch(line, &mut self.deciding)
+    pub(crate) fn sketch<'l>(&mut self, line: &'l [u8], caller_address_counts: bool) -> Option<Sketch<'l>> {
+        self.quick.as_mut()?.sketch(line, &mut self.deciding, caller_address_counts)
     }
 
     /// The deciding bytes of the line sketched last.

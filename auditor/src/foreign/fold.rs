@@ -7,12 +7,14 @@
 //! the mesh did.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
 
 use foldhash::fast::RandomState;
 use portreeve_engine::decision::Effect;
 use portreeve_engine::{Authorizer, Digest, SpiffeId, Timestamp};
 
 use super::Format;
+use super::envoy::ip;
 use super::judge::{Judge, Judged, Lawful};
 use super::names::Names;
 use super::pairs::{About, Pairs, Side};
@@ -141,6 +143,7 @@ impl<'a> ForeignFold<'a> {
         let mut given = std::mem::take(&mut self.answers_given);
         let taken = given.get_mut(index as usize).map(|answered| {
             answered.last_cell = self.settle(answered, place, sketch.at, sketch.request_id);
+            self.note_address(answered.certificate, sketch.caller.filter(|_| answered.certificate.is_some()).and_then(ip));
             (answered.taken(), answered.grade)
         });
         if !self.remembered.is_empty() {
@@ -163,6 +166,11 @@ impl<'a> ForeignFold<'a> {
     /// Whether the answer to a question may depend on its time.
     fn reads_time(&self) -> bool {
         !self.names.addresses.is_empty() || self.judges.last().is_some_and(|judge| judge.timed)
+    }
+
+    /// Whether the address of a caller that has an identity may change what is counted.
+    pub(crate) fn caller_address_counts(&self) -> bool {
+        self.judges.iter().any(|judge| judge.reads_address)
     }
 
     fn remember(&mut self, deciding: &[u8], answered: Answered) {
@@ -350,12 +358,17 @@ impl<'a> ForeignFold<'a> {
             let serial = tls.peer_serial.as_deref().unwrap_or("unknown").to_owned();
             self.certificates.push(Certificate { id, sha256, serial, not_after, expired: 0, addresses: BTreeSet::new(), seen: None });
         }
-        let certificate = self.certificates.get_mut(index as usize)?;
-        certificate.addresses.extend(seen.caller_ip);
+        self.note_address(Some(index), seen.caller_ip);
+        Some(index)
+    }
+
+    /// A certificate came from this address.
+    fn note_address(&mut self, certificate: Option<u32>, address: Option<IpAddr>) {
+        let Some(certificate) = certificate.and_then(|n| self.certificates.get_mut(n as usize)) else { return };
+        certificate.addresses.extend(address);
         if certificate.addresses.len() > ADDRESSES_MAX {
             certificate.addresses.pop_last();
         }
-        Some(index)
     }
 
     /// Finds the two sides of each request, counts, and pours everything into the ledger.
@@ -428,7 +441,7 @@ struct Certificate {
     serial: String,
     not_after: Timestamp,
     expired: u64,
-    addresses: BTreeSet<std::net::IpAddr>,
+    addresses: BTreeSet<IpAddr>,
     seen: Option<Tally>,
 }
 

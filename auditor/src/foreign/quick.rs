@@ -1,12 +1,15 @@
 //! The quick way for lines whose deciding parts were seen before.
 //!
 //! A scanner brings the wanted values of a line as they are written. What can differ between two requests that are one and the same
-//! to policy and ledger is set aside: the time, the request id, the port the caller called from. The rest, byte for byte, is the
-//! question; if it was asked before, the answer is at hand, and the line costs a look-up and an addition.
+//! to policy and ledger is set aside: the time, the request id, the port the caller called from, statuses that mean the same, and
+//! addresses of those whose names are known. The rest, byte for byte, is the question; if it was asked before, the answer is at hand,
+//! and the line costs a look-up and an addition.
 //!
 //! It refuses nothing and decides nothing: whatever it does not know goes the general way, and that one's answer is remembered.
 //!
-//! INVARIANT: two lines with the same deciding bytes give the same [`super::Seen`] but for time, request id and the port of the caller.
+//! INVARIANT: two lines with the same deciding bytes are counted under the same key, but for the hour, and show the same certificate.
+
+use std::net::Ipv4Addr;
 
 use portreeve_engine::Timestamp;
 
@@ -19,6 +22,8 @@ use crate::scan::{Scanner, Value};
 pub(crate) struct Sketch<'l> {
     pub(crate) at: Timestamp,
     pub(crate) request_id: Option<&'l str>,
+    /// The address of the caller, as written.
+    pub(crate) caller: Option<&'l str>,
 }
 
 /// Sketches the lines of one log.
@@ -34,12 +39,19 @@ impl Quick {
         Self { scanner: Scanner::new(KEYS.map(|(key, _)| key)), clock: Clock::default() }
     }
 
-    /// Sketches a line, and writes its deciding bytes; `None` where the line is for the general reader.
-    pub(crate) fn sketch<'l>(&mut self, line: &'l [u8], deciding: &mut Vec<u8>) -> Option<Sketch<'l>> {
+    /// Sketches a line, and writes its deciding bytes; `None` where the line is for the general reader. `caller_address_counts`: policy or
+    /// names may depend on the address of a caller that has an identity.
+    pub(crate) fn sketch<'l>(&mut self, line: &'l [u8], deciding: &mut Vec<u8>, caller_address_counts: bool) -> Option<Sketch<'l>> {
         deciding.clear();
         let values = self.scanner.scan(line).ok()?;
+        let has = |key| is_said(values.get(key).copied().unwrap_or_default());
+        // A named callee is never looked for by its address, an inbound caller with a certificate never named by its own.
+        let callee_is_named = has(AUTHORITY);
+        let is_inbound = values.get(CLUSTER).is_some_and(|cluster| cluster.raw().starts_with("inbound|"));
+        let caller_is_known = !caller_address_counts && is_inbound && has(PEER_SAN);
         let mut at = None;
         let mut request_id = None;
+        let mut caller_ip = None;
         for ((_, fact), value) in KEYS.iter().zip(values) {
             match (fact, value) {
                 (Fact::StartTime | Fact::RequestId, Value::Absent) => {}
@@ -47,14 +59,58 @@ impl Quick {
                 (Fact::RequestId, Value::Text(text)) if request_id.is_none() => request_id = Some(text),
                 (Fact::RequestId, Value::Null) => {}
                 (Fact::StartTime | Fact::RequestId, _) => return None,
-                (Fact::RemoteAddress, Value::Text(text)) => write(deciding, TEXT, without_port(text)),
+                (Fact::RemoteAddress, Value::Text(text)) => {
+                    caller_ip = Some(text);
+                    write(deciding, TEXT, if caller_is_known { "" } else { without_port(text).map_or(text, |(host, _)| host) });
+                }
+                (Fact::LocalAddress, Value::Text(text)) if callee_is_named => {
+                    write(deciding, TEXT, without_port(text).map_or(text, |(_, port)| port));
+                }
+                (Fact::UpstreamHost, Value::Text(_)) if callee_is_named => deciding.push(TEXT),
+                (Fact::Code, Value::Number(code)) if is_ordinary(code) => deciding.push(TEXT),
                 (_, Value::Absent) => deciding.push(END),
                 (_, value) => write(deciding, kind(value), value.raw()),
             }
         }
         let request_id = request_id.filter(|id| !matches!(*id, "" | "-"));
-        Some(Sketch { at: at?, request_id })
+        Some(Sketch { at: at?, request_id, caller: caller_ip })
     }
+}
+
+/// Whether there is a text that says something.
+fn is_said(value: Value<'_>) -> bool {
+    matches!(value, Value::Text(text) if !matches!(text, "" | "-"))
+}
+
+/// A status of three digits that by itself says that the mesh let the request through.
+fn is_ordinary(code: &str) -> bool {
+    !matches!(code, "401" | "403") && matches!(code.as_bytes(), [b'1'..=b'5', b'0'..=b'9', b'0'..=b'9'])
+}
+
+const AUTHORITY: usize = place("authority");
+const CLUSTER: usize = place("upstream_cluster");
+const PEER_SAN: usize = place("downstream_peer_uri_san");
+
+/// The place of a key; one beyond all where there is none, which a test would tell.
+const fn place(key: &str) -> usize {
+    let mut n = 0;
+    while n < KEYS.len() {
+        #[expect(clippy::indexing_slicing, reason = "below the length, and evaluated by the compiler")]
+        if same(KEYS[n].0.as_bytes(), key.as_bytes()) {
+            return n;
+        }
+        n += 1;
+    }
+    n
+}
+
+#[expect(clippy::indexing_slicing, reason = "below both lengths, and evaluated by the compiler")]
+const fn same(a: &[u8], b: &[u8]) -> bool {
+    let mut n = 0;
+    while n < a.len() && n < b.len() && a[n] == b[n] {
+        n += 1;
+    }
+    n == a.len() && n == b.len()
 }
 
 /// A value and its end, which no value can hold: the scanner takes no control bytes.
@@ -77,12 +133,11 @@ const fn kind(value: Value<'_>) -> u8 {
     }
 }
 
-/// `10.0.0.7:43210` without the port, which callers choose anew for each connection; every other form stays as it is.
-fn without_port(text: &str) -> &str {
-    match text.rsplit_once(':') {
-        Some((host, port)) if host.bytes().all(|b| b.is_ascii_digit() || b == b'.') && port.parse::<u16>().is_ok() => host,
-        _ => text,
-    }
+/// `10.0.0.7:43210` as its two parts; callers choose the port anew for each connection. Every other form stays as it is.
+fn without_port(text: &str) -> Option<(&str, &str)> {
+    let (host, port) = text.rsplit_once(':')?;
+    let is_v4 = host.bytes().all(|b| b.is_ascii_digit() || b == b'.') && host.parse::<Ipv4Addr>().is_ok();
+    (is_v4 && port.parse::<u16>().is_ok()).then_some((host, port))
 }
 
 /// Reads times that mostly have the minute of the one before.
@@ -124,7 +179,7 @@ mod tests {
 
     fn sketch(quick: &mut Quick, line: &str) -> Option<(Timestamp, Option<String>, Vec<u8>)> {
         let mut deciding = Vec::new();
-        let sketch = quick.sketch(line.as_bytes(), &mut deciding)?;
+        let sketch = quick.sketch(line.as_bytes(), &mut deciding, true)?;
         Some((sketch.at, sketch.request_id.map(str::to_owned), deciding))
     }
 
@@ -141,6 +196,7 @@ mod tests {
             ("GET", "PUT"),
             ("/a", "/b"),
             ("200", "\"200\""),
+            ("200", "403"),
             ("200", "null"),
             ("\"response_code\":200,", ""),
             ("10.0.0.7", "10.0.0.8"),
@@ -160,6 +216,13 @@ mod tests {
         ] {
             assert_eq!(sketch(&mut quick, &base.replace(from, to)), None, "{to}");
         }
+    }
+
+    #[test]
+    fn places_are_those_of_the_keys() {
+        let key = |place: usize| KEYS.get(place).map(|(key, _)| *key);
+        let want = [Some("authority"), Some("upstream_cluster"), Some("downstream_peer_uri_san")];
+        assert_eq!([key(AUTHORITY), key(CLUSTER), key(PEER_SAN)], want);
     }
 
     #[test]
