@@ -23,6 +23,7 @@ pub mod heads;
 pub mod intake;
 mod intervals;
 pub mod ledger;
+pub mod ledgers;
 pub mod limits;
 pub mod measure;
 mod method;

@@ -4,7 +4,7 @@
 //! read through. It knows nothing of lines.
 
 use std::fs::File;
-use std::io::{self, BufReader, Cursor, Read};
+use std::io::{self, BufReader, Cursor, Read, Seek as _, SeekFrom};
 use std::path::PathBuf;
 
 use flate2::bufread::MultiGzDecoder;
@@ -18,6 +18,15 @@ use crate::limits::READ_BUFFER_BYTES;
 pub enum LogSource {
     /// A file.
     File(PathBuf),
+    /// A range of the bytes of a file that is not compressed, or the whole of one that is.
+    Part {
+        /// The file.
+        path: PathBuf,
+        /// The first byte.
+        from: u64,
+        /// The byte behind the last.
+        to: u64,
+    },
     /// Standard input (`-`).
     Stdin,
     /// Bytes already in memory.
@@ -40,7 +49,7 @@ impl LogSource {
     #[must_use]
     pub fn name(&self) -> String {
         match self {
-            Self::File(path) => path.display().to_string(),
+            Self::File(path) | Self::Part { path, .. } => path.display().to_string(),
             Self::Stdin => "-".to_owned(),
             Self::Memory { name, .. } => name.clone(),
         }
@@ -53,6 +62,13 @@ impl LogSource {
     pub fn open(&self) -> io::Result<Stream<'_>> {
         let inner: Box<dyn Read + '_> = match self {
             Self::File(path) => Box::new(File::open(path)?),
+            Self::Part { path, from, to } => {
+                let mut file = File::open(path)?;
+                file.seek(SeekFrom::Start(*from))?;
+                let part = file.take(to.saturating_sub(*from));
+                // What begins in the middle of a text is text.
+                return if *from > 0 { Ok(Stream::plain(Box::new(part))) } else { Stream::new(Box::new(part)) };
+            }
             Self::Stdin => Box::new(io::stdin().lock()),
             Self::Memory { bytes, .. } => Box::new(Cursor::new(bytes.as_slice())),
         };
@@ -88,6 +104,10 @@ impl Read for Hashing<'_> {
 }
 
 impl<'a> Stream<'a> {
+    fn plain(inner: Box<dyn Read + 'a>) -> Self {
+        Self(Body::Plain(BufReader::with_capacity(READ_BUFFER_BYTES, Hashing { inner, hash: Sha256::new(), bytes: 0, failed: false })))
+    }
+
     fn new(mut inner: Box<dyn Read + 'a>) -> io::Result<Self> {
         // The first bytes are read on their own and put back, because one read may give fewer than the magic has.
         let mut magic = Vec::with_capacity(4);

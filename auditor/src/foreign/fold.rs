@@ -81,7 +81,7 @@ pub(crate) struct ForeignFold<'a> {
     by_key: HashMap<Key, u32>,
     cells: Vec<Cell>,
     by_cell: HashMap<(u32, i64), u32>,
-    pairs: Pairs,
+    pairs: Option<Pairs>,
     unnamed: BTreeSet<String>,
     certificates: Vec<Certificate>,
     by_certificate: HashMap<(SpiffeId, Digest), u32>,
@@ -118,7 +118,7 @@ impl<'a> ForeignFold<'a> {
             by_key: HashMap::new(),
             cells: Vec::new(),
             by_cell: HashMap::new(),
-            pairs: Pairs::default(),
+            pairs: Some(Pairs::default()),
             unnamed: BTreeSet::new(),
             certificates: Vec::new(),
             by_certificate: HashMap::new(),
@@ -133,6 +133,11 @@ impl<'a> ForeignFold<'a> {
             surplus: BTreeMap::new(),
             unpaired: 0,
         }
+    }
+
+    /// A fold that compares no two lines: it counts lines, not requests.
+    pub(crate) fn unpaired(law: &'a Authorizer, names: Names) -> Self {
+        Self { pairs: None, ..Self::new([law], names) }
     }
 
     /// Takes one request that was sketched, if what decides it was seen before.
@@ -224,7 +229,11 @@ impl<'a> ForeignFold<'a> {
             }
         };
         let cell = counted.map_or(UNDETERMINED, |(_, cell)| cell);
-        let added = request_id.is_some_and(|id| self.pairs.add(answered.side, &answered.about, id, at, cell, place.input));
+        let added = self
+            .pairs
+            .as_mut()
+            .zip(request_id)
+            .is_some_and(|(pairs, id)| pairs.add(answered.side, &answered.about, id, at, cell, place.input));
         self.unpaired += u64::from(!added);
         if let Some(certificate) = answered.certificate.and_then(|n| self.certificates.get_mut(n as usize)) {
             certificate.use_at(at, place);
@@ -373,7 +382,7 @@ impl<'a> ForeignFold<'a> {
 
     /// Finds the two sides of each request, counts, and pours everything into the ledger.
     pub(crate) fn finish(&mut self, ledger: &mut Ledger) {
-        for (cell, input) in std::mem::take(&mut self.pairs).surplus() {
+        for (cell, input) in self.pairs.take().unwrap_or_default().surplus() {
             let surplus = self.surplus.entry(usize::from(input)).or_default();
             match self.cells.get_mut(cell as usize) {
                 Some(cell) => {
@@ -388,6 +397,11 @@ impl<'a> ForeignFold<'a> {
             }
             self.counts.duplicates += 1;
         }
+        self.pour(ledger);
+    }
+
+    /// Pours everything into the ledger. What saves work is kept for more lines.
+    pub(crate) fn pour(&mut self, ledger: &mut Ledger) {
         for cell in std::mem::take(&mut self.cells) {
             let Some(key) = self.keys.get(cell.key as usize) else { continue };
             let n = cell.tally.count;
@@ -405,10 +419,20 @@ impl<'a> ForeignFold<'a> {
             let key = Key { hour: cell.hour, ..key.clone() };
             ledger.decided.entry(key).and_modify(|t| t.absorb(&cell.tally)).or_insert(cell.tally);
         }
-        ledger.folded += self.folded;
-        for certificate in std::mem::take(&mut self.certificates) {
-            let Some((key, one)) = certificate.tally() else { continue };
+        ledger.folded += std::mem::take(&mut self.folded);
+        self.by_cell.clear();
+        for answered in &mut self.answers_given {
+            answered.last_cell = None;
+        }
+        for certificate in &mut self.certificates {
+            let Some((key, one)) = certificate.take() else { continue };
             ledger.certificates.entry(key).and_modify(|c| c.absorb(&one)).or_insert(one);
+        }
+        if self.keys.len() >= QUESTIONS_MAX {
+            self.forget();
+            self.answers.clear();
+            self.by_key.clear();
+            self.keys.clear();
         }
     }
 }
@@ -454,9 +478,12 @@ impl Certificate {
         }
     }
 
-    fn tally(self) -> Option<((SpiffeId, Digest), CertificateTally)> {
-        let Self { id, sha256, serial, not_after, expired, addresses, seen } = self;
-        Some(((id.clone(), sha256), CertificateTally { id, serial, not_after, seen: seen?, expired, addresses }))
+    /// Its use so far, taken out.
+    fn take(&mut self) -> Option<((SpiffeId, Digest), CertificateTally)> {
+        let seen = self.seen.take()?;
+        let (expired, addresses) = (std::mem::take(&mut self.expired), std::mem::take(&mut self.addresses));
+        let (serial, not_after) = (self.serial.clone(), self.not_after);
+        Some(((self.id.clone(), self.sha256), CertificateTally { id: self.id.clone(), serial, not_after, seen, expired, addresses }))
     }
 }
 

@@ -50,6 +50,10 @@ pub enum Lack {
 }
 
 impl Lack {
+    /// Every reason.
+    pub const ALL: [Self; 8] =
+        [Self::Caller, Self::CallerService, Self::Callee, Self::Layer, Self::Target, Self::Path, Self::Facts, Self::Identity];
+
     /// The reason, as the end of "not replayable: …".
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -96,7 +100,14 @@ pub(crate) struct Judge<'a> {
 impl<'a> Judge<'a> {
     pub(crate) fn new(law: &'a Authorizer) -> Self {
         let granted = law.allowed().iter().map(|e| (e.from.map(|s| &*s.name), &*e.to.name)).collect();
-        Self { law, resolver: Resolver::new(law), granted, timed: law.reads_time(), reads_address: law.policies().iter().any(|p| policy_reads_address(law, p)), revision: *law.revision() }
+        Self {
+            law,
+            resolver: Resolver::new(law),
+            granted,
+            timed: law.reads_time(),
+            reads_address: law.policies().iter().any(|p| policy_reads_address(law, p)),
+            revision: *law.revision(),
+        }
     }
 
     /// Resolves and asks.

@@ -27,9 +27,9 @@ use std::fmt;
 
 pub(crate) use adapter::Adapter;
 pub(crate) use fold::{ForeignFold, Place, Taken};
-pub(crate) use quick::Sketch;
 pub use judge::{Lack, Lawful};
 pub use names::{Address, Names, parse_network};
+pub(crate) use quick::Sketch;
 pub(crate) use recognise::{Recognised, recognise};
 pub use seen::{Callee, Caller, Did, Grade, Read, Reporter, Seen, SeenTls};
 use serde::{Serialize, Serializer};

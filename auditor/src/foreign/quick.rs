@@ -189,7 +189,9 @@ mod tests {
         let mut quick = Quick::envoy();
         let (at, id, deciding) = sketch(&mut quick, base).unwrap();
         assert_eq!((at.to_string().as_str(), id.as_deref()), ("2026-11-22T10:00:00.123Z", Some("r1")));
-        for (from, to) in [("00.123Z", "59.999Z"), ("r1", "r2"), (":4000", ":40001"), (":4000", ""), ("\"method\"", "\"unwanted\":{},\"method\"")] {
+        for (from, to) in
+            [("00.123Z", "59.999Z"), ("r1", "r2"), (":4000", ":40001"), (":4000", ""), ("\"method\"", "\"unwanted\":{},\"method\"")]
+        {
             assert_eq!(sketch(&mut quick, &base.replace(from, to)).unwrap().2, deciding, "{to}");
         }
         for (from, to) in [

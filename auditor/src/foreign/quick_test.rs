@@ -42,7 +42,10 @@ impl Random {
         let mut members = vec![
             format!(r#""start_time":"2026-11-22T1{}:{:02}:0{}.{:03}Z""#, self.below(3), n / 60 % 60, n % 10, self.below(1000)),
             format!(r#""method":"{}""#, self.one(&["GET", "GET", "GET", "POST", "-"])),
-            format!(r#""path":"{}""#, self.one(&["/v1/items/1", "/v1/items/2", "/v1/invoices", "/", "/admin?x=1", "/%2F", "/é", r"/a\u0062"])),
+            format!(
+                r#""path":"{}""#,
+                self.one(&["/v1/items/1", "/v1/items/2", "/v1/invoices", "/", "/admin?x=1", "/%2F", "/é", r"/a\u0062"])
+            ),
             format!(r#""response_code":{}"#, self.one(&["200", "200", "403", "503", "\"200\"", "0", "null", "1e999"])),
             format!(r#""response_code_details":"{}""#, self.one(&["via_upstream", "rbac_access_denied_matched_policy[none]", "-"])),
             format!(r#""request_id":"r{}""#, self.below(4 * n / 3 + 1)),
