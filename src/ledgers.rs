@@ -66,8 +66,8 @@ struct BuildArgs {
     #[arg(required = true, value_name = "LOG")]
     logs: Vec<String>,
     /// The format of the logs; by default each log's is recognised by its first lines
-    #[arg(long, value_name = "FORMAT", default_value = "auto", value_parser = crate::logs::format)]
-    log_format: crate::logs::LogFormat,
+    #[arg(long, value_name = "FORMAT", default_value = "auto", value_parser = logs::format)]
+    log_format: logs::LogFormat,
     /// How many parts are read at once [default: one for each processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     threads: Option<u16>,
