@@ -143,10 +143,10 @@ def write_policy(args):
     grants = []
     if args.permissions < SERVICES:
         everyone = ", ".join(name(n) for n in range(SERVICES))
-        grants = [f"allow: {{from: [{everyone}], to: {name(n)}}}" for n in range(args.permissions)]
+        grants = [f"allow: {{from: [{everyone}], to: {name(n)}, operations: '*'}}" for n in range(args.permissions)]
     else:
         for n in range(SERVICES):
-            grants.append(f"allow: {{from: [{', '.join(name(c) for c in callers(n))}], to: {name(n)}}}")
+            grants.append(f"allow: {{from: [{', '.join(name(c) for c in callers(n))}], to: {name(n)}, operations: '*'}}")
         for k in range(args.permissions - SERVICES):
             a, b = SERVICES + k % 360, SERVICES + (k // 360 + k * 7 + 1) % 360
             grants.append(f"allow: {{from: [{name(a)}], to: {name(b)}, operations: [{OPERATIONS[k % 6]}]}}")
