@@ -14,7 +14,7 @@ use portreeve_engine::{Authorizer, Digest, Record, Timestamp};
 use crate::assessment::{Evidence, Period};
 use crate::examined::{Examined, caller};
 use crate::fold::Fold;
-use crate::foreign::{ForeignFold, Format, Lawful, Place, Reading, Seen, Taken};
+use crate::foreign::{ForeignFold, Format, Grade, Lawful, Place, Reading, Seen, Sketch, Taken};
 use crate::governance::Governance;
 use crate::granted::Granted;
 use crate::graph::map::Map;
@@ -176,11 +176,20 @@ struct Retrial<'a> {
 }
 
 impl Sink for Retrial<'_> {
-    fn seen(&mut self, format: Format, place: &Place<'_>, seen: &Seen<'_>) -> Taken {
+    fn seen(&mut self, format: Format, place: &Place<'_>, seen: &Seen<'_>, deciding: Option<&[u8]>) -> Taken {
         if let Some(against) = &mut self.against {
-            against.foreign.take(format, place, seen);
+            against.foreign.take(format, place, seen, None);
         }
-        self.fold.seen(format, place, seen)
+        self.fold.seen(format, place, seen, deciding)
+    }
+
+    fn caller_address_counts(&self) -> bool {
+        self.against.is_some() || self.fold.caller_address_counts()
+    }
+
+    fn seen_again(&mut self, place: &Place<'_>, sketch: &Sketch<'_>, deciding: &[u8]) -> Option<(Taken, Grade)> {
+        // The proposed bundle is asked of the whole line.
+        if self.against.is_some() { None } else { self.fold.seen_again(place, sketch, deciding) }
     }
 
     fn take(&mut self, line: &Line, record: Record) -> bool {
