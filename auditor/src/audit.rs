@@ -13,8 +13,10 @@ use crate::fold::Fold;
 use crate::governance::{Exception, Governance};
 use crate::granted::Granted;
 use crate::heads::VerifiedHeads;
+use crate::history::Commit;
 use crate::intake::{self, ReadError};
 use crate::replay::Replayer;
+use crate::settings::EnforcerConfig;
 use crate::source::LogSource;
 use crate::verify::Verification;
 
@@ -26,6 +28,8 @@ pub struct Audit {
     heads: VerifiedHeads,
     catalogs: Vec<Catalog>,
     governance: Governance,
+    configs: Vec<EnforcerConfig>,
+    history: Vec<Commit>,
 }
 
 /// Why an examination could not be made.
@@ -50,7 +54,15 @@ impl Audit {
     /// logs: the one last in force, or the last one given where none was.
     #[must_use]
     pub fn new(bundles: Vec<(String, Authorizer)>) -> Self {
-        Self { bundles, logs: Vec::new(), heads: VerifiedHeads::default(), catalogs: Vec::new(), governance: Governance::default() }
+        Self {
+            bundles,
+            logs: Vec::new(),
+            heads: VerifiedHeads::default(),
+            catalogs: Vec::new(),
+            governance: Governance::default(),
+            configs: Vec::new(),
+            history: Vec::new(),
+        }
     }
 
     /// Adds logs.
@@ -78,6 +90,20 @@ impl Audit {
     #[must_use]
     pub fn governance(mut self, governance: Governance) -> Self {
         self.governance = governance;
+        self
+    }
+
+    /// Adds configuration files of enforcers.
+    #[must_use]
+    pub fn configs(mut self, configs: impl IntoIterator<Item = EnforcerConfig>) -> Self {
+        self.configs.extend(configs);
+        self
+    }
+
+    /// Adds commits of the policy repo.
+    #[must_use]
+    pub fn history(mut self, commits: impl IntoIterator<Item = Commit>) -> Self {
+        self.history.extend(commits);
         self
     }
 
@@ -109,6 +135,9 @@ impl Audit {
             chains: &intake.chains,
             verification: &verification,
             governance: &self.governance,
+            configs: &self.configs,
+            history: &self.history,
+            heads: &self.heads,
             exceptions: self.governance.exceptions.iter().cloned().chain(Exception::of_bundle(newest)).collect(),
             now: fold.seen.map(|(_, last)| last),
         };
