@@ -279,6 +279,12 @@ pub(crate) struct AuditArgs {
     /// A folder with scope, reviews, attestations, exceptions and records
     #[arg(long, value_name = "DIR")]
     pub(crate) governance: Option<PathBuf>,
+    /// A configuration file of an enforcer, as evidence of its settings; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Vec<PathBuf>,
+    /// Read the git history of each bundle's folder too: who changed what, and who approved
+    #[arg(long)]
+    pub(crate) history: bool,
     /// Signed heads kept elsewhere, one a line
     #[arg(long, value_name = "FILE", requires = "key")]
     pub(crate) heads: Option<PathBuf>,

@@ -90,7 +90,7 @@ pub(crate) fn load(name: &str) -> Result<Loaded, LoadError> {
     }
     match name.split_once(':') {
         Some((rev, folder)) if !rev.is_empty() => {
-            let files = read_git(name, rev, folder)?;
+            let files = read_git(Path::new("."), name, rev, folder)?;
             Ok(Loaded { bundle: make(name, files)?, prefix: prefix(folder.trim_start_matches("./")) })
         }
         _ => Err(LoadError::Missing(name.to_owned())),
@@ -185,16 +185,17 @@ fn read_archive(name: &str) -> Result<Bundle, LoadError> {
     }
 }
 
-fn read_git(name: &str, rev: &str, folder: &str) -> Result<Vec<SourceFile>, LoadError> {
+/// The policy files of a folder at a revision, of the repository in which `dir` lies.
+pub(crate) fn read_git(dir: &Path, name: &str, rev: &str, folder: &str) -> Result<Vec<SourceFile>, LoadError> {
     // `REV:` followed by nothing is the root of the tree, as git itself has it.
     let folder = match folder.trim_end_matches('/') {
         // To git a single dot is a name; with its slash it is the folder we are in.
         "." => "./",
         folder => folder,
     };
-    let tree = git(name, &["rev-parse", "--verify", "--end-of-options", &format!("{rev}:{folder}")], &[])?;
+    let tree = git(dir, name, &["rev-parse", "--verify", "--end-of-options", &format!("{rev}:{folder}")], &[])?;
     let tree = String::from_utf8_lossy(&tree).trim().to_owned();
-    let listing = git(name, &["ls-tree", "-r", "--full-tree", "-z", "--long", &tree], &[])?;
+    let listing = git(dir, name, &["ls-tree", "-r", "--full-tree", "-z", "--long", &tree], &[])?;
     let mut budget = Budget { name, bytes: 0, entries: 0 };
     let mut paths = Vec::new();
     let mut wanted = String::new();
@@ -212,7 +213,7 @@ fn read_git(name: &str, rev: &str, folder: &str) -> Result<Vec<SourceFile>, Load
         wanted.push('\n');
         paths.push(path.to_owned());
     }
-    let batch = git(name, &["cat-file", "--batch"], wanted.as_bytes())?;
+    let batch = git(dir, name, &["cat-file", "--batch"], wanted.as_bytes())?;
     split_batch(name, paths, &batch)
 }
 
@@ -232,8 +233,10 @@ fn split_batch(name: &str, paths: Vec<String>, mut batch: &[u8]) -> Result<Vec<S
 }
 
 /// Runs `git` without a shell; its messages are kept for ours.
-fn git(name: &str, args: &[&str], input: &[u8]) -> Result<Vec<u8>, LoadError> {
+pub(crate) fn git(dir: &Path, name: &str, args: &[&str], input: &[u8]) -> Result<Vec<u8>, LoadError> {
     let mut child = Command::new("git")
+        .arg("-C")
+        .arg(dir)
         .args(args)
         .env("LC_ALL", "C")
         .stdin(Stdio::piped())

@@ -27,3 +27,6 @@ pub(crate) const NAMES_SHOWN_MAX: usize = 8;
 pub(crate) const CHANGES_SHOWN_MAX: usize = 50;
 /// See [`CHANGES_SHOWN_MAX`].
 pub(crate) const WITNESSES_SHOWN_MAX: usize = 20;
+
+/// The most commits of a bundle's folder that `audit --history` looks at; each costs three runs of git.
+pub(crate) const HISTORY_COMMITS_MAX: usize = 1_000;

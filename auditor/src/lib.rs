@@ -58,6 +58,10 @@ mod auditing;
 #[cfg(test)]
 mod governing;
 #[cfg(test)]
+mod scenarios;
+#[cfg(test)]
 mod tampering;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod world;
