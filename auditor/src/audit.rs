@@ -10,6 +10,7 @@ use crate::checks;
 use crate::controls::{BUILT_IN, Catalog};
 use crate::examined::Examined;
 use crate::fold::Fold;
+use crate::foreign::{ForeignFold, Reading};
 use crate::governance::{Exception, Governance};
 use crate::granted::Granted;
 use crate::heads::VerifiedHeads;
@@ -27,6 +28,7 @@ pub struct Audit {
     logs: Vec<LogSource>,
     heads: VerifiedHeads,
     catalogs: Vec<Catalog>,
+    reading: Reading,
     governance: Governance,
     configs: Vec<EnforcerConfig>,
     history: Vec<Commit>,
@@ -62,6 +64,7 @@ impl Audit {
             governance: Governance::default(),
             configs: Vec::new(),
             history: Vec::new(),
+            reading: Reading::default(),
         }
     }
 
@@ -76,6 +79,13 @@ impl Audit {
     #[must_use]
     pub fn heads(mut self, heads: VerifiedHeads) -> Self {
         self.heads.extend(heads);
+        self
+    }
+
+    /// Says how the logs are to be read. Where nothing is said their format is recognised by content.
+    #[must_use]
+    pub fn reading(mut self, reading: Reading) -> Self {
+        self.reading = reading;
         self
     }
 
@@ -123,8 +133,9 @@ impl Audit {
         } else {
             &self.catalogs
         };
-        let mut fold = Fold::new(Replayer::new(self.bundles.iter().map(|(_, authorizer)| authorizer)));
-        let intake = intake::read(&self.logs, &self.heads, &mut fold, progress)?;
+        let laws = || self.bundles.iter().map(|(_, authorizer)| authorizer);
+        let mut fold = Fold::new(Replayer::new(laws()), ForeignFold::new(laws(), self.reading.names.clone()));
+        let intake = intake::read_as(&self.logs, &self.heads, &self.reading, &mut fold, progress)?;
         fold.finish();
         let verification = Verification::of(&intake);
         let (name, newest) = self.newest(&fold).ok_or(AuditError::NoBundle)?;

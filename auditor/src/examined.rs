@@ -133,7 +133,8 @@ impl<'a> Examined<'a> {
 
 /// The caller in words: its service, or its identity where it has none.
 pub(crate) fn caller(key: &Key) -> String {
-    key.from.clone().unwrap_or_else(|| key.from_id.to_string())
+    let unknown = || key.from_name.clone().unwrap_or_else(|| "unknown".to_owned());
+    key.from.clone().or_else(|| key.from_id.as_ref().map(ToString::to_string)).unwrap_or_else(unknown)
 }
 
 /// `1 record`, `2 records`.

@@ -65,6 +65,16 @@ pub const UNTRUSTED_ZONES: [&str; 1] = ["edge"];
 pub const PREPRODUCTION_ZONES: [&str; 4] = ["preprod", "staging", "test", "dev"];
 /// One hour, the grain of the ledger.
 pub const HOUR_MS: i64 = 3_600_000;
+/// Items of one array of a line that are looked at: no workload has as many labels, no flow as many policies.
+pub const LIST_ITEMS_MAX: usize = 256;
+/// Lines at the head of a log by which its format is recognised; a partial first line and the proxy's own messages are among them.
+pub const RECOGNITION_LINES_MAX: usize = 32;
+/// Distinct callers without identity or service that are kept apart by name or address; more are told as others.
+pub const UNNAMED_CALLERS_MAX: usize = 10_000;
+/// Requests of other meshes that are compared with those of the other side by their id, at 16 bytes each; more are not compared.
+pub const PAIRS_MAX: usize = 2 << 20;
+/// Bytes of a mapping file; one of a thousand services and addresses has a tenth of this.
+pub const MAPPING_BYTES_MAX: u64 = 1 << 20;
 /// Files of a governance folder: a record for each day of ten years, each in a file of its own.
 pub const GOVERNANCE_FILES_MAX: usize = 4_000;
 /// Bytes of a governance folder; a record has some hundred.

@@ -276,6 +276,12 @@ impl Authorizer {
         &self.policies
     }
 
+    /// What a YAML permission asks of the context; `None` where the policy of this id is none.
+    #[must_use]
+    pub fn condition(&self, id: &str) -> Option<&Condition> {
+        self.permissions.iter().find(|p| *p.name == *id).map(|p| &p.when)
+    }
+
     /// The permissions in dry-run, by id: they have no say in any answer.
     pub fn dry_run(&self) -> impl Iterator<Item = &PolicyRef> {
         self.dry_run.policies.iter().map(|(policy, _)| policy)

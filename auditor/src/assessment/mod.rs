@@ -6,6 +6,7 @@ pub mod analyses;
 pub mod fidelity;
 mod governance;
 pub mod graphs;
+pub mod reading;
 pub mod usage;
 
 use portreeve_engine::{Digest, SpiffeId, Timestamp};
@@ -17,6 +18,7 @@ pub use governance::{
     AttestationSummary, CommitSummary, ConfigSummary, EnvironmentSummary, ExceptionSummary, FileSummary, GovernanceSummary, NetworkSummary,
     NotApplicableSummary, ReviewSummary, ScopeSummary, ServiceClass, Setting, Waiver,
 };
+pub use reading::{Coverage, Fitness, GradeCount, Impossible, OtherLines, Reads};
 
 /// Everything a report shows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -37,6 +39,8 @@ pub struct Assessment {
     pub bundles: Vec<BundleSummary>,
     /// What was counted.
     pub totals: Totals,
+    /// How the logs were read: by format, by how well callers are known, and what the formats cannot show.
+    pub reads: Reads,
     /// The headline numbers of the opening page.
     pub summary: Summary,
     /// One entry for each control of the catalogues, in their order.
@@ -87,7 +91,7 @@ pub struct Input {
     pub path: String,
     /// SHA-256 of the file as it is (compressed or not).
     pub sha256: Digest,
-    /// `portreeve`.
+    /// `portreeve`, `istio-json`, …
     pub format: String,
     /// Lines read.
     pub lines: u64,
@@ -101,6 +105,10 @@ pub struct Input {
     pub faults: Vec<Rejected>,
     /// Nothing after the last line vouches that it is the last (neither `stopped` nor a later head).
     pub open_ended: bool,
+    /// Its decisions by how well they identify the caller, the best first; grades without any are left out.
+    pub grades: Vec<GradeCount>,
+    /// What its lines are.
+    pub coverage: Coverage,
 }
 
 /// A line and what is wrong with it.
@@ -124,6 +132,8 @@ pub enum ChainVerdict {
     Broken,
     /// There is no record to check.
     Empty,
+    /// The format has no chain: nothing shows that no line was changed or taken away.
+    Unchained,
 }
 
 /// A bundle that was given.
@@ -166,6 +176,12 @@ pub struct Totals {
     pub not_replayable: u64,
     /// Requests refused because there was no room for their record.
     pub unrecorded: u64,
+    /// Requests of which another mesh's log does not say what became of them; among `lifecycle`, since they hold no decision.
+    pub undetermined: u64,
+    /// Requests that another mesh allowed and policy denies.
+    pub unlawful: u64,
+    /// Requests that another mesh denied and policy allows.
+    pub overdenied: u64,
 }
 
 /// The headline numbers.
@@ -347,6 +363,9 @@ pub struct EdgeSummary {
     /// That identity.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from_id: Option<SpiffeId>,
+    /// What another mesh's log calls a caller that has neither service nor identity there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from_name: Option<String>,
     /// The called service.
     pub to: String,
     /// The operation, `None` for undeclared paths.

@@ -12,8 +12,8 @@ pub(super) const CHECK: Check =
 
 fn find(examined: &Examined<'_>) -> Vec<Draft> {
     let weak = examined.group(|key| {
-        let is_weak = key.tls.as_ref().map_or(!key.outbound, |(version, suite)| !is_strong(version, suite));
-        (key.user != User::Absent && is_weak).then(|| (caller(key), key.to.as_str()))
+        let is_weak = key.tls.as_ref().map_or(!key.outbound && !key.is_foreign(), |(version, suite)| !is_strong(version, suite));
+        (matches!(key.user, User::Named | User::Invalid) && is_weak).then(|| (caller(key), key.to.as_str()))
     });
     weak.into_iter()
         .map(|((from, to), tally)| Draft {

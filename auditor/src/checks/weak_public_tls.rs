@@ -21,7 +21,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
     let weak = examined.group(|key| {
         let what = match &key.tls {
             Some((version, suite)) if !is_strong(version, suite) => format!("{version} {suite}"),
-            None if !key.outbound => "no TLS".to_owned(),
+            None if !key.outbound && !key.is_foreign() => "no TLS".to_owned(),
             _ => return None,
         };
         (!known || crosses(key)).then(|| (caller(key), key.to.as_str(), what))

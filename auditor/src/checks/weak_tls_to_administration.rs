@@ -18,7 +18,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
     let administration = &examined.scope().administration;
     let weak = examined.group(|key| {
         let is_admin = examined.newest.service(&key.to).is_some_and(|s| administration.contains(s));
-        let is_weak = key.tls.as_ref().map_or(!key.outbound, |(version, suite)| !is_strong(version, suite));
+        let is_weak = key.tls.as_ref().map_or(!key.outbound && !key.is_foreign(), |(version, suite)| !is_strong(version, suite));
         (is_admin && is_weak).then(|| (caller(key), key.to.as_str()))
     });
     weak.into_iter()

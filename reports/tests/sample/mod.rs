@@ -2,9 +2,9 @@
 //! and a large one. They are written by hand, so that a renderer cannot agree with its own source by accident.
 
 use portreeve_auditor::assessment::{
-    Assessment, BundleSummary, CertificateSummary, ChainVerdict, ControlResult, DenialSummary, EdgeSummary, EnforcerSummary, Evidence,
-    Finding, Input, InvariantSummary, Mark, MatrixCell, Period, RefusalSummary, Rejected, ServiceSummary, Summary, TlsSummary, Totals,
-    Verdict, VerdictCount, Weight,
+    Assessment, BundleSummary, CertificateSummary, ChainVerdict, ControlResult, Coverage, DenialSummary, EdgeSummary, EnforcerSummary,
+    Evidence, Finding, Input, InvariantSummary, Mark, MatrixCell, Period, RefusalSummary, Rejected, ServiceSummary, Summary, TlsSummary,
+    Totals, Verdict, VerdictCount, Weight,
 };
 use portreeve_engine::{Digest, SpiffeId, Timestamp};
 
@@ -41,6 +41,7 @@ pub fn market() -> Assessment {
             mismatches: 0,
             not_replayable: 0,
             unrecorded: 3,
+            ..Totals::default()
         },
         summary: summary(),
         controls: controls(),
@@ -188,6 +189,8 @@ fn inputs() -> Vec<Input> {
         chain,
         faults: Vec::new(),
         open_ended: false,
+        grades: vec![],
+        coverage: Coverage::default(),
     };
     let mut out = vec![
         log("gateway", ChainVerdict::Vouched, 6_100_000),
@@ -387,6 +390,7 @@ fn edges() -> Vec<EdgeSummary> {
     let edge = |from: Option<&str>, to: &str, operation: Option<&str>, allowed, denied, policy: Option<&str>| EdgeSummary {
         from: from.map(Into::into),
         from_id: if from.is_none() { Some(id("stray")) } else { None },
+        from_name: None,
         to: to.into(),
         operation: operation.map(Into::into),
         allowed,
