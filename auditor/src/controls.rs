@@ -279,7 +279,7 @@ impl Control {
             }
             let waiver = f.finding.waived.clone().or_else(|| excepting.and_then(Exception::waiver));
             let excepted = waiver.is_some();
-            match speech(Witness { may_refute, proved: !f.suspect, identified: true, excepted }) {
+            match speech(Witness { may_refute, proved: !f.suspect, excepted }) {
                 Speech::Refutes => heard.refuting.push(f),
                 Speech::Doubts => heard.doubting.push(f),
                 Speech::Waived => heard.waived.extend(waiver.map(|w| (f, w))),

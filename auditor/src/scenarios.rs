@@ -82,7 +82,10 @@ const SPOILT: &[(&str, Spoil)] = &[
         w.asks.push(ask("invoices", "items", "GET", "/v1/items/4111111111111111"));
         w.governance.push_str(&confirmed("card_number_in_log", "items path"));
     }),
-    ("authentication_data_in_log", |w| w.asks.push(Ask { alter: Some(stripe), ..ask("invoices", "items", "GET", "/v1/items/9") })),
+    ("authentication_data_in_log", |w| {
+        w.asks.push(Ask { alter: Some(stripe), ..ask("invoices", "items", "GET", "/v1/items/9") });
+        w.governance.push_str(&confirmed("authentication_data_in_log", "items correlation"));
+    }),
     ("stray_end", |w| w.before_stop.push(("items", |log| _ = log.end(0)))),
     ("unrecorded_requests", |w| w.before_stop.push(("items", |log| _ = log.heartbeat(7)))),
     ("silent_enforcer", |w| w.before_stop.push(("items", |log| log.at = log.at.plus_ms(400_000)))),
