@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use portreeve_auditor::{Audit, EnforcerConfig, Governance};
 
 use crate::args::AuditArgs;
+use crate::commits;
 use crate::diagnostics;
-use crate::history;
 use crate::outcome::Failure;
 
 /// Adds what the arguments name.
@@ -26,11 +26,9 @@ pub(crate) fn add(mut audit: Audit, args: &AuditArgs) -> Result<Audit, Failure> 
         let config = EnforcerConfig::read(&path.display().to_string(), &bytes).map_err(|d| Failure::Told(d.render()))?;
         audit = audit.configs([config]);
     }
-    if args.history {
-        let mut seen = BTreeSet::new();
-        for name in &args.bundle {
-            audit = audit.history(history::commits(name)?.into_iter().filter(|c| seen.insert(c.id.clone())));
-        }
+    let mut seen = BTreeSet::new();
+    for name in &args.commits {
+        audit = audit.commits(commits::commits(name)?.into_iter().filter(|c| seen.insert(c.id.clone())));
     }
     Ok(audit)
 }

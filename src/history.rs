@@ -1,60 +1,160 @@
-//! The git history of a bundle's folder as evidence: commits, their approvals by trailers, and the revision at each.
+//! Bundles that were in force: named one by one, or found in a directory of bundles or in the history of a git repository.
+//!
+//! A bundle of a history that cannot be read or is invalid is told and passed over: it can hardly have been in force, and if it was,
+//! its records are counted as not replayable. A bundle named by itself must be valid.
 
+use std::collections::BTreeSet;
+use std::fs;
 use std::path::Path;
 
-use portreeve_auditor::Commit;
-use portreeve_engine::{Bundle, Timestamp};
+use portreeve_auditor::History;
+use portreeve_engine::time::Date;
+use portreeve_engine::{Authorizer, Bundle, Digest, Timestamp};
 
-use crate::bundle::{self, LoadError};
-use crate::limits::HISTORY_COMMITS_MAX;
+use crate::bundle;
+use crate::limits::HISTORY_BUNDLES_MAX;
 use crate::outcome::Failure;
+use crate::output;
 
-/// The commits that touched a bundle, given as a directory in a repository or as `REV:PATH`.
-///
-/// # Errors
-/// It does not lie in a repository, git cannot be run, or there are more commits than are looked at: a part of a history would
-/// call the rest unknown.
-pub(crate) fn commits(name: &str) -> Result<Vec<Commit>, Failure> {
-    let is_dir = Path::new(name).is_dir();
-    let (dir, rev, folder) = match name.split_once(':') {
-        _ if is_dir => (Path::new(name), "HEAD", "."),
-        Some((rev, folder)) if !rev.is_empty() => (Path::new("."), rev, folder),
-        _ => {
-            let help = "give the bundle as a directory of a git repository, or as REV:PATH";
-            return Err(Failure::with_help(format!("`{name}` has no git history"), help));
-        }
-    };
-    let trailers = "%(trailers:key=Approved-by,key=Reviewed-by,key=Acked-by,key=Signed-off-by,valueonly,separator=%x1f)";
-    let format = format!("--format=%H%x00%an <%ae>%x00%ct%x00{trailers}");
-    let most = format!("--max-count={}", HISTORY_COMMITS_MAX + 1);
-    let at = if folder.is_empty() { "." } else { folder };
-    let log = bundle::git(dir, name, &["log", "-z", &most, &format, "--end-of-options", rev, "--", at], &[])?;
-    let log = String::from_utf8_lossy(&log);
-    let fields: Vec<&str> = log.split('\0').collect();
-    let mut commits = Vec::new();
-    for fields in fields.chunks_exact(4) {
-        let [id, author, seconds, trailers] = fields else { continue };
-        let Ok(seconds) = seconds.parse::<i64>() else { continue };
-        commits.push(Commit {
-            id: (*id).to_owned(),
-            author: (*author).to_owned(),
-            at: Timestamp::from_unix_ms(seconds.saturating_mul(1000)),
-            approved_by: trailers.split('\x1f').map(str::trim).filter(|who| !who.is_empty()).map(str::to_owned).collect(),
-            revision: revision(dir, name, id, at)?,
-        });
-    }
-    if commits.len() > HISTORY_COMMITS_MAX {
-        return Err(Failure::new(format_args!("`{name}` has more than {HISTORY_COMMITS_MAX} commits, more than are looked at")));
-    }
-    Ok(commits)
+/// Bundles, and when each was in force where that is known.
+pub(crate) struct Given {
+    /// Each with its name; the newest of a history last.
+    pub(crate) bundles: Vec<(String, Authorizer)>,
+    /// The times.
+    pub(crate) history: History,
 }
 
-/// The revision of the bundle at a commit; `None` where there was none.
-fn revision(dir: &Path, name: &str, commit: &str, folder: &str) -> Result<Option<portreeve_engine::Digest>, Failure> {
-    match bundle::read_git(dir, name, commit, folder) {
-        Ok(files) => Ok(Bundle::from_files(name, files).ok().map(|b| b.revision)),
-        Err(LoadError::NoGit(e)) => Err(Failure::new(LoadError::NoGit(e))),
-        // The folder was not there yet, or held what no bundle holds.
-        Err(_) => Ok(None),
+/// The bundles of some `--bundle` and `--bundle-history` arguments, each revision once.
+///
+/// # Errors
+/// A bundle named by itself cannot be used, or a history holds none.
+pub(crate) fn given(names: &[String], histories: &[String]) -> Result<Given, Failure> {
+    let mut found = Found::default();
+    for name in histories {
+        let before = found.spans.len() + found.bundles.len();
+        match repository(name) {
+            Some((repo, folder)) => found.commits(name, repo, folder)?,
+            None => found.children(name)?,
+        }
+        if found.spans.len() + found.bundles.len() == before {
+            return Err(Failure::new(format_args!("`{name}` holds no bundle that can be used")));
+        }
+    }
+    for name in names {
+        found.add(name, bundle::authorizer(name)?);
+    }
+    Ok(Given { bundles: found.bundles, history: History::new(found.spans) })
+}
+
+/// `REPO:PATH`; a directory whose own name has a colon is that directory.
+fn repository(name: &str) -> Option<(&Path, &str)> {
+    let (repo, folder) = name.rsplit_once(':').filter(|_| !Path::new(name).is_dir())?;
+    let folder = folder.trim_start_matches("./").trim_end_matches('/');
+    Some((Path::new(repo), if folder == "." { "" } else { folder }))
+}
+
+#[derive(Default)]
+struct Found {
+    bundles: Vec<(String, Authorizer)>,
+    revisions: BTreeSet<Digest>,
+    spans: Vec<(Timestamp, Digest)>,
+}
+
+impl Found {
+    fn add(&mut self, name: &str, law: Authorizer) {
+        if self.revisions.insert(*law.revision()) {
+            self.bundles.push((name.to_owned(), law));
+        } else if let Some(place) = self.bundles.iter().position(|(_, known)| known.revision() == law.revision()) {
+            // What was given again is given last: of bundles that were never in force the last is the newest.
+            let again = self.bundles.remove(place);
+            self.bundles.push(again);
+        }
+    }
+
+    /// A bundle of a history: compiled unless its revision is known; told and passed over where it is invalid.
+    fn take(&mut self, name: &str, bundle: &Bundle, since: Option<Timestamp>) {
+        let revision = bundle.revision;
+        if !self.revisions.contains(&revision) {
+            match Authorizer::compile(bundle).authorizer {
+                Some(law) => self.add(name, law),
+                None => return output::tell(&format!("warning: `{name}` is passed over: it is no valid bundle\n")),
+            }
+        }
+        self.spans.extend(since.map(|since| (since, revision)));
+    }
+
+    fn commits(&mut self, name: &str, repo: &Path, folder: &str) -> Result<(), Failure> {
+        let mut commits = bundle::commits(name, repo, folder)?;
+        if commits.len() > HISTORY_BUNDLES_MAX {
+            let left_out = commits.len() - HISTORY_BUNDLES_MAX;
+            output::tell(&format!("warning: the {left_out} oldest revisions of `{name}` are left out; name those needed with --bundle\n"));
+            commits.truncate(HISTORY_BUNDLES_MAX);
+        }
+        for (commit, time) in commits.iter().rev() {
+            let named = format!("{}:{folder}", commit.get(..COMMIT_SHOWN).unwrap_or(commit));
+            match bundle::load_commit(&named, repo, commit, folder) {
+                Ok(Some(bundle)) => self.take(&named, &bundle, Some(Timestamp::from_unix_ms(time.saturating_mul(1000)))),
+                Ok(None) => {}
+                Err(error) => output::tell(&format!("warning: `{named}` is passed over: {error}\n")),
+            }
+        }
+        Ok(())
+    }
+
+    fn children(&mut self, name: &str) -> Result<(), Failure> {
+        let unreadable = |e: std::io::Error| {
+            Failure::with_help(
+                format_args!("cannot read the history `{name}`: {e}"),
+                "give REPO:PATH, such as `.:policies`, or a directory whose children are bundles",
+            )
+        };
+        let mut children = Vec::new();
+        for entry in fs::read_dir(name).map_err(unreadable)? {
+            let entry = entry.map_err(unreadable)?;
+            let child = entry.file_name().to_string_lossy().into_owned();
+            let is_archive = child.ends_with(".tar.gz") || child.ends_with(".tgz");
+            if !child.starts_with('.') && (is_archive || entry.path().is_dir()) {
+                let issued = if is_archive { bundle::issued_at(&entry.path()) } else { None };
+                children.push((issued.or_else(|| named_time(&child)), child));
+            }
+        }
+        children.sort();
+        if children.len() > HISTORY_BUNDLES_MAX {
+            let left_out = children.len() - HISTORY_BUNDLES_MAX;
+            output::tell(&format!("warning: the {left_out} oldest bundles of `{name}` are left out; name those needed with --bundle\n"));
+            children.drain(..left_out);
+        }
+        for (since, child) in children {
+            let path = format!("{}/{child}", name.trim_end_matches('/'));
+            match bundle::load(&path) {
+                Ok(loaded) => self.take(&path, &loaded.bundle, since),
+                Err(error) => output::tell(&format!("warning: `{path}` is passed over: {error}\n")),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The time or day with which a name begins.
+fn named_time(name: &str) -> Option<Timestamp> {
+    let time = [24, 20].into_iter().find_map(|n| name.get(..n)?.parse::<Timestamp>().ok());
+    time.or_else(|| Some(name.get(..10)?.parse::<Date>().ok()?.start()))
+}
+
+/// Digits of a commit in the name of its bundle.
+const COMMIT_SHOWN: usize = 12;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_tell_times() {
+        let at = |name: &str| named_time(name).map(|t| t.to_string());
+        assert_eq!(at("2026-11-22").as_deref(), Some("2026-11-22T00:00:00.000Z"));
+        assert_eq!(at("2026-11-22-release.tar.gz").as_deref(), Some("2026-11-22T00:00:00.000Z"));
+        assert_eq!(at("2026-11-22T10:00:00Z_x").as_deref(), Some("2026-11-22T10:00:00.000Z"));
+        assert_eq!(at("2026-11-22T10:00:00.250Z").as_deref(), Some("2026-11-22T10:00:00.250Z"));
+        assert_eq!((at("release-7"), at("2026-13-01"), at("")), (None, None, None));
     }
 }

@@ -7,6 +7,7 @@ use portreeve_engine::{Authorizer, Diagnostic};
 use crate::assemble::assemble;
 use crate::assessment::Assessment;
 use crate::checks;
+use crate::commits::Commit;
 use crate::controls::{BUILT_IN, Catalog};
 use crate::examined::Examined;
 use crate::fold::Fold;
@@ -14,7 +15,7 @@ use crate::foreign::{ForeignFold, Reading};
 use crate::governance::{Exception, Governance};
 use crate::granted::Granted;
 use crate::heads::VerifiedHeads;
-use crate::history::Commit;
+use crate::history::History;
 use crate::intake::{self, ReadError};
 use crate::replay::Replayer;
 use crate::settings::EnforcerConfig;
@@ -28,10 +29,11 @@ pub struct Audit {
     logs: Vec<LogSource>,
     heads: VerifiedHeads,
     catalogs: Vec<Catalog>,
+    history: History,
     reading: Reading,
     governance: Governance,
     configs: Vec<EnforcerConfig>,
-    history: Vec<Commit>,
+    commits: Vec<Commit>,
 }
 
 /// Why an examination could not be made.
@@ -61,10 +63,11 @@ impl Audit {
             logs: Vec::new(),
             heads: VerifiedHeads::default(),
             catalogs: Vec::new(),
+            history: History::default(),
+            reading: Reading::default(),
             governance: Governance::default(),
             configs: Vec::new(),
-            history: Vec::new(),
-            reading: Reading::default(),
+            commits: Vec::new(),
         }
     }
 
@@ -72,6 +75,13 @@ impl Audit {
     #[must_use]
     pub fn logs(mut self, logs: impl IntoIterator<Item = LogSource>) -> Self {
         self.logs.extend(logs);
+        self
+    }
+
+    /// Says when which of the bundles was in force.
+    #[must_use]
+    pub fn history(mut self, history: History) -> Self {
+        self.history = history;
         self
     }
 
@@ -112,8 +122,8 @@ impl Audit {
 
     /// Adds commits of the policy repo.
     #[must_use]
-    pub fn history(mut self, commits: impl IntoIterator<Item = Commit>) -> Self {
-        self.history.extend(commits);
+    pub fn commits(mut self, commits: impl IntoIterator<Item = Commit>) -> Self {
+        self.commits.extend(commits);
         self
     }
 
@@ -145,9 +155,10 @@ impl Audit {
             fold: &fold,
             chains: &intake.chains,
             verification: &verification,
+            history: &self.history,
             governance: &self.governance,
             configs: &self.configs,
-            history: &self.history,
+            commits: &self.commits,
             heads: &self.heads,
             exceptions: self.governance.exceptions.iter().cloned().chain(Exception::of_bundle(newest)).collect(),
             now: fold.seen.map(|(_, last)| last),

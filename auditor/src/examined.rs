@@ -9,11 +9,12 @@ use portreeve_engine::{Authorizer, Policy, Timestamp};
 
 use crate::assessment::{ChainVerdict, Evidence, Weight};
 use crate::chains::Chains;
+use crate::commits::Commit;
 use crate::fold::Fold;
 use crate::governance::{Exception, Governance, Scope};
 use crate::granted::Granted;
 use crate::heads::VerifiedHeads;
-use crate::history::Commit;
+use crate::history::History;
 use crate::ledger::{Key, Tally};
 use crate::limits::EVIDENCE_MAX;
 use crate::outages::Outage;
@@ -27,12 +28,14 @@ pub(crate) struct Examined<'a> {
     pub(crate) fold: &'a Fold<'a>,
     pub(crate) chains: &'a Chains,
     pub(crate) verification: &'a Verification,
+    /// When which bundle was in force, as far as that was given.
+    pub(crate) history: &'a History,
     /// What people declared.
     pub(crate) governance: &'a Governance,
     /// The enforcers' configuration files.
     pub(crate) configs: &'a [EnforcerConfig],
     /// Commits of the policy repo.
-    pub(crate) history: &'a [Commit],
+    pub(crate) commits: &'a [Commit],
     /// The signed heads given.
     pub(crate) heads: &'a VerifiedHeads,
     /// Exceptions, those of the newest bundle too.

@@ -1,68 +1,55 @@
-//! The history of the policy repo as evidence: who changed what, who agreed, and which revision came of it.
+//! Which bundle was in force when, as far as a history of bundles tells.
 //!
-//! It runs nothing and reads no repo; whoever calls hands the commits in.
-
-use std::collections::BTreeMap;
+//! A record of ours names its revision itself; a log of another mesh does not, and is judged by what was in force at its time.
 
 use portreeve_engine::{Digest, Timestamp};
 
-use crate::assessment::CommitSummary;
-use crate::fold::Fold;
-
-/// One commit that touched the bundle.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Commit {
-    /// Its id.
-    pub id: String,
-    /// Who wrote it.
-    pub author: String,
-    /// When it was committed.
-    pub at: Timestamp,
-    /// Who agreed, by trailers (`Approved-by`, `Reviewed-by`, `Acked-by`, `Signed-off-by`).
-    pub approved_by: Vec<String>,
-    /// The revision of the bundle at it; `None` where there was no bundle.
-    pub revision: Option<Digest>,
+/// Revisions with the times from which they were in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    /// By time, each revision until the next.
+    spans: Vec<(Timestamp, Digest)>,
 }
 
-impl Commit {
-    /// Who agreed besides its author.
+impl History {
+    /// A history in any order. Of two at one time the later given holds.
     #[must_use]
-    pub fn others(&self) -> Vec<&str> {
-        self.approved_by.iter().map(String::as_str).filter(|who| who_is(who) != who_is(&self.author)).collect()
+    pub fn new(spans: impl IntoIterator<Item = (Timestamp, Digest)>) -> Self {
+        let mut spans: Vec<_> = spans.into_iter().collect();
+        spans.sort_by_key(|(at, _)| *at);
+        Self { spans }
     }
-}
 
-/// Whom a `Name <address>` means: the address, where there is one.
-fn who_is(person: &str) -> String {
-    let address = person.split_once('<').and_then(|(_, rest)| rest.split_once('>')).map(|(address, _)| address);
-    address.unwrap_or(person).trim().to_lowercase()
-}
-
-/// Where each revision came from: the first commit that had it.
-pub(crate) fn origins(commits: &[Commit]) -> BTreeMap<Digest, &Commit> {
-    let mut out: BTreeMap<Digest, &Commit> = BTreeMap::new();
-    for commit in commits {
-        let Some(revision) = commit.revision else { continue };
-        out.entry(revision).and_modify(|first| *first = if commit.at < first.at { commit } else { *first }).or_insert(commit);
+    /// Whether it tells nothing.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.spans.is_empty()
     }
-    out
-}
 
-/// The commits as the report shows them, newest first.
-pub(crate) fn summary(commits: &[Commit], fold: &Fold<'_>) -> Vec<CommitSummary> {
-    let mut out: Vec<_> = commits
-        .iter()
-        .map(|c| CommitSummary {
-            commit: c.id.clone(),
-            author: c.author.clone(),
-            at: c.at,
-            approved_by: c.approved_by.clone(),
-            revision: c.revision,
-            in_force: c.revision.is_some_and(|revision| fold.last_in_force(&revision).is_some()),
-        })
-        .collect();
-    out.sort_by(|a, b| (b.at, &a.commit).cmp(&(a.at, &b.commit)));
-    out
+    /// The revision in force at a time; `None` before the first one.
+    #[must_use]
+    pub fn at(&self, at: Timestamp) -> Option<Digest> {
+        let next = self.spans.partition_point(|(from, _)| *from <= at);
+        self.spans.get(next.checked_sub(1)?).map(|(_, revision)| *revision)
+    }
+
+    /// From when a revision was in force the first time.
+    #[must_use]
+    pub fn since(&self, revision: &Digest) -> Option<Timestamp> {
+        self.spans.iter().find(|(_, r)| r == revision).map(|(from, _)| *from)
+    }
+
+    /// From when a revision was in force no more; `None` where it still is, or never was.
+    #[must_use]
+    pub fn until(&self, revision: &Digest) -> Option<Timestamp> {
+        let last = self.spans.iter().rposition(|(_, r)| r == revision)?;
+        self.spans.get(last + 1).map(|(from, _)| *from)
+    }
+
+    /// Its spans by time: from when, and what.
+    pub fn spans(&self) -> impl Iterator<Item = (Timestamp, Digest)> + '_ {
+        self.spans.iter().copied()
+    }
 }
 
 #[cfg(test)]
@@ -70,23 +57,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_approves_their_own_change() {
-        let commit = |approved_by: &[&str]| Commit {
-            id: "c".to_owned(),
-            author: "Ann <ann@market.example>".to_owned(),
-            at: Timestamp::from_unix_ms(0),
-            approved_by: approved_by.iter().map(|s| (*s).to_owned()).collect(),
-            revision: None,
-        };
-        for (approved_by, want) in [
-            (&[][..], 0),
-            (&["Ann <ann@market.example>"], 0),
-            (&["A. <ANN@market.example>"], 0),
-            (&["ann@market.example"], 0),
-            (&["Bob <bob@market.example>"], 1),
-            (&["Ann <ann@market.example>", "Bob <bob@market.example>"], 1),
-        ] {
-            assert_eq!(commit(approved_by).others().len(), want, "{approved_by:?}");
-        }
+    fn each_revision_holds_until_the_next() {
+        let at = |ms| Timestamp::from_unix_ms(ms);
+        let [a, b] = [Digest::of(b"a"), Digest::of(b"b")];
+        let history = History::new([(at(20), b), (at(10), a), (at(30), a)]);
+        let held: Vec<_> = [9, 10, 19, 20, 29, 30, 99].map(|ms| history.at(at(ms))).to_vec();
+        assert_eq!(held, [None, Some(a), Some(a), Some(b), Some(b), Some(a), Some(a)]);
+        assert_eq!((history.since(&a), history.since(&Digest::ZERO)), (Some(at(10)), None));
+        assert_eq!((history.until(&b), history.until(&a)), (Some(at(30)), None));
+        assert_eq!(History::new([(at(1), a), (at(1), b)]).at(at(1)), Some(b));
+        assert!(History::default().is_empty() && History::default().at(at(1)).is_none());
     }
 }

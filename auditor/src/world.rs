@@ -8,10 +8,10 @@ use portreeve_engine::{Authorizer, Digest, Timestamp};
 
 use crate::assessment::Assessment;
 use crate::audit::Audit;
+use crate::commits::Commit;
 use crate::controls::Catalog;
 use crate::governance::Governance;
 use crate::heads::VerifiedHeads;
-use crate::history::Commit;
 use crate::settings::EnforcerConfig;
 use crate::source::LogSource;
 use crate::testing::{Log, authorizer, id, memory, start};
@@ -144,7 +144,7 @@ impl World {
         let governance = read.unwrap_or_else(|e| panic!("{}", e.iter().map(portreeve_engine::Diagnostic::render).collect::<String>()));
         let configs =
             SERVICES.iter().map(|(name, ..)| EnforcerConfig::read(&format!("{name}.yaml"), self.config(name, true).as_bytes()).unwrap());
-        let mut audit = Audit::new(bundles).logs(logs).heads(heads).governance(governance).configs(configs).history(commits);
+        let mut audit = Audit::new(bundles).logs(logs).heads(heads).governance(governance).configs(configs).commits(commits);
         for id in crate::controls::BUILT_IN {
             audit = audit.catalog(Catalog::built_in(id).unwrap());
         }

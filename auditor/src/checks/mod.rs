@@ -48,6 +48,7 @@ mod soft_setting;
 mod stale_policy;
 mod stale_service;
 mod stray_end;
+mod superseded_revision;
 mod tenant_crossing;
 mod test_account_granted;
 mod token_without_tls;
@@ -112,6 +113,7 @@ pub const CHECKS: &[Check] = &[
     stale_policy::CHECK,
     unknown_revision::CHECK,
     divergent_revision::CHECK,
+    superseded_revision::CHECK,
     unused_permission::CHECK,
     wildcard_grant::CHECK,
     missing_governance::CHECK,

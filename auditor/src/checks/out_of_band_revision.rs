@@ -3,18 +3,18 @@
 
 use crate::assessment::Weight;
 use crate::checks::Check;
+use crate::commits::origins;
 use crate::examined::{Draft, Examined, many};
-use crate::history::origins;
 
 /// See the file's own text.
 pub(super) const CHECK: Check =
     Check { id: "out_of_band_revision", title: "policies that no commit has", severity: Weight::High, about_evidence: false, find };
 
 fn find(examined: &Examined<'_>) -> Vec<Draft> {
-    if examined.history.is_empty() {
+    if examined.commits.is_empty() {
         return Vec::new();
     }
-    let known = origins(examined.history);
+    let known = origins(examined.commits);
     let mut revisions: Vec<_> = examined.fold.processes.values().flat_map(|p| &p.revisions).collect();
     revisions.sort();
     revisions.dedup();

@@ -2,15 +2,15 @@
 
 use crate::assessment::Weight;
 use crate::checks::Check;
+use crate::commits::origins;
 use crate::examined::{Draft, Examined};
-use crate::history::origins;
 
 /// See the file's own text.
 pub(super) const CHECK: Check =
     Check { id: "unapproved_change", title: "changes that nobody else approved", severity: Weight::High, about_evidence: false, find };
 
 fn find(examined: &Examined<'_>) -> Vec<Draft> {
-    let origins = origins(examined.history).into_iter();
+    let origins = origins(examined.commits).into_iter();
     let in_force = origins.filter(|(revision, _)| examined.fold.last_in_force(revision).is_some());
     in_force
         .filter(|(_, commit)| commit.others().is_empty())

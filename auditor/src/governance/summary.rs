@@ -10,8 +10,8 @@ use crate::assessment::{
     AttestationSummary, ConfigSummary, EnvironmentSummary, ExceptionSummary, FileSummary, Finding, GovernanceSummary, NetworkSummary,
     NotApplicableSummary, ReviewSummary, ScopeSummary, ServiceClass,
 };
+use crate::commits;
 use crate::examined::Examined;
-use crate::history;
 use crate::settings::EnforcerConfig;
 
 /// The summary. `findings` are all there are.
@@ -30,7 +30,7 @@ pub(crate) fn summary(examined: &Examined<'_>, findings: &[Finding]) -> Governan
         incidents: governance.incidents.len() as u64,
         dispositions: governance.dispositions.len() as u64,
         configs: examined.configs.iter().map(|c| config(examined, c)).collect(),
-        history: history::summary(examined.history, examined.fold),
+        history: commits::summary(examined.commits, examined.fold),
     }
 }
 

@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 
 use portreeve_engine::model::Service;
 
+use crate::commits::origins;
 use crate::examined::Examined;
 use crate::governance::Subject;
-use crate::history::origins;
 use crate::ledger::Key;
 use crate::limits::DAY_MS;
 use crate::verdict::Measured;
@@ -29,10 +29,10 @@ pub(super) fn revisions(examined: &Examined<'_>) -> Measured {
 
 /// Revisions that were in force; known are those that a commit has.
 pub(super) fn changes(examined: &Examined<'_>) -> Measured {
-    if examined.history.is_empty() {
+    if examined.commits.is_empty() {
         return Measured::ZERO;
     }
-    let known = origins(examined.history);
+    let known = origins(examined.commits);
     let all: BTreeSet<_> = examined.fold.processes.values().flat_map(|p| &p.revisions).collect();
     count(all, |r| known.contains_key(*r))
 }
