@@ -386,7 +386,7 @@ mod tests {
                 assert_eq!(!control.refuted_by.is_empty(), has('n') && !blind, "{id}: not-met");
                 assert!(control.otherwise != Otherwise::NeedsHuman || has('h'), "{id}: needs-human");
                 assert!(control.otherwise != Otherwise::NotAssessed || !(has('m') || has('h')), "{id}: not-assessed");
-                assert!(!has('s') || !(control.doubted_by.is_empty() && control.refuted_by.is_empty()), "{id}: suspect");
+                assert!(!(has('s') && control.doubted_by.is_empty() && control.refuted_by.is_empty()), "{id}: suspect");
             }
         }
     }

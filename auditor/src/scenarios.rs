@@ -145,7 +145,7 @@ const INCIDENT: &str = "---\nkind: Incident\nname: i\nservice: items\nfrom: 2026
 
 fn confirmed(check: &str, subject: &str) -> String {
     let digest = Digest::of(subject.as_bytes()).hex();
-    format!("---\nkind: Disposition\nname: d\nfinding: {check}-{}\nticket: T\nby: [ann]\nconfirmed: true\n", &digest[..12])
+    format!("---\nkind: Disposition\nname: d\nfinding: {check}-{}\nticket: T\nby: [ann]\nconfirmed: true\n", digest.split_at(12).0)
 }
 
 fn without_stop(log: &[u8]) -> Vec<u8> {

@@ -27,9 +27,9 @@ pub(crate) struct World {
     pub(crate) runs: bool,
     pub(crate) asks: Vec<Ask>,
     /// What happens in the logs of today before they end: the service, and what.
-    pub(crate) before_stop: Vec<(&'static str, fn(&mut Log))>,
+    pub(crate) before_stop: Vec<(&'static str, EditLog)>,
     /// What becomes of the bytes of a log of today.
-    pub(crate) bytes: Vec<(&'static str, fn(&[u8]) -> Vec<u8>)>,
+    pub(crate) bytes: Vec<(&'static str, EditBytes)>,
     /// Today's log of this service runs under another policy, without a record of how it came there.
     pub(crate) other_policy: Option<(&'static str, String)>,
     /// Text that stands for another in each configuration file, after its process began.
@@ -41,6 +41,11 @@ pub(crate) struct World {
     pub(crate) commits: Vec<(&'static str, Vec<&'static str>, Option<&'static str>)>,
     pub(crate) instances_go_back: bool,
 }
+
+/// What happens in a log.
+pub(crate) type EditLog = fn(&mut Log);
+/// What becomes of its bytes.
+pub(crate) type EditBytes = fn(&[u8]) -> Vec<u8>;
 
 /// A request of today.
 pub(crate) struct Ask {
