@@ -143,6 +143,7 @@ fn places(intake: &Intake, evidence: &[Evidence]) -> (String, Vec<String>) {
 /// What changes in reach between the newest bundle in force and the proposed one.
 fn reach(proposed: &Authorizer, newest: Option<&Authorizer>, fold: &Fold<'_>, intake: &Intake) -> ReachChange {
     let (verification, history, governance) = (Verification::of(intake), History::default(), Governance::default());
+    let heads = VerifiedHeads::default();
     let of = |law: &Authorizer| {
         let now = fold.seen.map(|(_, last)| last);
         let examined = Examined {
@@ -152,6 +153,9 @@ fn reach(proposed: &Authorizer, newest: Option<&Authorizer>, fold: &Fold<'_>, in
             chains: &intake.chains,
             verification: &verification,
             history: &history,
+            configs: &[],
+            commits: &[],
+            heads: &heads,
             governance: &governance,
             exceptions: Vec::new(),
             now,
