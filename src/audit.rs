@@ -16,6 +16,7 @@ use crate::declared;
 use crate::diagnostics::{self, many};
 use crate::files;
 use crate::gate::Gate;
+use crate::history::{self, Given};
 use crate::logs::{self, Progress};
 use crate::outcome::{Failure, Outcome, Verdict};
 use crate::output::{self, Out};
@@ -23,13 +24,13 @@ use crate::output::{self, Out};
 /// Examines the logs, writes the reports, and passes or fails the gate.
 pub(crate) fn run(args: &AuditArgs) -> Outcome {
     let gate = Gate::of(&args.fail_on, !args.baseline.is_empty())?;
-    let bundles = args.bundle.iter().map(|name| Ok((name.clone(), bundle::authorizer(name)?))).collect::<Result<Vec<_>, Failure>>()?;
+    let Given { bundles, history } = history::given(&args.bundle, &args.bundle_history)?;
     let heads = logs::heads(args.heads.as_deref(), args.key.as_deref())?;
     let logs = logs::sources(&args.logs)?;
     // The key is read first: nobody should wait for an examination whose report cannot be signed.
     let signer = args.sign.as_deref().map(bundling::signer).transpose()?;
     let progress = Progress::over(&logs);
-    let mut audit = Audit::new(bundles).logs(logs.clone()).heads(heads).reading(logs::reading(&args.log_format));
+    let mut audit = Audit::new(bundles).history(history).logs(logs.clone()).heads(heads).reading(logs::reading(&args.log_format));
     for name in &args.catalog {
         audit = audit.catalog(catalog(name)?);
     }
@@ -137,8 +138,8 @@ fn asked(formats: &[AuditFormat]) -> Result<Vec<Format>, Failure> {
 
 /// From the repository's root to the newest bundle; empty where that cannot be told.
 fn prefix(args: &AuditArgs, assessment: &Assessment) -> String {
-    let newest = assessment.newest_bundle.and_then(|n| args.bundle.get(n));
-    newest.and_then(|name| bundle::load(name).ok()).map(|loaded| loaded.prefix).unwrap_or_default()
+    let newest = assessment.newest_bundle.and_then(|n| assessment.bundles.get(n)).filter(|b| args.bundle.contains(&b.path));
+    newest.and_then(|b| bundle::load(&b.path).ok()).map(|loaded| loaded.prefix).unwrap_or_default()
 }
 
 /// An error and what caused it, in one line.

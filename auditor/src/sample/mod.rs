@@ -12,7 +12,7 @@ mod check;
 mod tree;
 
 use std::collections::BTreeMap;
-use std::io::{self, BufRead as _};
+use std::io::{self, BufRead, BufReader};
 
 use portreeve_engine::record::Event;
 use portreeve_engine::{Digest, Record};
@@ -21,7 +21,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::assessment::{Assessment, SampleSummary};
 use crate::intake::ReadError;
-use crate::limits::LINE_BYTES_MAX;
+use crate::limits::{LINE_BYTES_MAX, READ_BLOCK_BYTES};
 use crate::source::LogSource;
 use tree::Tree;
 
@@ -167,7 +167,8 @@ struct Reservoir {
 impl Reservoir {
     fn log(&mut self, index: usize, source: &LogSource) -> Result<SampledLog, ReadError> {
         let name = source.name();
-        let mut stream = source.open().map_err(|cause| ReadError::Open { name: name.clone(), cause })?;
+        let stream = source.open().map_err(|cause| ReadError::Open { name: name.clone(), cause })?;
+        let mut stream = BufReader::with_capacity(READ_BLOCK_BYTES, stream);
         let mut tree = Tree::default();
         let mut population = 0;
         let mut buffer = Vec::new();
@@ -191,12 +192,12 @@ impl Reservoir {
                     }
                 }
                 // Damaged compressed data ends a log; the examination says so, and the lines before it are lines.
-                Err(_) if stream.is_compressed() && !stream.has_failed() => break,
+                Err(_) if stream.get_ref().is_compressed() && !stream.get_ref().has_failed() => break,
                 Err(cause) => return Err(ReadError::Read { name, line: tree.size(), cause }),
             }
         }
         let lines = tree.size();
-        let (sha256, _) = stream.finish().map_err(|cause| ReadError::Read { name: name.clone(), line: lines, cause })?;
+        let (sha256, _) = stream.into_inner().finish().map_err(|cause| ReadError::Read { name: name.clone(), line: lines, cause })?;
         let (root, mut proofs) = tree.finish();
         for held in self.kept.values_mut().filter(|held| held.entry.log == index) {
             held.entry.proof = proofs.remove(&held.leaf).unwrap_or_default();
@@ -231,7 +232,7 @@ fn names_decided(line: &[u8]) -> bool {
 }
 
 /// The next line's digest, its bytes in `buffer`; of a line that is too long no more than tells so.
-fn next_line(stream: &mut crate::source::Stream<'_>, buffer: &mut Vec<u8>) -> io::Result<Option<Digest>> {
+fn next_line(stream: &mut impl BufRead, buffer: &mut Vec<u8>) -> io::Result<Option<Digest>> {
     buffer.clear();
     let mut hash = Sha256::new();
     let mut begun = false;
