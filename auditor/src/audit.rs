@@ -7,6 +7,7 @@ use portreeve_engine::{Authorizer, Diagnostic};
 use crate::assemble::assemble;
 use crate::assessment::Assessment;
 use crate::checks;
+use crate::commits::Commit;
 use crate::controls::{BUILT_IN, Catalog};
 use crate::examined::Examined;
 use crate::fold::Fold;
@@ -14,8 +15,10 @@ use crate::foreign::{ForeignFold, Reading};
 use crate::governance::{Exception, Governance};
 use crate::granted::Granted;
 use crate::heads::VerifiedHeads;
+use crate::history::History;
 use crate::intake::{self, ReadError};
 use crate::replay::Replayer;
+use crate::settings::EnforcerConfig;
 use crate::source::LogSource;
 use crate::verify::Verification;
 
@@ -26,8 +29,11 @@ pub struct Audit {
     logs: Vec<LogSource>,
     heads: VerifiedHeads,
     catalogs: Vec<Catalog>,
+    history: History,
     reading: Reading,
     governance: Governance,
+    configs: Vec<EnforcerConfig>,
+    commits: Vec<Commit>,
 }
 
 /// Why an examination could not be made.
@@ -57,8 +63,11 @@ impl Audit {
             logs: Vec::new(),
             heads: VerifiedHeads::default(),
             catalogs: Vec::new(),
-            governance: Governance::default(),
+            history: History::default(),
             reading: Reading::default(),
+            governance: Governance::default(),
+            configs: Vec::new(),
+            commits: Vec::new(),
         }
     }
 
@@ -66,6 +75,13 @@ impl Audit {
     #[must_use]
     pub fn logs(mut self, logs: impl IntoIterator<Item = LogSource>) -> Self {
         self.logs.extend(logs);
+        self
+    }
+
+    /// Says when which of the bundles was in force.
+    #[must_use]
+    pub fn history(mut self, history: History) -> Self {
+        self.history = history;
         self
     }
 
@@ -97,6 +113,20 @@ impl Audit {
         self
     }
 
+    /// Adds configuration files of enforcers.
+    #[must_use]
+    pub fn configs(mut self, configs: impl IntoIterator<Item = EnforcerConfig>) -> Self {
+        self.configs.extend(configs);
+        self
+    }
+
+    /// Adds commits of the policy repo.
+    #[must_use]
+    pub fn commits(mut self, commits: impl IntoIterator<Item = Commit>) -> Self {
+        self.commits.extend(commits);
+        self
+    }
+
     /// Makes the examination. `progress` is told the stored bytes read so far.
     ///
     /// # Errors
@@ -114,7 +144,8 @@ impl Audit {
             &self.catalogs
         };
         let laws = || self.bundles.iter().map(|(_, authorizer)| authorizer);
-        let mut fold = Fold::new(Replayer::new(laws()), ForeignFold::new(laws(), self.reading.names.clone()));
+        let mut fold =
+            Fold::new(Replayer::new(laws()), ForeignFold::new(laws(), self.reading.names.clone()).with_history(self.history.clone()));
         let intake = intake::read_as(&self.logs, &self.heads, &self.reading, &mut fold, progress)?;
         fold.finish();
         let verification = Verification::of(&intake);
@@ -125,7 +156,11 @@ impl Audit {
             fold: &fold,
             chains: &intake.chains,
             verification: &verification,
+            history: &self.history,
             governance: &self.governance,
+            configs: &self.configs,
+            commits: &self.commits,
+            heads: &self.heads,
             exceptions: self.governance.exceptions.iter().cloned().chain(Exception::of_bundle(newest)).collect(),
             now: fold.seen.map(|(_, last)| last),
         };

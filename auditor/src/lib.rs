@@ -9,6 +9,7 @@ pub mod assessment;
 pub mod audit;
 mod chains;
 pub mod checks;
+pub mod commits;
 pub mod controls;
 mod ends;
 mod examined;
@@ -20,30 +21,42 @@ pub mod governance;
 mod granted;
 mod graph;
 pub mod heads;
+pub mod history;
 pub mod intake;
 mod intervals;
 pub mod ledger;
+pub mod ledgers;
 pub mod limits;
 pub mod measure;
 mod method;
+mod outages;
+pub mod pan;
+mod proposed;
 pub mod reader;
 mod reading;
 pub mod replay;
 pub mod replay_logs;
+pub mod replay_report;
 pub mod scan;
+pub mod settings;
 pub mod source;
 mod traces;
+pub mod traffic;
 pub mod verdict;
 pub mod verify;
 
 pub use assessment::Assessment;
 pub use audit::{Audit, AuditError};
+pub use commits::Commit;
 pub use controls::Catalog;
 pub use find::{FoundRequest, find_request};
 pub use governance::Governance;
 pub use heads::VerifiedHeads;
+pub use history::History;
 pub use intake::ReadError;
-pub use replay_logs::{ReplayReport, replay_logs};
+pub use replay_logs::{Trial, replay_logs};
+pub use replay_report::ReplayReport;
+pub use settings::EnforcerConfig;
 pub use source::LogSource;
 pub use verify::{Verification, verify};
 
@@ -54,6 +67,10 @@ mod auditing;
 #[cfg(test)]
 mod governing;
 #[cfg(test)]
+mod scenarios;
+#[cfg(test)]
 mod tampering;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod world;

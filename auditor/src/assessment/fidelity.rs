@@ -15,6 +15,10 @@ pub struct Fidelity {
     pub of: u64,
     /// Decisions that differ.
     pub differing: u64,
+    /// Decisions of another mesh that allowed what policy denies: no fault of ours, and not lawful.
+    pub unlawful: u64,
+    /// Decisions of another mesh that denied what policy allows.
+    pub overdenied: u64,
     /// Decisions that could not be put again.
     pub not_replayable: u64,
     /// Why they could not.
@@ -47,6 +51,8 @@ pub struct RevisionFidelity {
     pub revision: Digest,
     /// The bundle of it, as given; `None` where none was.
     pub path: Option<String>,
+    /// From when it was in force, as far as a history of bundles was given.
+    pub since: Option<Timestamp>,
     /// The first decision under it.
     pub first: Timestamp,
     /// The last decision under it.

@@ -33,6 +33,8 @@ pub enum Lawful {
 pub enum Lack {
     /// Nothing says who called.
     Caller,
+    /// The history of bundles begins after it, or the bundle of its time was not given.
+    Bundle,
     /// Its name or address is of no service of the inventory.
     CallerService,
     /// Nothing says which service was called, or the name is of none.
@@ -50,11 +52,16 @@ pub enum Lack {
 }
 
 impl Lack {
+    /// Every reason.
+    pub const ALL: [Self; 9] =
+        [Self::Bundle, Self::Caller, Self::CallerService, Self::Callee, Self::Layer, Self::Target, Self::Path, Self::Facts, Self::Identity];
+
     /// The reason, as the end of "not replayable: …".
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Caller => "the line does not say who called",
+            Self::Bundle => "no bundle that was given was in force at its time",
             Self::CallerService => "the caller's name or address is of no service of the inventory",
             Self::Callee => "the line names no service of the inventory as called",
             Self::Layer => "the line tells of a connection, and policy of methods and paths",
@@ -88,13 +95,22 @@ pub(crate) struct Judge<'a> {
     granted: BTreeSet<(Option<&'a str>, &'a str)>,
     /// Whether an answer may depend on the time.
     pub(crate) timed: bool,
+    /// Whether an answer may depend on the caller's address.
+    pub(crate) reads_address: bool,
     pub(crate) revision: Digest,
 }
 
 impl<'a> Judge<'a> {
     pub(crate) fn new(law: &'a Authorizer) -> Self {
         let granted = law.allowed().iter().map(|e| (e.from.map(|s| &*s.name), &*e.to.name)).collect();
-        Self { law, resolver: Resolver::new(law), granted, timed: law.reads_time(), revision: *law.revision() }
+        Self {
+            law,
+            resolver: Resolver::new(law),
+            granted,
+            timed: law.reads_time(),
+            reads_address: law.policies().iter().any(|p| policy_reads_address(law, p)),
+            revision: *law.revision(),
+        }
     }
 
     /// Resolves and asks.
@@ -219,6 +235,15 @@ impl<'a> Judge<'a> {
             })
         };
         (stands_for && by_identity()).then_some(Lack::Identity)
+    }
+}
+
+fn policy_reads_address(law: &Authorizer, policy: &portreeve_engine::Policy) -> bool {
+    match (&policy.answered, law.condition(&policy.reference.id)) {
+        (_, Some(condition)) => !condition.source.is_empty(),
+        (Answered::FromTable, None) => false,
+        (Answered::Kept(reads), None) => reads.source_ip,
+        (Answered::InPlace | Answered::EachTime(_), None) => true,
     }
 }
 
