@@ -50,7 +50,7 @@ pub(crate) enum Verb {
     Replay(ReplayArgs),
     /// Examine decision logs against a bundle and control catalogues, and write the report
     #[command(after_help = help::AUDIT)]
-    Audit(AuditArgs),
+    Audit(Box<AuditArgs>),
     /// Check the chain of decision logs: changes, gaps, rotation links, signed heads
     #[command(after_help = help::VERIFY)]
     Verify(VerifyArgs),

@@ -70,7 +70,7 @@ fn refuted(a: &Assessment, failing: &[Verdict], words: &str) -> Option<String> {
 fn is_new(a: &Assessment, control: &ControlResult, failing: &[Verdict]) -> bool {
     let Some(baseline) = &a.baseline else { return true };
     let changed = baseline.verdicts.iter().find(|v| v.catalog == control.catalog && v.id == control.id);
-    let failed_before = changed.map_or(true, |v| v.before.is_some_and(|before| failing.contains(&before)));
+    let failed_before = changed.is_none_or(|v| v.before.is_some_and(|before| failing.contains(&before)));
     let new: BTreeSet<&String> = baseline.findings.new.iter().collect();
     !failed_before || control.findings.iter().any(|f| new.contains(f))
 }

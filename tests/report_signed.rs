@@ -67,7 +67,7 @@ fn record(n: usize) -> String {
 fn an_untouched_report_verifies_and_every_touch_is_told() {
     let scene = Scene::make();
     let whole = scene.verify();
-    assert_eq!(whole.code, 0, "{}", whole.err);
+    assert_eq!((whole.code, &*whole.out), (0, ""), "{}", whole.err);
     for needed in ["4 files of the report unchanged", "2 files it was made from unchanged", "sample: 9 of ", "ok: nothing was changed"] {
         assert!(whole.err.contains(needed), "no `{needed}` in\n{}", whole.err);
     }

@@ -159,8 +159,8 @@ fn point(earlier: &Earlier) -> TrendPoint {
         path: earlier.path.clone(),
         tool: said.tool.clone(),
         period: said.period,
-        verdicts: count_verdicts(said.controls.iter().map(|c| c.verdict)),
-        findings: count_weights(said.findings.iter().map(|f| f.severity)),
+        verdicts: count_verdicts(&said.controls.iter().map(|c| c.verdict).collect::<Vec<_>>()),
+        findings: count_weights(&said.findings.iter().map(|f| f.severity).collect::<Vec<_>>()),
         decided: said.totals.decided,
         denied: said.totals.denied,
         mismatches: said.totals.mismatches,
@@ -174,8 +174,8 @@ fn point_of(now: &Assessment) -> TrendPoint {
         path: String::new(),
         tool: now.tool.clone(),
         period: now.period,
-        verdicts: count_verdicts(now.controls.iter().map(|c| c.verdict)),
-        findings: count_weights(now.findings.iter().map(|f| f.severity)),
+        verdicts: count_verdicts(&now.controls.iter().map(|c| c.verdict).collect::<Vec<_>>()),
+        findings: count_weights(&now.findings.iter().map(|f| f.severity).collect::<Vec<_>>()),
         decided: now.totals.decided,
         denied: now.totals.denied,
         mismatches: now.totals.mismatches,
@@ -184,13 +184,13 @@ fn point_of(now: &Assessment) -> TrendPoint {
     }
 }
 
-fn count_verdicts(verdicts: impl Iterator<Item = Verdict> + Clone) -> Vec<VerdictCount> {
-    let count = |verdict| verdicts.clone().filter(|v| *v == verdict).count() as u64;
+fn count_verdicts(verdicts: &[Verdict]) -> Vec<VerdictCount> {
+    let count = |verdict| verdicts.iter().filter(|v| **v == verdict).count() as u64;
     Verdict::ALL.iter().map(|verdict| VerdictCount { verdict: *verdict, count: count(*verdict) }).collect()
 }
 
-fn count_weights(weights: impl Iterator<Item = Weight> + Clone) -> [u64; 3] {
-    [Weight::High, Weight::Medium, Weight::Low].map(|weight| weights.clone().filter(|w| *w == weight).count() as u64)
+fn count_weights(weights: &[Weight]) -> [u64; 3] {
+    [Weight::High, Weight::Medium, Weight::Low].map(|weight| weights.iter().filter(|w| **w == weight).count() as u64)
 }
 
 fn premises(now: &Assessment, before: &Earlier) -> Vec<Premise> {

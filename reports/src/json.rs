@@ -69,6 +69,6 @@ mod tests {
         let text = escape(&serde_json::to_string(&value).unwrap(), |c| acts_in_file(c) || matches!(c, '<' | '>' | '&'));
         assert!(!text.contains(['<', '>', '&', '\u{2028}', '\u{202e}', '\u{7f}', '\u{e0041}']), "{text}");
         assert!(text.contains("\\udb40\\udc41") && text.contains('\u{1f600}'), "{text}");
-        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
     }
 }

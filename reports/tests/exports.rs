@@ -1,6 +1,7 @@
 //! Every format for other tools, held against a judge from outside: the schemas of OSCAL, SARIF, OCSF and JUnit, and a plain
 //! reading of CSV. What a format must never say is looked for too.
 
+#![expect(clippy::disallowed_methods, reason = "xmllint is a judge from outside")]
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot read what it tests has failed")]
 
 #[expect(unreachable_pub, dead_code, reason = "shared with the other tests of this crate and the browser test of the workspace")]
