@@ -125,6 +125,8 @@ impl Audit {
             fold: &fold,
             chains: &intake.chains,
             verification: &verification,
+            reads: &intake.inputs,
+            floor: std::cell::Cell::new(None),
             governance: &self.governance,
             exceptions: self.governance.exceptions.iter().cloned().chain(Exception::of_bundle(newest)).collect(),
             now: fold.seen.map(|(_, last)| last),

@@ -333,7 +333,9 @@ fn foreign(adapter: &mut Adapter, read: &mut InputRead, sink: &mut dyn Sink, (in
             return;
         }
     };
-    match adapter.read(bytes) {
+    let said = adapter.read(bytes);
+    read.foreign.lost = read.foreign.lost.saturating_add(adapter.take_lost());
+    match said {
         Read::Request(seen) => match sink.seen(adapter.format, &Place { input, line, bytes }, &seen) {
             Taken::Decided(_) => *read.foreign.decided.entry(seen.grade).or_default() += 1,
             Taken::Undetermined => read.foreign.undetermined += 1,

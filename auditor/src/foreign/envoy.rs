@@ -104,6 +104,8 @@ const KEYS: &[(&str, Fact)] = &[
     ("downstream_peer_fingerprint_256", Fact::PeerFingerprint),
     ("downstream_peer_cert_v_end", Fact::PeerEnd),
     ("downstream_peer_serial", Fact::PeerSerial),
+    ("kuma_source_service", Fact::SourceService),
+    ("kuma_destination_service", Fact::DestinationService),
 ];
 
 /// The keys of JSON logs.
@@ -202,6 +204,8 @@ fn reporter(facts: &Slots<'_>, cluster: Option<Cluster<'_>>) -> Reporter {
         // Waypoints stand before the callee and decide for it.
         "inbound" | "inbound-vip" => false,
         "outbound" => true,
+        // Kuma knows the caller on the calling side alone.
+        _ if facts.text(Fact::SourceService as usize).is_some_and(|name| !matches!(name, "*" | "unknown")) => true,
         // A caller's proxy knows the callee's certificate and no caller's.
         _ => !facts.of(Fact::UpstreamPeerSan as usize).is_absent() && facts.of(Fact::PeerSan as usize).is_absent(),
     };
@@ -243,8 +247,8 @@ fn callee<'l>(facts: &mut Slots<'l>, cluster: Option<Cluster<'_>>, seen: &mut Se
     let is_outbound = seen.reporter == Reporter::Outbound;
     let local = facts.text(Fact::LocalAddress as usize).map(str::to_owned);
     let upstream = facts.text(Fact::UpstreamHost as usize).map(str::to_owned);
-    seen.port = cluster.and_then(|c| c.port).or_else(|| local.as_deref().and_then(port));
     let address = if is_outbound { upstream.as_deref() } else { local.as_deref() };
+    seen.port = cluster.and_then(|c| c.port).or_else(|| address.and_then(port));
     let san = facts.take(if is_outbound { Fact::UpstreamPeerSan } else { Fact::LocalSan } as usize);
     let server_name = facts.take(Fact::ServerName as usize).map(|name| match subset_host(&name) {
         Some(host) => Cow::Owned(host.to_owned()),
@@ -253,7 +257,12 @@ fn callee<'l>(facts: &mut Slots<'l>, cluster: Option<Cluster<'_>>, seen: &mut Se
     let of_cluster = cluster.map(|c| c.host).filter(|host| !host.is_empty()).map(|host| Cow::Owned(host.to_owned()));
     seen.callee = Callee {
         id: san.map(first_id),
-        names: [facts.take(Fact::DestinationService as usize), of_cluster, server_name, facts.take(Fact::Authority as usize)],
+        names: [
+            facts.take(Fact::DestinationService as usize).map(kuma_name),
+            of_cluster,
+            server_name,
+            facts.take(Fact::Authority as usize),
+        ],
         ip: address.and_then(ip),
         ..Callee::default()
     };
@@ -267,7 +276,7 @@ fn caller<'l>(facts: &mut Slots<'l>, seen: &mut Seen<'l>) {
         (Reporter::Inbound, Some(id), _, _) => (Caller::Id(first_id(id)), Grade::A),
         (Reporter::Inbound, None, Some(id), _) | (Reporter::Outbound, _, _, Some(id)) => (Caller::Id(first_id(id)), Grade::B),
         _ => match facts.take(Fact::SourceService as usize).filter(|name| !matches!(&**name, "*" | "unknown")) {
-            Some(name) => (Caller::Name(name), Grade::C),
+            Some(name) => (Caller::Name(kuma_name(name)), Grade::C),
             None if seen.caller_ip.is_some() => (Caller::Unnamed, Grade::D),
             None => (Caller::Unnamed, Grade::E),
         },
@@ -304,6 +313,15 @@ fn first_id(text: Cow<'_, str>) -> Cow<'_, str> {
     match text {
         Cow::Borrowed(text) => Cow::Borrowed(text.split(',').next().unwrap_or(text)),
         Cow::Owned(text) => Cow::Owned(text.split(',').next().unwrap_or(&text).to_owned()),
+    }
+}
+
+/// Kuma's `web_shop_svc_80` as a platform's name, `web.shop`.
+fn kuma_name(name: Cow<'_, str>) -> Cow<'_, str> {
+    let mut parts = name.split('_');
+    match (parts.next(), parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some(service), Some(namespace), Some("svc"), Some(_), None) => Cow::Owned(format!("{service}.{namespace}")),
+        _ => name,
     }
 }
 

@@ -10,21 +10,34 @@
 
 mod adapter;
 pub mod envoy;
+pub(crate) mod fitness;
 mod fold;
+mod hubble;
 pub mod json;
 mod judge;
+mod linkerd;
+mod mapped;
+pub mod mapping;
 mod names;
+mod opa;
 mod pairs;
 mod recognise;
 mod resolve;
 mod seen;
+pub mod text;
 mod time;
+mod ztunnel;
 
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
 use std::fmt;
 
 pub(crate) use adapter::Adapter;
 pub(crate) use fold::{ForeignFold, Place, Taken};
 pub use judge::{Lack, Lawful};
+pub use mapping::Mapping;
 pub use names::{Address, Names, parse_network};
 pub(crate) use recognise::{Recognised, recognise};
 pub use seen::{Callee, Caller, Did, Grade, Read, Reporter, Seen, SeenTls};
@@ -131,12 +144,30 @@ pub struct Reading {
     pub format: Option<Format>,
     /// Names and addresses that the inventory does not know.
     pub names: Names,
+    /// How lines of one's own are cut, and where the facts stand.
+    pub lines: Option<mapping::Lines>,
+    /// A format of Envoy's operators, where `envoy-text` has another than its default.
+    pub text: Option<text::TextFormat>,
 }
 
 impl Reading {
     /// As our own log, whatever it looks like.
     #[must_use]
     pub fn ours() -> Self {
-        Self { format: Some(Format::Portreeve), names: Names::default() }
+        Self { format: Some(Format::Portreeve), ..Self::default() }
     }
+
+    /// As a mapping file says. A mapping of names alone leaves the format to be recognised.
+    #[must_use]
+    pub fn of(mapping: Mapping) -> Self {
+        let is_told = mapping.lines.is_some() || mapping.text.is_some() || mapping.format != Format::Mapped;
+        Self { format: is_told.then_some(mapping.format), names: mapping.names, lines: mapping.lines, text: mapping.text }
+    }
+}
+
+/// The path and query of a URL, which some logs write whole.
+fn path_of_url(url: Cow<'_, str>) -> Cow<'_, str> {
+    let Some((_, rest)) = url.split_once("://").filter(|(scheme, _)| scheme.bytes().all(|b| b.is_ascii_alphanumeric())) else { return url };
+    let path = rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/");
+    Cow::Owned(path.to_owned())
 }
