@@ -105,6 +105,15 @@ pub(crate) const REPLAY: &str = "\
 Examples:
   portreeve replay --bundle policies decisions.ndjson
   portreeve replay --bundle HEAD:policies --against policies 'logs/*.ndjson'
+  portreeve replay --bundle-history .:policies logs/a.ndjson
+  portreeve replay --bundle-history .:policies --against policies \\
+    'logs/*.ndjson' --format markdown > comment.md
+
+Each record is put to the bundle of the revision that it names. A history gives
+all of them: a folder of a git repository, or a directory whose children are
+bundles. Children whose name begins with a day or a time, such as
+2026-11-22-release, and built bundles, which say when they were issued, tell
+from when they were in force; commits do by their time.
 
 Exit codes: 0 no difference, 1 a difference, or a record that cannot be put
 again, 2 a log or bundle cannot be read";
@@ -113,6 +122,7 @@ pub(crate) const AUDIT: &str = "\
 Examples:
   portreeve audit --bundle policies 'logs/*.ndjson' --out report
   portreeve audit --bundle policies --bundle HEAD~1:policies logs/a.ndjson
+  portreeve audit --bundle-history .:policies 'logs/*.ndjson' --out report
   portreeve audit --bundle policies a.ndjson --fail-on suspect
   portreeve audit --bundle policies a.ndjson --format json > assessment.json
   portreeve audit --bundle policies a.ndjson --governance governance

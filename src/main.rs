@@ -23,6 +23,7 @@ mod export;
 mod files;
 mod fmt;
 mod help;
+mod history;
 mod init;
 mod junit;
 mod limits;

@@ -12,6 +12,7 @@ use crate::fold::Fold;
 use crate::foreign::Grade;
 use crate::governance::{Exception, Governance, Scope};
 use crate::granted::Granted;
+use crate::history::History;
 use crate::intake::InputRead;
 use crate::ledger::{Key, Tally};
 use crate::limits::EVIDENCE_MAX;
@@ -26,6 +27,8 @@ pub(crate) struct Examined<'a> {
     pub(crate) verification: &'a Verification,
     /// The logs as they were read.
     pub(crate) reads: &'a [InputRead],
+    /// When which bundle was in force, as far as that was given.
+    pub(crate) history: &'a History,
     /// What people declared.
     pub(crate) governance: &'a Governance,
     /// Exceptions, those of the newest bundle too.
