@@ -55,7 +55,10 @@ pub fn replay_logs(
         by_policy: BTreeMap::new(),
         calls: BTreeSet::new(),
     });
-    let mut sink = Retrial { fold: Fold::new(Replayer::new(bundles.iter().copied()), ForeignFold::new([], Names::default())), against };
+    let mut sink = Retrial {
+        fold: Fold::new(Replayer::new(bundles.iter().copied()), ForeignFold::new([], Names::default(), History::default())),
+        against,
+    };
     let intake = intake::read(logs, &VerifiedHeads::default(), &mut sink, progress)?;
     let mut report = fidelity(&sink.fold, &intake);
     if let Some(against) = sink.against {
@@ -137,6 +140,8 @@ fn reach(proposed: &Authorizer, newest: Option<&Authorizer>, fold: &Fold<'_>, in
             fold,
             chains: &intake.chains,
             verification: &verification,
+            reads: &intake.inputs,
+            floor: std::cell::Cell::new(None),
             history: &history,
             governance: &governance,
             exceptions: Vec::new(),

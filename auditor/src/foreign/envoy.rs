@@ -169,7 +169,7 @@ pub fn seen<'l>(mut facts: Slots<'l>) -> Read<'l> {
     let cluster = cluster.as_ref().map(|text| Cluster::of(text));
     seen.reporter = reporter(&facts, cluster);
     seen.status = facts.of(Fact::Code as usize).integer().and_then(|n| u16::try_from(n).ok()).filter(|n| *n > 0);
-    seen.did = did(&facts, seen.status, seen.reporter);
+    seen.did = did(&facts, seen.status, seen.reporter, cluster.is_some());
     seen.caller_ip = facts.text(Fact::RemoteAddress as usize).and_then(ip);
     callee(&mut facts, cluster, &mut seen);
     caller(&mut facts, &mut seen);
@@ -214,7 +214,7 @@ fn reporter(facts: &Slots<'_>, cluster: Option<Cluster<'_>>) -> Reporter {
 
 /// What the proxy did. Where it answered itself for want of permission it says so in the details; flag `UAEX` is an outside judge's
 /// denial.
-fn did<'l>(facts: &Slots<'l>, status: Option<u16>, reporter: Reporter) -> Did<'l> {
+fn did<'l>(facts: &Slots<'l>, status: Option<u16>, reporter: Reporter, has_cluster: bool) -> Did<'l> {
     let details = facts.text(Fact::CodeDetails as usize);
     for text in [details, facts.text(Fact::TerminationDetails as usize)].into_iter().flatten() {
         if let Some(policy) = denied_by(text) {
@@ -228,7 +228,10 @@ fn did<'l>(facts: &Slots<'l>, status: Option<u16>, reporter: Reporter) -> Did<'l
     if flags.split(',').any(|flag| flag == "UAEX") {
         return Did::Denied(None);
     }
+    let is_unrouted = !has_cluster && facts.of(Fact::UpstreamHost as usize).is_absent();
     match (status, details, reporter) {
+        // It answered itself before it asked anybody: a broken request, no route.
+        (_, Some(details), _) if is_unrouted && details != "via_upstream" => Did::Unknown,
         // The other side's proxy or its application: a caller's proxy cannot tell, nor can one that gives no details.
         (Some(401 | 403), Some(_), Reporter::Outbound) | (Some(401 | 403), None, _) => Did::Unknown,
         // Nothing was asked, or the connection broke before it was.

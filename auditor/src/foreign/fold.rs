@@ -12,11 +12,12 @@ use portreeve_engine::decision::Effect;
 use portreeve_engine::{Authorizer, Digest, SpiffeId, Timestamp};
 
 use super::Format;
-use super::judge::{Judge, Judged, Lawful};
+use super::judge::{Judge, Judged, Lack, Lawful};
 use super::names::Names;
 use super::pairs::{Pairs, Side};
 use super::seen::{Caller, Did, Grade, Reporter, Seen};
 use crate::assessment::Evidence;
+use crate::history::History;
 use crate::ledger::{CertificateTally, Key, Ledger, Tally, User};
 use crate::limits::{ADDRESSES_MAX, HOUR_MS, LEDGER_KEYS_MAX, QUESTIONS_MAX, UNNAMED_CALLERS_MAX};
 
@@ -70,6 +71,7 @@ pub(crate) struct Surplus {
 /// The fold of one format's records after another.
 pub(crate) struct ForeignFold<'a> {
     judges: Vec<Judge<'a>>,
+    history: History,
     names: Names,
     /// Keys by what a line says; cleared when there are too many, since it only saves work.
     answers: HashMap<String, u32>,
@@ -98,10 +100,11 @@ struct Cell {
 }
 
 impl<'a> ForeignFold<'a> {
-    /// A fold under these bundles, the newest last.
-    pub(crate) fn new(laws: impl IntoIterator<Item = &'a Authorizer>, names: Names) -> Self {
+    /// A fold under these bundles: each for its time where the history tells it, the last for all others.
+    pub(crate) fn new(laws: impl IntoIterator<Item = &'a Authorizer>, names: Names, history: History) -> Self {
         Self {
             judges: laws.into_iter().map(Judge::new).collect(),
+            history,
             names,
             answers: HashMap::new(),
             keys: Vec::new(),
@@ -145,17 +148,22 @@ impl<'a> ForeignFold<'a> {
 
     /// The key of what a line says, asked for once.
     fn key(&mut self, format: Format, seen: &Seen<'_>, effect: Effect) -> u32 {
-        // One bundle has all times until revisions come with theirs.
-        let Some(judge) = self.judges.last() else { return self.unjudged(format, seen, effect) };
+        let (at, is_given) = self.judge_at(seen.at);
+        let Some(judge) = at.and_then(|at| self.judges.get(at)) else { return self.unjudged(format, seen, effect) };
         let mut question = std::mem::take(&mut self.question);
         write_question(&mut question, format, seen, effect, judge.timed || !self.names.addresses.is_empty());
+        // One digit or more, after a text whose parts all end: which bundle is asked, and whether it was in force.
+        let _ = std::fmt::Write::write_fmt(&mut question, format_args!("{at:?}{is_given}"));
         let known = self.answers.get(question.as_str()).copied();
         if let Some(key) = known {
             self.question = question;
             return key;
         }
         self.asked += 1;
-        let (judged, revision) = (judge.judge(seen, &self.names), judge.revision);
+        let (mut judged, revision) = (judge.judge(seen, &self.names), judge.revision);
+        if !is_given {
+            (judged.reason, judged.policies, judged.lawful) = (None, Vec::new(), Lawful::NotAsked(Lack::Bundle));
+        }
         let key = self.intern(format, seen, effect, judged, revision);
         if self.answers.len() >= QUESTIONS_MAX {
             self.answers.clear();
@@ -163,6 +171,16 @@ impl<'a> ForeignFold<'a> {
         self.answers.insert(question.clone(), key);
         self.question = question;
         key
+    }
+
+    /// Which bundle a time is judged by, and whether it was in force then. Without a history the last one has all times.
+    fn judge_at(&self, at: Timestamp) -> (Option<usize>, bool) {
+        let last = self.judges.len().checked_sub(1);
+        if self.history.is_empty() {
+            return (last, true);
+        }
+        let in_force = self.history.at(at).and_then(|revision| self.judges.iter().position(|j| j.revision == revision));
+        (in_force.or(last), in_force.is_some())
     }
 
     fn unjudged(&mut self, format: Format, seen: &Seen<'_>, effect: Effect) -> u32 {
@@ -175,7 +193,7 @@ impl<'a> ForeignFold<'a> {
             path: None,
             reason: None,
             policies: Vec::new(),
-            lawful: Lawful::NotAsked(super::judge::Lack::Callee),
+            lawful: Lawful::NotAsked(Lack::Callee),
         };
         self.intern(format, seen, effect, judged, Digest::ZERO)
     }

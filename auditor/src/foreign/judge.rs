@@ -45,6 +45,8 @@ pub enum Lack {
     Path,
     /// A policy that could decide reads claims, headers or other facts that are not in the log.
     Facts,
+    /// The bundle that was in force at its time was not given.
+    Bundle,
     /// The caller's service has several identities, and policy tells them apart.
     Identity,
 }
@@ -61,6 +63,7 @@ impl Lack {
             Self::Target => "the line has neither method and path nor a port",
             Self::Path => "the path cannot be read in one way",
             Self::Facts => "a policy reads facts that the line does not have",
+            Self::Bundle => "the bundle in force at its time was not given",
             Self::Identity => "policy tells the identities of the caller's service apart",
         }
     }

@@ -3,7 +3,8 @@
 //! `line → Adapter → Seen → Judge → cell`. An adapter knows one format and nothing of policy; the judge knows policy and nothing of
 //! formats. Our own log does not come here: it holds the whole question and the answer, and a chain.
 //!
-//! A foreign record has no revision and no chain. It is judged under the newest bundle; what the mesh did and what policy says stand
+//! A foreign record has no revision and no chain. It is judged under the bundle in force at its time where the history tells it, else
+//! under the newest; what the mesh did and what policy says stand
 //! side by side in the ledger's key and are never mixed with mismatches of our own enforcers.
 //!
 //! INVARIANT: what cannot be read is rejected and counted; what cannot be asked is not replayable, with its reason. Nothing is guessed.
