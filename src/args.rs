@@ -51,6 +51,9 @@ pub(crate) enum Verb {
     /// Check the chain of decision logs: changes, gaps, rotation links, signed heads
     #[command(after_help = help::VERIFY)]
     Verify(VerifyArgs),
+    /// Count logs into ledgers: files that can be kept, continued and merged
+    #[command(after_help = help::LEDGER)]
+    Ledger(crate::ledgers::LedgerArgs),
     /// Run the sidecar: mutual TLS in and out, decide, record, forward or refuse
     #[command(after_help = help::ENFORCE)]
     Enforce(EnforceArgs),

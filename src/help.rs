@@ -200,6 +200,42 @@ Rego rules have no Cedar form; a comment names those that are left out.
 
 Exit codes: 0 exported, 2 the bundle is invalid or cannot be read";
 
+pub(crate) const LEDGER: &str = "\
+Examples:
+  portreeve ledger build --bundle policies --out may.ledger 'logs/*.ndjson.gz'
+  portreeve ledger merge --out year.ledger april.ledger may.ledger
+  portreeve ledger show year.ledger
+
+Exit codes: 0 done, 2 not done or unreadable";
+
+pub(crate) const LEDGER_BUILD: &str = "\
+Examples:
+  portreeve ledger build --bundle policies --out may.ledger 'logs/*.ndjson.gz'
+  portreeve ledger build --bundle policies --out live.ledger access.ndjson
+
+Run it again with the same ledger to add what the logs have gained since, or to
+go on with a build that was broken off. An unfinished last line waits for the
+next time. A log that was changed where it was read before is refused. The
+number of threads never shows in the ledger.
+
+Exit codes: 0 built, 2 not built";
+
+pub(crate) const LEDGER_MERGE: &str = "\
+Example:
+  portreeve ledger merge --out year.ledger april.ledger may.ledger
+
+The same ledgers give the same bytes in any order. Ledgers that count the same
+bytes of a log are refused.
+
+Exit codes: 0 merged, 2 not merged";
+
+pub(crate) const LEDGER_SHOW: &str = "\
+Examples:
+  portreeve ledger show may.ledger
+  portreeve ledger show may.ledger --format json | jq '.edges[]'
+
+Exit codes: 0 shown, 2 unreadable or not whole";
+
 pub(crate) const BUNDLE: &str = "\
 Examples:
   portreeve bundle keygen --out bundle.key

@@ -26,6 +26,7 @@ mod help;
 mod history;
 mod init;
 mod junit;
+mod ledgers;
 mod limits;
 mod logs;
 mod outcome;
@@ -62,6 +63,7 @@ fn run(verb: Verb) -> Outcome {
         Verb::Replay(args) => replay::run(&args),
         Verb::Audit(args) => audit::run(&args),
         Verb::Verify(args) => verify::run(&args),
+        Verb::Ledger(args) => ledgers::run(&args),
         Verb::Enforce(args) => enforce::run(&args),
         Verb::Demo(args) => demo::run(&args),
         Verb::Export(args) => export::run(&args),

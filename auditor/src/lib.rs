@@ -24,6 +24,7 @@ pub mod history;
 pub mod intake;
 mod intervals;
 pub mod ledger;
+pub mod ledgers;
 pub mod limits;
 pub mod measure;
 mod method;

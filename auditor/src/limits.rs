@@ -3,8 +3,16 @@
 
 /// A longer line is no record: the largest record our enforcer can write (8 KiB path, 64 KiB of visible attributes) is far smaller.
 pub const LINE_BYTES_MAX: usize = 1 << 20;
-/// What is read from a file at once.
+/// What is read at once of compressed data.
 pub const READ_BUFFER_BYTES: usize = 1 << 16;
+/// What is read at once of the text: few calls, and small enough that it is still in the cache nearest to the processor when it has been
+/// hashed and is scanned.
+pub const READ_BLOCK_BYTES: usize = 1 << 18;
+/// Bytes of a log that are folded into a ledger of their own before they are merged: few enough that their keys fit in a hundred MiB or
+/// two, whatever they say.
+pub const LEDGER_PART_BYTES: u64 = 64 << 20;
+/// Parts of a ledger file: at their full size, six terabytes of logs.
+pub const LEDGER_PARTS_MAX: usize = 100_000;
 /// Keys of JSON lines that the scanner learns; a format has a few dozen, and what is beyond is looked up by name each time.
 pub const SCAN_KEYS_MAX: usize = 256;
 /// How deep the scanner follows objects and arrays; deeper ones are for the general parser.

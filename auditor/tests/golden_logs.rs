@@ -204,3 +204,70 @@ fn below_the_needed_grade_nothing_is_refuted() {
     assert_eq!(shadow(&with), Some(portreeve_auditor::assessment::Verdict::NotMet));
     assert_eq!(shadow(&without), Some(portreeve_auditor::assessment::Verdict::Suspect));
 }
+
+/// The keys and operators of the format that the book gives for a plain Envoy.
+fn recommended() -> BTreeMap<String, String> {
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/formats/envoy-log.yaml")).unwrap();
+    let pairs = text.lines().filter_map(|line| line.strip_prefix("          ")?.split_once(": "));
+    pairs.map(|(key, value)| (key.to_owned(), value.trim_matches('"').to_owned())).collect()
+}
+
+#[test]
+fn the_three_forms_of_the_recommended_format_say_the_same() {
+    let docs = |name: &str| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/formats").join(name)).unwrap();
+    let keys = recommended();
+    assert!(keys.len() > 25 && keys["downstream_peer_uri_san"] == "%DOWNSTREAM_PEER_URI_SAN%");
+    let (istio, kuma) = (docs("istio-mesh-config.yaml"), docs("kuma-mesh-access-log.yaml"));
+    for (key, operator) in &keys {
+        assert!(istio.contains(&format!("\"{key}\": \"{operator}\"")), "{key}");
+        assert!(kuma.contains(&format!("{{key: {key}, value: \"{operator}\"}}")), "{key}");
+    }
+    // What real Envoys were recorded with is part of it, operator by operator.
+    let recorded = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/record/formats/recommended.json")).unwrap();
+    let recorded: BTreeMap<String, String> = serde_json::from_slice(&recorded).unwrap();
+    let unlike: Vec<_> = recorded.iter().filter(|(key, operator)| keys.get(*key).is_some_and(|ours| ours != *operator)).collect();
+    assert!(unlike.is_empty(), "{unlike:?}");
+    let missing: Vec<_> = recorded.keys().filter(|key| !keys.contains_key(*key)).collect();
+    assert!(missing.iter().all(|key| ["upstream_service_time", "upstream_local_address"].contains(&key.as_str())), "{missing:?}");
+}
+
+#[test]
+fn envoy_takes_the_recommended_format() {
+    if !Command::new("envoy").arg("--version").output().is_ok_and(|o| o.status.success()) {
+        eprintln!("skipped: there is no `envoy` to ask");
+        return;
+    }
+    let folder = std::env::temp_dir().join(format!("portreeve-envoy-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let config = folder.join("envoy.json");
+    let validate = |format: &BTreeMap<String, String>| {
+        let log = json!({
+            "name": "envoy.access_loggers.file",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
+                "path": "/dev/stdout", "log_format": {"json_format": format}
+            }
+        });
+        let manager = json!({
+            "name": "envoy.filters.network.http_connection_manager",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+                "stat_prefix": "in", "access_log": [log], "route_config": {"name": "none"},
+                "http_filters": [{"name": "envoy.filters.http.router", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}}]
+            }
+        });
+        let address = json!({"socket_address": {"address": "127.0.0.1", "port_value": 0}});
+        let bootstrap =
+            json!({"static_resources": {"listeners": [{"name": "in", "address": address, "filter_chains": [{"filters": [manager]}]}]}});
+        std::fs::write(&config, bootstrap.to_string()).unwrap();
+        Command::new("envoy").args(["--mode", "validate", "-c"]).arg(&config).output().unwrap()
+    };
+    let good = validate(&recommended());
+    // Envoy refuses an operator that it does not know: the answer means something.
+    let mut wrong = recommended();
+    wrong.insert("start_time".to_owned(), "%START_TINE%".to_owned());
+    let bad = validate(&wrong);
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert!(good.status.success(), "{}", String::from_utf8_lossy(&good.stderr));
+    assert!(!bad.status.success());
+}

@@ -19,7 +19,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
     losing
         .map(|read| Draft {
             subject: read.path.clone(),
-            summary: format!("{} says that {} were lost before they were written", read.path, many(read.foreign.lost, "record")),
+            summary: format!("{} were lost before they were written, as `{}` itself tells", many(read.foreign.lost, "record"), read.path),
             remedy: "give what writes it more room, or fewer things to write; until then the log proves no absence".to_owned(),
             count: read.foreign.lost,
             ..Draft::default()

@@ -2,6 +2,7 @@
 
 use super::json::Keys;
 use super::mapped::Mapped;
+use super::quick::{Quick, Sketch};
 use super::seen::Read;
 use super::text::{ENVOY, FormatError, ISTIO, KUMA, TextFormat, Unread};
 use super::{Format, Reading, envoy, hubble, linkerd, opa, ztunnel};
@@ -12,6 +13,10 @@ pub(crate) struct Adapter {
     pub(crate) format: Format,
     shape: Shape,
     lost: u64,
+    /// For formats of flat JSON.
+    quick: Option<Quick>,
+    /// The deciding bytes of the line sketched last.
+    deciding: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -51,7 +56,8 @@ impl Adapter {
             Format::NginxJson | Format::HaproxyJson | Format::Mapped => Shape::Mapped(Box::new(Mapped::new(reading.lines.as_ref()?))),
             Format::Portreeve => return None,
         };
-        Some(Self { format, shape, lost: 0 })
+        let quick = matches!(shape, Shape::EnvoyJson(_)).then(Quick::envoy);
+        Some(Self { format, shape, lost: 0, quick, deciding: Vec::new() })
     }
 
     /// Whether the line begins as lines of this format do.
@@ -115,6 +121,17 @@ impl Adapter {
             },
             Shape::Mapped(_) => Read::Bad(String::new()),
         }
+    }
+
+    /// Sketches a line, where that is possible; see [`Quick`].
+    #[inline]
+    pub(crate) fn sketch<'l>(&mut self, line: &'l [u8], caller_address_counts: bool) -> Option<Sketch<'l>> {
+        self.quick.as_mut()?.sketch(line, &mut self.deciding, caller_address_counts)
+    }
+
+    /// The deciding bytes of the line sketched last.
+    pub(crate) fn deciding(&self) -> &[u8] {
+        &self.deciding
     }
 }
 

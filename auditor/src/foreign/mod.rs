@@ -22,6 +22,9 @@ pub mod mapping;
 mod names;
 mod opa;
 mod pairs;
+mod quick;
+#[cfg(test)]
+mod quick_test;
 mod recognise;
 mod resolve;
 mod seen;
@@ -40,6 +43,7 @@ pub(crate) use fold::{ForeignFold, Place, Taken};
 pub use judge::{Lack, Lawful};
 pub use mapping::Mapping;
 pub use names::{Address, Names, parse_network};
+pub(crate) use quick::Sketch;
 pub(crate) use recognise::{Recognised, recognise};
 pub use seen::{Callee, Caller, Did, Grade, Read, Reporter, Seen, SeenTls};
 use serde::{Serialize, Serializer};
