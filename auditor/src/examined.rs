@@ -68,7 +68,7 @@ impl<'a> Examined<'a> {
     }
 
     /// What is seen when only records whose caller is known at least so well are looked at.
-    pub(crate) fn from_grade<T>(&self, grade: Grade, look: impl FnOnce(&Self) -> T) -> T {
+    pub(crate) fn looking_from<T>(&self, grade: Grade, look: impl FnOnce(&Self) -> T) -> T {
         let before = self.floor.replace(Some(grade));
         let seen = look(self);
         self.floor.set(before);

@@ -1,6 +1,8 @@
 //! Logs of seven kinds, each audited under its policy: against what was agreed (`golden.json`), and against a plain script that
 //! counts the same lines by rules of its own.
 
+#![cfg(test)]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -167,7 +167,7 @@ fn findings(check: &Check, examined: &Examined<'_>) -> Vec<Found> {
     let mut drafts = (check.find)(examined);
     if let Some(grade) = needed_grade(check.id).filter(|grade| !drafts.is_empty() && examined.has_below(*grade)) {
         // What is seen without the doubtful records too is proved.
-        let proved: BTreeSet<String> = examined.from_grade(grade, check.find).into_iter().map(|d| d.subject).collect();
+        let proved: BTreeSet<String> = examined.looking_from(grade, check.find).into_iter().map(|d| d.subject).collect();
         for draft in drafts.iter_mut().filter(|d| !d.by_policy && !proved.contains(&d.subject)) {
             draft.suspect = true;
             draft.summary.push_str(&format!("; no line names the caller well enough to prove it (grade {grade} or better)"));
