@@ -308,6 +308,12 @@ pub(crate) struct AuditArgs {
     /// A folder with scope, reviews, attestations, exceptions and records
     #[arg(long, value_name = "DIR")]
     pub(crate) governance: Option<PathBuf>,
+    /// A configuration file of an enforcer, as evidence of its settings; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Vec<PathBuf>,
+    /// The git history of the policies as evidence of who changed what and who approved: REPO:PATH; may be repeated
+    #[arg(long, value_name = "REPO:PATH")]
+    pub(crate) commits: Vec<String>,
     /// Signed heads kept elsewhere, one a line
     #[arg(long, value_name = "FILE", requires = "key")]
     pub(crate) heads: Option<PathBuf>,

@@ -15,6 +15,8 @@ use crate::foreign::{ForeignFold, Format, Grade, Place, Seen, Sketch, Taken};
 use crate::intake::{Line, Sink};
 use crate::ledger::{Ledger, Tally};
 use crate::limits::{EVIDENCE_MAX, MISMATCH_GROUPS_MAX, RELOAD_GRACE_MS, SILENCE_MS_MAX};
+use crate::outages::Outages;
+use crate::pan::Cards;
 use crate::replay::{Difference, Replayed, Replayer};
 use crate::traces::Traces;
 
@@ -49,6 +51,10 @@ pub(crate) struct Process {
     /// Lines after a silence that is too long.
     pub(crate) silences: Vec<Evidence>,
     pub(crate) silence_count: u64,
+    /// Times in which the control failed, for which somebody should have been told.
+    pub(crate) outages: Outages,
+    /// The digest of the configuration it started with.
+    pub(crate) config: Option<Digest>,
     pub(crate) ends: Ends,
     in_force: Option<Force>,
     spans: Vec<Span>,
@@ -79,6 +85,8 @@ pub(crate) struct Fold<'a> {
     pub(crate) revisions: BTreeMap<Digest, Tally>,
     /// Records that agree with their replay, by revision.
     pub(crate) agreed: BTreeMap<Digest, u64>,
+    /// What looks like card data.
+    pub(crate) cards: Cards,
     /// Which allowed calls were recorded under one trace.
     pub(crate) traces: Traces,
     pub(crate) seen: Option<(Timestamp, Timestamp)>,
@@ -106,6 +114,7 @@ impl<'a> Fold<'a> {
             mismatches: BTreeMap::new(),
             revisions: BTreeMap::new(),
             agreed: BTreeMap::new(),
+            cards: Cards::default(),
             traces: Traces::default(),
             seen: None,
             in_force: BTreeMap::new(),
@@ -162,6 +171,7 @@ impl<'a> Fold<'a> {
         self.totals.allowed += u64::from(is_allow);
         self.totals.denied += u64::from(!is_allow);
         self.ledger.decided(at, decided, evidence);
+        self.cards.see(at, decided, evidence);
         *self.grades.entry(evidence.input).or_default().entry(Grade::of(decided)).or_default() += 1;
         if is_allow {
             self.traces.see(decided);
@@ -255,6 +265,7 @@ impl Process {
         self.follow_time(record, evidence);
         match &record.event {
             Event::Started(started) => {
+                self.config = Some(started.config);
                 self.fresh_until = started.bundle.as_ref().and_then(|issue| issue.fresh_until);
                 self.force(started.revision, Some(started.mode), None);
             }
@@ -269,12 +280,12 @@ impl Process {
             Event::Ended(ended) => self.ends.end(ended.of, evidence.clone()),
             Event::Heartbeat(beat) => {
                 self.force(beat.revision, Some(beat.mode), Some(at));
-                self.lose(beat.unrecorded, beat.refusals_dropped, evidence);
+                self.lose(at, beat.unrecorded, beat.refusals_dropped, evidence);
                 if beat.stale {
                     self.is_stale(at, evidence);
                 }
             }
-            Event::Stopped(stopped) => self.lose(stopped.unrecorded, 0, evidence),
+            Event::Stopped(stopped) => self.lose(at, stopped.unrecorded, 0, evidence),
             Event::Decided(_) | Event::Refused(_) => {}
         }
     }
@@ -313,17 +324,18 @@ impl Process {
             Some(span) => {
                 let silence = record.at.unix_ms() - span.last.unix_ms();
                 span.last = record.at;
-                self.silent(silence, evidence);
+                self.silent(silence, record.at, evidence);
             }
             None => self.spans.push(Span { first_seq: record.seq, first: (record.at, evidence.clone()), last: record.at }),
         }
     }
 
-    fn silent(&mut self, silence_ms: i64, evidence: &Evidence) {
+    fn silent(&mut self, silence_ms: i64, until: Timestamp, evidence: &Evidence) {
         self.silence_ms_max = self.silence_ms_max.max(silence_ms);
         if silence_ms > SILENCE_MS_MAX {
             self.silence_count += 1;
             keep(&mut self.silences, evidence);
+            self.outages.add("silent", until.plus_ms(-silence_ms), until, evidence);
         }
     }
 
@@ -332,16 +344,17 @@ impl Process {
         spans.sort_by_key(|s| s.first_seq);
         for pair in spans.windows(2) {
             if let [before, after] = pair {
-                self.silent(after.first.0.unix_ms() - before.last.unix_ms(), &after.first.1);
+                self.silent(after.first.0.unix_ms() - before.last.unix_ms(), after.first.0, &after.first.1);
             }
         }
     }
 
-    fn lose(&mut self, unrecorded: u64, refusals_dropped: u64, evidence: &Evidence) {
+    fn lose(&mut self, at: Timestamp, unrecorded: u64, refusals_dropped: u64, evidence: &Evidence) {
         self.unrecorded = self.unrecorded.saturating_add(unrecorded);
         self.refusals_dropped = self.refusals_dropped.saturating_add(refusals_dropped);
         if unrecorded > 0 || refusals_dropped > 0 {
             keep(&mut self.losses, evidence);
+            self.outages.add("without records", at, at, evidence);
         }
     }
 

@@ -132,6 +132,7 @@ fn places(intake: &Intake, evidence: &[Evidence]) -> (String, Vec<String>) {
 /// What changes in reach between the newest bundle in force and the proposed one.
 fn reach(proposed: &Authorizer, newest: Option<&Authorizer>, fold: &Fold<'_>, intake: &Intake) -> ReachChange {
     let (verification, history, governance) = (Verification::of(intake), History::default(), Governance::default());
+    let heads = VerifiedHeads::default();
     let of = |law: &Authorizer| {
         let now = fold.seen.map(|(_, last)| last);
         let examined = Examined {
@@ -143,6 +144,9 @@ fn reach(proposed: &Authorizer, newest: Option<&Authorizer>, fold: &Fold<'_>, in
             reads: &intake.inputs,
             floor: std::cell::Cell::new(None),
             history: &history,
+            configs: &[],
+            commits: &[],
+            heads: &heads,
             governance: &governance,
             exceptions: Vec::new(),
             now,
