@@ -54,7 +54,7 @@ pub use governance::Governance;
 pub use heads::VerifiedHeads;
 pub use history::History;
 pub use intake::ReadError;
-pub use replay_logs::replay_logs;
+pub use replay_logs::{Trial, replay_logs};
 pub use replay_report::ReplayReport;
 pub use settings::EnforcerConfig;
 pub use source::LogSource;

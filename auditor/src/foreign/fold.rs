@@ -75,6 +75,7 @@ pub(crate) struct Surplus {
 /// The fold of one format's records after another.
 pub(crate) struct ForeignFold<'a> {
     judges: Vec<Judge<'a>>,
+    /// When which of the bundles was in force; where it is empty, the last one judges all.
     history: History,
     names: Names,
     /// Keys by what a line says; cleared when there are too many, since it only saves work.
@@ -110,11 +111,11 @@ struct Cell {
 }
 
 impl<'a> ForeignFold<'a> {
-    /// A fold under these bundles: each for its time where the history tells it, the last for all others.
-    pub(crate) fn new(laws: impl IntoIterator<Item = &'a Authorizer>, names: Names, history: History) -> Self {
+    /// A fold under these bundles, the newest last.
+    pub(crate) fn new(laws: impl IntoIterator<Item = &'a Authorizer>, names: Names) -> Self {
         Self {
             judges: laws.into_iter().map(Judge::new).collect(),
-            history,
+            history: History::default(),
             names,
             answers: HashMap::new(),
             keys: Vec::new(),
@@ -138,9 +139,24 @@ impl<'a> ForeignFold<'a> {
         }
     }
 
+    /// Judges each request under the bundle of its time.
+    pub(crate) fn with_history(mut self, history: History) -> Self {
+        self.history = history;
+        self
+    }
+
+    /// The bundle in force at a time.
+    fn judge_at(&self, at: Timestamp) -> Option<usize> {
+        if self.history.is_empty() {
+            return self.judges.len().checked_sub(1);
+        }
+        let revision = self.history.at(at)?;
+        self.judges.iter().position(|judge| judge.revision == revision)
+    }
+
     /// A fold that compares no two lines: it counts lines, not requests.
     pub(crate) fn unpaired(law: &'a Authorizer, names: Names) -> Self {
-        Self { pairs: None, ..Self::new([law], names, History::default()) }
+        Self { pairs: None, ..Self::new([law], names) }
     }
 
     /// Takes one request that was sketched, if what decides it was seen before.
@@ -173,7 +189,8 @@ impl<'a> ForeignFold<'a> {
 
     /// Whether the answer to a question may depend on its time.
     fn reads_time(&self) -> bool {
-        !self.names.addresses.is_empty() || !self.history.is_empty() || self.judges.last().is_some_and(|judge| judge.timed)
+        // With a history the time says which bundle answers.
+        !self.history.is_empty() || !self.names.addresses.is_empty() || self.judges.last().is_some_and(|judge| judge.timed)
     }
 
     /// Whether the address of a caller that has an identity may change what is counted.
@@ -246,22 +263,17 @@ impl<'a> ForeignFold<'a> {
 
     /// The key of what a line says, asked for once.
     fn key(&mut self, format: Format, seen: &Seen<'_>, effect: Effect) -> u32 {
-        let (at, is_given) = self.judge_at(seen.at);
-        let Some(judge) = at.and_then(|at| self.judges.get(at)) else { return self.unjudged(format, seen, effect) };
+        let number = self.judge_at(seen.at);
+        let Some((number, judge)) = number.and_then(|n| Some((n, self.judges.get(n)?))) else { return self.unjudged(format, seen, effect) };
         let mut question = std::mem::take(&mut self.question);
-        write_question(&mut question, format, seen, effect, judge.timed || !self.names.addresses.is_empty());
-        // One digit or more, after a text whose parts all end: which bundle is asked, and whether it was in force.
-        let _ = std::fmt::Write::write_fmt(&mut question, format_args!("{at:?}{is_given}"));
+        write_question(&mut question, (format, number), seen, effect, judge.timed || !self.names.addresses.is_empty());
         let known = self.answers.get(question.as_str()).copied();
         if let Some(key) = known {
             self.question = question;
             return key;
         }
         self.asked += 1;
-        let (mut judged, revision) = (judge.judge(seen, &self.names), judge.revision);
-        if !is_given {
-            (judged.reason, judged.policies, judged.lawful) = (None, Vec::new(), Lawful::NotAsked(Lack::Bundle));
-        }
+        let (judged, revision) = (judge.judge(seen, &self.names), judge.revision);
         let key = self.intern(format, seen, effect, judged, revision);
         if self.answers.len() >= QUESTIONS_MAX {
             self.answers.clear();
@@ -269,16 +281,6 @@ impl<'a> ForeignFold<'a> {
         self.answers.insert(question.clone(), key);
         self.question = question;
         key
-    }
-
-    /// Which bundle a time is judged by, and whether it was in force then. Without a history the last one has all times.
-    fn judge_at(&self, at: Timestamp) -> (Option<usize>, bool) {
-        let last = self.judges.len().checked_sub(1);
-        if self.history.is_empty() {
-            return (last, true);
-        }
-        let in_force = self.history.at(at).and_then(|revision| self.judges.iter().position(|j| j.revision == revision));
-        (in_force.or(last), in_force.is_some())
     }
 
     fn unjudged(&mut self, format: Format, seen: &Seen<'_>, effect: Effect) -> u32 {
@@ -291,7 +293,7 @@ impl<'a> ForeignFold<'a> {
             path: None,
             reason: None,
             policies: Vec::new(),
-            lawful: Lawful::NotAsked(Lack::Callee),
+            lawful: Lawful::NotAsked(super::judge::Lack::Bundle),
         };
         self.intern(format, seen, effect, judged, Digest::ZERO)
     }
@@ -506,7 +508,7 @@ impl Certificate {
 }
 
 /// All that tells two questions apart, in one text. Each part stands after its length, so that no text of a caller's can pass for two.
-fn write_question(out: &mut String, format: Format, seen: &Seen<'_>, effect: Effect, timed: bool) {
+fn write_question(out: &mut String, (format, bundle): (Format, usize), seen: &Seen<'_>, effect: Effect, timed: bool) {
     out.clear();
     let mut part = |text: Option<&str>| {
         let _ =
@@ -538,7 +540,7 @@ fn write_question(out: &mut String, format: Format, seen: &Seen<'_>, effect: Eff
         part(Some(&tls.version));
         part(Some(&tls.suite));
     }
-    let numbers = (seen.caller_ip, callee.ip, seen.port, timed.then_some(seen.at));
+    let numbers = (bundle, seen.caller_ip, callee.ip, seen.port, timed.then_some(seen.at));
     // Written through the same buffer: addresses, port and time.
     let _ = std::fmt::Write::write_fmt(out, format_args!("{numbers:?}"));
 }

@@ -94,7 +94,7 @@ fn the_quick_way_counts_what_the_general_way_counts() {
         println!("seed {seed:#x}");
         let sources = [memory("one", &logs(seed, 3_000)), memory("two", &logs(seed + 99, 500))];
         let reading = Reading { format: Some(Format::IstioJson), ..Reading::default() };
-        let fold = || Fold::new(Replayer::new([&law]), ForeignFold::new([&law], Names::default(), crate::history::History::default()));
+        let fold = || Fold::new(Replayer::new([&law]), ForeignFold::new([&law], Names::default()));
         let read = |sink: &mut dyn Sink| -> Intake { read_as(&sources, &VerifiedHeads::default(), &reading, sink, &mut |_| {}).unwrap() };
         let (mut quick, mut general) = (fold(), GeneralWay(fold()));
         let (a, b) = (read(&mut quick), read(&mut general));

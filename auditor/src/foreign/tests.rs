@@ -163,7 +163,8 @@ fn what_the_proxy_did_is_told_only_where_it_says_so() {
         (r#""response_code":0,"connection_termination_details":"rbac_access_denied_matched_policy[none]""#, "denied"),
         (r#""response_code":0,"response_flags":"DPE""#, "unknown"),
         (r#""response_code":200"#, "allowed"),
-        (r#""response_code":400,"response_code_details":"path_normalization_failed","upstream_cluster":null"#, "unknown"),
+        (r#""response_code":400,"response_code_details":"path_normalization_failed","upstream_cluster":null"#, "denied"),
+        (r#""response_code":404,"response_code_details":"route_not_found","upstream_cluster":null"#, "unknown"),
         (r#""response_code":503,"response_code_details":"no_healthy_upstream","upstream_cluster":"inbound|80||""#, "allowed"),
     ] {
         let line = format!(r#"{{"start_time":"2026-11-22T10:00:00Z",{facts}}}"#);
