@@ -15,7 +15,7 @@ use portreeve_engine::{Authorizer, Digest, SpiffeId, Timestamp};
 
 use super::Format;
 use super::envoy::ip;
-use super::judge::{Judge, Judged, Lack, Lawful};
+use super::judge::{Judge, Judged, Lawful};
 use super::names::Names;
 use super::pairs::{About, Pairs, Side};
 use super::quick::Sketch;
