@@ -128,8 +128,13 @@ Examples:
     --baseline october/assessment.json --fail-on not-met,new
   portreeve audit --bundle policies a.ndjson --format json > assessment.json
   portreeve audit --bundle policies a.ndjson --governance governance
+  portreeve audit --bundle policies istio.json.zst envoy.log
+  portreeve audit --bundle policies nginx.json --log-mapping nginx.yaml
   portreeve audit --bundle policies a.ndjson --out report \\
     --formats json,html,sarif,junit --sample 25 --seed 7 --sign report.key
+
+Logs of Envoy, Istio, Kuma, Linkerd, ztunnel, Hubble and OPA are recognised by
+their first lines.
 
 Verdicts speak of the technical evidence alone; the assessor decides.
 
