@@ -299,12 +299,15 @@ pub(crate) struct AuditArgs {
     /// The format of the logs; by default each log's is recognised by its first lines
     #[arg(long, value_name = "FORMAT", default_value = "auto", value_parser = crate::logs::format)]
     pub(crate) log_format: crate::logs::LogFormat,
-    /// A control catalogue: the id of a built-in one, or a file; may be repeated [default: pci-dss-4.0.1]
+    /// A control catalogue: pci-dss-4.0.1, nist-800-53-r5, soc2, or a file; may be repeated [default: pci-dss-4.0.1]
     #[arg(long, value_name = "ID|FILE")]
     pub(crate) catalog: Vec<String>,
     /// A folder with scope, reviews, attestations, exceptions and records
     #[arg(long, value_name = "DIR")]
     pub(crate) governance: Option<PathBuf>,
+    /// Checks of your own in Rego: a folder or a file; may be repeated
+    #[arg(long, value_name = "DIR|FILE")]
+    pub(crate) checks: Vec<PathBuf>,
     /// A configuration file of an enforcer, as evidence of its settings; may be repeated
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Vec<PathBuf>,
