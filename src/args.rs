@@ -263,6 +263,9 @@ pub(crate) struct ReplayArgs {
     /// Decision logs: files, patterns, or `-`; gzip and zstd are recognised
     #[arg(required = true, value_name = "LOG")]
     pub(crate) logs: Vec<String>,
+    /// The format of the logs; by default each log's is recognised by its first lines
+    #[arg(long, value_name = "FORMAT", default_value = "auto", value_parser = crate::logs::format)]
+    pub(crate) log_format: crate::logs::LogFormat,
     /// A candidate: every record that it would answer with another effect is told
     #[arg(long, value_name = "BUNDLE")]
     pub(crate) against: Option<String>,

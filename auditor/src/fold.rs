@@ -11,7 +11,7 @@ use portreeve_engine::{Digest, Record, Timestamp};
 
 use crate::assessment::{Evidence, Totals};
 use crate::ends::Ends;
-use crate::foreign::{ForeignFold, Format, Grade, Place, Seen, Sketch, Taken};
+use crate::foreign::{ForeignFold, Format, Grade, Lawful, Place, Seen, Sketch, Taken};
 use crate::intake::{Line, Sink};
 use crate::ledger::{Ledger, Tally};
 use crate::limits::{EVIDENCE_MAX, MISMATCH_GROUPS_MAX, RELOAD_GRACE_MS, SILENCE_MS_MAX};
@@ -143,6 +143,20 @@ impl<'a> Fold<'a> {
         self.in_force.get(revision).copied()
     }
 
+    /// Why decisions could not be put again, with how many. To be asked when the books are closed.
+    pub(crate) fn not_replayed(&self) -> BTreeMap<String, Tally> {
+        let mut out = BTreeMap::new();
+        for (revision, tally) in self.revisions.iter().filter(|(revision, _)| !self.knows(revision)) {
+            out.insert(format!("the bundle of revision {revision} was not given"), tally.clone());
+        }
+        for (key, seen) in &self.ledger.decided {
+            if let Lawful::NotAsked(lack) = key.lawful {
+                tally_of(&mut out, lack.as_str(), seen);
+            }
+        }
+        out
+    }
+
     /// Closes the books: silences between files, the two sides of each request of another mesh.
     pub(crate) fn finish(&mut self) {
         self.foreign.finish(&mut self.ledger);
@@ -207,6 +221,10 @@ impl<'a> Fold<'a> {
         }
         tally(self.mismatches.entry(key), at, evidence);
     }
+}
+
+fn tally_of(to: &mut BTreeMap<String, Tally>, reason: &str, tally: &Tally) {
+    to.entry(reason.to_owned()).and_modify(|t| t.absorb(tally)).or_insert_with(|| tally.clone());
 }
 
 fn tally<K: Ord>(entry: std::collections::btree_map::Entry<'_, K, Tally>, at: Timestamp, evidence: &Evidence) {

@@ -56,7 +56,7 @@ pub use heads::VerifiedHeads;
 pub use history::History;
 pub use intake::ReadError;
 pub use own_checks::OwnChecks;
-pub use replay_logs::replay_logs;
+pub use replay_logs::{Trial, replay_logs};
 pub use replay_report::ReplayReport;
 pub use settings::EnforcerConfig;
 pub use source::LogSource;
