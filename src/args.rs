@@ -305,11 +305,10 @@ pub(crate) struct AuditArgs {
     /// The format of the logs, or `envoy-text:FORMAT`; by default each log's is recognised by its first lines
     #[arg(long, value_name = "FORMAT", default_value = "auto", value_parser = crate::logs::format)]
     pub(crate) log_format: crate::logs::LogFormat,
-    /// A control catalogue: pci-dss-4.0.1, nist-800-53-r5, soc2, or a file; may be repeated [default: pci-dss-4.0.1]
     /// Where the facts stand in a log of your own, and what its names and addresses mean (YAML)
     #[arg(long, value_name = "FILE")]
     pub(crate) log_mapping: Option<PathBuf>,
-    /// A control catalogue: the id of a built-in one, or a file; may be repeated [default: pci-dss-4.0.1]
+    /// A control catalogue: pci-dss-4.0.1, nist-800-53-r5, soc2, or a file; may be repeated [default: pci-dss-4.0.1]
     #[arg(long, value_name = "ID|FILE")]
     pub(crate) catalog: Vec<String>,
     /// A folder with scope, reviews, attestations, exceptions and records

@@ -21,11 +21,9 @@ pub(crate) fn run(args: &AuditArgs) -> Outcome {
     let heads = logs::heads(args.heads.as_deref(), args.key.as_deref())?;
     let logs = logs::sources(&args.logs)?;
     let progress = Progress::over(&logs);
-    let mut audit = Audit::new(bundles).history(history).logs(logs).heads(heads).reading(logs::reading(&args.log_format));
-    let (checked, own) = declared::checks(audit, &args.checks)?;
-    audit = checked;
     let reading = logs::reading(&args.log_format, args.log_mapping.as_deref())?;
-    let mut audit = Audit::new(bundles).history(history).logs(logs).heads(heads).reading(reading);
+    let audit = Audit::new(bundles).history(history).logs(logs).heads(heads).reading(reading);
+    let (mut audit, own) = declared::checks(audit, &args.checks)?;
     for name in &args.catalog {
         audit = audit.catalog(catalog(name, &own)?);
     }
