@@ -225,13 +225,6 @@ fn the_three_forms_of_the_recommended_format_say_the_same() {
         assert!(istio.contains(&format!("\"{key}\": \"{operator}\"")), "{key}");
         assert!(kuma.contains(&format!("{{key: {key}, value: \"{operator}\"}}")), "{key}");
     }
-    // What real Envoys were recorded with is part of it, operator by operator.
-    let recorded = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/record/formats/recommended.json")).unwrap();
-    let recorded: BTreeMap<String, String> = serde_json::from_slice(&recorded).unwrap();
-    let unlike: Vec<_> = recorded.iter().filter(|(key, operator)| keys.get(*key).is_some_and(|ours| ours != *operator)).collect();
-    assert!(unlike.is_empty(), "{unlike:?}");
-    let missing: Vec<_> = recorded.keys().filter(|key| !keys.contains_key(*key)).collect();
-    assert!(missing.iter().all(|key| ["upstream_service_time", "upstream_local_address"].contains(&key.as_str())), "{missing:?}");
 }
 
 #[test]
