@@ -32,9 +32,10 @@ pub(crate) fn run(args: &AuditArgs) -> Outcome {
     let signer = args.sign.as_deref().map(bundling::signer).transpose()?;
     let progress = Progress::over(&logs);
     let reading = logs::reading(&args.log_format, args.log_mapping.as_deref())?;
-    let mut audit = Audit::new(bundles).history(history).logs(logs.clone()).heads(heads).reading(reading);
+    let audit = Audit::new(bundles).history(history).logs(logs.clone()).heads(heads).reading(reading);
+    let (mut audit, own) = declared::checks(audit, &args.checks)?;
     for name in &args.catalog {
-        audit = audit.catalog(catalog(name)?);
+        audit = audit.catalog(catalog(name, &own)?);
     }
     for path in &args.baseline {
         audit = audit.baseline(earlier(path)?);
@@ -59,13 +60,13 @@ fn earlier(path: &Path) -> Result<Earlier, Failure> {
         .map_err(|e| Failure::with_help(e, "a baseline is an `assessment.json` that `portreeve audit --out` wrote"))
 }
 
-fn catalog(name: &str) -> Result<Catalog, Failure> {
+fn catalog(name: &str, own: &[String]) -> Result<Catalog, Failure> {
     let refused = |found: Vec<Diagnostic>| Failure::Told(diagnostics::human(&found));
     if !Path::new(name).exists() {
         return Catalog::built_in(name).map_err(refused);
     }
     let text = std::fs::read_to_string(name).map_err(|e| Failure::new(format_args!("cannot read the catalogue `{name}`: {e}")))?;
-    Catalog::parse(name, &text).map_err(refused)
+    Catalog::parse_with(name, &text, own).map_err(refused)
 }
 
 /// The sample that was asked for; the assessment tells of it.

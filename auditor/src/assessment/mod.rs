@@ -365,7 +365,8 @@ pub struct Finding {
 }
 
 /// A raw line.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(expecting = "an object", deny_unknown_fields)]
 pub struct Evidence {
     /// Index into `inputs`.
     pub input: usize,
