@@ -12,11 +12,14 @@ pub(crate) const AXIS_SHOWN_CHARS: usize = 18;
 /// More combining marks than this on one letter serve no script and paint over the lines above.
 pub(crate) const COMBINING_MARKS_MAX: usize = 4;
 
-/// What a manager reads before turning the page.
-pub(crate) const FIX_FIRST_MAX: usize = 7;
+/// What a manager reads before turning the page, one line for each kind of finding.
+pub(crate) const FIX_FIRST_MAX: usize = 5;
 
 /// Browsers lay out some thousands of rows at once without stalling; the rest is in `assessment.json`.
 pub(crate) const ROWS_MAX: usize = 2_000;
+
+/// Findings fold, so more of them fit: a page of so many opens within two seconds on two cores (docs/performance.md).
+pub(crate) const FINDINGS_MAX: usize = 10_000;
 
 /// Raw lines shown under a control; all that were kept stand at the finding itself.
 pub(crate) const EVIDENCE_UNDER_CONTROL_MAX: usize = 3;

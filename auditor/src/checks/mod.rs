@@ -6,6 +6,7 @@ mod absent_log;
 mod access_without_user;
 mod broken_chain;
 mod certificate_near_expiry;
+mod concerned;
 mod default_deny_hole;
 mod denied_spike;
 mod divergent_revision;
@@ -148,6 +149,7 @@ fn found(check: &Check, draft: Draft, examined: &Examined<'_>) -> Found {
         id: format!("{}-{}", check.id, digest.get(..ID_DIGITS).unwrap_or_default()),
         check: check.id.to_owned(),
         severity: draft.severity.unwrap_or(check.severity),
+        services: concerned::services(&draft.subject, examined),
         subject: draft.subject,
         summary: sentence(&draft.summary),
         remedy: sentence(&draft.remedy),
