@@ -64,6 +64,8 @@ pub(crate) fn assemble(
         refusals: refusals(examined),
         denials: denials(examined),
         invariants: examined.newest.invariants().iter().map(invariant).collect(),
+        fidelity: crate::fidelity::fidelity(examined, bundles, &totals),
+        analyses: crate::graph::analyses(examined),
         method: method(examined, &totals, newest),
         findings: findings(found, catalogs),
         totals,

@@ -15,6 +15,7 @@ use crate::intake::{Line, Sink};
 use crate::ledger::{Ledger, Tally};
 use crate::limits::{EVIDENCE_MAX, MISMATCH_GROUPS_MAX, RELOAD_GRACE_MS, SILENCE_MS_MAX};
 use crate::replay::{Difference, Replayed, Replayer};
+use crate::traces::Traces;
 
 /// Like mismatches.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,6 +76,10 @@ pub(crate) struct Fold<'a> {
     pub(crate) mismatches: BTreeMap<MismatchKey, Tally>,
     /// Records by revision.
     pub(crate) revisions: BTreeMap<Digest, Tally>,
+    /// Records that agree with their replay, by revision.
+    pub(crate) agreed: BTreeMap<Digest, u64>,
+    /// Which allowed calls were recorded under one trace.
+    pub(crate) traces: Traces,
     pub(crate) seen: Option<(Timestamp, Timestamp)>,
     in_force: BTreeMap<Digest, Timestamp>,
     /// Records that differ or cannot be replayed, each once.
@@ -90,6 +95,8 @@ impl<'a> Fold<'a> {
             processes: BTreeMap::new(),
             mismatches: BTreeMap::new(),
             revisions: BTreeMap::new(),
+            agreed: BTreeMap::new(),
+            traces: Traces::default(),
             seen: None,
             in_force: BTreeMap::new(),
             disagreeing: 0,
@@ -130,12 +137,15 @@ impl<'a> Fold<'a> {
         self.totals.allowed += u64::from(is_allow);
         self.totals.denied += u64::from(!is_allow);
         self.ledger.decided(at, decided, evidence);
+        if is_allow {
+            self.traces.see(decided);
+        }
         tally(self.revisions.entry(decided.revision), at, evidence);
         let process = self.processes.entry(chain).or_default();
         process.decided(seq, at, decided, evidence);
         let in_force = process.in_force(at);
         match self.replayer.replay(at, decided, &in_force) {
-            Replayed::Agrees => {}
+            Replayed::Agrees => *self.agreed.entry(decided.revision).or_default() += 1,
             Replayed::NotReplayable => {
                 self.totals.not_replayable += 1;
                 self.disagreeing += 1;

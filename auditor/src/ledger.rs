@@ -198,10 +198,10 @@ impl CertificateTally {
     fn absorb(&mut self, other: &Self) {
         self.seen.absorb(&other.seen);
         self.expired += other.expired;
-        for address in &other.addresses {
-            if self.addresses.len() < ADDRESSES_MAX {
-                self.addresses.insert(*address);
-            }
+        self.addresses.extend(&other.addresses);
+        // The smallest are kept, so that the order of reading does not matter.
+        while self.addresses.len() > ADDRESSES_MAX {
+            self.addresses.pop_last();
         }
     }
 }
@@ -244,7 +244,9 @@ mod tests {
         for n in 0..60_u64 {
             let from = ["invoices", "users"][(n % 2) as usize];
             let effect = if n % 5 == 0 { Effect::Deny } else { Effect::Allow };
-            let decided = log.question(from, &format!("/x/{}", n % 7), None, effect, Reason::NoPermission, &[]);
+            let mut decided = log.question(from, &format!("/x/{}", n % 7), None, effect, Reason::NoPermission, &[]);
+            // More addresses than are kept, in no order.
+            decided.source.ip = Some([10, 0, 0, u8::try_from(n * 37 % 60).unwrap()].into());
             let at = start().plus_ms(i64::try_from(n).unwrap() * 600_000);
             let evidence = Evidence { input: 0, line: n, sha256: Digest::ZERO };
             whole.decided(at, &decided, &evidence);

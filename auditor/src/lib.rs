@@ -12,9 +12,11 @@ pub mod checks;
 pub mod controls;
 mod ends;
 mod examined;
+mod fidelity;
 pub mod find;
 mod fold;
 mod granted;
+mod graph;
 pub mod heads;
 pub mod intake;
 mod intervals;
@@ -26,6 +28,7 @@ pub mod reader;
 pub mod replay;
 pub mod replay_logs;
 pub mod source;
+mod traces;
 pub mod verdict;
 pub mod verify;
 
@@ -39,6 +42,8 @@ pub use replay_logs::{ReplayReport, replay_logs};
 pub use source::LogSource;
 pub use verify::{Verification, verify};
 
+#[cfg(test)]
+mod analysing;
 #[cfg(test)]
 mod auditing;
 #[cfg(test)]

@@ -21,6 +21,12 @@ pub const LEDGER_KEYS_MAX: usize = 500_000;
 pub const QUESTIONS_MAX: usize = 200_000;
 /// Groups of like mismatches kept apart; beyond it they fold into one.
 pub const MISMATCH_GROUPS_MAX: usize = 1_000;
+/// Groups of like mismatches that the assessment lists; each has a finding besides.
+pub const DISAGREEMENTS_MAX: usize = 100;
+/// Traces whose calls are kept together: enough to show a way that data takes, a few megabytes at most.
+pub const TRACES_MAX: usize = 20_000;
+/// Distinct calls of one trace; one with more is no request but an id that somebody keeps using.
+pub const TRACE_EDGES_MAX: u32 = 32;
 /// Line digests kept for every line of the last so many of a chain, to tell a repeated line from a second version of it.
 pub const RECENT_LINES: u64 = 4_096;
 /// Older line digests are kept for every so-manieth line: half a byte for each line, and a second version of a run of lines still shows.
@@ -55,3 +61,19 @@ pub const UNTRUSTED_ZONES: [&str; 1] = ["edge"];
 pub const PREPRODUCTION_ZONES: [&str; 4] = ["preprod", "staging", "test", "dev"];
 /// One hour, the grain of the ledger.
 pub const HOUR_MS: i64 = 3_600_000;
+/// Cases that one analysis lists; the others are counted. More than a person reads, and few enough to keep an assessment readable.
+pub const ANALYSIS_ENTRIES_MAX: usize = 1_000;
+/// Edges named for each class of the difference of graphs.
+pub const GRAPH_EXAMPLES_MAX: usize = 20;
+/// Sensitive services for which smallest cuts are sought: each costs two maximum flows over the whole graph.
+pub const CUT_TARGETS_MAX: usize = 200;
+/// Steps spent on taking permissions away one by one; the rest are counted as not tried. About a second.
+pub const PROTECTION_STEPS_MAX: usize = 100_000_000;
+/// Undeclared paths denied to one caller from which on it is said to scan.
+pub const SCAN_PATHS_MIN: u64 = 10;
+/// Declared operations denied to one caller from which on it is said to scan.
+pub const SCAN_OPERATIONS_MIN: u64 = 10;
+/// Services that denied one caller something from which on it is said to scan.
+pub const SCAN_SERVICES_MIN: u64 = 5;
+/// A review or an end within so many days is near.
+pub const DUE_SOON_DAYS: i64 = 31;

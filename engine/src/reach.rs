@@ -22,6 +22,13 @@ pub(crate) struct Edge {
     pub(crate) grants: Vec<u32>,
 }
 
+/// Whether what is prohibited counts as granted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Prohibitions {
+    Heeded,
+    Ignored,
+}
+
 /// The atoms of a caller, apart: those of every identity, and those that only some identities have.
 struct Callers {
     every: Atoms,
@@ -32,8 +39,17 @@ impl Authorizer {
     /// Who may ever call what, from the table (never by sampling requests).
     #[must_use]
     pub fn allowed(&self) -> Vec<AllowedEdge<'_>> {
+        self.named(self.edges())
+    }
+
+    /// What grants name, whatever prohibitions take away again. Every edge of [`Authorizer::allowed`] is among these.
+    #[must_use]
+    pub fn declared(&self) -> Vec<AllowedEdge<'_>> {
+        self.named(self.every_edge(Prohibitions::Ignored))
+    }
+
+    fn named(&self, edges: Vec<Edge>) -> Vec<AllowedEdge<'_>> {
         let services = self.inventory.services();
-        let edges = self.edges();
         let named = edges.into_iter().filter_map(|edge| {
             let to = services.get(edge.to)?;
             let policies = edge.grants.iter().filter_map(|p| self.policies.get(*p as usize)).map(|p| &p.reference).collect();
@@ -45,16 +61,20 @@ impl Authorizer {
 
     /// Every edge that some request could take.
     pub(crate) fn edges(&self) -> Vec<Edge> {
-        let granted = self.table.granted_targets();
-        let callers = std::iter::once(None).chain((0..self.inventory.services().len()).map(Some));
-        callers.flat_map(|from| self.edges_from(from, &granted)).collect()
+        self.every_edge(Prohibitions::Heeded)
     }
 
-    fn edges_from(&self, from: Option<usize>, granted: &BTreeMap<u32, Vec<&TargetAtom>>) -> Vec<Edge> {
+    fn every_edge(&self, prohibitions: Prohibitions) -> Vec<Edge> {
+        let granted = self.table.granted_targets();
+        let callers = std::iter::once(None).chain((0..self.inventory.services().len()).map(Some));
+        callers.flat_map(|from| self.edges_from(from, &granted, prohibitions)).collect()
+    }
+
+    fn edges_from(&self, from: Option<usize>, granted: &BTreeMap<u32, Vec<&TargetAtom>>, prohibitions: Prohibitions) -> Vec<Edge> {
         let callers = self.callers_of(from);
         let atoms = callers.any.iter().filter_map(|atom| granted.get(atom)).flatten();
         let candidates: BTreeSet<(usize, Option<usize>)> = atoms.flat_map(|atom| self.operations_of(atom)).collect();
-        candidates.into_iter().filter_map(|(to, operation)| self.edge(from, &callers, to, operation)).collect()
+        candidates.into_iter().filter_map(|(to, operation)| self.edge(from, &callers, to, operation, prohibitions)).collect()
     }
 
     fn callers_of(&self, from: Option<usize>) -> Callers {
@@ -92,13 +112,20 @@ impl Authorizer {
         }
     }
 
-    fn edge(&self, from: Option<usize>, callers: &Callers, to: usize, operation: Option<usize>) -> Option<Edge> {
+    fn edge(
+        &self,
+        from: Option<usize>,
+        callers: &Callers,
+        to: usize,
+        operation: Option<usize>,
+        prohibitions: Prohibitions,
+    ) -> Option<Edge> {
         let targets = self.table.targets(to, operation);
         let mut grants: BTreeSet<u32> = BTreeSet::new();
         let mut conditional = true;
         for method in self.methods_of(to, operation) {
-            let prohibited = self.table.entries(&callers.every, targets, method).any(|e| e.effect == Effect::Deny && !e.conditional);
-            if prohibited {
+            let prohibits = || self.table.entries(&callers.every, targets, method).any(|e| e.effect == Effect::Deny && !e.conditional);
+            if prohibitions == Prohibitions::Heeded && prohibits() {
                 continue;
             }
             for entry in self.table.entries(&callers.any, targets, method).filter(|e| e.effect == Effect::Allow) {

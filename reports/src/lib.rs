@@ -12,6 +12,7 @@ mod matrix;
 mod page;
 mod text;
 mod write;
+mod zones;
 
 use std::path::PathBuf;
 
@@ -19,7 +20,7 @@ use portreeve_auditor::assessment::Assessment;
 
 pub use write::write_all;
 
-/// The whole report as one page that needs nothing else: no script, no network, no second file.
+/// The whole report as one page that needs nothing else: no network, no second file, and no script to be read.
 ///
 /// # Errors
 /// Only if the assessment cannot be serialised or the template fails, which a well-formed assessment does not cause.

@@ -27,17 +27,21 @@ pub(crate) const EVIDENCE_UNDER_CONTROL_MAX: usize = 3;
 /// Services named in the sentence about reach; the access section has all of them.
 pub(crate) const REACH_NAMED_MAX: usize = 6;
 
-/// The drawing has one column for each service; beyond this it says nothing to an eye, and the table speaks alone.
-pub(crate) const MATRIX_SERVICES_MAX: usize = 200;
-
 /// Up to this many services the drawing has cells as large as a finger.
 pub(crate) const MATRIX_AIRY_MAX: usize = 10;
 
-/// Up to this many services the drawing has roomy cells and a tooltip on empty ones too.
+/// Up to this many services the matrix is one drawing and the zones show their services; beyond, no eye finds a cell in it, and
+/// the matrix comes in blocks, one for each pair of zones.
 pub(crate) const MATRIX_ROOMY_MAX: usize = 24;
 
-/// Up to this many services the drawing has middling cells; beyond, the smallest whose marks can be told apart.
-pub(crate) const MATRIX_MIDDLING_MAX: usize = 60;
+/// Pairs of zones that have a block of their own; the tables have all.
+pub(crate) const BLOCKS_MAX: usize = 144;
+
+/// Zones in one drawing; beyond, lines hide one another, and the tables speak alone.
+pub(crate) const ZONES_DRAWN_MAX: usize = 16;
+
+/// Operations listed under their pairs.
+pub(crate) const OPERATIONS_MAX: usize = 4_000;
 
 /// Findings in `summary.md`: a comment that must be scrolled is not read.
 pub(crate) const SUMMARY_FINDINGS_MAX: usize = 10;

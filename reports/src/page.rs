@@ -3,6 +3,7 @@
 //! INVARIANT: the page names no address outside itself; its one style block and its one script that runs (which filters, orders and
 //! unfolds what is there) are named by digest in the content security policy. Without the script everything can be read.
 
+mod access;
 mod findings;
 
 use std::borrow::Borrow;
@@ -10,12 +11,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use askama::Template;
-use portreeve_auditor::assessment::{Assessment, BundleSummary, ChainVerdict, ControlResult, Evidence, Finding, Mark, MatrixCell, Verdict};
+use portreeve_auditor::assessment::{Assessment, BundleSummary, ChainVerdict, ControlResult, Evidence, Finding, Mark, Verdict};
 use portreeve_engine::Digest;
 
 use crate::limits::{EVIDENCE_UNDER_CONTROL_MAX, FINDINGS_MAX, REACH_NAMED_MAX, ROWS_MAX, TEXT_SHOWN_CHARS};
-use crate::matrix::{self, Matrix, NO_ZONE};
+use crate::matrix::NO_ZONE;
 use crate::{ReportError, filters, json, text};
+use access::Access;
 use findings::{FindingView, First, Sieve};
 
 /// Renders the page.
@@ -41,8 +43,7 @@ struct Page<'a> {
     findings: Vec<FindingView<'a>>,
     sieve: Sieve,
     families: Vec<Family<'a>>,
-    matrix: Option<Matrix>,
-    pairs: Vec<Pair<'a>>,
+    access: Access<'a>,
     invariants: Vec<InvariantView<'a>>,
     chains: Vec<(ChainVerdict, usize)>,
     open_ended: usize,
@@ -90,13 +91,6 @@ struct Share {
     width: u64,
 }
 
-/// A cell of the matrix as a row of the table.
-struct Pair<'a> {
-    it: &'a MatrixCell,
-    from_zone: &'a str,
-    to_zone: &'a str,
-}
-
 /// An invariant and the controls it names.
 struct InvariantView<'a> {
     it: &'a portreeve_auditor::assessment::InvariantSummary,
@@ -120,8 +114,7 @@ impl<'a> Page<'a> {
             findings,
             sieve,
             families: families(a, &anchors),
-            matrix: matrix::lay_out(a),
-            pairs: pairs(a),
+            access: Access::of(a),
             invariants: a
                 .invariants
                 .iter()
@@ -186,6 +179,11 @@ impl<'a> Page<'a> {
     fn marks(&self) -> Vec<(Mark, u64)> {
         let count = |mark| self.a.matrix.iter().filter(|c| c.mark == mark).count() as u64;
         [Mark::Used, Mark::UsedConditional, Mark::Unused, Mark::Denied, Mark::Shadow].map(|mark| (mark, count(mark))).into()
+    }
+
+    /// Some pair has a mark and denials besides.
+    fn denied_too(&self) -> bool {
+        self.a.matrix.iter().any(|c| c.denied && c.mark != Mark::Denied)
     }
 
     fn zone_of(&self, service: &str) -> &'a str {
@@ -360,10 +358,6 @@ fn bar(a: &Assessment) -> Vec<Share> {
     out
 }
 
-fn pairs(a: &Assessment) -> Vec<Pair<'_>> {
-    a.matrix.iter().take(ROWS_MAX).map(|it| Pair { it, from_zone: zone_of(a, &it.from), to_zone: zone_of(a, &it.to) }).collect()
-}
-
 fn zone_of<'a>(a: &'a Assessment, service: &str) -> &'a str {
     a.services.iter().find(|s| s.name == service).and_then(|s| s.zone.as_deref()).unwrap_or(NO_ZONE)
 }
@@ -396,6 +390,14 @@ fn reason_gloss(reason: &str) -> &'static str {
         "no-permission" => "no grant covers it",
         _ => "",
     }
+}
+
+fn mark_word(mark: impl Borrow<Mark>) -> &'static str {
+    filters::mark_word(*mark.borrow())
+}
+
+fn mark_class(mark: impl Borrow<Mark>) -> &'static str {
+    filters::mark_class(*mark.borrow())
 }
 
 /// What a verdict means.

@@ -2,8 +2,16 @@
 //!
 //! This is the whole content of every report; renderers compute nothing (INV-3). Its JSON is a promise (`assessment.json`).
 
+pub mod analyses;
+pub mod fidelity;
+pub mod graphs;
+pub mod usage;
+
 use portreeve_engine::{Digest, SpiffeId, Timestamp};
 use serde::Serialize;
+
+pub use analyses::Analyses;
+pub use fidelity::Fidelity;
 
 /// Everything a report shows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -48,6 +56,10 @@ pub struct Assessment {
     pub denials: Vec<DenialSummary>,
     /// The invariants of the newest bundle; each was proved for all requests.
     pub invariants: Vec<InvariantSummary>,
+    /// Recorded decisions against the policy in force at their time.
+    pub fidelity: Fidelity,
+    /// What follows from the declared, the allowed and the observed graph.
+    pub analyses: Analyses,
     /// How the examination was done and what it cannot show, a sentence each.
     pub method: Vec<String>,
 }

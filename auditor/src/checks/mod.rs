@@ -4,15 +4,20 @@
 
 mod absent_log;
 mod access_without_user;
+mod address_shared_by_identities;
 mod broken_chain;
 mod certificate_near_expiry;
+mod certificate_shared_by_identities;
 mod concerned;
+mod dead_declaration;
 mod default_deny_hole;
 mod denied_spike;
 mod divergent_revision;
 mod dry_run_window;
 mod enforcement_mismatch;
+mod environment_crossing;
 mod expired_certificate_used;
+mod expired_exception;
 mod identity_shared_by_sources;
 mod long_lived_certificate;
 mod missing_end;
@@ -21,13 +26,17 @@ mod open_ended_log;
 mod overdue_review;
 mod preproduction_edge;
 mod rejected_lines;
+mod scanning_caller;
 mod sensitive_data_exposed;
 mod sensitive_data_reachable;
 mod service_without_log;
 mod shadow_edge;
 mod silent_enforcer;
 mod stale_policy;
+mod stale_service;
 mod stray_end;
+mod tenant_crossing;
+mod trust_domain_drift;
 mod undeclared_operation_attempts;
 mod unknown_identity_allowed;
 mod unknown_identity_seen;
@@ -79,18 +88,27 @@ pub const CHECKS: &[Check] = &[
     missing_governance::CHECK,
     unscheduled_review::CHECK,
     overdue_review::CHECK,
+    expired_exception::CHECK,
+    dead_declaration::CHECK,
+    stale_service::CHECK,
     shadow_edge::CHECK,
     undeclared_operation_attempts::CHECK,
     denied_spike::CHECK,
+    scanning_caller::CHECK,
     sensitive_data_exposed::CHECK,
     sensitive_data_reachable::CHECK,
     preproduction_edge::CHECK,
+    environment_crossing::CHECK,
+    tenant_crossing::CHECK,
     default_deny_hole::CHECK,
     weak_tls::CHECK,
     expired_certificate_used::CHECK,
     long_lived_certificate::CHECK,
     certificate_near_expiry::CHECK,
     identity_shared_by_sources::CHECK,
+    certificate_shared_by_identities::CHECK,
+    address_shared_by_identities::CHECK,
+    trust_domain_drift::CHECK,
     unknown_identity_allowed::CHECK,
     unknown_identity_seen::CHECK,
     access_without_user::CHECK,

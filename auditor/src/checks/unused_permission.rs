@@ -1,33 +1,42 @@
-//! Grants that determined no allowed record in the period. The period matters: what runs once a month is not seen in a week.
+//! Grants that determined no allowed record in the period. The period matters: what runs once a month is not seen in a week. Where
+//! the log of a service that the grant leads to was not given, nobody can say that it was not used, and the finding is in doubt.
 
 use crate::assessment::Weight;
+use crate::assessment::usage::Usage;
 use crate::checks::Check;
-use crate::examined::{Draft, Examined, duration, many};
-use crate::granted::is_sensitive_edge;
+use crate::examined::{Draft, Examined, many};
+use crate::graph::map::Map;
+use crate::graph::needed::Needed;
+use crate::graph::window;
 
 /// See the file's own text.
 pub(super) const CHECK: Check =
     Check { id: "unused_permission", title: "grants that nothing used", severity: Weight::Low, about_evidence: false, find };
 
 fn find(examined: &Examined<'_>) -> Vec<Draft> {
-    let used = examined.used();
-    let days = examined.fold.seen.map_or(0, |(from, to)| to.unix_ms() - from.unix_ms());
-    let unused = examined.grants().filter(|p| !used.contains(&*p.reference.id));
+    let map = Map::of(examined);
+    let period = window::words(window::window(examined).as_ref());
+    let all = Needed::of(&map).permissions_of(&map);
+    let unused = all.into_iter().filter(|p| p.usage != Usage::Used);
     unused
-        .map(|policy| {
-            let into_sensitive =
-                examined.granted.edges.iter().any(|e| is_sensitive_edge(e) && e.policies.iter().any(|p| p.id == policy.reference.id));
+        .map(|permission| {
+            let logged = permission.services_logged;
+            let missing = if permission.usage == Usage::NotObserved {
+                format!("; of {} that it leads to, {} gave a log", many(logged.of, "service"), logged.have)
+            } else {
+                String::new()
+            };
             Draft {
-                subject: policy.reference.id.to_string(),
                 summary: format!(
-                    "`{}` determined none of {} in {}",
-                    policy.reference.id,
+                    "`{}` determined none of {} in {period}{missing}",
+                    permission.policy,
                     many(examined.fold.totals.allowed, "allowed record"),
-                    duration(days)
                 ),
+                subject: permission.policy,
                 remedy: "remove it, or say in its justification when it is used".to_owned(),
-                at: Some(policy.reference.at.short()),
-                severity: into_sensitive.then_some(Weight::Medium),
+                at: Some(permission.at),
+                severity: permission.sensitive.then_some(Weight::Medium),
+                suspect: permission.usage == Usage::NotObserved,
                 ..Draft::default()
             }
         })

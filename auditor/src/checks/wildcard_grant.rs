@@ -6,12 +6,17 @@ use crate::assessment::Weight;
 use crate::checks::Check;
 use crate::examined::{Draft, Examined, list, many};
 use crate::granted::is_sensitive;
+use crate::graph::map::Map;
+use crate::graph::needed::Needed;
 
 /// See the file's own text.
 pub(super) const CHECK: Check =
     Check { id: "wildcard_grant", title: "wildcards into sensitive data", severity: Weight::High, about_evidence: false, find };
 
 fn find(examined: &Examined<'_>) -> Vec<Draft> {
+    let map = Map::of(examined);
+    let used = Needed::of(&map).wildcards_of(&map);
+    let needed = |id: &str| used.iter().find(|w| w.policy == id).map(|w| (w.edges, w.proposal.as_slice())).unwrap_or_default();
     let wildcards = examined.grants().filter(|p| p.wildcard);
     wildcards
         .filter_map(|policy| {
@@ -20,15 +25,22 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
                 .filter(|e| is_sensitive(e.to) && e.policies.iter().any(|p| p.id == policy.reference.id))
                 .map(|e| &*e.to.name)
                 .collect();
+            let (edges, proposal) = needed(&policy.reference.id);
             (!into.is_empty()).then(|| Draft {
                 subject: policy.reference.id.to_string(),
                 summary: format!(
-                    "`{}` grants every operation of {} with sensitive data: {}",
+                    "`{}` grants every operation of {} with sensitive data: {}; {} of {} that it grants were used",
                     policy.reference.id,
                     many(into.len() as u64, "service"),
-                    list(into.iter().copied())
+                    list(into.iter().copied()),
+                    edges.have,
+                    many(edges.of, "edge")
                 ),
-                remedy: "list the operations that are needed".to_owned(),
+                remedy: if proposal.is_empty() {
+                    "list the operations that are needed; the logs show the use of none".to_owned()
+                } else {
+                    format!("list the operations that are needed; by the logs: {}", list(proposal.iter().map(String::as_str)))
+                },
                 at: Some(policy.reference.at.short()),
                 ..Draft::default()
             })

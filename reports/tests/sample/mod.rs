@@ -66,6 +66,7 @@ pub fn market() -> Assessment {
             "Every line was read and every decision was asked again of the revision in force when it was taken.".into(),
             "The evidence is the enforcers’ own decision logs; traffic that passes no enforcer is not in them.".into(),
         ],
+        ..Assessment::default()
     }
 }
 
