@@ -273,9 +273,15 @@ pub(crate) struct AuditArgs {
     /// Decision logs: files, patterns, or `-`; gzip and zstd are recognised
     #[arg(required = true, value_name = "LOG")]
     pub(crate) logs: Vec<String>,
+    /// The format of the logs; by default each log's is recognised by its first lines
+    #[arg(long, value_name = "FORMAT", default_value = "auto", value_parser = crate::logs::format)]
+    pub(crate) log_format: crate::logs::LogFormat,
     /// A control catalogue: the id of a built-in one, or a file; may be repeated [default: pci-dss-4.0.1]
     #[arg(long, value_name = "ID|FILE")]
     pub(crate) catalog: Vec<String>,
+    /// A folder with scope, reviews, attestations, exceptions and records
+    #[arg(long, value_name = "DIR")]
+    pub(crate) governance: Option<PathBuf>,
     /// Signed heads kept elsewhere, one a line
     #[arg(long, value_name = "FILE", requires = "key")]
     pub(crate) heads: Option<PathBuf>,

@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use portreeve_auditor::assessment::Verdict as ControlVerdict;
-use portreeve_auditor::{Assessment, Audit, Catalog};
+use portreeve_auditor::{Assessment, Audit, AuditError, Catalog};
 use portreeve_engine::Diagnostic;
 
 use crate::args::{AuditArgs, AuditFormat, FailOn};
 use crate::bundle;
+use crate::declared;
 use crate::diagnostics::{self, many};
 use crate::logs::{self, Progress};
 use crate::outcome::{Failure, Outcome, Verdict};
@@ -19,11 +20,15 @@ pub(crate) fn run(args: &AuditArgs) -> Outcome {
     let heads = logs::heads(args.heads.as_deref(), args.key.as_deref())?;
     let logs = logs::sources(&args.logs)?;
     let progress = Progress::over(&logs);
-    let mut audit = Audit::new(bundles).logs(logs).heads(heads);
+    let mut audit = Audit::new(bundles).logs(logs).heads(heads).reading(logs::reading(&args.log_format));
     for name in &args.catalog {
         audit = audit.catalog(catalog(name)?);
     }
-    let assessment = audit.run(&mut |bytes| progress.at(bytes)).map_err(Failure::new)?;
+    audit = declared::add(audit, args)?;
+    let assessment = audit.run(&mut |bytes| progress.at(bytes)).map_err(|error| match &error {
+        AuditError::Read(read) => logs::unread(read),
+        _ => Failure::new(&error),
+    })?;
     drop(progress);
     write(args, &assessment)?;
     let passed = passes(&assessment, args.fail_on);

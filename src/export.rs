@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
+use portreeve_auditor::governance;
 use portreeve_engine::{export, schema};
 
 use crate::bundle;
@@ -26,9 +27,26 @@ enum Form {
     /// Policies, schema and entities for Cedar's own tools; YAML permissions in the form that is their meaning
     #[command(after_help = help::EXPORT_CEDAR)]
     Cedar(CedarArgs),
-    /// The JSON Schema of policy files, for editors
+    /// The JSON Schema of policy files, or of another kind of file, for editors
     #[command(name = "json-schema", after_help = help::EXPORT_SCHEMA)]
-    JsonSchema,
+    JsonSchema(SchemaArgs),
+}
+
+#[derive(Debug, Args)]
+struct SchemaArgs {
+    /// Of which files
+    #[arg(value_enum, default_value_t)]
+    of: SchemaOf,
+}
+
+/// What a schema is of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum SchemaOf {
+    /// Policy files
+    #[default]
+    Policy,
+    /// Files of the governance folder
+    Governance,
 }
 
 #[derive(Debug, Args)]
@@ -50,9 +68,12 @@ struct CedarArgs {
 pub(crate) fn run(args: &ExportArgs) -> Outcome {
     match &args.form {
         Form::Cedar(args) => cedar(args),
-        Form::JsonSchema => {
+        Form::JsonSchema(args) => {
             let mut out = Out::new();
-            out.json_document(&schema::json_schema())?;
+            out.json_document(&match args.of {
+                SchemaOf::Policy => schema::json_schema(),
+                SchemaOf::Governance => governance::schema::json_schema(),
+            })?;
             out.flush()?;
             Ok(Verdict::Yes)
         }

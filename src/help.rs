@@ -115,6 +115,7 @@ Examples:
   portreeve audit --bundle policies --bundle HEAD~1:policies logs/a.ndjson
   portreeve audit --bundle policies a.ndjson --fail-on suspect
   portreeve audit --bundle policies a.ndjson --format json > assessment.json
+  portreeve audit --bundle policies a.ndjson --governance governance
 
 Verdicts speak of the technical evidence alone; the assessor decides.
 
@@ -163,8 +164,9 @@ Examples:
 Exit codes: 0 exported, 2 not exported";
 
 pub(crate) const EXPORT_SCHEMA: &str = "\
-Example:
+Examples:
   portreeve export json-schema > policies/portreeve.schema.json
+  portreeve export json-schema governance > governance/governance.schema.json
 
 Then let each policy file begin with
   # yaml-language-server: $schema=portreeve.schema.json

@@ -4,8 +4,10 @@ use std::io::IsTerminal as _;
 use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use portreeve_auditor::{LogSource, VerifiedHeads};
+use portreeve_auditor::foreign::{Format, Reading};
+use portreeve_auditor::{LogSource, ReadError, VerifiedHeads};
 use portreeve_engine::chain::HeadVerifier;
+use portreeve_engine::diagnostic::nearest;
 
 use crate::outcome::Failure;
 
@@ -42,6 +44,42 @@ fn expand(argument: &str) -> Result<Vec<LogSource>, Failure> {
         return Err(Failure::new(format_args!("no file matches `{argument}`")));
     }
     Ok(found)
+}
+
+/// The format of some logs: recognised by content, or one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    Auto,
+    One(Format),
+}
+
+/// Reads the argument of `--log-format`.
+pub(crate) fn format(text: &str) -> Result<LogFormat, String> {
+    if text == "auto" {
+        return Ok(LogFormat::Auto);
+    }
+    let known = || Format::ALL.iter().map(|f| f.as_str());
+    Format::parse(text).map(LogFormat::One).ok_or_else(|| match nearest(text, known()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("the formats are auto, {}", known().collect::<Vec<_>>().join(", ")),
+    })
+}
+
+/// How the logs are to be read.
+pub(crate) fn reading(format: &LogFormat) -> Reading {
+    let format = match format {
+        LogFormat::Auto => None,
+        LogFormat::One(format) => Some(*format),
+    };
+    Reading { format, ..Reading::default() }
+}
+
+/// Why logs could not be read, with the way out.
+pub(crate) fn unread(error: &ReadError) -> Failure {
+    match error.help() {
+        Some(help) => Failure::with_help(error, help),
+        None => Failure::new(error),
+    }
 }
 
 /// The heads that vouch for logs, each signature checked; none where no file is named.

@@ -12,6 +12,7 @@ mod cacheability;
 mod check;
 mod coverage;
 mod decide;
+mod declared;
 mod demo;
 mod diagnostics;
 mod diff;

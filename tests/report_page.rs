@@ -19,8 +19,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use portreeve_auditor::assessment::Assessment;
 use browser::Chromium;
+use portreeve_auditor::assessment::Assessment;
 use serde_json::Value;
 
 #[expect(unreachable_pub, reason = "a part of this test alone")]

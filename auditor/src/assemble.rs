@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use portreeve_engine::decision::Effect;
+use portreeve_engine::decision::{Effect, Reason};
 use portreeve_engine::model::{Claim, Selector};
 use portreeve_engine::record::Mode;
 use portreeve_engine::{Authorizer, SpiffeId};
@@ -16,9 +16,10 @@ use crate::assessment::{
 use crate::checks::Found;
 use crate::controls::Catalog;
 use crate::examined::Examined;
+use crate::governance;
 use crate::intake::InputRead;
-use crate::limits::SENSITIVE_DATA;
 use crate::method::method;
+use crate::reading;
 
 /// The assessment of what was examined.
 pub(crate) fn assemble(
@@ -35,6 +36,7 @@ pub(crate) fn assemble(
         controls.extend(catalog.controls.iter().map(|control| control.judge(&catalog.id, &found, examined)));
     }
     let edges = edges(examined);
+    let findings = findings(found, catalogs);
     let verdicts = Verdict::ALL.map(|verdict| (verdict, controls.iter().filter(|c| c.verdict == verdict).count() as u64));
     let told = |v: &Verdict| matches!(v, Verdict::MetTechnical | Verdict::NotMet | Verdict::Suspect);
     let used = examined.used();
@@ -46,7 +48,12 @@ pub(crate) fn assemble(
         sensitive_data: sensitive_class(examined),
         grants_unused: examined.grants().filter(|p| !used.contains(&*p.reference.id)).count() as u64,
         grants: examined.grants().count() as u64,
-        denied_pairs: edges.iter().filter(|e| e.denied > 0).map(|e| (&e.from, &e.from_id, &e.to)).collect::<BTreeSet<_>>().len() as u64,
+        denied_pairs: edges
+            .iter()
+            .filter(|e| e.denied > 0)
+            .map(|e| (&e.from, &e.from_id, &e.from_name, &e.to))
+            .collect::<BTreeSet<_>>()
+            .len() as u64,
     };
     Assessment {
         tool: format!("portreeve {}", env!("CARGO_PKG_VERSION")),
@@ -54,7 +61,7 @@ pub(crate) fn assemble(
         catalogs: catalogs.iter().map(|c| c.id.clone()).collect(),
         catalog_titles: catalogs.iter().map(|c| c.title.clone()).collect(),
         period: examined.fold.seen.map(|(from, to)| Period { from, to }),
-        inputs: inputs(examined),
+        inputs: inputs(examined, reads),
         bundles: bundle_summaries(examined, bundles),
         matrix: matrix(&edges),
         services: services(examined),
@@ -67,7 +74,9 @@ pub(crate) fn assemble(
         fidelity: crate::fidelity::fidelity(examined, bundles, &totals),
         analyses: crate::graph::analyses(examined),
         method: method(examined, &totals, newest),
-        findings: findings(found, catalogs),
+        reads: reading::reads(examined, reads),
+        governance: governance::summary(examined, &findings),
+        findings,
         totals,
         summary,
         controls,
@@ -83,25 +92,29 @@ fn subject(name: &str) -> String {
 
 fn totals(examined: &Examined<'_>, reads: &[InputRead]) -> Totals {
     let mut totals = examined.fold.totals;
+    totals.lifecycle += totals.undetermined;
     for read in reads {
         totals.lines += read.lines;
         totals.duplicates += read.duplicates;
         totals.rejected += read.rejected;
+        totals.lifecycle += read.foreign.other.values().sum::<u64>();
     }
     totals
 }
 
-fn inputs(examined: &Examined<'_>) -> Vec<Input> {
-    let inputs = examined.verification.inputs.iter().map(|i| Input {
+fn inputs(examined: &Examined<'_>, reads: &[InputRead]) -> Vec<Input> {
+    let inputs = examined.verification.inputs.iter().zip(reads).enumerate().map(|(index, (i, read))| Input {
         path: i.path.clone(),
         sha256: i.sha256,
-        format: "portreeve".to_owned(),
+        format: read.format.to_string(),
         lines: i.lines,
         rejected: i.rejected,
         rejected_examples: i.rejected_examples.clone(),
         chain: i.verdict,
         faults: i.faults.clone(),
         open_ended: i.open_ended,
+        grades: reading::grades(&reading::of_input(examined, index, read)),
+        coverage: reading::coverage(examined, index, read),
     });
     inputs.collect()
 }
@@ -154,10 +167,10 @@ fn services(examined: &Examined<'_>) -> Vec<ServiceSummary> {
 
 /// Every observed edge, and every granted one.
 fn edges(examined: &Examined<'_>) -> Vec<EdgeSummary> {
-    type Ends<'k> = (Option<&'k str>, Option<&'k SpiffeId>, &'k str, Option<&'k str>);
+    type Ends<'k> = (Option<&'k str>, Option<&'k SpiffeId>, Option<&'k str>, &'k str, Option<&'k str>);
     let observed = examined.group(|key| {
-        let unknown = key.from.is_none().then_some(&key.from_id);
-        Some(((key.from.as_deref(), unknown, key.to.as_str(), key.operation.as_deref()), key.effect))
+        let id = key.from_id.as_ref().filter(|_| key.from.is_none());
+        Some(((key.from.as_deref(), id, key.from_name.as_deref(), key.to.as_str(), key.operation.as_deref()), key.effect))
     });
     let mut counts: BTreeMap<Ends<'_>, (u64, u64)> = BTreeMap::new();
     for ((ends, effect), tally) in &observed {
@@ -165,13 +178,14 @@ fn edges(examined: &Examined<'_>) -> Vec<EdgeSummary> {
         *(if *effect == Effect::Allow { allowed } else { denied }) += tally.count;
     }
     for edge in examined.granted.edges.iter().filter(|e| e.from.is_some()) {
-        counts.entry((edge.from.map(|s| &*s.name), None, &edge.to.name, edge.operation.map(|o| &*o.id))).or_default();
+        counts.entry((edge.from.map(|s| &*s.name), None, None, &edge.to.name, edge.operation.map(|o| &*o.id))).or_default();
     }
-    let summary = |((from, from_id, to, operation), (allowed, denied)): (Ends<'_>, (u64, u64))| {
+    let summary = |((from, from_id, from_name, to, operation), (allowed, denied)): (Ends<'_>, (u64, u64))| {
         let grant = examined.granted.edge(from, to, operation);
         EdgeSummary {
             from: from.map(str::to_owned),
             from_id: from_id.cloned(),
+            from_name: from_name.map(str::to_owned),
             to: to.to_owned(),
             operation: operation.map(str::to_owned),
             allowed,
@@ -277,8 +291,11 @@ fn refusals(examined: &Examined<'_>) -> Vec<RefusalSummary> {
 }
 
 fn denials(examined: &Examined<'_>) -> Vec<DenialSummary> {
-    let denied = examined.group(|key| (key.effect == Effect::Deny).then_some(key.reason));
-    let mut out: Vec<_> = denied.into_iter().map(|(reason, t)| DenialSummary { reason: reason.to_string(), count: t.count }).collect();
+    let denied = examined.group(|key| {
+        let reason = || if key.is_foreign() { BY_THE_MESH } else { key.reason.map_or(BY_THE_MESH, Reason::as_str) };
+        (key.effect == Effect::Deny).then(reason)
+    });
+    let mut out: Vec<_> = denied.into_iter().map(|(reason, t)| DenialSummary { reason: reason.to_owned(), count: t.count }).collect();
     out.sort_by_key(|d| Reverse(d.count));
     out
 }
@@ -311,14 +328,18 @@ fn selector(selector: &Selector) -> String {
 
 /// The first of the sensitive classes that the inventory has.
 fn sensitive_class(examined: &Examined<'_>) -> String {
-    let has = |class: &&&str| {
+    let has = |class: &&str| {
         let services = examined.newest.services().iter();
-        services.clone().any(|s| s.data.contains(**class) || s.operations.iter().any(|o| o.data.contains(**class)))
+        services.clone().any(|s| s.data.contains(*class) || s.operations.iter().any(|o| o.data.contains(*class)))
     };
-    let here: Vec<&str> = SENSITIVE_DATA.iter().filter(has).copied().collect();
-    if here.is_empty() { SENSITIVE_DATA.join(", ") } else { here.join(", ") }
+    let known = examined.scope().sensitive_classes();
+    let here: Vec<&str> = known.iter().copied().filter(has).collect();
+    if here.is_empty() { known.join(", ") } else { here.join(", ") }
 }
 
 fn holds_sensitive(examined: &Examined<'_>, name: &str) -> bool {
-    examined.newest.service(name).is_some_and(crate::granted::is_sensitive)
+    examined.newest.service(name).is_some_and(|s| examined.scope().is_sensitive(s))
 }
+
+/// The reason of denials that another mesh made: why, its log tells in its own words if at all.
+const BY_THE_MESH: &str = "by-the-mesh";

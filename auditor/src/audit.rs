@@ -10,6 +10,8 @@ use crate::checks;
 use crate::controls::{BUILT_IN, Catalog};
 use crate::examined::Examined;
 use crate::fold::Fold;
+use crate::foreign::{ForeignFold, Reading};
+use crate::governance::{Exception, Governance};
 use crate::granted::Granted;
 use crate::heads::VerifiedHeads;
 use crate::intake::{self, ReadError};
@@ -24,6 +26,8 @@ pub struct Audit {
     logs: Vec<LogSource>,
     heads: VerifiedHeads,
     catalogs: Vec<Catalog>,
+    reading: Reading,
+    governance: Governance,
 }
 
 /// Why an examination could not be made.
@@ -48,7 +52,14 @@ impl Audit {
     /// logs: the one last in force, or the last one given where none was.
     #[must_use]
     pub fn new(bundles: Vec<(String, Authorizer)>) -> Self {
-        Self { bundles, logs: Vec::new(), heads: VerifiedHeads::default(), catalogs: Vec::new() }
+        Self {
+            bundles,
+            logs: Vec::new(),
+            heads: VerifiedHeads::default(),
+            catalogs: Vec::new(),
+            governance: Governance::default(),
+            reading: Reading::default(),
+        }
     }
 
     /// Adds logs.
@@ -65,10 +76,24 @@ impl Audit {
         self
     }
 
+    /// Says how the logs are to be read. Where nothing is said their format is recognised by content.
+    #[must_use]
+    pub fn reading(mut self, reading: Reading) -> Self {
+        self.reading = reading;
+        self
+    }
+
     /// Adds a catalogue. Where none is added, the built-in one of PCI DSS applies.
     #[must_use]
     pub fn catalog(mut self, catalog: Catalog) -> Self {
         self.catalogs.push(catalog);
+        self
+    }
+
+    /// Adds what people declared.
+    #[must_use]
+    pub fn governance(mut self, governance: Governance) -> Self {
+        self.governance = governance;
         self
     }
 
@@ -88,17 +113,20 @@ impl Audit {
         } else {
             &self.catalogs
         };
-        let mut fold = Fold::new(Replayer::new(self.bundles.iter().map(|(_, authorizer)| authorizer)));
-        let intake = intake::read(&self.logs, &self.heads, &mut fold, progress)?;
+        let laws = || self.bundles.iter().map(|(_, authorizer)| authorizer);
+        let mut fold = Fold::new(Replayer::new(laws()), ForeignFold::new(laws(), self.reading.names.clone()));
+        let intake = intake::read_as(&self.logs, &self.heads, &self.reading, &mut fold, progress)?;
         fold.finish();
         let verification = Verification::of(&intake);
         let (name, newest) = self.newest(&fold).ok_or(AuditError::NoBundle)?;
         let examined = Examined {
             newest,
-            granted: Granted::of(newest),
+            granted: Granted::of(newest, &self.governance.scope),
             fold: &fold,
             chains: &intake.chains,
             verification: &verification,
+            governance: &self.governance,
+            exceptions: self.governance.exceptions.iter().cloned().chain(Exception::of_bundle(newest)).collect(),
             now: fold.seen.map(|(_, last)| last),
         };
         let found = checks::run(&examined);

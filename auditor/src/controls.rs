@@ -7,11 +7,12 @@ use std::collections::BTreeSet;
 use portreeve_engine::yaml::{Fields, Text, parse};
 use portreeve_engine::{Diagnostic, Location};
 
-use crate::assessment::{ControlResult, Verdict};
+use crate::assessment::{ControlResult, Verdict, Waiver};
 use crate::checks::{CHECKS, Found, check};
-use crate::examined::{Examined, many};
+use crate::examined::{Examined, list, many};
+use crate::governance::{Exception, names_control};
 use crate::measure::Measure;
-use crate::verdict::{Measured, Otherwise, Weighed, verdict};
+use crate::verdict::{Measured, Otherwise, Share, Speech, Weighed, Witness, speech, verdict};
 
 /// A catalogue of controls.
 #[derive(Clone, Debug)]
@@ -41,6 +42,8 @@ pub struct Control {
     pub informed_by: Vec<String>,
     /// Populations that must be known whole.
     pub measured: Vec<Measure>,
+    /// How much of each must be known.
+    pub coverage_min: Share,
     /// What may be said where nothing was found.
     pub otherwise: Otherwise,
     /// What a person must add.
@@ -127,6 +130,7 @@ fn control(mut fields: Fields<'_>, out: &mut Vec<Diagnostic>) -> Option<Control>
     let doubted_by = checks("doubted_by", out);
     let informed_by = checks("informed_by", out);
     let measured = fields.texts("measured", out).into_iter().filter_map(|text| measure(file, text, out)).collect::<Vec<_>>();
+    let coverage_min = fields.text("coverage", out).and_then(|text| share(file, text, out)).unwrap_or(Share::WHOLE);
     let otherwise = fields.require_text("otherwise", out).and_then(|text| otherwise(file, text, out));
     let needs = fields.texts("needs", out).into_iter().map(|t| t.text.to_owned()).collect();
     let cannot_show = fields.require_text("cannot_show", out);
@@ -146,6 +150,7 @@ fn control(mut fields: Fields<'_>, out: &mut Vec<Diagnostic>) -> Option<Control>
         doubted_by,
         informed_by,
         measured,
+        coverage_min,
         otherwise,
         needs,
         cannot_show: cannot_show?.text.to_owned(),
@@ -171,6 +176,33 @@ fn measure(file: &str, text: Text<'_>, out: &mut Vec<Diagnostic>) -> Option<Meas
     found
 }
 
+/// `99.5%`, as ten-thousandths.
+fn share(file: &str, text: Text<'_>, out: &mut Vec<Diagnostic>) -> Option<Share> {
+    let read = || {
+        let (whole, part) = text.text.strip_suffix('%')?.split_once('.').unwrap_or((text.text.strip_suffix('%')?, ""));
+        let digits = |t: &str| t.bytes().all(|b| b.is_ascii_digit()).then_some(());
+        digits(whole).and(digits(part))?;
+        let (whole, part): (u32, u32) = (whole.parse().ok()?, format!("{part:0<2}").get(..2)?.parse().ok()?);
+        let share = whole.checked_mul(100)?.checked_add(part)?;
+        (part_len_fits(text.text) && share > 0 && share <= Share::WHOLE.0).then_some(Share(share))
+    };
+    let found = read();
+    if found.is_none() {
+        let message = format!("`{}` is not a share of a population", text.text);
+        out.push(
+            Diagnostic::error("invalid-value", message)
+                .at(text.location(file))
+                .help("write per cent, such as `99.5%`; at most two decimals"),
+        );
+    }
+    found
+}
+
+/// At most two decimals: a third would be dropped unseen.
+fn part_len_fits(text: &str) -> bool {
+    text.trim_end_matches('%').split_once('.').is_none_or(|(_, part)| (1..=2).contains(&part.len()))
+}
+
 fn otherwise(file: &str, text: Text<'_>, out: &mut Vec<Diagnostic>) -> Option<Otherwise> {
     match text.text {
         "met-technical" => Some(Otherwise::MetTechnical),
@@ -192,15 +224,25 @@ impl Control {
     }
 
     pub(crate) fn judge(&self, catalog: &str, found: &[Found], examined: &Examined<'_>) -> ControlResult {
-        let of = |names: &[String], f: &Found| names.contains(&f.finding.check);
-        let refuting: Vec<&Found> = found.iter().filter(|f| of(&self.refuted_by, f) && !f.suspect).collect();
-        let doubting: Vec<&Found> = found.iter().filter(|f| of(&self.doubted_by, f) || (of(&self.refuted_by, f) && f.suspect)).collect();
+        let heard = self.hear(catalog, found, examined);
         let measured: Vec<(Measure, Measured)> = self.measured.iter().map(|m| (*m, m.of(examined))).collect();
         let populations: Vec<Measured> = measured.iter().map(|(_, m)| *m).collect();
-        let weighed =
-            Weighed { refuting: refuting.len() as u64, doubting: doubting.len() as u64, measured: &populations, otherwise: self.otherwise };
-        let verdict = verdict(&weighed);
-        let mut why = self.why(verdict, &refuting, &doubting, &measured);
+        let excused = examined.scope().not_applicable(catalog, &self.id);
+        let verdict = verdict(&Weighed {
+            refuting: heard.refuting.len() as u64,
+            doubting: heard.doubting.len() as u64,
+            waived: heard.waived.len() as u64,
+            failed: 0,
+            measured: &populations,
+            coverage_min: self.coverage_min,
+            otherwise: self.otherwise,
+            not_applicable: excused.is_some(),
+        });
+        let mut why = match excused {
+            Some(n) => format!("declared not applicable by {}: {}", list(n.approved_by.iter().map(String::as_str)), n.reason),
+            None => self.why(verdict, &heard, &measured),
+        };
+        why.push_str(&heard.aside(verdict));
         why.push_str(&proofs(catalog, &self.id, examined));
         let mut checks: Vec<String> = Vec::new();
         for name in self.refuted_by.iter().chain(&self.doubted_by).chain(&self.informed_by) {
@@ -218,20 +260,45 @@ impl Control {
             checks,
             findings: found.iter().filter(|f| self.concerns(&f.finding.check)).map(|f| f.finding.id.clone()).collect(),
             needs: self.needs.clone(),
+            attested: attested(catalog, &self.id, examined),
             cannot_show: self.cannot_show.clone(),
         }
     }
 
-    fn why(&self, verdict: Verdict, refuting: &[&Found], doubting: &[&Found], measured: &[(Measure, Measured)]) -> String {
-        let first = |found: &[&Found]| found.first().map(|f| f.finding.summary.clone()).unwrap_or_default();
-        let numbers = || measured.iter().map(|(m, n)| format!("{} of {} {}", n.have, n.of, m.words())).collect::<Vec<_>>().join(", ");
-        let lacking: Vec<String> =
-            measured.iter().filter(|(_, n)| !n.is_whole()).map(|(m, n)| format!("{} of {} {}", n.have, n.of, m.words())).collect();
-        match verdict {
-            Verdict::NotMet => format!("{} against it; the first: {}", many(refuting.len() as u64, "proved finding"), first(refuting)),
-            Verdict::Suspect => {
-                format!("{} against it, none proved; the first: {}", many(doubting.len() as u64, "finding"), first(doubting))
+    /// What each finding that speaks against it says.
+    fn hear<'f>(&self, catalog: &str, found: &'f [Found], examined: &'f Examined<'_>) -> Heard<'f> {
+        let today = examined.now.map(|now| now.date());
+        let excepting = examined.exceptions.iter().find(|e| e.covers_control(catalog, &self.id) && e.holds(today));
+        let mut heard = Heard::default();
+        for f in found {
+            let may_refute = self.refuted_by.contains(&f.finding.check);
+            if !may_refute && !self.doubted_by.contains(&f.finding.check) {
+                continue;
             }
+            let waiver = f.finding.waived.clone().or_else(|| excepting.and_then(Exception::waiver));
+            let excepted = waiver.is_some();
+            match speech(Witness { may_refute, proved: !f.suspect, identified: true, excepted }) {
+                Speech::Refutes => heard.refuting.push(f),
+                Speech::Doubts => heard.doubting.push(f),
+                Speech::Waived => heard.waived.extend(waiver.map(|w| (f, w))),
+            }
+        }
+        heard
+    }
+
+    fn why(&self, verdict: Verdict, heard: &Heard<'_>, measured: &[(Measure, Measured)]) -> String {
+        let first = |found: &[&Found]| found.first().map(|f| f.finding.summary.clone()).unwrap_or_default();
+        let words = |(m, n): &(Measure, Measured)| format!("{} of {} {}", n.have, n.of, m.words());
+        let numbers = || measured.iter().map(words).collect::<Vec<_>>().join(", ");
+        let lacking: Vec<String> = measured.iter().filter(|(_, n)| !n.reaches(self.coverage_min)).map(words).collect();
+        match verdict {
+            Verdict::NotMet => {
+                format!("{} against it; the first: {}", many(heard.refuting.len() as u64, "proved finding"), first(&heard.refuting))
+            }
+            Verdict::Suspect => {
+                format!("{} against it, none proved; the first: {}", many(heard.doubting.len() as u64, "finding"), first(&heard.doubting))
+            }
+            Verdict::Waived => "nothing speaks against it but what is excepted".to_owned(),
             Verdict::NotAssessed if self.otherwise == Otherwise::NotAssessed => "this evidence says nothing about it".to_owned(),
             Verdict::NotAssessed => format!("no counterexample, but the evidence is not whole: {}", lacking.join(", ")),
             _ if measured.is_empty() => "no counterexample".to_owned(),
@@ -240,9 +307,45 @@ impl Control {
     }
 }
 
+/// Findings by what they say of one control.
+#[derive(Default)]
+struct Heard<'f> {
+    refuting: Vec<&'f Found>,
+    doubting: Vec<&'f Found>,
+    waived: Vec<(&'f Found, Waiver)>,
+}
+
+impl Heard<'_> {
+    /// What stands beside the verdict and must not be lost under it.
+    fn aside(&self, verdict: Verdict) -> String {
+        let mut out = String::new();
+        if verdict == Verdict::NotApplicable && !(self.refuting.is_empty() && self.doubting.is_empty()) {
+            out.push_str(&format!("; all the same {} against it", many((self.refuting.len() + self.doubting.len()) as u64, "finding")));
+        }
+        if let Some((_, waiver)) = self.waived.iter().min_by_key(|(_, w)| w.until) {
+            let by = list(waiver.approved_by.iter().map(String::as_str));
+            let n = many(self.waived.len() as u64, "finding");
+            out.push_str(&format!("; {n} excepted until {} by {by}: {}", waiver.until, waiver.reason));
+        }
+        out
+    }
+}
+
+/// What people attest about a control, each with who and when.
+fn attested(catalog: &str, id: &str, examined: &Examined<'_>) -> Vec<String> {
+    let today = examined.now.map(|now| now.date());
+    let about = examined.governance.attestations.iter().filter(|a| a.controls.iter().any(|name| names_control(name, catalog, id)));
+    about
+        .map(|a| {
+            let late = if a.is_overdue(today) { ", which is too long ago to count" } else { "" };
+            format!("{} ({} on {}{late})", a.statement, list(a.by.iter().map(String::as_str)), a.on)
+        })
+        .collect()
+}
+
 /// The proved invariants that name this control: `pci-1.4.4` names 1.4.4 of every catalogue whose id begins with `pci-`.
 fn proofs(catalog: &str, id: &str, examined: &Examined<'_>) -> String {
-    let names_it = |name: &String| name.split_once('-').is_some_and(|(family, rest)| rest == id && catalog.starts_with(family));
+    let names_it = |name: &String| names_control(name, catalog, id);
     let proved: Vec<&str> = examined.newest.invariants().iter().filter(|i| i.controls.iter().any(names_it)).map(|i| &*i.name).collect();
     if proved.is_empty() { String::new() } else { format!("; proved for every request: {}", proved.join(", ")) }
 }

@@ -8,6 +8,7 @@ use portreeve_engine::{Authorizer, Policy, Timestamp};
 use crate::assessment::{ChainVerdict, Evidence, Weight};
 use crate::chains::Chains;
 use crate::fold::Fold;
+use crate::governance::{Exception, Governance, Scope};
 use crate::granted::Granted;
 use crate::ledger::{Key, Tally};
 use crate::limits::EVIDENCE_MAX;
@@ -20,6 +21,10 @@ pub(crate) struct Examined<'a> {
     pub(crate) fold: &'a Fold<'a>,
     pub(crate) chains: &'a Chains,
     pub(crate) verification: &'a Verification,
+    /// What people declared.
+    pub(crate) governance: &'a Governance,
+    /// Exceptions, those of the newest bundle too.
+    pub(crate) exceptions: Vec<Exception>,
     /// The time of the last record, which stands for now.
     pub(crate) now: Option<Timestamp>,
 }
@@ -42,6 +47,11 @@ pub(crate) struct Draft {
 }
 
 impl<'a> Examined<'a> {
+    /// What the scope says, or the defaults.
+    pub(crate) fn scope(&self) -> &'a Scope {
+        &self.governance.scope
+    }
+
     /// The policies that grant something.
     pub(crate) fn grants(&self) -> impl Iterator<Item = &'a Policy> {
         self.newest.policies().iter().filter(|p| p.reference.effect == Effect::Allow)
@@ -87,7 +97,8 @@ impl<'a> Examined<'a> {
 
 /// The caller in words: its service, or its identity where it has none.
 pub(crate) fn caller(key: &Key) -> String {
-    key.from.clone().unwrap_or_else(|| key.from_id.to_string())
+    let unknown = || key.from_name.clone().unwrap_or_else(|| "unknown".to_owned());
+    key.from.clone().or_else(|| key.from_id.as_ref().map(ToString::to_string)).unwrap_or_else(unknown)
 }
 
 /// `1 record`, `2 records`.

@@ -11,6 +11,7 @@ use portreeve_engine::{Digest, Record, Timestamp};
 
 use crate::assessment::{Evidence, Totals};
 use crate::ends::Ends;
+use crate::foreign::{ForeignFold, Format, Grade, Place, Seen, Taken};
 use crate::intake::{Line, Sink};
 use crate::ledger::{Ledger, Tally};
 use crate::limits::{EVIDENCE_MAX, MISMATCH_GROUPS_MAX, RELOAD_GRACE_MS, SILENCE_MS_MAX};
@@ -85,11 +86,20 @@ pub(crate) struct Fold<'a> {
     /// Records that differ or cannot be replayed, each once.
     disagreeing: u64,
     replayer: Replayer<'a>,
+    /// The records of other meshes, until they are poured into the ledger.
+    pub(crate) foreign: ForeignFold<'a>,
+    /// Our own decisions by input and grade.
+    pub(crate) grades: BTreeMap<usize, BTreeMap<Grade, u64>>,
+    /// Lines about strangers, by input.
+    pub(crate) refused_lines: BTreeMap<usize, u64>,
 }
 
 impl<'a> Fold<'a> {
-    pub(crate) fn new(replayer: Replayer<'a>) -> Self {
+    pub(crate) fn new(replayer: Replayer<'a>, foreign: ForeignFold<'a>) -> Self {
         Self {
+            foreign,
+            grades: BTreeMap::new(),
+            refused_lines: BTreeMap::new(),
             ledger: Ledger::default(),
             totals: Totals::default(),
             processes: BTreeMap::new(),
@@ -106,7 +116,7 @@ impl<'a> Fold<'a> {
 
     /// Questions put to an authorizer.
     pub(crate) const fn asked(&self) -> u64 {
-        self.replayer.asked
+        self.replayer.asked + self.foreign.asked
     }
 
     /// Records that do not agree with their replay: different, or not replayable.
@@ -124,8 +134,23 @@ impl<'a> Fold<'a> {
         self.in_force.get(revision).copied()
     }
 
-    /// Closes the books: silences between files.
+    /// Closes the books: silences between files, the two sides of each request of another mesh.
     pub(crate) fn finish(&mut self) {
+        self.foreign.finish(&mut self.ledger);
+        let counts = self.foreign.counts;
+        self.totals.decided += counts.allowed + counts.denied;
+        self.totals.allowed += counts.allowed;
+        self.totals.denied += counts.denied;
+        self.totals.duplicates += counts.duplicates;
+        self.totals.not_replayable += counts.not_replayable;
+        self.totals.undetermined += counts.undetermined;
+        self.totals.unlawful += counts.unlawful;
+        self.totals.overdenied += counts.overdenied;
+        self.disagreeing += counts.not_replayable + counts.unlawful + counts.overdenied;
+        if let Some((from, to)) = self.foreign.seen {
+            let (first, last) = self.seen.unwrap_or((from, to));
+            self.seen = Some((first.min(from), last.max(to)));
+        }
         for process in self.processes.values_mut() {
             process.join_spans();
         }
@@ -137,6 +162,7 @@ impl<'a> Fold<'a> {
         self.totals.allowed += u64::from(is_allow);
         self.totals.denied += u64::from(!is_allow);
         self.ledger.decided(at, decided, evidence);
+        *self.grades.entry(evidence.input).or_default().entry(Grade::of(decided)).or_default() += 1;
         if is_allow {
             self.traces.see(decided);
         }
@@ -178,6 +204,10 @@ fn tally<K: Ord>(entry: std::collections::btree_map::Entry<'_, K, Tally>, at: Ti
 }
 
 impl Sink for Fold<'_> {
+    fn seen(&mut self, format: Format, place: &Place<'_>, seen: &Seen<'_>) -> Taken {
+        self.foreign.take(format, place, seen)
+    }
+
     fn take(&mut self, line: &Line, record: Record) -> bool {
         let evidence = Evidence { input: line.input, line: line.line, sha256: line.digest };
         let at = record.at;
@@ -191,6 +221,7 @@ impl Sink for Fold<'_> {
             Event::Decided(decided) => self.decided(record.seq, at, decided, &evidence, line.chain),
             Event::Refused(refused) => {
                 self.totals.refused += 1;
+                *self.refused_lines.entry(line.input).or_default() += 1;
                 self.totals.refused_attempts = self.totals.refused_attempts.saturating_add(refused.count);
                 self.ledger.refused(at, refused, &evidence);
             }

@@ -7,21 +7,21 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::EdgeRef as _;
-use portreeve_engine::model::{Operation, Service};
 use portreeve_engine::{AllowedEdge, Authorizer};
 
-use crate::limits::{SENSITIVE_DATA, UNTRUSTED_ZONES};
+use crate::governance::Scope;
 
 /// Everything the newest bundle can allow.
 pub(crate) struct Granted<'a> {
     pub(crate) edges: Vec<AllowedEdge<'a>>,
+    scope: &'a Scope,
     graph: DiGraph<&'a str, bool>,
     nodes: BTreeMap<&'a str, NodeIndex>,
     by_name: BTreeMap<(Option<&'a str>, &'a str, Option<&'a str>), usize>,
 }
 
 impl<'a> Granted<'a> {
-    pub(crate) fn of(authorizer: &'a Authorizer) -> Self {
+    pub(crate) fn of(authorizer: &'a Authorizer, scope: &'a Scope) -> Self {
         let edges = authorizer.allowed();
         let mut graph = DiGraph::new();
         let nodes: BTreeMap<&str, NodeIndex> = authorizer.services().iter().map(|s| (&*s.name, graph.add_node(&*s.name))).collect();
@@ -30,10 +30,10 @@ impl<'a> Granted<'a> {
             by_name.insert((edge.from.map(|s| &*s.name), &*edge.to.name, edge.operation.map(|o| &*o.id)), index);
             let ends = edge.from.and_then(|from| Some((*nodes.get(&*from.name)?, *nodes.get(&*edge.to.name)?)));
             if let Some((from, to)) = ends.filter(|(from, to)| from != to) {
-                graph.add_edge(from, to, is_sensitive_edge(edge));
+                graph.add_edge(from, to, scope.touches(edge.to, edge.operation));
             }
         }
-        Self { edges, graph, nodes, by_name }
+        Self { edges, scope, graph, nodes, by_name }
     }
 
     /// The grant from a service (or strangers) to an operation (or undeclared paths).
@@ -43,7 +43,8 @@ impl<'a> Granted<'a> {
 
     /// The grants of sensitive data to an untrusted zone or to strangers, in one step.
     pub(crate) fn exposed(&self) -> impl Iterator<Item = &AllowedEdge<'a>> {
-        self.edges.iter().filter(|e| is_sensitive_edge(e) && e.from.is_none_or(is_untrusted))
+        let scope = self.scope;
+        self.edges.iter().filter(move |e| scope.touches(e.to, e.operation) && e.from.is_none_or(|from| scope.is_untrusted(from)))
     }
 
     /// For each service from which a chain of grants leads to sensitive data, the shortest chain. Services that hold the data
@@ -83,32 +84,4 @@ impl<'a> Granted<'a> {
             }
         }
     }
-}
-
-/// Whether the service touches sensitive data, whole or in one of its operations.
-pub(crate) fn is_sensitive(service: &Service) -> bool {
-    service.data.iter().any(|d| is_sensitive_class(d)) || service.operations.iter().any(is_sensitive_operation)
-}
-
-/// Whether the service lives in an untrusted zone.
-pub(crate) fn is_untrusted(service: &Service) -> bool {
-    service.zone.as_deref().is_some_and(|zone| UNTRUSTED_ZONES.contains(&zone))
-}
-
-/// Whether the grant leads to sensitive data.
-pub(crate) fn is_sensitive_edge(edge: &AllowedEdge<'_>) -> bool {
-    touches(edge.to, edge.operation)
-}
-
-/// Whether an operation of a service (or its undeclared paths) touches sensitive data.
-pub(crate) fn touches(service: &Service, operation: Option<&Operation>) -> bool {
-    service.data.iter().any(|d| is_sensitive_class(d)) || operation.map_or_else(|| is_sensitive(service), is_sensitive_operation)
-}
-
-fn is_sensitive_operation(operation: &Operation) -> bool {
-    operation.data.iter().any(|d| is_sensitive_class(d))
-}
-
-fn is_sensitive_class(class: &str) -> bool {
-    SENSITIVE_DATA.contains(&class)
 }

@@ -8,9 +8,10 @@ use portreeve_engine::{Digest, Record};
 
 use crate::assessment::Rejected;
 use crate::chains::{Chains, Cursor, Standing};
+use crate::foreign::{Adapter, Format, Grade, Place, Read, Reading, Recognised, Seen, Taken, recognise};
 use crate::heads::VerifiedHeads;
-use crate::limits::REJECTED_EXAMPLES_MAX;
-use crate::reader::{LineReader, RawLine, parse_line};
+use crate::limits::{LINE_BYTES_MAX, RECOGNITION_LINES_MAX, REJECTED_EXAMPLES_MAX};
+use crate::reader::{LineReader, RawLine, parse_line, reason};
 use crate::source::{LogSource, Stream};
 
 /// Why a log cannot be read at all.
@@ -36,12 +37,59 @@ pub enum ReadError {
         #[source]
         cause: std::io::Error,
     },
+    /// Its format is not known.
+    #[error("none of the first lines of `{name}` is of a format that is known")]
+    Unrecognised {
+        /// The log.
+        name: String,
+    },
+    /// It has lines of several formats.
+    #[error("`{name}` has lines of two formats: line {} is `{}`, line {} is `{}`", first.1, first.0, second.1, second.0)]
+    Several {
+        /// The log.
+        name: String,
+        /// A format and the line that shows it.
+        first: (Format, u64),
+        /// Another.
+        second: (Format, u64),
+    },
+    /// Nothing can be read of this format as it was asked for.
+    #[error("`{name}` is to be read as `{format}`, which takes a mapping file")]
+    NoMapping {
+        /// The log.
+        name: String,
+        /// The format.
+        format: Format,
+    },
+}
+
+impl ReadError {
+    /// The way out, where there is one to tell.
+    #[must_use]
+    pub fn help(&self) -> Option<String> {
+        match self {
+            Self::Open { .. } | Self::Read { .. } => None,
+            Self::Unrecognised { .. } => {
+                Some("say which it is with `--log-format`; a format of your own is read by a mapping file, `--log-mapping FILE`".to_owned())
+            }
+            Self::Several { .. } => {
+                Some("put the lines of each format into a file of their own, or say which one counts with `--log-format`".to_owned())
+            }
+            Self::NoMapping { .. } => Some("say where the facts stand with `--log-mapping FILE`".to_owned()),
+        }
+    }
 }
 
 /// Takes fresh records.
 pub(crate) trait Sink {
     /// One fresh record. `false` ends the reading.
     fn take(&mut self, line: &Line, record: Record) -> bool;
+
+    /// One request of another mesh. Whoever looks at our own records alone leaves it at this.
+    fn seen(&mut self, format: Format, place: &Place<'_>, seen: &Seen<'_>) -> Taken {
+        let _ = (format, place, seen);
+        Taken::Undetermined
+    }
 }
 
 /// Where a record stands.
@@ -58,12 +106,29 @@ pub(crate) struct Line {
 pub(crate) struct InputRead {
     pub(crate) path: String,
     pub(crate) sha256: Digest,
+    pub(crate) format: Format,
     pub(crate) lines: u64,
     pub(crate) rejected: u64,
     pub(crate) rejected_examples: Vec<Rejected>,
     pub(crate) duplicates: u64,
     /// The chains it holds lines of, with the first and last sequence number here.
     pub(crate) chains: BTreeMap<usize, (u64, u64)>,
+    pub(crate) foreign: ForeignRead,
+}
+
+/// What was read of a log of another mesh.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ForeignRead {
+    /// Requests of which the line says what the mesh did, by grade.
+    pub(crate) decided: BTreeMap<Grade, u64>,
+    /// Requests of which it does not.
+    pub(crate) undetermined: u64,
+    /// Lines that are no requests, by what they are.
+    pub(crate) other: BTreeMap<&'static str, u64>,
+    /// Records that the log itself says were lost.
+    pub(crate) lost: u64,
+    /// Rejected lines that were cut where the file begins or ends.
+    pub(crate) cut: u64,
 }
 
 /// What was read.
@@ -73,17 +138,28 @@ pub(crate) struct Intake {
     pub(crate) chains: Chains,
 }
 
-/// Reads all logs. `progress` is told the stored bytes read so far.
+/// Reads all logs as our own. `progress` is told the stored bytes read so far.
 pub(crate) fn read(
     sources: &[LogSource],
     heads: &VerifiedHeads,
     sink: &mut dyn Sink,
     progress: &mut dyn FnMut(u64),
 ) -> Result<Intake, ReadError> {
+    read_as(sources, heads, &Reading::ours(), sink, progress)
+}
+
+/// Reads all logs. `progress` is told the stored bytes read so far.
+pub(crate) fn read_as(
+    sources: &[LogSource],
+    heads: &VerifiedHeads,
+    reading: &Reading,
+    sink: &mut dyn Sink,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Intake, ReadError> {
     let mut intake = Intake { inputs: Vec::new(), chains: Chains::new(heads) };
     let mut before = 0;
     for source in sources {
-        let more = read_one(&mut intake, source, sink, &mut |bytes| progress(before + bytes))?;
+        let more = read_one(&mut intake, source, reading, sink, &mut |bytes| progress(before + bytes))?;
         before += more.bytes;
         if more.ended {
             break;
@@ -98,50 +174,187 @@ struct ReadOne {
     ended: bool,
 }
 
-fn read_one(intake: &mut Intake, source: &LogSource, sink: &mut dyn Sink, progress: &mut dyn FnMut(u64)) -> Result<ReadOne, ReadError> {
+fn read_one(
+    intake: &mut Intake,
+    source: &LogSource,
+    reading: &Reading,
+    sink: &mut dyn Sink,
+    progress: &mut dyn FnMut(u64),
+) -> Result<ReadOne, ReadError> {
     let name = source.name();
     let stream = source.open().map_err(|cause| ReadError::Open { name: name.clone(), cause })?;
     let input = intake.inputs.len();
-    let mut read = InputRead {
-        path: name.clone(),
-        sha256: Digest::ZERO,
-        lines: 0,
-        rejected: 0,
-        rejected_examples: Vec::new(),
-        duplicates: 0,
-        chains: BTreeMap::new(),
-    };
     let mut lines = LineReader::new(stream);
-    let mut cursor = Cursor::default();
+    let head = Head::read(&mut lines, &name, reading)?;
+    let mut read = InputRead::new(name.clone(), head.format);
+    let mut place = Placing { chains: &mut intake.chains, cursor: Cursor::default(), adapter: head.adapter(reading, &name)?, input };
     let mut ended = false;
-    while !ended {
+    for (number, line) in (1..).zip(&head.lines) {
+        ended = ended || !place.line(&mut read, sink, number, line.as_raw());
+        read.lines += 1;
+    }
+    let mut failed = head.failed;
+    while !ended && failed.is_none() {
         let number = lines.line() + 1;
-        let step = match lines.next_line() {
+        match lines.next_line() {
             Ok(None) => break,
-            Ok(Some(line)) => Ok(take(&mut intake.chains, &mut read, &mut cursor, sink, (input, number), line)),
-            Err(cause) => Err(cause),
-        };
-        match step {
-            Ok(more) => ended = !more,
-            Err(cause) if lines.inner().is_compressed() && !lines.inner().has_failed() => {
-                read.lines += 1;
-                read.reject(number, format!("the compressed data is damaged or ends early: {cause}"));
+            Ok(Some(line)) => ended = !place.line(&mut read, sink, number, line),
+            Err(cause) => {
+                failed = Some(cause);
                 break;
             }
-            Err(cause) => return Err(ReadError::Read { name, line: number - 1, cause }),
         }
         read.lines += 1;
         if number % PROGRESS_LINES == 0 {
             progress(lines.inner().bytes_read());
         }
     }
-    let line = lines.line();
+    let number = lines.line();
+    if let Some(cause) = failed {
+        if !lines.inner().is_compressed() || lines.inner().has_failed() {
+            return Err(ReadError::Read { name, line: number.saturating_sub(1), cause });
+        }
+        read.lines += 1;
+        read.reject(number, format!("the compressed data is damaged or ends early: {cause}"));
+    }
     let stream: Stream<'_> = lines.into_inner();
-    let (sha256, bytes) = stream.finish().map_err(|cause| ReadError::Read { name, line, cause })?;
+    let (sha256, bytes) = stream.finish().map_err(|cause| ReadError::Read { name, line: number, cause })?;
     read.sha256 = sha256;
     progress(bytes);
     intake.inputs.push(read);
     Ok(ReadOne { bytes, ended })
+}
+
+/// The first lines of a log, kept until its format is known.
+struct Head {
+    lines: Vec<HeldLine>,
+    format: Format,
+    failed: Option<std::io::Error>,
+}
+
+enum HeldLine {
+    Whole(Vec<u8>),
+    Unended(Vec<u8>),
+    TooLong(u64),
+}
+
+impl HeldLine {
+    fn of(line: RawLine<'_>) -> Self {
+        match line {
+            RawLine::Whole(bytes) => Self::Whole(bytes.to_vec()),
+            RawLine::Unended(bytes) => Self::Unended(bytes.to_vec()),
+            RawLine::TooLong { bytes } => Self::TooLong(bytes),
+        }
+    }
+
+    fn as_raw(&self) -> RawLine<'_> {
+        match self {
+            Self::Whole(bytes) => RawLine::Whole(bytes),
+            Self::Unended(bytes) => RawLine::Unended(bytes),
+            Self::TooLong(bytes) => RawLine::TooLong { bytes: *bytes },
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Whole(bytes) | Self::Unended(bytes) => bytes,
+            Self::TooLong(_) => &[],
+        }
+    }
+}
+
+impl Head {
+    /// Reads as many lines as are needed to know the format; none where it was said.
+    fn read(lines: &mut LineReader<Stream<'_>>, name: &str, reading: &Reading) -> Result<Self, ReadError> {
+        let mut head = Self { lines: Vec::new(), format: Format::Portreeve, failed: None };
+        if let Some(format) = reading.format {
+            head.format = format;
+            return Ok(head);
+        }
+        let mut bytes = 0;
+        while head.lines.len() < RECOGNITION_LINES_MAX && bytes < LINE_BYTES_MAX {
+            match lines.next_line() {
+                Ok(Some(line)) => head.lines.push(HeldLine::of(line)),
+                Ok(None) => break,
+                Err(cause) => {
+                    head.failed = Some(cause);
+                    break;
+                }
+            }
+            bytes += head.lines.last().map_or(0, |l| l.bytes().len());
+        }
+        let name = || name.to_owned();
+        head.format = match recognise(head.lines.iter().map(HeldLine::bytes), reading) {
+            Recognised::Format(format) => format,
+            Recognised::Empty => Format::Portreeve,
+            Recognised::Several(first, second) => return Err(ReadError::Several { name: name(), first, second }),
+            // Nothing could be read at all: that is told of the compressed data, not of the format.
+            Recognised::Nothing if head.failed.is_some() => Format::Portreeve,
+            Recognised::Nothing => return Err(ReadError::Unrecognised { name: name() }),
+        };
+        Ok(head)
+    }
+
+    fn adapter(&self, reading: &Reading, name: &str) -> Result<Option<Adapter>, ReadError> {
+        if self.format == Format::Portreeve {
+            return Ok(None);
+        }
+        let adapter = Adapter::of(self.format, reading);
+        adapter.map(Some).ok_or_else(|| ReadError::NoMapping { name: name.to_owned(), format: self.format })
+    }
+}
+
+/// Puts lines where they belong.
+struct Placing<'c> {
+    chains: &'c mut Chains,
+    cursor: Cursor,
+    adapter: Option<Adapter>,
+    input: usize,
+}
+
+impl Placing<'_> {
+    fn line(&mut self, read: &mut InputRead, sink: &mut dyn Sink, number: u64, line: RawLine<'_>) -> bool {
+        match &mut self.adapter {
+            Some(adapter) => {
+                foreign(adapter, read, sink, (self.input, number), line);
+                true
+            }
+            None => take(self.chains, read, &mut self.cursor, sink, (self.input, number), line),
+        }
+    }
+}
+
+/// A line of another mesh's log.
+fn foreign(adapter: &mut Adapter, read: &mut InputRead, sink: &mut dyn Sink, (input, line): (usize, u64), raw: RawLine<'_>) {
+    let bytes = match raw {
+        RawLine::Whole(bytes) | RawLine::Unended(bytes) => bytes,
+        RawLine::TooLong { bytes } => {
+            read.reject(line, format!("the line has {bytes} bytes; at most {LINE_BYTES_MAX} are read"));
+            return;
+        }
+    };
+    match adapter.read(bytes) {
+        Read::Request(seen) => match sink.seen(adapter.format, &Place { input, line, bytes }, &seen) {
+            Taken::Decided(_) => *read.foreign.decided.entry(seen.grade).or_default() += 1,
+            Taken::Undetermined => read.foreign.undetermined += 1,
+        },
+        Read::Other(what) => *read.foreign.other.entry(what).or_default() += 1,
+        Read::Lost(count) => {
+            read.foreign.lost = read.foreign.lost.saturating_add(count);
+            *read.foreign.other.entry("notices of lost records").or_default() += 1;
+        }
+        Read::Bad(why) => {
+            let is_tail = line == 1 && !adapter.begins(bytes);
+            let is_torn = matches!(raw, RawLine::Unended(_));
+            read.foreign.cut += u64::from(is_tail || is_torn);
+            let why = match (is_tail, is_torn) {
+                (true, _) => format!("the first line begins in its middle, as when a file is cut by rotation: {why}"),
+                (false, true) => format!("the last line is torn, as when a file is cut by rotation: {why}"),
+                (false, false) => why,
+            };
+            read.reject(line, reason(&why));
+        }
+    }
 }
 
 fn take(
@@ -177,6 +390,20 @@ fn take(
 }
 
 impl InputRead {
+    const fn new(path: String, format: Format) -> Self {
+        Self {
+            path,
+            sha256: Digest::ZERO,
+            format,
+            lines: 0,
+            rejected: 0,
+            rejected_examples: Vec::new(),
+            duplicates: 0,
+            chains: BTreeMap::new(),
+            foreign: ForeignRead { decided: BTreeMap::new(), undetermined: 0, other: BTreeMap::new(), lost: 0, cut: 0 },
+        }
+    }
+
     fn reject(&mut self, line: u64, why: String) {
         self.rejected += 1;
         if self.rejected_examples.len() < REJECTED_EXAMPLES_MAX {

@@ -14,28 +14,31 @@ use portreeve_engine::request::Token;
 use portreeve_engine::{Digest, SpiffeId, Timestamp};
 
 use crate::assessment::Evidence;
+use crate::foreign::{Format, Grade, Lawful};
 use crate::limits::{ADDRESSES_MAX, EVIDENCE_MAX, HOUR_MS, LEDGER_KEYS_MAX};
 
 /// What is counted apart.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     /// The called service.
     pub to: String,
     /// The calling service, as recorded.
     pub from: Option<String>,
-    /// The caller's identity.
-    pub from_id: SpiffeId,
+    /// The caller's identity, where the record has one.
+    pub from_id: Option<SpiffeId>,
+    /// What a record of another mesh calls a caller that has neither service nor identity: a label, an address.
+    pub from_name: Option<String>,
     /// The declared operation.
     pub operation: Option<String>,
     /// The method.
     pub method: Option<String>,
     /// The path, for undeclared operations only.
     pub path: Option<String>,
-    /// Allow or deny.
+    /// Whether it was let through: the recorded answer or, of another mesh, what that mesh did.
     pub effect: Effect,
-    /// Why.
-    pub reason: Reason,
-    /// The determining policies.
+    /// Why: recorded or, of another mesh, as policy answers; `None` where it could not be asked.
+    pub reason: Option<Reason>,
+    /// The determining policies, likewise.
     pub policies: Vec<String>,
     /// The bundle that answered.
     pub revision: Digest,
@@ -49,6 +52,20 @@ pub struct Key {
     pub tls: Option<(String, String)>,
     /// Hours since 1970.
     pub hour: i64,
+    /// The format it was read from.
+    pub origin: Format,
+    /// How well the caller is known.
+    pub grade: Grade,
+    /// What policy says where the record is another mesh's.
+    pub lawful: Lawful,
+}
+
+impl Key {
+    /// Whether the record is another mesh's.
+    #[must_use]
+    pub fn is_foreign(&self) -> bool {
+        self.lawful != Lawful::Recorded
+    }
 }
 
 /// What a record knows of the user behind the caller.
@@ -60,6 +77,8 @@ pub enum User {
     Invalid,
     /// A verified token with a subject.
     Named,
+    /// The log says nothing of users.
+    Unknown,
 }
 
 /// How often, when, and where to look.
@@ -83,11 +102,16 @@ impl Tally {
 
     /// Counts one more record. The evidence kept is the smallest, so that the order of reading does not matter.
     pub(crate) fn add(&mut self, at: Timestamp, evidence: &Evidence) {
+        self.add_with(at, (evidence.input, evidence.line), || evidence.clone());
+    }
+
+    /// The same; the evidence is made only where it is kept.
+    pub(crate) fn add_with(&mut self, at: Timestamp, place: (usize, u64), evidence: impl FnOnce() -> Evidence) {
         self.count += 1;
         self.first = self.first.min(at);
         self.last = self.last.max(at);
-        if self.evidence.len() < EVIDENCE_MAX || self.evidence.last().is_some_and(|last| evidence < last) {
-            self.evidence.push(evidence.clone());
+        if self.evidence.len() < EVIDENCE_MAX || self.evidence.last().is_some_and(|last| place < (last.input, last.line)) {
+            self.evidence.push(evidence());
             self.evidence.sort();
             self.evidence.truncate(EVIDENCE_MAX);
         }
@@ -195,7 +219,7 @@ impl Ledger {
 }
 
 impl CertificateTally {
-    fn absorb(&mut self, other: &Self) {
+    pub(crate) fn absorb(&mut self, other: &Self) {
         self.seen.absorb(&other.seen);
         self.expired += other.expired;
         self.addresses.extend(&other.addresses);
@@ -211,12 +235,13 @@ fn key(at: Timestamp, decided: &Decided) -> Key {
     Key {
         to: decided.destination.service.clone(),
         from: decided.source.service.clone(),
-        from_id: decided.source.id.clone(),
+        from_id: Some(decided.source.id.clone()),
+        from_name: None,
         operation: request.operation.clone(),
         method: request.method.clone(),
         path: request.path.clone().filter(|_| request.operation.is_none()),
         effect: decided.decision.effect,
-        reason: decided.decision.reason,
+        reason: Some(decided.decision.reason),
         policies: decided.decision.policies.clone(),
         revision: decided.revision,
         dry_run: decided.mode == Mode::DryRun,
@@ -228,6 +253,9 @@ fn key(at: Timestamp, decided: &Decided) -> Key {
         },
         tls: decided.tls.as_ref().map(|t| (t.version.clone(), t.suite.clone())),
         hour: at.unix_ms().div_euclid(HOUR_MS),
+        origin: Format::Portreeve,
+        grade: Grade::of(decided),
+        lawful: Lawful::Recorded,
     }
 }
 

@@ -15,6 +15,8 @@ mod examined;
 mod fidelity;
 pub mod find;
 mod fold;
+pub mod foreign;
+pub mod governance;
 mod granted;
 mod graph;
 pub mod heads;
@@ -25,8 +27,10 @@ pub mod limits;
 pub mod measure;
 mod method;
 pub mod reader;
+mod reading;
 pub mod replay;
 pub mod replay_logs;
+pub mod scan;
 pub mod source;
 mod traces;
 pub mod verdict;
@@ -36,6 +40,7 @@ pub use assessment::Assessment;
 pub use audit::{Audit, AuditError};
 pub use controls::Catalog;
 pub use find::{FoundRequest, find_request};
+pub use governance::Governance;
 pub use heads::VerifiedHeads;
 pub use intake::ReadError;
 pub use replay_logs::{ReplayReport, replay_logs};
@@ -46,6 +51,8 @@ pub use verify::{Verification, verify};
 mod analysing;
 #[cfg(test)]
 mod auditing;
+#[cfg(test)]
+mod governing;
 #[cfg(test)]
 mod tampering;
 #[cfg(test)]

@@ -5,6 +5,10 @@
 pub const LINE_BYTES_MAX: usize = 1 << 20;
 /// What is read from a file at once.
 pub const READ_BUFFER_BYTES: usize = 1 << 16;
+/// Keys of JSON lines that the scanner learns; a format has a few dozen, and what is beyond is looked up by name each time.
+pub const SCAN_KEYS_MAX: usize = 256;
+/// How deep the scanner follows objects and arrays; deeper ones are for the general parser.
+pub const SCAN_DEPTH_MAX: u32 = 64;
 /// Rejected lines named one by one for each input; the rest are counted.
 pub const REJECTED_EXAMPLES_MAX: usize = 10;
 /// Chain faults named one by one for each input; the rest are counted.
@@ -61,6 +65,22 @@ pub const UNTRUSTED_ZONES: [&str; 1] = ["edge"];
 pub const PREPRODUCTION_ZONES: [&str; 4] = ["preprod", "staging", "test", "dev"];
 /// One hour, the grain of the ledger.
 pub const HOUR_MS: i64 = 3_600_000;
+/// Items of one array of a line that are looked at: no workload has as many labels, no flow as many policies.
+pub const LIST_ITEMS_MAX: usize = 256;
+/// Lines at the head of a log by which its format is recognised; a partial first line and the proxy's own messages are among them.
+pub const RECOGNITION_LINES_MAX: usize = 32;
+/// Distinct callers without identity or service that are kept apart by name or address; more are told as others.
+pub const UNNAMED_CALLERS_MAX: usize = 10_000;
+/// Requests of other meshes that are compared with those of the other side by their id, at 16 bytes each; more are not compared.
+pub const PAIRS_MAX: usize = 2 << 20;
+/// Bytes of a mapping file; one of a thousand services and addresses has a tenth of this.
+pub const MAPPING_BYTES_MAX: u64 = 1 << 20;
+/// Files of a governance folder: a record for each day of ten years, each in a file of its own.
+pub const GOVERNANCE_FILES_MAX: usize = 4_000;
+/// Bytes of a governance folder; a record has some hundred.
+pub const GOVERNANCE_BYTES_MAX: usize = 16 << 20;
+/// An attestation is repeated every year at the latest.
+pub const ATTESTATION_DAYS_MAX: i64 = 366;
 /// Cases that one analysis lists; the others are counted. More than a person reads, and few enough to keep an assessment readable.
 pub const ANALYSIS_ENTRIES_MAX: usize = 1_000;
 /// Edges named for each class of the difference of graphs.

@@ -4,7 +4,6 @@
 
 use crate::assessment::ChainVerdict;
 use crate::examined::Examined;
-use crate::granted::{is_sensitive, touches};
 use crate::ledger::Key;
 use crate::limits::HISTORY_DAYS;
 use crate::verdict::Measured;
@@ -75,7 +74,9 @@ impl Measure {
             Self::Requests => requests(examined),
             Self::SensitiveRequests => intact(examined, |key| {
                 let to = examined.newest.service(&key.to);
-                to.is_some_and(|to| touches(to, key.operation.as_deref().and_then(|id| to.operations.iter().find(|o| *o.id == *id))))
+                to.is_some_and(|to| {
+                    examined.scope().touches(to, key.operation.as_deref().and_then(|id| to.operations.iter().find(|o| *o.id == *id)))
+                })
             }),
             Self::TlsRequests => tls(examined),
             Self::Lines => lines(examined),
@@ -91,7 +92,7 @@ fn all(n: usize) -> Measured {
 
 fn services(examined: &Examined<'_>, sensitive: bool) -> Measured {
     let logged = examined.logged();
-    let wanted = examined.newest.services().iter().filter(|s| !s.is_outside() && (!sensitive || is_sensitive(s)));
+    let wanted = examined.newest.services().iter().filter(|s| !s.is_outside() && (!sensitive || examined.scope().is_sensitive(s)));
     wanted.fold(Measured { have: 0, of: 0 }, |m, s| Measured { have: m.have + u64::from(logged.contains(&*s.name)), of: m.of + 1 })
 }
 

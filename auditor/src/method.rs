@@ -2,7 +2,7 @@
 
 use crate::assessment::Totals;
 use crate::examined::{Examined, many};
-use crate::limits::{LINE_BYTES_MAX, SENSITIVE_DATA, UNTRUSTED_ZONES};
+use crate::limits::LINE_BYTES_MAX;
 
 /// The sentences.
 pub(crate) fn method(examined: &Examined<'_>, totals: &Totals, newest: &str) -> Vec<String> {
@@ -32,8 +32,8 @@ pub(crate) fn method(examined: &Examined<'_>, totals: &Totals, newest: &str) -> 
     });
     out.push(format!(
         "Sensitive means data of class {}; untrusted means zone {}; both are read from the inventory.",
-        SENSITIVE_DATA.join(" or "),
-        UNTRUSTED_ZONES.join(" or ")
+        examined.scope().sensitive_classes().join(" or "),
+        examined.scope().untrusted_zones().join(" or ")
     ));
     out.extend(chains(examined));
     out.push(format!("A line longer than {LINE_BYTES_MAX} bytes, torn or of another form is rejected, named and counted."));

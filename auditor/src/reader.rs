@@ -115,7 +115,7 @@ pub fn parse_line(line: RawLine<'_>) -> Result<Record, String> {
 }
 
 /// A reason that quotes input: bounded, control characters escaped.
-fn reason(text: &str) -> String {
+pub(crate) fn reason(text: &str) -> String {
     escape_control(&text.chars().take(REASON_CHARS_MAX).collect::<String>()).replace(['\n', '\t'], " ")
 }
 

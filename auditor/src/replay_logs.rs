@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::assessment::Evidence;
 use crate::fold::Fold;
+use crate::foreign::{ForeignFold, Names};
 use crate::heads::VerifiedHeads;
 use crate::intake::{self, Line, ReadError, Sink};
 use crate::ledger::Tally;
@@ -112,7 +113,7 @@ pub fn replay_logs(
 ) -> Result<ReplayReport, ReadError> {
     let against =
         against.map(|a| Proposed { replayer: Replayer::new([a]), revision: *a.revision(), unchanged: 0, changes: BTreeMap::new() });
-    let mut sink = Retrial { fold: Fold::new(Replayer::new(bundles.iter().copied())), against };
+    let mut sink = Retrial { fold: Fold::new(Replayer::new(bundles.iter().copied()), ForeignFold::new([], Names::default())), against };
     let intake = intake::read(logs, &VerifiedHeads::default(), &mut sink, progress)?;
     let Retrial { fold, against } = sink;
     let asked = fold.asked();

@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::assessment::{ChainVerdict, Rejected};
 use crate::chains::Chain;
 use crate::examined::many;
+use crate::foreign::Format;
 use crate::heads::VerifiedHeads;
 use crate::intake::{self, InputRead, Intake, Line, ReadError, Sink};
 use crate::limits::FAULTS_NAMED_MAX;
@@ -193,6 +194,7 @@ const fn words(verdict: ChainVerdict) -> &'static str {
         ChainVerdict::SelfConsistent => "self-consistent",
         ChainVerdict::Broken => "broken",
         ChainVerdict::Empty => "no record",
+        ChainVerdict::Unchained => "without a chain",
     }
 }
 
@@ -202,7 +204,8 @@ fn worst(verdicts: impl Iterator<Item = ChainVerdict>) -> ChainVerdict {
         ChainVerdict::Empty => 0,
         ChainVerdict::Vouched => 1,
         ChainVerdict::SelfConsistent => 2,
-        ChainVerdict::Broken => 3,
+        ChainVerdict::Unchained => 3,
+        ChainVerdict::Broken => 4,
     };
     verdicts.max_by_key(rank).unwrap_or(ChainVerdict::Empty)
 }
@@ -221,6 +224,8 @@ fn input(index: usize, read: &InputRead, chains: &[Chain]) -> InputVerification 
     let touched = read.chains.iter().filter_map(|(chain, span)| Some((chains.get(*chain)?, *span)));
     let verdict = if !faults.is_empty() {
         ChainVerdict::Broken
+    } else if read.format != Format::Portreeve {
+        ChainVerdict::Unchained
     } else {
         worst(touched.clone().map(|(chain, (first, _))| {
             if chain.vouched_through.is_some_and(|through| through >= first) && chain.faults.is_empty() {

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use portreeve_engine::record::Why;
 
-use crate::gate::Running;
+use crate::gate::{Guard, Running};
 use crate::h1::call::Answer;
 use crate::headers;
 use crate::pool::Lease;
@@ -19,6 +19,7 @@ use crate::pool::Lease;
 #[derive(Debug)]
 pub struct RequestBody {
     inner: Incoming,
+    guard: Guard,
     progress: Option<Arc<Progress>>,
 }
 
@@ -52,9 +53,9 @@ impl Progress {
 impl RequestBody {
     /// Wraps a body, with a way to see it move where there is one.
     #[must_use]
-    pub fn new(inner: Incoming) -> (Self, Option<Arc<Progress>>) {
+    pub fn new(inner: Incoming, guard: Guard) -> (Self, Option<Arc<Progress>>) {
         let progress = (!inner.is_end_stream()).then(Progress::start);
-        (Self { inner, progress: progress.clone() }, progress)
+        (Self { inner, guard, progress: progress.clone() }, progress)
     }
 }
 
@@ -67,7 +68,7 @@ impl Body for RequestBody {
         if let Some(progress) = &self.progress {
             progress.touch();
         }
-        Poll::Ready(frame.map(|frame| frame.map(clean_trailers)))
+        Poll::Ready(frame.map(|frame| frame.map(|frame| clean_trailers(frame, |name| self.guard.holds_back(name)))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -79,11 +80,15 @@ impl Body for RequestBody {
     }
 }
 
-/// Cleans trailers like headers.
-pub fn clean_trailers(frame: Frame<Bytes>) -> Frame<Bytes> {
+/// Cleans trailers like headers, and holds some back.
+pub fn clean_trailers(frame: Frame<Bytes>, held_back: impl Fn(&str) -> bool) -> Frame<Bytes> {
     match frame.into_trailers() {
         Ok(mut trailers) => {
             headers::sanitise(&mut trailers);
+            let held: Vec<_> = trailers.keys().filter(|name| held_back(name.as_str())).cloned().collect();
+            for name in held {
+                trailers.remove(name);
+            }
             Frame::trailers(trailers)
         }
         Err(frame) => frame,

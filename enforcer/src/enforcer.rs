@@ -37,7 +37,7 @@ use crate::reload::{ReloadError, Reloader, issuers, remotes};
 use crate::renewal::Renewal;
 use crate::report::Report;
 use crate::self_check::SelfCheck;
-use crate::serve::{Phase, accept_loop};
+use crate::serve::Phase;
 use crate::standby::{Ground, Standby, Watched};
 use crate::supply::{Offer, Supply};
 use crate::tcp::Behind;
@@ -319,7 +319,7 @@ impl Enforcer {
         let (bound_inbound, bound_outbound) = (ports.inbound.open()?, ports.outbound.open()?);
         let workers = Workers::start(config.workers).map_err(EnforcerError::System)?;
         let mut inbound = listeners.inbound(inbound, bound_inbound, &connections, &workers.crew());
-        let outbound = listeners.outbound(bound_outbound)?;
+        let outbound = listeners.outbound(bound_outbound, &workers.crew())?;
         readiness.opened(&gate);
         let told = report.clone();
         let policies = Arc::new(Renewal::new(Arc::clone(&config), Arc::clone(&gate), report.clone(), standing, watched.supply));
@@ -450,14 +450,16 @@ impl Listeners<'_> {
         side
     }
 
-    fn outbound(&self, bound: Vec<Listener>) -> Result<Side, EnforcerError> {
+    fn outbound(&self, bound: Vec<Listener>, crew: &Crew) -> Result<Side, EnforcerError> {
         let mut side = Side::new();
         let Outbound { locals, destinations } = Outbound::new(self.config, self.gate, self.report, &side.phase)?;
         for (listener, local) in bound.into_iter().zip(locals) {
             side.addresses.extend(listener.local_addr());
             let (phase, refused) = (side.phase.subscribe(), self.gate.metrics.connections_refused.clone());
-            let serve = move |stream, peer| Arc::clone(&local).serve(stream, peer);
-            side.loops.spawn(accept_loop(listener, limits::CONNECTIONS_MAX, phase, refused, serve));
+            let serve = move |stream, peer, _| Arc::clone(&local).serve(stream, peer);
+            // All of them come from one address, the service's.
+            let bounds = Bounds { all: limits::CONNECTIONS_MAX, address: limits::CONNECTIONS_MAX };
+            side.loops.spawn(workers::accept_loop(listener, bounds, phase, refused, crew.clone(), serve));
         }
         side.loops.spawn(outbound::sweep(destinations, side.phase.subscribe()));
         Ok(side)
@@ -535,7 +537,8 @@ pub fn enforce(path: &Path, check_only: bool, report: &Report) -> Result<(), Enf
     if check_only {
         return check(&config);
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(EnforcerError::System)?;
+    // What accepts, watches and tells is little work: traffic has threads of its own, and so has what blocks.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(EnforcerError::System)?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).map_err(EnforcerError::System)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(EnforcerError::System)?;

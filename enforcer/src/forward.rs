@@ -26,7 +26,7 @@ pub async fn forward(permit: Permit, pool: &Arc<Pool>, body: Incoming) -> Respon
         running.unavailable(StatusCode::BAD_GATEWAY);
         return answer(StatusCode::BAD_GATEWAY, &request_id, false);
     }
-    let (body, progress) = RequestBody::new(body);
+    let (body, progress) = RequestBody::new(body, running.guard());
     let mut headers = lines.to_map();
     let (Ok(uri), Ok(method)) = (Uri::try_from(target), Method::from_bytes(method.as_str().as_bytes())) else {
         running.unavailable(StatusCode::BAD_GATEWAY);

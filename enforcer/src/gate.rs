@@ -5,6 +5,7 @@
 
 mod arrival;
 mod connect;
+mod guard;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -29,7 +30,7 @@ use crate::introduction::{Introduced, Introduction};
 use crate::jwt::Verifier;
 use crate::limits;
 use crate::live::{Live, Place};
-use crate::log::{DecisionLog, End, NotAccepted, Share, Ticket};
+use crate::log::{DecisionLog, End, Moment, NotAccepted, Share, Ticket};
 use crate::metrics::Metrics;
 use crate::question::{self, Asked, Asker, NoQuestion, Question, Switch};
 use crate::quota::{Held, Limited, Quotas};
@@ -39,6 +40,7 @@ use crate::trace::{Span, Traces};
 
 use arrival::{Arrival, denial, protocol, unrecorded};
 pub use connect::Passage;
+pub use guard::Guard;
 
 /// What decides and records. One per enforcer.
 #[derive(Debug)]
@@ -305,6 +307,12 @@ impl Running {
         self.bytes += u64::try_from(bytes).unwrap_or(0);
     }
 
+    /// Knows which trailers may not go on.
+    #[must_use]
+    pub fn guard(&self) -> Guard {
+        Guard::of(&self.gate)
+    }
+
     /// Ready when a new policy has taken the right to it away.
     pub fn poll_cut(&self, cx: &Context<'_>) -> Poll<()> {
         self.place.as_ref().map_or(Poll::Pending, |place| self.caller.live.poll_cut(place, cx))
@@ -452,10 +460,11 @@ impl Gate {
         fields: &Fields<'_>,
         arrival: Arrival,
     ) -> Verdict {
-        for _ in 0..limits::STALE_RETRIES_MAX {
+        for attempt in 0..=limits::STALE_RETRIES_MAX {
             let now = question.request.context.time;
             let decision = policy.decide(&question.request);
-            let (mut facts, context) = policy.facts(&question.request, &decision);
+            let (mut facts, mut context) = policy.facts(&question.request, &decision);
+            let moment = moment(attempt, now, &mut context);
             facts.id.clone_from(&arrival.id);
             facts.correlation.clone_from(&question.correlation);
             facts.trace = Some(arrival.trace.hex());
@@ -466,9 +475,9 @@ impl Gate {
             let span = self.traces.wants(&arrival.trace).then(|| Box::new(Span::new(&arrival.trace, now, caller, &facts, &decision)));
             let (share, text) = (self.share(caller), self.text(caller, policy, &facts, &context, &decision));
             let accepted = if self.lets_through(&decision) {
-                self.log.allowed_text(now, share, text.borrowed()).map(Some)
+                self.log.allowed_text(moment, share, text.borrowed()).map(Some)
             } else {
-                self.log.denied_text(now, share, text.borrowed()).map(|()| None)
+                self.log.denied_text(moment, share, text.borrowed()).map(|()| None)
             };
             match accepted {
                 Err(NotAccepted::Stale) => question.request.context.time = self.clock.now(),
@@ -613,29 +622,24 @@ impl Gate {
     /// Records what is no question, and says how it is answered.
     fn refuse(&self, caller: &Caller, policy: &Authorizer, refused: &NoQuestion, arrival: &Arrival) -> StatusCode {
         let decision = policy.decide_malformed(&refused.malformed);
-        for _ in 0..limits::STALE_RETRIES_MAX {
-            let now: Timestamp = self.clock.now();
-            let facts = RequestFacts {
-                id: arrival.id.clone(),
-                correlation: refused.correlation.clone(),
-                trace: Some(arrival.trace.hex()),
-                protocol: arrival.protocol.to_owned(),
-                host: refused.host.clone(),
-                raw: Some(refused.raw.clone()),
-                ..RequestFacts::default()
-            };
-            let text = self.text(caller, policy, &facts, &ContextFacts::default(), &decision);
-            match self.log.denied_text(now, self.share(caller), text.borrowed()) {
-                Err(NotAccepted::Stale) => {}
-                Err(NotAccepted::Full | NotAccepted::Down) => return StatusCode::SERVICE_UNAVAILABLE,
-                Ok(()) => {
-                    self.metrics.decided(decision.effect, decision.reason);
-                    return refused.status;
-                }
+        let facts = RequestFacts {
+            id: arrival.id.clone(),
+            correlation: refused.correlation.clone(),
+            trace: Some(arrival.trace.hex()),
+            protocol: arrival.protocol.to_owned(),
+            host: refused.host.clone(),
+            raw: Some(refused.raw.clone()),
+            ..RequestFacts::default()
+        };
+        let text = self.text(caller, policy, &facts, &ContextFacts::default(), &decision);
+        // It is none at any time.
+        match self.log.denied_text(Moment::NotBefore(self.clock.now()), self.share(caller), text.borrowed()) {
+            Err(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Ok(()) => {
+                self.metrics.decided(decision.effect, decision.reason);
+                refused.status
             }
         }
-        self.log.count_unrecorded();
-        StatusCode::SERVICE_UNAVAILABLE
     }
 
     fn share<'c>(&self, caller: &'c Caller) -> &'c Share {
@@ -670,6 +674,16 @@ impl Gate {
         *kept = Some(Arc::clone(&common));
         common
     }
+}
+
+/// When the record of an answer for `now` is to have been made. An answer that others overtook again and again is not taken again
+/// for ever: it is recorded where it comes, and says for when it was.
+pub(crate) fn moment(attempt: usize, now: Timestamp, context: &mut ContextFacts) -> Moment {
+    if attempt < limits::STALE_RETRIES_MAX {
+        return Moment::At(now);
+    }
+    context.time = Some(now);
+    Moment::NotBefore(now)
 }
 
 /// Whether an operation of the inventory lets its connection be switched so. An undeclared one never does.

@@ -97,6 +97,12 @@ fn claims_identity(name: &str) -> bool {
     same_name(name, XFCC.as_str()) || PREFIXES.iter().any(|prefix| name.get(..prefix.len()).is_some_and(|start| same_name(start, prefix)))
 }
 
+/// Whether a trailer of that name could be taken for a header that policy reads: what comes after the decision was not judged.
+#[must_use]
+pub fn is_read(name: &str, visible: &Visible) -> bool {
+    visible.headers.keys().any(|read| same_name(name, read))
+}
+
 /// Whether many servers take the two for one name: case does not count, nor does `_` for `-`. `known` is in lower case.
 fn same_name(name: &str, known: &str) -> bool {
     let fold = |b: u8| if b == b'_' { b'-' } else { b.to_ascii_lowercase() };

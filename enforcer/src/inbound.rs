@@ -31,7 +31,7 @@ use crate::serve::{self, Phase, leaving};
 use crate::strict::{Faults, Strict};
 use crate::tcp::{self, Behind};
 use crate::tenure;
-use crate::tls::{self, Refusal, VerifiedPeer};
+use crate::tls::{self, Identity, Refusal, VerifiedPeer};
 
 /// One inbound listener's connections.
 #[derive(Debug)]
@@ -92,7 +92,8 @@ impl Inbound {
         let Some(lane) = self.lanes.get(worker) else { return };
         let metrics = &self.gate.metrics;
         let ip = address.ip().to_canonical();
-        let (stream, peer) = match self.handshake(stream, ip).await {
+        let own = self.gate.identity.load_full();
+        let (stream, peer) = match self.handshake(stream, ip, &own).await {
             Ok(done) => done,
             Err(refusal) => {
                 metrics.handshake_refused(refusal);
@@ -121,7 +122,7 @@ impl Inbound {
             let session = serve::Own { session: std::pin::pin!(session), caller: Arc::clone(&caller) };
             // A request that a new policy denies is answered or cut where it runs.
             let cut = self.over(&caller, false);
-            let aging = self.aging(&caller, false);
+            let aging = self.aging(&caller, false, &own);
             let _ = serve::drive_aging(session, self.phase.clone(), cut, aging, || caller.cut(Why::Shutdown)).await;
             return;
         }
@@ -157,7 +158,7 @@ impl Inbound {
         let phase = self.phase.clone();
         let cut = self.over(&caller, faults.is_some());
         let on_cut = || caller.cut(Why::Shutdown);
-        let aging = self.aging(&caller, http2);
+        let aging = self.aging(&caller, http2, &own);
         let ended = match faults {
             Some(faults) => {
                 let io = TokioIo::new(Strict::new(stream, faults));
@@ -194,25 +195,25 @@ impl Inbound {
     }
 
     /// Completes each time at which the connection should end if nothing runs on it. An idle HTTP/1 connection sees to that itself.
-    fn aging(&self, caller: &Arc<Caller>, http2: bool) -> serve::Aging {
-        serve::Aging::new(Arc::clone(caller), self.lifetime, http2)
+    fn aging(&self, caller: &Arc<Caller>, http2: bool, own: &Identity) -> serve::Aging {
+        serve::Aging::new(Arc::clone(caller), self.lifetime, http2, &self.gate, own)
     }
 
     async fn handshake(
         &self,
         stream: TcpStream,
         ip: IpAddr,
+        own: &Identity,
     ) -> Result<(tokio_rustls::server::TlsStream<TcpStream>, VerifiedPeer), Refusal> {
         let Ok(Ok(_place)) = timeout(limits::HANDSHAKE_TIMEOUT, self.handshakes.place(ip)).await else {
             return Err(Refusal::HandshakeTimeout);
         };
         // Without it small answers wait for acknowledgements; a connection that cannot have it is broken.
         stream.set_nodelay(true).map_err(|_| Refusal::ConnectionClosed)?;
-        let identity = self.gate.identity.load_full();
         if self.tcp.is_some() {
-            return tls::accept_raw(&identity, stream, limits::HANDSHAKE_TIMEOUT).await;
+            return tls::accept_raw(own, stream, limits::HANDSHAKE_TIMEOUT).await;
         }
-        tls::accept(&identity, stream, limits::HANDSHAKE_TIMEOUT).await
+        tls::accept(own, stream, limits::HANDSHAKE_TIMEOUT).await
     }
 }
 

@@ -13,6 +13,7 @@ mod files;
 pub mod forward;
 pub mod freshness;
 pub mod gate;
+pub mod gather;
 pub mod h1;
 pub mod head;
 pub mod headers;

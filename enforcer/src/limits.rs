@@ -11,6 +11,10 @@ pub const WORKERS_MAX: usize = 256;
 /// A connection takes no further request after this time, so that callers come back through a handshake and spread anew. What
 /// runs on it may end. Up to a tenth less, so that connections of one moment do not all come back in another.
 pub const CONNECTION_LIFETIME: Duration = Duration::from_secs(3600);
+/// When our certificate is replaced, connections that were shown the old one take no further request after a part of this time, each
+/// another part, and of a tenth of what the old one had left, so that callers learn of the new one before the old one ends and do
+/// not all come back in one moment.
+pub const ROTATION_DRAIN: Duration = Duration::from_secs(60);
 /// A connection that was asked to end, and on which nothing runs, is cut after this time.
 pub const WIND_DOWN_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest such time a configuration may ask for.
@@ -52,6 +56,10 @@ pub const H2_LOCAL_RESETS_MAX: usize = 64;
 pub const H2_STREAM_WINDOW: u32 = 256 * 1024;
 /// HTTP/2 flow-control window of a connection.
 pub const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// What one HTTP/2 connection gathers before it sends: one record of TLS, its largest.
+pub const GATHERED_BYTES_MAX: usize = 16 * 1024;
+/// Memory that it keeps for that between two times.
+pub const GATHERED_BYTES_KEPT: usize = 2 * 1024;
 /// A chunk-size line with its extensions; ours need eight digits.
 pub const CHUNK_LINE_BYTES_MAX: usize = 256;
 /// Read and write buffer of an HTTP/1 connection; hyper's own default is four times as large.
@@ -113,9 +121,13 @@ pub const LOG_BUFFER_KEPT: usize = 256 << 10;
 pub const LOG_KEPT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The writer gathers records for this long before it writes them in one call. A lost process loses at most this much.
 pub const LOG_GATHER: Duration = Duration::from_millis(2);
+/// When the oldest record has waited for this long, the next request writes what waits, whatever the writer's thread does: on a
+/// machine with more to do than it can, that thread may get no time for much longer than it takes to lose a process.
+pub const LOG_LATE: Duration = Duration::from_millis(20);
 /// A failed write is tried again after this time.
 pub const LOG_RETRY: Duration = Duration::from_secs(1);
-/// How often a decision is taken again because another one with a later time entered the log first.
+/// How often a decision is taken again because another one with a later time entered the log first; after that its record says for
+/// which earlier time it was taken.
 pub const STALE_RETRIES_MAX: usize = 16;
 /// Distinct (address, reason) pairs of refused strangers held between two heartbeats; further ones are counted together.
 pub const REFUSALS_MAX: usize = 1024;

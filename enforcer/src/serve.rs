@@ -17,15 +17,18 @@ use hyper::rt::{Read, Write};
 use hyper::server::conn::{http1, http2};
 use hyper::service::HttpService;
 use hyper_util::rt::TokioTimer;
+use portreeve_engine::{Digest, Timestamp};
 use prometheus_client::metrics::counter::Counter;
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use crate::gate::Caller;
+use crate::gate::{Caller, Gate};
+use crate::gather::{Gathered, Sender, gathered};
 use crate::limits;
 use crate::ports::Listener;
+use crate::tls::Identity;
 
 /// How far the enforcer is on its way to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,16 +117,44 @@ impl<F: Future<Output = ()> + Unpin> Connection for Own<F> {
     }
 }
 
-/// Tells a connection when it has lived, or been idle, for long enough.
+/// Tells a connection when it has lived, or been idle, for long enough, or proved an identity of ours that is not ours any more.
 #[derive(Debug)]
 pub struct Aging {
     caller: Arc<Caller>,
     dies: Instant,
+    /// With which certificate of ours it began; none when that does not matter any more.
+    shown: Option<Shown>,
     /// Whether idleness is looked for here.
     idle: bool,
     requests: u64,
     patience: Duration,
     wound: bool,
+}
+
+/// The certificate that was shown to a caller, and how to learn that there is another one.
+#[derive(Debug)]
+struct Shown {
+    gate: Arc<Gate>,
+    certificate: Digest,
+    until: Timestamp,
+    changes: watch::Receiver<u64>,
+}
+
+impl Shown {
+    /// Completes when our certificate is another one; gives the time in which callers should have come back.
+    async fn replaced(&mut self) -> Duration {
+        loop {
+            self.changes.mark_unchanged();
+            if self.gate.identity.load().svid().sha256 != self.certificate {
+                let left = u64::try_from(self.until.unix_ms().saturating_sub(self.gate.clock.now().unix_ms())).unwrap_or(0);
+                return (Duration::from_millis(left) / 10).min(limits::ROTATION_DRAIN);
+            }
+            if self.changes.changed().await.is_err() {
+                // The gate is gone, and the connection with it.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
 }
 
 /// What a connection's age asks for.
@@ -136,13 +167,14 @@ enum Age {
 }
 
 impl Aging {
-    /// For a connection that begins now.
+    /// For a connection that begins now, and to which `own` was shown.
     #[must_use]
-    pub fn new(caller: Arc<Caller>, lifetime: Duration, idle: bool) -> Self {
-        // Any number will do, as long as connections get different ones.
-        let spread = std::hash::RandomState::new().build_hasher().finish() % 100;
-        let lifetime = lifetime.mul_f64(1.0 - 0.001 * f64::from(u8::try_from(spread).unwrap_or(0)));
-        Self { caller, dies: Instant::now() + lifetime, idle, requests: 0, patience: limits::FIRST_BYTE_TIMEOUT, wound: false }
+    pub fn new(caller: Arc<Caller>, lifetime: Duration, idle: bool, gate: &Arc<Gate>, own: &Identity) -> Self {
+        let lifetime = lifetime.mul_f64(1.0 - 0.1 * part());
+        let (gate, changes) = (Arc::clone(gate), gate.identity.changes());
+        let shown = Shown { gate, certificate: own.svid().sha256, until: own.not_after(), changes };
+        let dies = Instant::now() + lifetime;
+        Self { caller, dies, shown: Some(shown), idle, requests: 0, patience: limits::FIRST_BYTE_TIMEOUT, wound: false }
     }
 
     async fn next(&mut self) -> Age {
@@ -152,7 +184,20 @@ impl Aging {
                 (false, true) => self.dies.min(Instant::now() + self.patience),
                 (false, false) => self.dies,
             };
-            sleep_until(until).await;
+            let replaced = async {
+                match &mut self.shown {
+                    Some(shown) => shown.replaced().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = sleep_until(until) => {}
+                within = replaced => {
+                    self.shown = None;
+                    self.dies = self.dies.min(Instant::now() + within.mul_f64(part()));
+                    continue;
+                }
+            }
             let requests = self.caller.requests.load(Ordering::Relaxed);
             let silent = self.caller.running.load(Ordering::Relaxed) == 0 && requests == self.requests;
             let over = Instant::now() >= self.dies || (self.idle && silent);
@@ -167,6 +212,12 @@ impl Aging {
             }
         }
     }
+}
+
+/// Some part of one: any will do, as long as connections get different ones.
+fn part() -> f64 {
+    let percent = std::hash::RandomState::new().build_hasher().finish() % 100;
+    0.01 * f64::from(u8::try_from(percent).unwrap_or(0))
 }
 
 /// Serves a connection until it ends, is cut by the phase, or `cut` completes.
@@ -275,7 +326,13 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let (streams, received) = streams();
-    Http2 { connection: http2_settings(streams).serve_connection(io, service), received: received.0, running: FuturesUnordered::new() }
+    let (io, sender) = gathered(io);
+    Http2 {
+        connection: http2_settings(streams).serve_connection(io, service),
+        sender,
+        received: received.0,
+        running: FuturesUnordered::new(),
+    }
 }
 
 /// The same, where streams may become tunnels, which are run through the other end of `received`.
@@ -291,7 +348,8 @@ where
 {
     let mut builder = http2_settings(streams);
     builder.enable_connect_protocol();
-    Http2 { connection: builder.serve_connection(io, service), received: received.0, running: FuturesUnordered::new() }
+    let (io, sender) = gathered(io);
+    Http2 { connection: builder.serve_connection(io, service), sender, received: received.0, running: FuturesUnordered::new() }
 }
 
 fn http2_settings(streams: Streams) -> http2::Builder<Streams> {
@@ -330,19 +388,23 @@ impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Streams
 }
 
 /// An HTTP/2 connection with its streams.
-struct Http2<C> {
+struct Http2<C, I> {
     connection: C,
+    /// Sends what the connection wrote, once there is nothing else to do.
+    sender: Sender<I>,
     received: mpsc::UnboundedReceiver<Task>,
     running: FuturesUnordered<Task>,
 }
 
-impl<C: Future<Output = hyper::Result<()>> + Unpin> Future for Http2<C> {
+impl<C: Future<Output = hyper::Result<()>> + Unpin, I: Read + Write + Unpin> Future for Http2<C, I> {
     type Output = hyper::Result<()>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         loop {
             if let Poll::Ready(done) = Pin::new(&mut this.connection).poll(cx) {
+                // A connection that ends in order has sent everything with its shutdown; any other says its last word if it can.
+                let _ = this.sender.poll_send(cx);
                 return Poll::Ready(done);
             }
             let mut moved = false;
@@ -353,15 +415,17 @@ impl<C: Future<Output = hyper::Result<()>> + Unpin> Future for Http2<C> {
             while let Poll::Ready(Some(())) = this.running.poll_next_unpin(cx) {
                 moved = true;
             }
-            // A stream that moved may have written something that only the connection can send.
+            // A stream that moved may have written something that only the connection can frame.
             if !moved {
+                // Where the connection is broken, its reader or the next write says so.
+                let _ = this.sender.poll_send(cx);
                 return Poll::Pending;
             }
         }
     }
 }
 
-impl<I, B, S> Connection for Http2<http2::Connection<I, S, Streams>>
+impl<I, B, S> Connection for Http2<http2::Connection<Gathered<I>, S, Streams>, I>
 where
     S: HttpService<Incoming, ResBody = B>,
     S::Future: Send + 'static,
@@ -370,7 +434,7 @@ where
     B: Body + Send + 'static,
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    http2::Connection<I, S, Streams>: Future<Output = hyper::Result<()>> + Unpin,
+    http2::Connection<Gathered<I>, S, Streams>: Future<Output = hyper::Result<()>> + Unpin,
 {
     fn wind_down(mut self: Pin<&mut Self>) {
         Pin::new(&mut self.connection).graceful_shutdown();

@@ -1,4 +1,4 @@
-//! The threads on which inbound connections are served: one for each core, each with a runtime of its own.
+//! The threads on which connections are served, inbound and outbound: one for each core, each with a runtime of its own.
 //!
 //! A connection stays on the thread to which it was given, and so do the connections to the service that serve it: a request
 //! moves between no threads and waits for no lock that another one holds for long. Connections are accepted in one place and go
@@ -78,7 +78,7 @@ impl Worker {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel::<()>();
-        let thread = std::thread::Builder::new().name(format!("inbound-{n}")).spawn(move || {
+        let thread = std::thread::Builder::new().name(format!("worker-{n}")).spawn(move || {
             // Nothing is ever sent: it completes when the other end is dropped.
             let _ = runtime.block_on(stopped);
         })?;
@@ -208,7 +208,7 @@ mod tests {
         held.retain(|(n, _)| *n != 1);
         assert_eq!((crew.pick().unwrap().0, crew.len()), (1, 3));
         let name = crew.pick().unwrap().1.spawn(async { std::thread::current().name().map(str::to_owned) }).await.unwrap();
-        assert!(name.unwrap().starts_with("inbound-"));
+        assert!(name.unwrap().starts_with("worker-"));
         let task = crew.pick().unwrap().1.spawn(std::future::pending::<()>());
         workers.end().await;
         assert!(task.await.unwrap_err().is_cancelled(), "what is on a thread ends with it");

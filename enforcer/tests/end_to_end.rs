@@ -653,6 +653,8 @@ async fn http2_services_get_trailers_and_give_them() {
     let mut trailers = http::HeaderMap::new();
     trailers.insert("x-sum", "5".parse().unwrap());
     trailers.insert("x-portreeve-principal", "evil".parse().unwrap());
+    // Policy reads it, and it was judged with the head.
+    trailers.insert("x-tenant", "evil".parse().unwrap());
     let frames = [Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"hello"))), Ok(Frame::trailers(trailers))];
     let body = StreamBody::new(futures_util::stream::iter(frames));
     let request = Request::builder().method("POST").uri("https://items/v1/items").header("te", "trailers").body(body).unwrap();
@@ -661,7 +663,7 @@ async fn http2_services_get_trailers_and_give_them() {
     let whole = answer.into_body().collect().await.unwrap();
     let trailers = whole.trailers().unwrap().clone();
     assert_eq!((trailers["grpc-status"].as_bytes(), trailers["x-sum"].as_bytes()), (b"0".as_slice(), b"5".as_slice()));
-    assert!(!trailers.contains_key("x-portreeve-principal"));
+    assert!(!trailers.contains_key("x-portreeve-principal") && !trailers.contains_key("x-tenant"));
     assert_eq!(whole.to_bytes(), "hello");
     drop(sender);
     enforcer.shutdown().await;

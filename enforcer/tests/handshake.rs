@@ -289,6 +289,54 @@ async fn tls12_sessions_are_never_resumed_either() {
     assert!(server.client_config(ExpectedPeer::default()).require_ems);
 }
 
+/// Another implementation, with and without the extended master secret (RFC 7627).
+#[tokio::test]
+async fn tls12_without_extended_master_secret_is_refused() {
+    if std::process::Command::new("openssl").arg("version").output().is_err() {
+        println!("skipped: there is no openssl here");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let ca = authority(dir.path(), MARKET);
+    let server = allowing_tls12(&dir, &ca, &[(MARKET, &ca)]);
+    let (cert, key) = (dir.path().join("users.pem"), dir.path().join("users.key"));
+    let issued = ca.issue_unchecked(&request(USERS)).unwrap();
+    issued.write(&cert, &key).unwrap();
+    // What follows the leaf.
+    let chain = dir.path().join("chain.pem");
+    std::fs::write(&chain, issued.chain_pem.split_inclusive("-----END CERTIFICATE-----\n").skip(1).collect::<String>()).unwrap();
+    let settings = dir.path().join("openssl.cnf");
+    for extended in [true, false] {
+        let options = if extended { "ExtendedMasterSecret" } else { "-ExtendedMasterSecret" };
+        let text = format!("openssl_conf = all\n[all]\nssl_conf = ssl\n[ssl]\nsystem_default = here\n[here]\nOptions = {options}\n");
+        std::fs::write(&settings, text).unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = std::process::Command::new("openssl")
+            .args(["s_client", "-tls1_2", "-connect", &listener.local_addr().unwrap().to_string(), "-cert"])
+            .arg(&cert)
+            .arg("-cert_chain")
+            .arg(&chain)
+            .arg("-key")
+            .arg(&key)
+            .env("OPENSSL_CONF", &settings)
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (stream, _) = tokio::time::timeout(LIMIT, listener.accept()).await.expect("openssl connects").unwrap();
+        let peer = accept(&server, stream, LIMIT).await.map(|(_, peer)| peer);
+        let said = tokio::task::spawn_blocking(|| client.wait_with_output().unwrap()).await.unwrap();
+        let said = String::from_utf8_lossy(&said.stdout).into_owned();
+        if extended {
+            assert_eq!(peer.expect(&said).tls().version, "TLSv1.2");
+            assert!(said.contains("Extended master secret: yes"), "{said}");
+        } else {
+            assert_eq!(peer.expect_err(&said), Refusal::ProtocolVersion, "{said}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn sessions_are_never_resumed() {
     let dir = tempfile::tempdir().unwrap();

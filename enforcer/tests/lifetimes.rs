@@ -27,7 +27,11 @@ const SHOP: &str = r#"
 kind: Service
 name: items
 identities: [spiffe://market.example/ns/shop/sa/items]
-operations: [{id: read-item, method: GET, path: "/v1/items/{id}"}]
+operations:
+  - {id: read-item, method: GET, path: "/v1/items/{id}"}
+  - {id: sql, port: 5432}
+  - {id: tunnel, method: CONNECT, path: /}
+  - {id: talk, method: GET, path: /talk, upgrade: [websocket]}
 ---
 kind: Service
 name: users
@@ -41,7 +45,7 @@ operations: [{id: read, method: GET, path: "/v1/reports"}]
 ---
 kind: Permission
 name: everyone-reads-items
-allow: {from: [users, partner], to: items, operations: [read-item]}
+allow: {from: [users, partner], to: items, operations: [read-item, sql, tunnel, talk]}
 justification: For the tests.
 owner: team-shop
 "#;
@@ -114,10 +118,11 @@ impl World {
         Enforcer::start(Config::parse("test.yaml", &text, self.dir.path()).unwrap(), Report::silent()).await.unwrap()
     }
 
-    /// The gate before `items`. `more` is what else its identity names.
+    /// The gate before `items`: a listener for HTTP and one that passes bytes on. `more` is what else its identity names.
     async fn items(&self, more: &str) -> Enforcer {
         let roots = "trust: {market.example: market-roots.pem, partner.example: partner-roots.pem}";
-        let inbound = format!("inbound: [{{listen: \"127.0.0.1:0\", upstream: \"{}\"}}]", self.upstream);
+        let listener = format!("listen: \"127.0.0.1:0\", upstream: \"{}\"", self.upstream);
+        let inbound = format!("inbound: [{{{listener}}}, {{{listener}, protocol: tcp, port: 5432}}]");
         self.start("items", &format!("cert: items.pem, key: items.key, {roots}{more}"), &inbound).await
     }
 
@@ -129,13 +134,18 @@ impl World {
 
     /// A request whose answer has begun and does not end.
     async fn stream(&self, to: SocketAddr, name: &str) -> tokio_rustls::client::TlsStream<TcpStream> {
+        self.begin(to, name, "GET /v1/items/1 HTTP/1.1\r\nHost: items\r\n\r\n").await
+    }
+
+    /// The same, for any first words.
+    async fn begin(&self, to: SocketAddr, name: &str, words: &str) -> tokio_rustls::client::TlsStream<TcpStream> {
         let tcp = TcpStream::connect(to).await.unwrap();
         let identity = self.identity(name);
         let mut config = (*identity.client_config(ExpectedPeer::id(id(&sa("items"))))).clone();
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         let server = rustls_pki_types::ServerName::try_from("items.invalid").unwrap();
         let mut stream = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config)).connect(server, tcp).await.unwrap();
-        stream.write_all(b"GET /v1/items/1 HTTP/1.1\r\nHost: items\r\n\r\n").await.unwrap();
+        stream.write_all(words.as_bytes()).await.unwrap();
         begun(&mut stream).await;
         stream
     }
@@ -180,7 +190,7 @@ async fn begun<S: tokio::io::AsyncRead + Unpin>(stream: &mut S) {
     while !seen.ends_with(b"hello") {
         seen.push(tokio::time::timeout(common::LIMIT, stream.read_u8()).await.expect("an answer").unwrap());
     }
-    assert!(seen.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&seen));
+    assert!(seen.starts_with(b"HTTP/1.1 200") || seen.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&seen));
 }
 
 /// Waits until the stream is over.
@@ -207,13 +217,13 @@ async fn until(what: &str, mut is: impl FnMut() -> bool) {
 
 async fn page(to: SocketAddr, target: &str) -> String {
     let mut stream = TcpStream::connect(to).await.unwrap();
-    stream.write_all(format!("GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()).await.unwrap();
+    stream.write_all(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes()).await.unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).await.unwrap();
     text
 }
 
-/// A service that begins every answer and ends none.
+/// A service that begins every answer and ends none; it switches where it is asked to.
 async fn endless() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -225,7 +235,13 @@ async fn endless() -> SocketAddr {
                 while !head.ends_with(b"\r\n\r\n") {
                     head.push(stream.read_u8().await?);
                 }
-                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nhello").await?;
+                let switches = head.to_ascii_lowercase().windows(18).any(|w| w == b"upgrade: websocket");
+                let first: &[u8] = if switches {
+                    b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello"
+                } else {
+                    b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nhello"
+                };
+                stream.write_all(first).await?;
                 // Until the other side goes.
                 stream.read_u8().await
             });
@@ -249,6 +265,35 @@ async fn a65_a41_a_list_that_names_a_peer_cuts_it_and_nobody_else() {
     assert!(!world.greeted(to, "users").await);
     enforcer.shutdown().await;
     assert_eq!(world.ends("items"), [Why::Revoked, Why::Shutdown]);
+}
+
+#[tokio::test]
+async fn a65_a_list_that_names_a_peer_cuts_its_tcp_connection_and_its_tunnels() {
+    const TALK: &str = "GET /talk HTTP/1.1\r\nHost: items\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    const TUNNEL: &str = "CONNECT items:80 HTTP/1.1\r\nHost: items:80\r\n\r\n";
+    let world = World::new().await;
+    let serial = world.issue("users", &world.ca, &sa("users"), DAY).serial;
+    world.lists(&[], DAY);
+    world.partner.write_crl().unwrap();
+    let enforcer = world.items(&format!(", crl: [lists.pem, {}]", world.partner.crl_path().display())).await;
+    let (http, tcp) = (enforcer.inbound()[0], enforcer.inbound()[1]);
+    let ways = [(http, TALK), (http, TUNNEL), (tcp, "anything\r\n\r\n")];
+    let (mut users, mut partners) = (Vec::new(), Vec::new());
+    for (to, words) in ways {
+        users.push(world.begin(to, "users", words).await);
+        partners.push(world.begin(to, "partner", words).await);
+    }
+    world.lists(&[&serial], DAY);
+    for stream in &mut users {
+        cut(stream).await;
+    }
+    for stream in &mut partners {
+        assert!(lasts(stream, 100).await);
+    }
+    enforcer.shutdown().await;
+    let mut ends = world.ends("items");
+    ends.sort_unstable();
+    assert_eq!(ends, [Why::Revoked, Why::Revoked, Why::Revoked, Why::Shutdown, Why::Shutdown, Why::Shutdown]);
 }
 
 #[tokio::test]
@@ -322,6 +367,38 @@ async fn inv9_when_our_own_certificate_is_over_nothing_runs_and_nobody_is_let_in
     assert_eq!(world.ends("items"), [Why::Expired, Why::Client]);
     let refused = world.records("items").iter().any(|r| matches!(&r.event, Event::Refused(r) if r.reason == "own-identity"));
     assert!(refused);
+}
+
+/// Callers that know our old certificate come back for the new one while the old one still counts.
+#[tokio::test]
+async fn a_new_certificate_of_ours_winds_old_connections_down_and_cuts_nothing() {
+    let world = World::new().await;
+    // A tenth of what is left, at the most, is the time in which callers are asked to come back.
+    world.issue("items", &world.ca, &sa("items"), 30_000);
+    let enforcer = world.items("").await;
+    let to = enforcer.inbound()[0];
+    let mut running = world.stream(to, "users").await;
+    let tcp = TcpStream::connect(to).await.unwrap();
+    let (idle, _) = connect(&world.identity("partner"), ExpectedPeer::id(id(&sa("items"))), tcp, common::LIMIT).await.unwrap();
+    let io = hyper_util::rt::TokioIo::new(idle);
+    let (sender, connection) =
+        hyper::client::conn::http2::handshake::<_, _, http_body_util::Empty<bytes::Bytes>>(hyper_util::rt::TokioExecutor::new(), io)
+            .await
+            .unwrap();
+    let connection = tokio::spawn(connection);
+    let before = enforcer.gate().identity.load().svid().sha256;
+    world.issue("items", &world.ca, &sa("items"), DAY);
+    until("the new certificate is taken up", || enforcer.gate().identity.load().svid().sha256 != before).await;
+    let told = tokio::time::timeout(Duration::from_secs(20), connection).await.expect("it is told to go away").unwrap();
+    assert!(told.is_ok() && sender.is_closed(), "in order: {told:?}");
+    // What runs goes on to its end, and then its connection ends.
+    assert!(lasts(&mut running, 100).await);
+    drop(running);
+    // Who comes now is shown the new one, and stays.
+    let mut later = world.stream(to, "users").await;
+    assert!(lasts(&mut later, 500).await);
+    enforcer.shutdown().await;
+    assert_eq!(world.ends("items"), [Why::Client, Why::Shutdown]);
 }
 
 #[tokio::test]

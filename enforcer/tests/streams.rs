@@ -254,3 +254,41 @@ async fn bodies_arrive_whole_whatever_their_size() {
     enforcer.shutdown().await;
     assert!(ended(&world.records()).iter().all(|e| e.why == Why::Complete));
 }
+
+/// What policy reads is judged with the head: a service that puts trailers among the headers must not see another value.
+#[tokio::test]
+async fn a77_trailers_never_carry_what_policy_reads() {
+    let world = World::new(SHOP);
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let upstream = service(move |_, mut stream| {
+        let tell = tell.clone();
+        async move {
+            let _ = tell.send(until(&mut stream, "\r\n0\r\n").await + &until(&mut stream, "\r\n\r\n").await);
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").await.unwrap();
+        }
+    })
+    .await;
+    let enforcer = world.start(upstream).await;
+    let body = "5\r\nhello\r\n0\r\nX-Tenant: evil\r\nx_tenant: evil\r\nx-sum: 5\r\n\r\n";
+    let head = "POST /v1/items HTTP/1.1\r\nHost: items\r\nx-tenant: good\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let answer = world.raw(enforcer.inbound()[0], "invoices", format!("{head}{body}").as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+
+    let (feed, frames) = fed();
+    let mut request = ask("POST", "/v1/items", frames);
+    request.headers_mut().insert("x-tenant", "good".parse().unwrap());
+    let mut trailers = http::HeaderMap::new();
+    for (name, value) in [("x-tenant", "evil"), ("x_tenant", "evil"), ("x-sum", "5")] {
+        trailers.insert(name, value.parse().unwrap());
+    }
+    feed.send(Frame::data(Bytes::from_static(b"hello"))).unwrap();
+    feed.send(Frame::trailers(trailers)).unwrap();
+    drop(feed);
+    assert_eq!(client(&world, &enforcer).await.send_request(request).await.unwrap().status(), StatusCode::OK);
+    for _ in 0..2 {
+        let seen = told.recv().await.unwrap().to_ascii_lowercase();
+        assert!(seen.contains("x-tenant: good\r\n") && seen.ends_with("\r\n0\r\nx-sum: 5\r\n\r\n"), "{seen}");
+        assert!(!seen.contains("evil"), "{seen}");
+    }
+    enforcer.shutdown().await;
+}

@@ -273,6 +273,12 @@ impl Authorizer {
         &self.policies
     }
 
+    /// What a YAML permission asks of the context; `None` where the policy of this id is none.
+    #[must_use]
+    pub fn condition(&self, id: &str) -> Option<&Condition> {
+        self.permissions.iter().find(|p| *p.name == *id).map(|p| &p.when)
+    }
+
     /// The permissions in dry-run, by id: they have no say in any answer.
     pub fn dry_run(&self) -> impl Iterator<Item = &PolicyRef> {
         self.dry_run.policies.iter().map(|(policy, _)| policy)
@@ -356,6 +362,7 @@ impl Authorizer {
                     Token::Valid(claims) => Token::Valid(Claims { other: kept(&visible.claims, &claims.other), ..claims.clone() }),
                     Token::Invalid(why) => Token::Invalid(why.clone()),
                 }),
+                time: None,
             },
             None => ContextFacts::default(),
         };

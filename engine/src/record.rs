@@ -22,7 +22,7 @@ pub struct Record {
     pub seq: u64,
     /// SHA-256 of the previous line without its newline; zeros for the first.
     pub prev: Digest,
-    /// When. For `decided` this is `context.time`.
+    /// When. For `decided` this is the time that policies saw, unless `context.time` names an earlier one.
     pub at: Timestamp,
     /// What.
     pub event: Event,
@@ -224,7 +224,7 @@ pub struct RequestFacts {
     pub raw: Option<String>,
 }
 
-/// What policies could read besides principal, action and resource. Time is the record's `at`, the address its source's.
+/// What policies could read besides principal, action and resource. The address is the source's.
 #[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
 #[serde(expecting = "an object")]
 pub struct ContextFacts {
@@ -237,6 +237,9 @@ pub struct ContextFacts {
     /// The user token's visible claims, or why it was not accepted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jwt: Option<Token>,
+    /// The time that policies saw, where it is not the record's `at`: answers that took long came into the log behind later ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time: Option<Timestamp>,
 }
 
 /// The TLS facts of a connection.
@@ -434,7 +437,8 @@ impl Decided {
             target,
             host: facts.host.as_deref().map(Into::into),
             context: Context {
-                time: at,
+                // No record makes an answer later than itself.
+                time: self.context.time.map_or(at, |time| time.min(at)),
                 source_ip: self.source.ip,
                 headers: self.context.headers.clone(),
                 query: self.context.query.clone(),

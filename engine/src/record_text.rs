@@ -288,7 +288,7 @@ fn push_request(out: &mut Vec<u8>, request: &RequestFacts) {
 }
 
 fn push_context(out: &mut Vec<u8>, context: &ContextFacts) {
-    let ContextFacts { headers, query, jwt } = context;
+    let ContextFacts { headers, query, jwt, time } = context;
     out.extend_from_slice(b",\"context\":{\"headers\":{");
     push_attributes(out, headers, true);
     out.extend_from_slice(b"},\"query\":{");
@@ -302,6 +302,10 @@ fn push_context(out: &mut Vec<u8>, context: &ContextFacts) {
             out.push(b'}');
         }
         Some(Token::Valid(claims)) => push_claims(out, claims),
+    }
+    if let Some(time) = time {
+        out.extend_from_slice(b",\"time\":");
+        push_time(out, *time);
     }
     out.push(b'}');
 }

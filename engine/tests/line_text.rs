@@ -101,7 +101,7 @@ fn decided() -> impl Strategy<Value = Decided> {
         (option::of(id()), text()),
         option::of((text(), text(), text(), digest(), time())),
     );
-    let context = (attributes(), attributes(), option::of(token()));
+    let context = (attributes(), attributes(), option::of(token()), option::of(time()));
     let answer = (
         prop_oneof![Just(Effect::Allow), Just(Effect::Deny)],
         (0..Reason::ALL.len()).prop_map(|n| Reason::ALL[n]),
@@ -109,7 +109,7 @@ fn decided() -> impl Strategy<Value = Decided> {
         vec(text(), 0..3),
         vec(text(), 0..3),
     );
-    (connection, request(), context, answer).prop_map(|(connection, request, (headers, query, jwt), answer)| {
+    (connection, request(), context, answer).prop_map(|(connection, request, (headers, query, jwt, time), answer)| {
         let (mode, revision, side, source, destination, tls) = connection;
         let (effect, reason, policies, errors, shadow) = answer;
         Decided {
@@ -119,7 +119,7 @@ fn decided() -> impl Strategy<Value = Decided> {
             source: Source { id: source.0, service: source.1, ip: source.2 },
             destination: Destination { id: destination.0, service: destination.1 },
             request,
-            context: ContextFacts { headers, query, jwt },
+            context: ContextFacts { headers, query, jwt, time },
             tls: tls.map(|(version, suite, serial, sha256, not_after)| Tls { version, suite, serial, sha256, not_after }),
             decision: Answer { effect, reason, policies, errors, shadow },
         }

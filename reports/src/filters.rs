@@ -114,6 +114,7 @@ pub(crate) fn chain(value: impl Borrow<ChainVerdict>, _: &dyn Values) -> Result<
         ChainVerdict::SelfConsistent => ("suspect", "self-consistent"),
         ChainVerdict::Broken => ("not-met", "broken"),
         ChainVerdict::Empty => ("not-assessed", "empty"),
+        ChainVerdict::Unchained => ("not-assessed", "without a chain"),
     };
     Ok(Safe(format!("<span class=\"v {class}\"><svg aria-hidden=\"true\"><use href=\"#v-{class}\"/></svg>{word}</span>")))
 }

@@ -121,11 +121,12 @@ fn inputs(out: &mut String, a: &Assessment) {
     put(
         out,
         format_args!(
-            "Log chains: {} vouched for, {} self-consistent, {} broken, {} empty. ",
+            "Log chains: {} vouched for, {} self-consistent, {} broken, {} empty, {} without a chain. ",
             count(ChainVerdict::Vouched),
             count(ChainVerdict::SelfConsistent),
             count(ChainVerdict::Broken),
-            count(ChainVerdict::Empty)
+            count(ChainVerdict::Empty),
+            count(ChainVerdict::Unchained)
         ),
     );
     put(

@@ -276,7 +276,15 @@ fn blanks(assessment: &Assessment, services: &[(&str, &str)], place: &Place) -> 
         for (column, (_, to)) in services.iter().enumerate() {
             if row != column && !marked.contains(&(from, to)) {
                 let says = format!("{}: no grant, no request", pair(from, to));
-                out.push(Spot { x: place.edge(column).0, y: place.edge(row).1, class: "blank", denied_too: false, says, from: String::new(), to: String::new() });
+                out.push(Spot {
+                    x: place.edge(column).0,
+                    y: place.edge(row).1,
+                    class: "blank",
+                    denied_too: false,
+                    says,
+                    from: String::new(),
+                    to: String::new(),
+                });
             }
         }
     }

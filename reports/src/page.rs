@@ -364,7 +364,7 @@ fn zone_of<'a>(a: &'a Assessment, service: &str) -> &'a str {
 
 /// Logs by what their chains show, the worst first.
 fn chains(a: &Assessment) -> Vec<(ChainVerdict, usize)> {
-    [ChainVerdict::Broken, ChainVerdict::Empty, ChainVerdict::SelfConsistent, ChainVerdict::Vouched]
+    [ChainVerdict::Broken, ChainVerdict::Empty, ChainVerdict::Unchained, ChainVerdict::SelfConsistent, ChainVerdict::Vouched]
         .map(|chain| (chain, a.inputs.iter().filter(|i| i.chain == chain).count()))
         .into_iter()
         .filter(|(_, n)| *n > 0)

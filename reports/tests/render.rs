@@ -158,7 +158,8 @@ fn every_mark_of_the_matrix_is_drawn_once_and_stands_in_the_table() {
     for a in [sample::market(), sample::crowd(20), sample::crowd(30), sample::crowd(200)] {
         let page = html(&a).unwrap();
         let (section, _) = page.split_once("aria-labelledby=\"controls\"").unwrap();
-        let drawn = section.split("class=\"hit\"").skip(1).filter(|cell| cell.split('>').nth(1).is_some_and(|next| next.starts_with("<use")));
+        let drawn =
+            section.split("class=\"hit\"").skip(1).filter(|cell| cell.split('>').nth(1).is_some_and(|next| next.starts_with("<use")));
         assert_eq!(drawn.count(), a.matrix.len());
         for (n, cell) in a.matrix.iter().enumerate() {
             assert_eq!(section.matches(&format!("<tbody id=\"p-{n}\">")).count(), 1, "{} → {}", cell.from, cell.to);
@@ -308,8 +309,8 @@ const VOID: [&str; 5] = ["meta", "link", "br", "wbr", "input"];
 const ELEMENTS: [&str; 60] = [
     "html", "head", "meta", "link", "title", "style", "body", "script", "svg", "symbol", "path", "circle", "rect", "use", "g", "text", "a",
     "nav", "div", "header", "main", "section", "footer", "p", "h1", "h2", "h3", "b", "em", "br", "wbr", "small", "span", "code", "data",
-    "time", "dl", "dt", "dd", "ul", "ol", "li", "table", "thead", "tbody", "tr", "th", "td", "details", "summary", "i", "bdi", "hr", "pre", "label", "select",
-    "option", "input", "button", "caption",
+    "time", "dl", "dt", "dd", "ul", "ol", "li", "table", "thead", "tbody", "tr", "th", "td", "details", "summary", "i", "bdi", "hr", "pre",
+    "label", "select", "option", "input", "button", "caption",
 ];
 
 const ATTRIBUTES: [&str; 40] = [

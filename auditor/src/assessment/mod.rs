@@ -4,7 +4,9 @@
 
 pub mod analyses;
 pub mod fidelity;
+mod governance;
 pub mod graphs;
+pub mod reading;
 pub mod usage;
 
 use portreeve_engine::{Digest, SpiffeId, Timestamp};
@@ -12,6 +14,11 @@ use serde::Serialize;
 
 pub use analyses::Analyses;
 pub use fidelity::Fidelity;
+pub use governance::{
+    AttestationSummary, CommitSummary, ConfigSummary, EnvironmentSummary, ExceptionSummary, FileSummary, GovernanceSummary, NetworkSummary,
+    NotApplicableSummary, ReviewSummary, ScopeSummary, ServiceClass, Setting, Waiver,
+};
+pub use reading::{Coverage, Fitness, GradeCount, Impossible, OtherLines, Reads};
 
 /// Everything a report shows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -32,6 +39,8 @@ pub struct Assessment {
     pub bundles: Vec<BundleSummary>,
     /// What was counted.
     pub totals: Totals,
+    /// How the logs were read: by format, by how well callers are known, and what the formats cannot show.
+    pub reads: Reads,
     /// The headline numbers of the opening page.
     pub summary: Summary,
     /// One entry for each control of the catalogues, in their order.
@@ -62,6 +71,8 @@ pub struct Assessment {
     pub analyses: Analyses,
     /// How the examination was done and what it cannot show, a sentence each.
     pub method: Vec<String>,
+    /// What people declared: scope, reviews, attestations, exceptions, configuration files, history of changes.
+    pub governance: GovernanceSummary,
 }
 
 /// From the first to the last record.
@@ -80,7 +91,7 @@ pub struct Input {
     pub path: String,
     /// SHA-256 of the file as it is (compressed or not).
     pub sha256: Digest,
-    /// `portreeve`.
+    /// `portreeve`, `istio-json`, …
     pub format: String,
     /// Lines read.
     pub lines: u64,
@@ -94,6 +105,10 @@ pub struct Input {
     pub faults: Vec<Rejected>,
     /// Nothing after the last line vouches that it is the last (neither `stopped` nor a later head).
     pub open_ended: bool,
+    /// Its decisions by how well they identify the caller, the best first; grades without any are left out.
+    pub grades: Vec<GradeCount>,
+    /// What its lines are.
+    pub coverage: Coverage,
 }
 
 /// A line and what is wrong with it.
@@ -117,6 +132,8 @@ pub enum ChainVerdict {
     Broken,
     /// There is no record to check.
     Empty,
+    /// The format has no chain: nothing shows that no line was changed or taken away.
+    Unchained,
 }
 
 /// A bundle that was given.
@@ -159,6 +176,12 @@ pub struct Totals {
     pub not_replayable: u64,
     /// Requests refused because there was no room for their record.
     pub unrecorded: u64,
+    /// Requests of which another mesh's log does not say what became of them; among `lifecycle`, since they hold no decision.
+    pub undetermined: u64,
+    /// Requests that another mesh allowed and policy denies.
+    pub unlawful: u64,
+    /// Requests that another mesh denied and policy allows.
+    pub overdenied: u64,
 }
 
 /// The headline numbers.
@@ -192,7 +215,7 @@ pub struct VerdictCount {
 }
 
 /// What the evidence says about a control. The assessor's own words are never among them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// Holds as far as a machine can tell, for all of a measured population.
@@ -204,6 +227,7 @@ pub enum Verdict {
     /// The technical part may support it; a person must add the rest.
     NeedsHuman,
     /// No sufficient evidence either way.
+    #[default]
     NotAssessed,
     /// Declared so in the scope, with reason and approver.
     NotApplicable,
@@ -232,7 +256,7 @@ impl Verdict {
 }
 
 /// What the evidence says about one control.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ControlResult {
     /// The catalogue.
     pub catalog: String,
@@ -252,12 +276,14 @@ pub struct ControlResult {
     pub findings: Vec<String>,
     /// What a person must still add.
     pub needs: Vec<String>,
+    /// What people attest about it, with who and when. It decides nothing.
+    pub attested: Vec<String>,
     /// What this evidence cannot show.
     pub cannot_show: String,
 }
 
 /// How much a finding weighs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Weight {
     /// Reach into sensitive data, or evidence that cannot be trusted.
@@ -265,11 +291,12 @@ pub enum Weight {
     /// A hole in evidence or governance.
     Medium,
     /// Hygiene.
+    #[default]
     Low,
 }
 
 /// Something that was seen.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// Stable: the check and a digest of the subject.
     pub id: String,
@@ -293,6 +320,11 @@ pub struct Finding {
     pub count: u64,
     /// `catalog id` of controls it bears on.
     pub controls: Vec<String>,
+    /// It speaks against a control without proving anything.
+    pub suspect: bool,
+    /// The exception that covers it, where one holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waived: Option<Waiver>,
 }
 
 /// A raw line.
@@ -333,6 +365,9 @@ pub struct EdgeSummary {
     /// That identity.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from_id: Option<SpiffeId>,
+    /// What another mesh's log calls a caller that has neither service nor identity there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from_name: Option<String>,
     /// The called service.
     pub to: String,
     /// The operation, `None` for undeclared paths.

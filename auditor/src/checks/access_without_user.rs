@@ -6,7 +6,6 @@ use portreeve_engine::decision::Effect;
 use crate::assessment::Weight;
 use crate::checks::Check;
 use crate::examined::{Draft, Examined, caller, many};
-use crate::granted::touches;
 use crate::ledger::User;
 
 /// See the file's own text.
@@ -22,7 +21,8 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
     let anonymous = examined.group(|key| {
         let to = examined.newest.service(&key.to)?;
         let operation = key.operation.as_deref().and_then(|id| to.operations.iter().find(|o| *o.id == *id));
-        let is_one = key.effect == Effect::Allow && key.user != User::Named && touches(to, operation);
+        let is_anonymous = !matches!(key.user, User::Named | User::Unknown);
+        let is_one = key.effect == Effect::Allow && is_anonymous && examined.scope().touches(to, operation);
         is_one.then(|| (caller(key), key.to.as_str(), key.operation.as_deref().unwrap_or("undeclared paths")))
     });
     anonymous

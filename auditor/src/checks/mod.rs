@@ -49,8 +49,9 @@ mod wildcard_grant;
 
 use portreeve_engine::Digest;
 
-use crate::assessment::{Finding, Weight};
+use crate::assessment::{Finding, Waiver, Weight};
 use crate::examined::{Draft, Examined, few, many};
+use crate::governance::Exception;
 use crate::limits::FINDINGS_PER_CHECK_MAX;
 
 /// Looks for one thing.
@@ -163,7 +164,7 @@ fn sentence(text: &str) -> String {
 fn found(check: &Check, draft: Draft, examined: &Examined<'_>) -> Found {
     let suspect = draft.suspect || (!check.about_evidence && !draft.by_policy && examined.is_weak(&draft.evidence));
     let digest = Digest::of(draft.subject.as_bytes()).hex();
-    let finding = Finding {
+    let mut finding = Finding {
         id: format!("{}-{}", check.id, digest.get(..ID_DIGITS).unwrap_or_default()),
         check: check.id.to_owned(),
         severity: draft.severity.unwrap_or(check.severity),
@@ -175,8 +176,18 @@ fn found(check: &Check, draft: Draft, examined: &Examined<'_>) -> Found {
         evidence: draft.evidence,
         count: draft.count,
         controls: Vec::new(),
+        suspect,
+        waived: None,
     };
+    finding.waived = waiver(&finding, examined);
     Found { finding, suspect }
+}
+
+/// The exception that covers it, the one that holds longest.
+fn waiver(finding: &Finding, examined: &Examined<'_>) -> Option<Waiver> {
+    let today = examined.now.map(|now| now.date());
+    let covering = examined.exceptions.iter().filter(|e| e.covers(finding) && e.holds(today));
+    covering.filter_map(Exception::waiver).max_by(|a, b| (a.until, &a.exception).cmp(&(b.until, &b.exception)))
 }
 
 const ID_DIGITS: usize = 12;

@@ -1,11 +1,8 @@
 //! Grants that lead from a zone before production into another zone.
 
-use portreeve_engine::model::Service;
-
 use crate::assessment::Weight;
 use crate::checks::Check;
 use crate::examined::{Draft, Examined};
-use crate::limits::PREPRODUCTION_ZONES;
 
 /// See the file's own text.
 pub(super) const CHECK: Check = Check {
@@ -17,7 +14,7 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn find(examined: &Examined<'_>) -> Vec<Draft> {
-    let is_pre = |s: &Service| s.zone.as_deref().is_some_and(|zone| PREPRODUCTION_ZONES.contains(&zone));
+    let is_pre = |s| examined.scope().is_preproduction(s);
     let crossing = examined.granted.edges.iter().filter(|e| e.from.is_some_and(|from| is_pre(from) && !is_pre(e.to)));
     crossing
         .map(|edge| {

@@ -9,7 +9,6 @@ use portreeve_engine::{AllowedEdge, Language};
 use crate::assessment::Weight;
 use crate::checks::Check;
 use crate::examined::{Draft, Examined, caller, list, many};
-use crate::granted::{is_untrusted, touches};
 
 /// See the file's own text.
 pub(super) const CHECK: Check = Check {
@@ -43,10 +42,10 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
     }
     let observed = examined.group(|key| {
         let from = key.from.as_deref().map(|name| examined.newest.service(name));
-        let is_outside = from.is_none_or(|service| service.is_some_and(is_untrusted));
+        let is_outside = from.is_none_or(|service| service.is_some_and(|s| examined.scope().is_untrusted(s)));
         let to = examined.newest.service(&key.to)?;
         let operation = key.operation.as_deref().and_then(|id| to.operations.iter().find(|o| *o.id == *id));
-        let is_sensitive = touches(to, operation);
+        let is_sensitive = examined.scope().touches(to, operation);
         let name = key.operation.as_deref().unwrap_or("undeclared paths");
         let label = if key.from.is_some() { caller(key) } else { "identities outside the inventory".to_owned() };
         (key.effect == Effect::Allow && is_outside && is_sensitive).then_some((label, key.to.as_str(), name))

@@ -4,7 +4,6 @@
 use crate::assessment::Weight;
 use crate::checks::Check;
 use crate::examined::{Draft, Examined, many};
-use crate::granted::is_untrusted;
 
 /// See the file's own text.
 pub(super) const CHECK: Check = Check {
@@ -19,7 +18,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
     let reach = examined.granted.reach();
     reach
         .into_iter()
-        .filter(|(name, chain)| chain.len() > 2 && examined.newest.service(name).is_some_and(is_untrusted))
+        .filter(|(name, chain)| chain.len() > 2 && examined.newest.service(name).is_some_and(|s| examined.scope().is_untrusted(s)))
         .map(|(name, chain)| Draft {
             subject: name.to_owned(),
             summary: format!("{name} reaches sensitive data in {}: {}", many(chain.len() as u64 - 1, "step"), chain.join(" → ")),

@@ -3,7 +3,6 @@
 use crate::assessment::Weight;
 use crate::checks::Check;
 use crate::examined::{Draft, Examined};
-use crate::granted::is_sensitive;
 
 /// See the file's own text.
 pub(super) const CHECK: Check =
@@ -19,7 +18,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
             summary: format!("no log of an enforcer of `{}` was given", service.name),
             remedy: "run its enforcer and give its log, or take the service out of the inventory".to_owned(),
             at: Some(service.at.short()),
-            severity: is_sensitive(service).then_some(Weight::High),
+            severity: examined.scope().is_sensitive(service).then_some(Weight::High),
             ..Draft::default()
         })
         .collect()

@@ -22,7 +22,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
     let attempts = examined.group(|key| {
         let is_one = key.effect == Effect::Deny
             && key.operation.is_none()
-            && !matches!(key.reason, Reason::MalformedRequest | Reason::UnknownService | Reason::InvalidToken);
+            && key.reason.is_some_and(|r| !matches!(r, Reason::MalformedRequest | Reason::UnknownService | Reason::InvalidToken));
         is_one.then(|| {
             let edge = (caller(key), key.to.as_str());
             paths.entry(edge.clone()).or_default().extend(key.path.as_deref());

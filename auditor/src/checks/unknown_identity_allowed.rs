@@ -36,7 +36,10 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
 
 /// The callers outside the inventory, with what they asked and how much of it was allowed.
 pub(super) fn strangers<'a>(examined: &Examined<'a>) -> BTreeMap<&'a SpiffeId, (Tally, u64)> {
-    let seen = examined.group(|key| key.from.is_none().then_some((&key.from_id, key.effect == Effect::Allow)));
+    let seen = examined.group(|key| {
+        let id = key.from_id.as_ref().filter(|_| key.from.is_none())?;
+        Some((id, key.effect == Effect::Allow))
+    });
     let mut callers: BTreeMap<&SpiffeId, (Tally, u64)> = BTreeMap::new();
     for ((id, is_allow), tally) in seen {
         let allowed = if is_allow { tally.count } else { 0 };

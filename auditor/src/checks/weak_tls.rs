@@ -11,7 +11,8 @@ pub(super) const CHECK: Check =
 fn find(examined: &Examined<'_>) -> Vec<Draft> {
     let weak = examined.group(|key| match &key.tls {
         Some((version, suite)) => (!is_strong(version, suite)).then(|| (caller(key), key.to.as_str(), format!("{version} {suite}"))),
-        None => (!key.outbound).then(|| (caller(key), key.to.as_str(), "no TLS".to_owned())),
+        // What another mesh does not write down is not known, and no finding.
+        None => (!key.outbound && !key.is_foreign()).then(|| (caller(key), key.to.as_str(), "no TLS".to_owned())),
     });
     weak.into_iter()
         .map(|((from, to, what), tally)| Draft {

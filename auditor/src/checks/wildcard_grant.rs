@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use crate::assessment::Weight;
 use crate::checks::Check;
 use crate::examined::{Draft, Examined, list, many};
-use crate::granted::is_sensitive;
 use crate::graph::map::Map;
 use crate::graph::needed::Needed;
 
@@ -22,7 +21,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
         .filter_map(|policy| {
             let edges = examined.granted.edges.iter();
             let into: BTreeSet<&str> = edges
-                .filter(|e| is_sensitive(e.to) && e.policies.iter().any(|p| p.id == policy.reference.id))
+                .filter(|e| examined.scope().is_sensitive(e.to) && e.policies.iter().any(|p| p.id == policy.reference.id))
                 .map(|e| &*e.to.name)
                 .collect();
             let (edges, proposal) = needed(&policy.reference.id);

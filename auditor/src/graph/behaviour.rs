@@ -206,7 +206,8 @@ pub(crate) fn weak_connections(map: &Map<'_, '_>, window: &str) -> Part<WeakConn
     let mut pairs: BTreeMap<(String, &str), u64> = BTreeMap::new();
     let mut weak: BTreeMap<Weak<'_>, WeakConnection> = BTreeMap::new();
     let mut all = 0;
-    for (key, tally) in map.examined.fold.ledger.decided.iter().filter(|(key, _)| !key.outbound) {
+    for (key, tally) in map.examined.fold.ledger.decided.iter().filter(|(key, _)| !key.outbound && (key.tls.is_some() || !key.is_foreign()))
+    {
         all += tally.count;
         *pairs.entry((caller(key), &key.to)).or_default() += tally.count;
         if key.tls.as_ref().is_some_and(|(version, suite)| is_strong(version, suite)) {

@@ -8,6 +8,7 @@ use portreeve_engine::model::Service;
 use crate::assessment::analyses::Part;
 use crate::assessment::usage::{Crossing, DueStanding, ReviewDate};
 use crate::examined::Examined;
+use crate::governance::Scope;
 use crate::graph::map::Map;
 use crate::limits::{ANALYSIS_ENTRIES_MAX, DUE_SOON_DAYS, EVIDENCE_MAX, GRAPH_EXAMPLES_MAX, PREPRODUCTION_ZONES};
 
@@ -27,10 +28,11 @@ impl Kind {
     }
 
     /// To which one a service belongs. `None`: it is shared, or nobody said.
-    fn of(self, service: &Service, has_preproduction: bool) -> Option<&str> {
+    fn of<'s>(self, scope: &'s Scope, service: &'s Service, has_preproduction: bool) -> Option<&'s str> {
         let label = |names: &[&str]| names.iter().find_map(|name| service.labels.get(*name)).map(String::as_str);
         match self {
-            Self::Tenant => label(&["tenant"]),
+            Self::Tenant => scope.tenant(service).map(|t| &*t.name).or_else(|| label(&["tenant"])),
+            Self::Environment if !scope.environments.is_empty() => scope.environment(service).map(|e| &*e.name),
             Self::Environment => label(&ENVIRONMENT_LABELS).or_else(|| {
                 let zone = service.zone.as_deref()?;
                 if PREPRODUCTION_ZONES.contains(&zone) { Some(zone) } else { has_preproduction.then_some("production") }
@@ -43,13 +45,14 @@ impl Kind {
 pub(crate) fn crossings(examined: &Examined<'_>, kind: Kind) -> Vec<Crossing> {
     let services = examined.newest.services();
     let has_preproduction = services.iter().any(|s| s.zone.as_deref().is_some_and(|zone| PREPRODUCTION_ZONES.contains(&zone)));
-    let side = |service: &'_ Service| kind.of(service, has_preproduction).map(str::to_owned);
+    let side = |service: &'_ Service| kind.of(examined.scope(), service, has_preproduction).map(str::to_owned);
     let pair = |from: Option<&Service>, to: Option<&Service>| {
         let ends = side(from?)?;
         let other = side(to?)?;
         (ends != other).then_some((ends, other))
     };
-    let is_labelled = services.iter().any(|s| ENVIRONMENT_LABELS.iter().any(|label| s.labels.contains_key(*label)));
+    let is_labelled = examined.scope().environments.is_empty()
+        && services.iter().any(|s| ENVIRONMENT_LABELS.iter().any(|label| s.labels.contains_key(*label)));
     let mut found: BTreeMap<(String, String), (Crossing, BTreeSet<String>)> = BTreeMap::new();
     for edge in &examined.granted.edges {
         if let Some(ends) = pair(edge.from, Some(edge.to)) {
@@ -75,14 +78,22 @@ pub(crate) fn crossings(examined: &Examined<'_>, kind: Kind) -> Vec<Crossing> {
         kind: kind.as_str().to_owned(),
         is_told_by_edge: kind == Kind::Environment
             && !is_labelled
-            && PREPRODUCTION_ZONES.contains(&&*from)
-            && !PREPRODUCTION_ZONES.contains(&&*to),
+            && is_before_production(examined.scope(), &from)
+            && !is_before_production(examined.scope(), &to),
         from,
         to,
         examples: examples.into_iter().take(GRAPH_EXAMPLES_MAX).collect(),
         ..crossing
     };
     found.into_iter().map(named).collect()
+}
+
+/// Whether an environment of this name comes before production.
+fn is_before_production(scope: &Scope, name: &str) -> bool {
+    match scope.environments.is_empty() {
+        true => PREPRODUCTION_ZONES.contains(&name),
+        false => scope.environments.iter().any(|e| e.name == name && !e.production),
+    }
 }
 
 /// Both kinds as an analysis.
@@ -95,7 +106,7 @@ pub(crate) fn separation(map: &Map<'_, '_>, window: &str) -> Part<Crossing> {
         have: granted,
         of: map.examined.granted.edges.len() as u64,
         rests_on: format!(
-            "The labels `environment` (or `env`) and `tenant` of the inventory; without the first, zones {} are environments of their own. \
+            "The environments and tenants of the scope; where it has none, the labels `environment` (or `env`) and `tenant` of the inventory; without the former, zones {} are environments of their own. \
              Requests are those of {window}. A service that says nothing is on no side.",
             PREPRODUCTION_ZONES.join(", ")
         ),

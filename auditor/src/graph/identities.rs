@@ -20,8 +20,8 @@ pub(crate) fn certificates(examined: &Examined<'_>, window: &str) -> Part<Identi
     }
     let mut handshakes: BTreeMap<&SpiffeId, (BTreeSet<String>, BTreeSet<&str>)> = BTreeMap::new();
     for key in examined.fold.ledger.decided.keys() {
-        if let Some((version, suite)) = &key.tls {
-            let (seen, by) = handshakes.entry(&key.from_id).or_default();
+        if let (Some((version, suite)), Some(id)) = (&key.tls, &key.from_id) {
+            let (seen, by) = handshakes.entry(id).or_default();
             seen.insert(format!("{version} {suite}"));
             by.insert(&key.to);
         }
@@ -89,7 +89,7 @@ pub(crate) fn concern_part(examined: &Examined<'_>, window: &str) -> Part<Identi
     Part {
         what: "identities seen that no service of the inventory has".to_owned(),
         have: entries.iter().filter(unknown).count() as u64,
-        of: examined.group(|key| Some(&key.from_id)).len() as u64,
+        of: examined.group(|key| key.from_id.as_ref()).len() as u64,
         rests_on: format!(
             "Verified callers of the records of {window}, held against the inventory of the newest bundle. An address that several \
              identities used at one time may be a proxy or a translated address; loopback addresses are left aside, and of each \
@@ -106,7 +106,10 @@ fn unknown(examined: &Examined<'_>) -> Vec<IdentityConcern> {
     for id in examined.newest.services().iter().flat_map(|s| &s.identities) {
         twins.entry(id.path()).or_default().insert(id.to_string());
     }
-    let seen = examined.group(|key| key.from.is_none().then_some((&key.from_id, key.effect == Effect::Allow)));
+    let seen = examined.group(|key| {
+        let id = key.from_id.as_ref().filter(|_| key.from.is_none())?;
+        Some((id, key.effect == Effect::Allow))
+    });
     let mut callers: BTreeMap<&SpiffeId, (Tally, u64)> = BTreeMap::new();
     for ((id, is_allow), tally) in seen {
         let (all, allowed) = callers.entry(id).or_insert_with(|| (Tally { count: 0, ..tally.clone() }, 0));

@@ -12,7 +12,6 @@ use portreeve_engine::model::{Operation, Service};
 
 use crate::assessment::graphs::Hop;
 use crate::examined::Examined;
-use crate::granted::{is_untrusted, touches};
 use crate::graph::net::Net;
 
 /// A caller, a service, an operation, as the ledger names them.
@@ -57,7 +56,7 @@ impl<'e, 'a> Map<'e, 'a> {
                 self.grants.entry(ends).or_default().push(index);
             }
         }
-        let untrusted = self.services.iter().enumerate().filter(|(_, s)| is_untrusted(s)).map(|(n, _)| n);
+        let untrusted = self.services.iter().enumerate().filter(|(_, s)| self.examined.scope().is_untrusted(s)).map(|(n, _)| n);
         for node in untrusted.chain([self.strangers()]).collect::<Vec<_>>() {
             self.net.add(self.outside(), node);
         }
@@ -119,12 +118,12 @@ impl<'e, 'a> Map<'e, 'a> {
 
     /// Whether a service touches what is sensitive, whole or in one of its operations.
     pub(crate) fn is_sensitive(&self, service: &Service) -> bool {
-        crate::granted::is_sensitive(service) || self.is_in_sensitive_zone(service)
+        self.examined.scope().is_sensitive(service) || self.is_in_sensitive_zone(service)
     }
 
     /// Whether an operation of a service (or its undeclared paths) touches what is sensitive.
     pub(crate) fn touches(&self, service: &Service, operation: Option<&Operation>) -> bool {
-        touches(service, operation) || self.is_in_sensitive_zone(service)
+        self.examined.scope().touches(service, operation) || self.is_in_sensitive_zone(service)
     }
 
     pub(crate) fn is_in_sensitive_zone(&self, service: &Service) -> bool {

@@ -3,8 +3,8 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use portreeve_engine::AllowedEdge;
 use portreeve_engine::decision::Effect;
+use portreeve_engine::{AllowedEdge, SpiffeId};
 
 use crate::assessment::analyses::{Part, Ratio};
 use crate::assessment::usage::{NarrowerGrant, PermissionUse, Privilege, Usage, WildcardUse};
@@ -37,7 +37,8 @@ impl<'a> Needed<'a> {
         let mut used: BTreeMap<&str, Used<'_>> = BTreeMap::new();
         for (key, tally) in map.examined.fold.ledger.decided.iter().filter(|(key, _)| key.effect == Effect::Allow) {
             let edge = (key.from.as_deref(), key.to.as_str(), key.operation.as_deref());
-            let caller = key.from.as_deref().unwrap_or_else(|| key.from_id.as_str());
+            let caller =
+                key.from.as_deref().or(key.from_id.as_ref().map(SpiffeId::as_str)).or(key.from_name.as_deref()).unwrap_or("unknown");
             for id in &key.policies {
                 let used = used.entry(id.as_str()).or_insert_with(|| Used {
                     tally: Tally { count: 0, ..tally.clone() },

@@ -7,10 +7,9 @@ use portreeve_engine::model::{Operation, Service};
 
 use crate::assessment::analyses::Part;
 use crate::assessment::graphs::{Hop, Reach, ReachEvidence};
-use crate::granted::is_untrusted;
 use crate::graph::map::Map;
 use crate::graph::net::{Net, trail};
-use crate::limits::{ANALYSIS_ENTRIES_MAX, SENSITIVE_DATA};
+use crate::limits::ANALYSIS_ENTRIES_MAX;
 use crate::traces::Call;
 
 /// What may be reached.
@@ -128,7 +127,7 @@ fn entry<'a>(map: &Map<'_, 'a>, target: Target<'a>, node: usize, trail: &[usize]
         ReachEvidence::SteppingStone
     };
     let (kind, name, sensitive) = match target {
-        Target::Data(class) => ("data", class, SENSITIVE_DATA.contains(&class)),
+        Target::Data(class) => ("data", class, map.examined.scope().is_sensitive_class(class)),
         Target::Zone(zone) => ("zone", zone, map.services.iter().any(|s| s.zone.as_deref() == Some(zone) && map.is_sensitive(s))),
     };
     Reach {
@@ -136,7 +135,7 @@ fn entry<'a>(map: &Map<'_, 'a>, target: Target<'a>, node: usize, trail: &[usize]
         target: name.to_owned(),
         sensitive,
         from: map.name(node),
-        untrusted: service.is_none_or(is_untrusted),
+        untrusted: service.is_none_or(|s| map.examined.scope().is_untrusted(s)),
         steps: chain.len() as u64,
         chain,
         evidence,

@@ -1,17 +1,19 @@
 //! The admin and probe listeners.
 //!
 //! They tell and never change anything. The admin pages are for this machine alone: a loopback port, or a unix socket of the
-//! process's own user (A38). The probe listener has no page that names a policy, a peer or a file. Both are served from the
-//! first moment of the process, before there is anything to judge with.
+//! process's own user (A38), and where a browser could be led to the port by a name that somebody else owns (DNS rebinding), the
+//! `Host` of the request gives that away and the request is refused. The probe listener has no page that names a policy, a peer or
+//! a file. Both are served from the first moment of the process, before there is anything to judge with.
 
 mod pages;
 mod socket;
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use http::uri::Authority;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -53,6 +55,17 @@ pub struct Pages {
     pub end: watch::Receiver<Phase>,
 }
 
+/// By which listener somebody comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// For probes.
+    Health,
+    /// For this machine, by a port.
+    Loopback,
+    /// For this machine, by a unix socket.
+    Socket,
+}
+
 /// Opens the listeners of the pages; gives the addresses of those that have one.
 pub(crate) fn listen(pages: &Arc<Pages>, side: &mut Side) -> Result<(Option<SocketAddr>, Option<SocketAddr>), EnforcerError> {
     let config = Arc::clone(&pages.config);
@@ -61,28 +74,28 @@ pub(crate) fn listen(pages: &Arc<Pages>, side: &mut Side) -> Result<(Option<Sock
         opened.map_err(|why| EnforcerError::Bind { address, why })
     };
     let (mut admin, mut health) = (None, None);
-    let on_port = |listener, all, side: &mut Side| {
+    let on_port = |listener, door, side: &mut Side| {
         let pages = Arc::clone(pages);
-        let serve = move |stream, _| Arc::clone(&pages).serve(stream, all);
+        let serve = move |stream, _| Arc::clone(&pages).serve(stream, door);
         side.loops.spawn(accept_loop(listener, limits::ADMIN_CONNECTIONS_MAX, side.phase.subscribe(), Counter::default(), serve));
     };
     match &config.admin {
         Some(AdminAt::Loopback(address)) => {
             let (address, listener) = open(*address)?;
             admin = Some(address);
-            on_port(listener, true, side);
+            on_port(listener, Door::Loopback, side);
         }
         Some(AdminAt::Socket(path)) => {
             let socket = AdminSocket::open(path).map_err(|why| EnforcerError::AdminSocket { path: path.clone(), why })?;
             let (pages, phase) = (Arc::clone(pages), side.phase.subscribe());
-            side.loops.spawn(on_socket(socket, phase, move |stream| Arc::clone(&pages).serve(stream, true)));
+            side.loops.spawn(on_socket(socket, phase, move |stream| Arc::clone(&pages).serve(stream, Door::Socket)));
         }
         None => {}
     }
     if let Some(address) = config.health {
         let (address, listener) = open(address)?;
         health = Some(address);
-        on_port(listener, false, side);
+        on_port(listener, Door::Health, side);
     }
     Ok((admin, health))
 }
@@ -111,14 +124,14 @@ where
 }
 
 impl Pages {
-    /// Serves one connection. `all` adds the pages of the admin listener to the probes.
-    pub async fn serve<S>(self: Arc<Self>, stream: S, all: bool)
+    /// Serves one connection.
+    pub async fn serve<S>(self: Arc<Self>, stream: S, door: Door)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let pages = Arc::clone(&self);
         let service = service_fn(move |request: Request<Incoming>| {
-            let response = pages.answer(&request, all);
+            let response = pages.answer(&request, door);
             async move { Ok::<_, Infallible>(response) }
         });
         let connection = serve::http1().serve_connection(TokioIo::new(stream), service);
@@ -126,7 +139,12 @@ impl Pages {
         let _ = serve::drive(connection, self.end.clone(), std::future::pending(), || ()).await;
     }
 
-    fn answer<B>(&self, request: &Request<B>, all: bool) -> Response<ResponseBody> {
+    fn answer<B>(&self, request: &Request<B>, door: Door) -> Response<ResponseBody> {
+        let all = door != Door::Health;
+        if door == Door::Loopback && !is_of_this_machine(request) {
+            let why = "the admin pages are asked for by the address of this machine, or as `localhost`\n".to_owned();
+            return page(StatusCode::MISDIRECTED_REQUEST, TEXT, why);
+        }
         let path = request.uri().path();
         let known = matches!(path, "/livez" | "/readyz" | "/metrics") || (all && matches!(path, "/revision" | "/config" | "/connections"));
         if !known {
@@ -158,6 +176,19 @@ impl Pages {
     }
 }
 
+/// Whether a request names this machine in a way that no one else can give a meaning to: by an address, or as `localhost`. A browser
+/// always says which name it was led by; who says none is none.
+fn is_of_this_machine<B>(request: &Request<B>) -> bool {
+    let of_target = request.uri().authority().map(|a| Some(a.as_str()));
+    let mut named = of_target.into_iter().chain(request.headers().get_all(header::HOST).iter().map(|host| host.to_str().ok()));
+    named.all(|name| {
+        let Some(Ok(name)) = name.map(str::parse::<Authority>) else { return false };
+        let host = name.host();
+        let literal = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+        literal.parse::<IpAddr>().is_ok() || literal.eq_ignore_ascii_case("localhost")
+    })
+}
+
 fn json_page(status: StatusCode, value: &serde_json::Value) -> Response<ResponseBody> {
     page(status, "application/json", format!("{value}\n"))
 }
@@ -172,3 +203,27 @@ fn page(status: StatusCode, kind: &'static str, text: String) -> Response<Respon
 }
 
 const TEXT: &str = "text/plain; charset=utf-8";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a38_only_this_machines_own_names_lead_to_the_admin_pages() {
+        let ask = |uri: &str, hosts: &[&str]| {
+            let builder = Request::builder().uri(uri);
+            let request = hosts.iter().fold(builder, |b, host| b.header(header::HOST, *host)).body(()).unwrap();
+            is_of_this_machine(&request)
+        };
+        for host in ["127.0.0.1", "127.0.0.1:15000", "[::1]:15000", "[::1]", "localhost", "LocalHost:1", "10.0.0.7:15000"] {
+            assert!(ask("/metrics", &[host]), "{host}");
+        }
+        for host in ["evil.example", "evil.example:15000", "localhost.evil.example", "127.0.0.1.evil.example", "localhost.", "", "a b"] {
+            assert!(!ask("/metrics", &[host]), "{host}");
+        }
+        assert!(ask("/metrics", &[]));
+        assert!(!ask("/metrics", &["localhost", "evil.example"]));
+        assert!(!ask("http://evil.example/metrics", &["localhost"]));
+        assert!(ask("http://127.0.0.1:15000/metrics", &["127.0.0.1:15000"]));
+    }
+}

@@ -10,7 +10,7 @@ use portreeve_engine::Request;
 use portreeve_engine::record::Why;
 use portreeve_engine::request::{Context, Target};
 
-use super::{Caller, Gate, Granted, Running};
+use super::{Caller, Gate, Granted, Running, moment};
 use crate::limits;
 use crate::log::NotAccepted;
 use crate::quota::Held;
@@ -46,18 +46,19 @@ impl Gate {
             host: None,
             context: Context { source_ip: Some(caller.ip), ..Context::default() },
         };
-        for _ in 0..limits::STALE_RETRIES_MAX {
+        for attempt in 0..=limits::STALE_RETRIES_MAX {
             let now = self.clock.now();
             request.context.time = now;
             let decision = policy.decide(&request);
-            let (mut facts, context) = policy.facts(&request, &decision);
+            let (mut facts, mut context) = policy.facts(&request, &decision);
+            let moment = moment(attempt, now, &mut context);
             facts.id.clone_from(&request_id);
             "TCP".clone_into(&mut facts.protocol);
             let (share, text) = (self.share(caller), self.text(caller, &policy, &facts, &context, &decision));
             let accepted = if self.lets_through(&decision) {
-                self.log.allowed_text(now, share, text.borrowed()).map(Some)
+                self.log.allowed_text(moment, share, text.borrowed()).map(Some)
             } else {
-                self.log.denied_text(now, share, text.borrowed()).map(|()| None)
+                self.log.denied_text(moment, share, text.borrowed()).map(|()| None)
             };
             let ticket = match accepted {
                 Err(NotAccepted::Stale) => continue,

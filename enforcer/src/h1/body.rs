@@ -140,15 +140,21 @@ impl Decoder {
     /// The trailers, cleaned like headers, as lines. What would change how the message is read has no place there.
     #[must_use]
     pub fn trailers(&self) -> Vec<u8> {
-        header_lines(Lines(&self.trailers)).map(clean_trailers).unwrap_or_default()
+        self.trailers_without(|_| false)
+    }
+
+    /// The same, without those of some names.
+    #[must_use]
+    pub fn trailers_without(&self, held_back: impl Fn(&str) -> bool) -> Vec<u8> {
+        header_lines(Lines(&self.trailers)).map(|fields| clean_trailers(fields, held_back)).unwrap_or_default()
     }
 }
 
-/// Cleans trailers and writes them as lines. What would change how the message is read has no place there.
+/// Cleans trailers and writes them as lines. What would change how the message is read has no place there, nor what is held back.
 #[must_use]
-pub fn clean_trailers(mut fields: Fields<'_>) -> Vec<u8> {
+pub fn clean_trailers(mut fields: Fields<'_>, held_back: impl Fn(&str) -> bool) -> Vec<u8> {
     headers::clean(&mut fields);
-    fields.retain(|f| f.kind == Kind::Other && !NOT_IN_TRAILERS.iter().any(|name| f.is(name)));
+    fields.retain(|f| f.kind == Kind::Other && !NOT_IN_TRAILERS.iter().any(|name| f.is(name)) && !held_back(f.name));
     let mut out = Vec::new();
     for field in fields.iter() {
         out.extend_from_slice(field.name.as_bytes());

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use crate::body::{BodyError, ResponseBody};
 use crate::forward::{answer, set_request_id, status_of};
-use crate::gate::{NotKept, Permit, Permitted, Running};
+use crate::gate::{Guard, NotKept, Permit, Permitted, Running};
 use crate::h1::body::{Decoder, Encoder, Step};
 use crate::h1::buffer::Wire;
 use crate::h1::exchange::{Stop, switches};
@@ -50,7 +50,7 @@ pub async fn forward(permit: Permit, upstream: &Arc<Upstream>, body: Incoming) -
         let stop = match to {
             Err(stop) => stop,
             Ok(to) => {
-                let mut call = Call::new(to, head, body.take(), framing, replayable);
+                let mut call = Call::new(to, head, body.take().map(|body| (body, running.guard())), framing, replayable);
                 let answered = poll_fn(|cx| match running.poll_cut(cx) {
                     Poll::Ready(()) => Poll::Ready(Err(Stop::Denied)),
                     Poll::Pending => call.poll_head(cx, method.as_str(), false),
@@ -106,7 +106,7 @@ pub(super) struct Call {
     replayable: bool,
     /// The service takes nothing more.
     deaf: bool,
-    body: Option<Incoming>,
+    body: Option<(Incoming, Guard)>,
     encoder: Encoder,
     timer: Timer,
     began: Instant,
@@ -123,7 +123,7 @@ pub(super) struct Read {
 }
 
 impl Call {
-    pub(super) fn new(lent: Lent, head: Vec<u8>, body: Option<Incoming>, framing: Framing, replayable: bool) -> Self {
+    pub(super) fn new(lent: Lent, head: Vec<u8>, body: Option<(Incoming, Guard)>, framing: Framing, replayable: bool) -> Self {
         let Lent { mut wire, used } = lent;
         wire.output.bytes = head;
         let now = Instant::now();
@@ -135,7 +135,7 @@ impl Call {
     fn poll_request(&mut self, cx: &mut Context<'_>) -> Result<bool, Stop> {
         let mut moved = false;
         loop {
-            while let Some(body) = self.body.as_mut().filter(|_| !self.deaf && !self.wire.output.is_full()) {
+            while let Some((body, guard)) = self.body.as_mut().filter(|_| !self.deaf && !self.wire.output.is_full()) {
                 match Pin::new(body).poll_frame(cx) {
                     Poll::Pending => break,
                     Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
@@ -146,7 +146,7 @@ impl Call {
                             self.encoder.data(&data, &mut self.wire.output.bytes);
                         }
                         Err(frame) => {
-                            let trailers = frame.into_trailers().map(|t| trailer_lines(&t)).unwrap_or_default();
+                            let trailers = frame.into_trailers().map(|t| trailer_lines(&t, guard)).unwrap_or_default();
                             self.encoder.end(&trailers, &mut self.wire.output.bytes);
                             self.body = None;
                         }
@@ -368,10 +368,10 @@ fn trailer_map(lines: &[u8]) -> HeaderMap {
 }
 
 /// The lines of trailers that came over HTTP/2, cleaned like those of HTTP/1.
-fn trailer_lines(trailers: &HeaderMap) -> Vec<u8> {
+fn trailer_lines(trailers: &HeaderMap, guard: &Guard) -> Vec<u8> {
     let mut fields = Fields::with_capacity(trailers.len());
     for (name, value) in trailers {
         fields.push(name.as_str(), value.as_bytes());
     }
-    crate::h1::body::clean_trailers(fields)
+    crate::h1::body::clean_trailers(fields, |name| guard.holds_back(name))
 }

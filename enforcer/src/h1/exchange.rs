@@ -212,7 +212,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Exchange<'a, S> {
                         skip + len
                     }
                     Step::End(used) => {
-                        self.encoder.end(&self.body.trailers(), &mut self.upstream.output.bytes);
+                        let guard = self.running.guard();
+                        let trailers = self.body.trailers_without(|name| guard.holds_back(name));
+                        self.encoder.end(&trailers, &mut self.upstream.output.bytes);
                         self.request_whole = true;
                         used
                     }

@@ -6,7 +6,7 @@
 //! synchronisation with the disk (`synced`). Many requests wait for one write.
 //!
 //! INVARIANTS: `at` never goes back along the chain (a decision that comes late is refused as [`NotAccepted::Stale`] and taken
-//! again with a new time); one caller never holds more than its share; strangers never use the queue, they are counted in a
+//! again with a new time, or says in its record which earlier time it was taken for); one caller never holds more than its share; strangers never use the queue, they are counted in a
 //! bounded table and told at the heartbeat; while the file cannot be written nothing is accepted (INV-9).
 
 mod file;
@@ -26,6 +26,7 @@ use tokio::sync::watch;
 
 pub use queue::Share;
 use queue::{Bounds, Queue, Refusals, Shares, Waiting, What};
+use writer::Writer;
 
 use crate::clock::Clock;
 use crate::config;
@@ -84,7 +85,7 @@ pub enum LogError {
 pub struct DecisionLog {
     to: config::LogTo,
     shared: Arc<Shared>,
-    writer: Mutex<Option<JoinHandle<()>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// Proof that a `decided` record of a request that will be forwarded was accepted. It is used up by [`DecisionLog::ended`].
@@ -93,6 +94,21 @@ pub struct Ticket {
     /// The number of its entry.
     number: u64,
     share: Share,
+}
+
+/// When a record is to have been made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Then, or not at all.
+    At(Timestamp),
+    /// Then, or as much later as the records before it ask for.
+    NotBefore(Timestamp),
+}
+
+impl From<Timestamp> for Moment {
+    fn from(at: Timestamp) -> Self {
+        Self::At(at)
+    }
 }
 
 /// Why a record was not accepted.
@@ -128,6 +144,8 @@ pub struct End {
 #[derive(Debug)]
 struct Shared {
     queue: Mutex<Queue>,
+    /// Who holds this may take from the queue and write; gone when the log is closed.
+    desk: Mutex<Option<Writer>>,
     shares: Shares,
     wake: Condvar,
     clock: Arc<Clock>,
@@ -137,6 +155,9 @@ struct Shared {
     durability: Durability,
     /// The number of the last entry that is as durable as configured. Also told anew when the log fails.
     kept: watch::Sender<u64>,
+    /// The writer's thread gets no time.
+    #[cfg(test)]
+    stalled: AtomicBool,
 }
 
 impl DecisionLog {
@@ -149,26 +170,30 @@ impl DecisionLog {
     }
 
     fn open_bounded(opening: Opening, clock: Arc<Clock>, metrics: Arc<Metrics>, report: Report, bounds: Bounds) -> Result<Self, LogError> {
-        Self::with_writer(writer::Writer::open(opening, report)?, clock, metrics, bounds)
+        Self::with_writer(Writer::open(opening, report)?, clock, metrics, bounds)
     }
 
-    fn with_writer(mut writer: writer::Writer, clock: Arc<Clock>, metrics: Arc<Metrics>, bounds: Bounds) -> Result<Self, LogError> {
+    fn with_writer(mut writer: Writer, clock: Arc<Clock>, metrics: Arc<Metrics>, bounds: Bounds) -> Result<Self, LogError> {
         let floor = clock.now();
         writer.begin(floor)?;
+        let (durability, to) = (writer.durability(), writer.to().clone());
         let shared = Arc::new(Shared {
             queue: Mutex::new(Queue::new(floor, bounds)),
+            desk: Mutex::new(Some(writer)),
             shares: Shares::default(),
             wake: Condvar::new(),
             clock,
             metrics,
             up: AtomicBool::new(true),
             unrecorded: AtomicU64::new(0),
-            durability: writer.durability(),
+            durability,
             kept: watch::Sender::new(0),
+            #[cfg(test)]
+            stalled: AtomicBool::new(false),
         });
-        let (theirs, to) = (Arc::clone(&shared), writer.to().clone());
-        let thread = std::thread::Builder::new().name("decision-log".to_owned()).spawn(move || writer.run(&theirs));
-        Ok(Self { to, shared, writer: Mutex::new(Some(thread.map_err(LogError::Thread)?)) })
+        let theirs = Arc::clone(&shared);
+        let thread = std::thread::Builder::new().name("decision-log".to_owned()).spawn(move || writer::run(&theirs));
+        Ok(Self { to, shared, thread: Mutex::new(Some(thread.map_err(LogError::Thread)?)) })
     }
 
     /// The share of a caller in the queue. Looked up once for a connection, it makes every record cheaper.
@@ -181,7 +206,7 @@ impl DecisionLog {
     ///
     /// # Errors
     /// See [`NotAccepted`]. Except for [`NotAccepted::Stale`] the loss is counted.
-    pub fn denied(&self, at: Timestamp, event: Box<Decided>) -> Result<(), NotAccepted> {
+    pub fn denied(&self, at: impl Into<Moment>, event: Box<Decided>) -> Result<(), NotAccepted> {
         let share = self.share(&event.source.id);
         self.denied_text(at, &share, EventText::of(&Event::Decided(event)).borrowed())
     }
@@ -190,7 +215,7 @@ impl DecisionLog {
     ///
     /// # Errors
     /// See [`NotAccepted`]. Except for [`NotAccepted::Stale`] the loss is counted.
-    pub fn allowed(&self, at: Timestamp, event: Box<Decided>) -> Result<Ticket, NotAccepted> {
+    pub fn allowed(&self, at: impl Into<Moment>, event: Box<Decided>) -> Result<Ticket, NotAccepted> {
         let share = self.share(&event.source.id);
         self.allowed_text(at, &share, EventText::of(&Event::Decided(event)).borrowed())
     }
@@ -199,16 +224,16 @@ impl DecisionLog {
     ///
     /// # Errors
     /// As there.
-    pub fn denied_text(&self, at: Timestamp, share: &Share, text: EventTextRef<'_>) -> Result<(), NotAccepted> {
-        self.push_decided(at, share, text, false).map(|_| ())
+    pub fn denied_text(&self, at: impl Into<Moment>, share: &Share, text: EventTextRef<'_>) -> Result<(), NotAccepted> {
+        self.push_decided(at.into(), share, text, false).map(|_| ())
     }
 
     /// As [`DecisionLog::allowed`], for a record that is written down already. `text` must be a `decided` event.
     ///
     /// # Errors
     /// As there.
-    pub fn allowed_text(&self, at: Timestamp, share: &Share, text: EventTextRef<'_>) -> Result<Ticket, NotAccepted> {
-        let number = self.push_decided(at, share, text, true)?;
+    pub fn allowed_text(&self, at: impl Into<Moment>, share: &Share, text: EventTextRef<'_>) -> Result<Ticket, NotAccepted> {
+        let number = self.push_decided(at.into(), share, text, true)?;
         Ok(Ticket { number, share: share.clone() })
     }
 
@@ -233,7 +258,7 @@ impl DecisionLog {
         tokio::time::timeout(limits::LOG_KEPT_TIMEOUT, whole).await.unwrap_or(Err(NotAccepted::Down))
     }
 
-    fn push_decided(&self, at: Timestamp, share: &Share, text: EventTextRef<'_>, follow: bool) -> Result<u64, NotAccepted> {
+    fn push_decided(&self, at: Moment, share: &Share, text: EventTextRef<'_>, follow: bool) -> Result<u64, NotAccepted> {
         let pushed = self.shared.try_push(at, share, text, follow);
         if matches!(pushed, Err(NotAccepted::Full | NotAccepted::Down)) {
             self.count_unrecorded();
@@ -284,7 +309,7 @@ impl DecisionLog {
     /// The time of the oldest entry that waits to be written.
     #[must_use]
     pub fn oldest(&self) -> Option<Timestamp> {
-        self.shared.lock().waiting.entries.first().map(|entry| entry.at)
+        self.shared.lock().oldest()
     }
 
     /// Entries that wait to be written.
@@ -299,7 +324,7 @@ impl DecisionLog {
         queue.stopping = true;
         drop(queue);
         self.shared.wake.notify_all();
-        let handle = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let handle = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(handle) = handle {
             // A writer that panicked has nothing left to tell; its log is open-ended, which every reader reports.
             let _ = handle.join();
@@ -320,13 +345,17 @@ impl Shared {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn try_push(&self, at: Timestamp, share: &Share, text: EventTextRef<'_>, follow: bool) -> Result<u64, NotAccepted> {
+    fn try_push(&self, at: Moment, share: &Share, text: EventTextRef<'_>, follow: bool) -> Result<u64, NotAccepted> {
         if !self.up.load(Ordering::Acquire) {
             return Err(NotAccepted::Down);
         }
         let mut queue = self.lock();
         let number = queue.push_decided(at, share, text, follow)?;
+        let late = self.durability == Durability::Queued && queue.oldest().is_some_and(|oldest| oldest.plus_ms(LATE_MS) < queue.floor);
         self.rouse(queue);
+        if late {
+            self.catch_up();
+        }
         Ok(number)
     }
 
@@ -339,8 +368,19 @@ impl Shared {
         }
     }
 
-    /// Waits until there is something to do, and takes it all. `spare` is what waits from now on.
-    fn take(&self, until: Instant, tell: bool, spare: Waiting) -> Batch {
+    /// Writes what waits, where the writer's thread should have done so and got no time of the processor. Whoever writes already is
+    /// not waited for, and a disk that fails is left to the thread.
+    fn catch_up(&self) {
+        if let Ok(mut desk) = self.desk.try_lock()
+            && let Some(writer) = desk.as_mut().filter(|writer| !writer.is_failing())
+        {
+            self.metrics.log_late.inc();
+            writer.turn(self, false);
+        }
+    }
+
+    /// Waits until there is something to do.
+    fn wait(&self, until: Instant) {
         let mut queue = self.lock();
         while queue.waiting.entries.is_empty() && !queue.stopping {
             let now = Instant::now();
@@ -352,23 +392,34 @@ impl Shared {
         }
         queue.idle = false;
         // Where requests wait for the write, what comes during one write is gathered for the next.
-        if self.durability == Durability::Queued && !queue.waiting.entries.is_empty() && !queue.stopping {
-            drop(queue);
+        let gather = self.durability == Durability::Queued && !queue.waiting.entries.is_empty() && !queue.stopping;
+        drop(queue);
+        if gather {
             // Under load this gathers hundreds of records into one write; the writer is not woken for each.
             std::thread::sleep(limits::LOG_GATHER);
-            queue = self.lock();
         }
+    }
+
+    /// Takes everything. `spare` is what waits from now on; an end of the log is seen by the writer's `own` thread alone.
+    fn take(&self, tell: bool, spare: Waiting, own: bool) -> Batch {
+        let mut queue = self.lock();
         let waiting = std::mem::replace(&mut queue.waiting, spare);
-        let tell = tell || queue.stopping || Instant::now() >= until;
-        let (refusals, refusals_dropped) =
-            if tell { (std::mem::take(&mut queue.refusals), std::mem::take(&mut queue.refusals_dropped)) } else { Default::default() };
+        let stopping = queue.stopping && own;
+        let (refusals, refusals_dropped) = if tell || stopping {
+            (std::mem::take(&mut queue.refusals), std::mem::take(&mut queue.refusals_dropped))
+        } else {
+            Default::default()
+        };
         let at = queue.raise(self.clock.now());
-        let batch = Batch { waiting, upto: queue.pushed, refusals, refusals_dropped, at, stopping: queue.stopping };
+        let batch = Batch { waiting, upto: queue.pushed, refusals, refusals_dropped, at, stopping };
         drop(queue);
         batch.waiting.release();
         batch
     }
 }
+
+/// [`limits::LOG_LATE`] in the unit of records.
+const LATE_MS: i64 = limits::LOG_LATE.as_millis() as i64;
 
 /// What the writer took in one go.
 #[derive(Debug)]

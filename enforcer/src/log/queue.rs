@@ -13,7 +13,7 @@ use portreeve_engine::record::Issue;
 use portreeve_engine::record_text::{EventTextRef, EventTexts};
 use portreeve_engine::{Revision, SpiffeId, Timestamp};
 
-use super::{End, NotAccepted};
+use super::{End, Moment, NotAccepted};
 use crate::limits;
 
 /// What waits for the writer.
@@ -147,13 +147,15 @@ impl Queue {
     }
 
     /// Takes a `decided`, and promises a place to its end where one will `follow`. Gives the number of the entry, from 1.
-    pub(super) fn push_decided(&mut self, at: Timestamp, share: &Share, text: EventTextRef<'_>, follow: bool) -> Result<u64, NotAccepted> {
+    pub(super) fn push_decided(&mut self, at: Moment, share: &Share, text: EventTextRef<'_>, follow: bool) -> Result<u64, NotAccepted> {
         if self.stopping {
             return Err(NotAccepted::Down);
         }
-        if at < self.floor {
-            return Err(NotAccepted::Stale);
-        }
+        let at = match at {
+            Moment::At(at) if at < self.floor => return Err(NotAccepted::Stale),
+            Moment::At(at) => at,
+            Moment::NotBefore(at) => at.max(self.floor),
+        };
         let (places, bytes, bounds) = (if follow { 2 } else { 1 }, text.size(), self.bounds);
         let held = &share.0;
         let full = self.waiting.entries.len() + self.promised + places > bounds.queue
@@ -197,6 +199,11 @@ impl Queue {
             }
             None => self.refusals_dropped += 1,
         }
+    }
+
+    /// The time of the entry that has waited longest.
+    pub(super) fn oldest(&self) -> Option<Timestamp> {
+        self.waiting.entries.first().map(|entry| entry.at)
     }
 
     /// The time for a record of our own: now, and no earlier than what is queued.

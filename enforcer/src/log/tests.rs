@@ -286,7 +286,7 @@ struct Faulty {
 /// A log on a disk that fails, or is held up, on demand.
 fn faulty(opening: Opening) -> Faulty {
     let disk = Arc::new(file::FaultyDisk::default());
-    let mut writer = writer::Writer::open(opening, Report::silent()).unwrap();
+    let mut writer = Writer::open(opening, Report::silent()).unwrap();
     writer.put_on(Arc::clone(&disk));
     let (clock, metrics) = (Arc::new(Clock::new()), Arc::new(Metrics::new()));
     let log = DecisionLog::with_writer(writer, Arc::clone(&clock), Arc::clone(&metrics), BOUNDS).unwrap();
@@ -378,11 +378,59 @@ async fn a79_what_waits_when_the_disk_fails_is_refused_and_its_end_is_told_later
     assert_eq!(ends, [(Outcome::Unavailable, Why::Log), (Outcome::Forwarded, Why::Complete)]);
 }
 
+#[test]
+fn what_waits_for_a_thread_that_gets_no_time_is_written_by_the_next_request() {
+    let dir = tempfile::tempdir().unwrap();
+    let Faulty { log, clock, metrics, disk } = faulty(opening(&dir.path().join("d.ndjson"), "A"));
+    let lines = |what: &str| String::from_utf8(disk.written.lock().unwrap().clone()).unwrap().matches(what).count();
+    log.shared.stalled.store(true, Ordering::Release);
+    let first = allow(&log, &clock);
+    let at = clock.now().plus_ms(LATE_MS);
+    log.denied(at, decided(CALLER)).unwrap();
+    assert_eq!(lines("\"event\":\"decided\""), 0, "nothing is late yet");
+    log.denied(at.plus_ms(LATE_MS), decided(CALLER)).unwrap();
+    assert_eq!((lines("\"event\":\"decided\""), metrics.log_late.get()), (3, 1));
+    // What fails is left to the thread, which says so and tries again.
+    disk.failing.store(true, Ordering::Release);
+    log.ended(first, END);
+    log.denied(at.plus_ms(4 * LATE_MS), decided(CALLER)).unwrap();
+    log.shared.stalled.store(false, Ordering::Release);
+    while log.is_up() {
+        std::thread::yield_now();
+    }
+    disk.failing.store(false, Ordering::Release);
+    log.stop();
+    let path = dir.path().join("copy.ndjson");
+    std::fs::write(&path, &*disk.written.lock().unwrap()).unwrap();
+    assert_eq!(
+        names(&read_chain(&path, &mut ChainReader::new())),
+        ["started", "decided", "decided", "decided", "ended", "decided", "stopped"]
+    );
+}
+
+#[test]
+fn a_record_that_may_be_later_than_it_was_is_always_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("d.ndjson");
+    let (log, clock) = open(opening(&path, "A"));
+    let (now, ahead) = (clock.now(), clock.now().plus_ms(3_600_000));
+    log.denied(ahead, decided(CALLER)).unwrap();
+    assert_eq!(log.denied(now, decided(CALLER)), Err(NotAccepted::Stale));
+    log.denied(Moment::NotBefore(now), decided(CALLER)).unwrap();
+    log.denied(Moment::NotBefore(ahead.plus_ms(5)), decided(CALLER)).unwrap();
+    log.stop();
+    let at: Vec<_> = read_chain(&path, &mut ChainReader::new()).iter().skip(1).map(|r| r.at).collect();
+    assert_eq!(at, [ahead, ahead, ahead.plus_ms(5), ahead.plus_ms(5)]);
+}
+
 /// A31, A79: one caller that sends much, or long paths, never takes what belongs to the others.
 #[test]
 fn one_caller_never_holds_more_than_its_share_in_places_or_bytes() {
     let dir = tempfile::tempdir().unwrap();
-    let Faulty { log, clock, disk, .. } = faulty(opening(&dir.path().join("d.ndjson"), "A"));
+    let mut opening = opening(&dir.path().join("d.ndjson"), "A");
+    // Here nobody but the writer's thread writes.
+    opening.config.durability = Durability::Written;
+    let Faulty { log, clock, disk, .. } = faulty(opening);
     let (greedy, modest) = (CALLER, "spiffe://market.example/ns/shop/sa/users");
     let held = disk.written.lock().unwrap();
     let mut long = decided(greedy);

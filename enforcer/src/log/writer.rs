@@ -1,4 +1,5 @@
-//! The writer thread: takes batches, chains the lines, writes each batch with one call, rotates, beats, signs.
+//! The writer: takes batches, chains the lines, writes each batch with one call, rotates, beats, signs. It has a thread of its own;
+//! where that gets no time, a request takes its turn ([`Shared::catch_up`]).
 
 use std::collections::HashMap;
 use std::io::Write as _;
@@ -19,6 +20,33 @@ use crate::heads::HeadWriter;
 use crate::limits;
 use crate::report::Report;
 
+/// The writer's own thread, until the log is closed. Were a turn ever to break off in the middle, nobody could say what the chain
+/// is, and nothing is accepted any more.
+pub(super) fn run(shared: &Shared) {
+    let broken = |_| shared.up.store(false, Ordering::Release);
+    loop {
+        let Ok(due) = shared.desk.lock().map(|desk| desk.as_ref().map(Writer::due)).map_err(broken) else { return };
+        let Some(due) = due else { return };
+        shared.wait(due);
+        #[cfg(test)]
+        while shared.stalled.load(Ordering::Acquire) {
+            std::thread::yield_now();
+        }
+        let Ok(mut desk) = shared.desk.lock().map_err(broken) else { return };
+        let Some(writer) = desk.as_mut() else { return };
+        if writer.turn(shared, true) {
+            // Closes the file.
+            *desk = None;
+            return;
+        }
+        let pause = writer.failing.then(|| limits::LOG_RETRY.min(writer.opening.config.heartbeat));
+        drop(desk);
+        if let Some(pause) = pause {
+            std::thread::sleep(pause);
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Writer {
     opening: Opening,
@@ -31,6 +59,8 @@ pub(super) struct Writer {
     pending: Vec<u8>,
     /// Memory for the texts of `ended`.
     scratch: EventText,
+    /// Memory for the next entries to wait in.
+    spare: Waiting,
     /// `seq` of the `decided` line of each request that has not ended.
     running: HashMap<u64, u64>,
     heads: Option<HeadWriter>,
@@ -61,6 +91,7 @@ impl Writer {
             first_seq: 0,
             pending: Vec::new(),
             scratch: EventText::default(),
+            spare: Waiting::default(),
             running: HashMap::new(),
             heads,
             report,
@@ -94,27 +125,28 @@ impl Writer {
         self.opening.config.durability
     }
 
-    /// Until stopped. Owns the file for all that time.
-    pub(super) fn run(mut self, shared: &Shared) {
-        let mut spare = Waiting::default();
-        loop {
-            let until = if self.heads.is_some() { self.next_beat.min(self.next_head) } else { self.next_beat };
-            let batch = shared.take(until, Instant::now() >= self.next_beat, spare);
-            let (stopping, at, upto) = (batch.stopping, batch.at, batch.upto);
-            spare = self.batch(shared, batch);
-            if self.flush(shared) {
-                shared.kept.send_if_modified(|kept| std::mem::replace(kept, upto) != upto);
-            }
-            if !self.failing && (stopping || Instant::now() >= self.next_head) {
-                self.sign(at);
-            }
-            if stopping {
-                return;
-            }
-            if self.failing {
-                std::thread::sleep(limits::LOG_RETRY.min(self.opening.config.heartbeat));
-            }
+    pub(super) fn is_failing(&self) -> bool {
+        self.failing
+    }
+
+    /// When there is something to do whether anything waits or not.
+    fn due(&self) -> Instant {
+        if self.heads.is_some() { self.next_beat.min(self.next_head) } else { self.next_beat }
+    }
+
+    /// Takes what waits and writes it. Whether that was the last time.
+    pub(super) fn turn(&mut self, shared: &Shared, own: bool) -> bool {
+        let spare = std::mem::take(&mut self.spare);
+        let batch = shared.take(Instant::now() >= self.due(), spare, own);
+        let (stopping, at, upto) = (batch.stopping, batch.at, batch.upto);
+        self.spare = self.batch(shared, batch);
+        if self.flush(shared) {
+            shared.kept.send_if_modified(|kept| std::mem::replace(kept, upto) != upto);
         }
+        if !self.failing && (stopping || Instant::now() >= self.next_head) {
+            self.sign(at);
+        }
+        stopping
     }
 
     /// Chains what was taken, and gives its memory back.

@@ -105,6 +105,8 @@ pub struct Metrics {
     pub not_kept: Counter,
     /// Records written.
     pub log_records: Counter,
+    /// Times at which a request wrote what the log's own thread had no time for.
+    pub log_late: Counter,
     /// 1 while denials by policy are forwarded.
     pub dry_run: Gauge,
     /// The outbound side.
@@ -167,6 +169,7 @@ impl Metrics {
             log_alarm: Gauge::default(),
             unrecorded: Counter::default(),
             not_kept: Counter::default(),
+            log_late: Counter::default(),
             log_records: Counter::default(),
             dry_run: Gauge::default(),
             key_sets_failing: Gauge::default(),
@@ -221,6 +224,7 @@ impl Metrics {
             "Requests refused because their record was not kept as durably as configured in time",
             self.not_kept.clone(),
         );
+        r.register("log_late", "Writes of the decision log by a request, as its own thread got no time", self.log_late.clone());
         r.register("log_records", "Records written to the decision log", self.log_records.clone());
         r.register("dry_run", "Is 1 while denials by policy are forwarded", self.dry_run.clone());
         self.outbound.register(r);

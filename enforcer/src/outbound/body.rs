@@ -59,7 +59,7 @@ impl Body for Outgoing {
         if let Some(progress) = &self.progress {
             progress.touch();
         }
-        Poll::Ready(frame.map(|frame| frame.map(clean_trailers)))
+        Poll::Ready(frame.map(|frame| frame.map(|frame| clean_trailers(frame, |_| false))))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -15,15 +15,15 @@ use portreeve_engine::outside::Host;
 use portreeve_engine::path::CanonicalPath;
 use portreeve_engine::record::{Answer, ContextFacts, Decided, Destination, Outcome, RequestFacts, Side, Source, Why};
 use portreeve_engine::request::{Context, Method, Target};
-use portreeve_engine::{Authorizer, Decision, Malformed, Request, Timestamp};
+use portreeve_engine::{Authorizer, Decision, Malformed, Request};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::limits::{REQUESTS_MAX, TUNNELS_MAX};
-use crate::gate::Gate;
+use crate::gate::{Gate, moment};
 use crate::head::{Head, Lines};
 use crate::jwt::Verifier;
 use crate::limits;
-use crate::log::{End, NotAccepted, Ticket};
+use crate::log::{End, Moment, NotAccepted, Ticket};
 use crate::question::{self, Asked, Asker};
 use crate::tasks::Tasks;
 
@@ -318,22 +318,26 @@ impl Egress {
     }
 
     fn decide(&self, policy: &Arc<Authorizer>, mut question: Request, facts: &Facts<'_>) -> Result<(Request, Running), Refused> {
-        for _ in 0..limits::STALE_RETRIES_MAX {
+        for attempt in 0..=limits::STALE_RETRIES_MAX {
             let now = question.context.time;
             let decision = policy.decide(&question);
-            let (mut request, context) = policy.facts(&question, &decision);
+            let (mut request, mut context) = policy.facts(&question, &decision);
+            let moment = moment(attempt, now, &mut context);
             facts.id.clone_into(&mut request.id);
             request.correlation.clone_from(&facts.correlation);
             facts.protocol.clone_into(&mut request.protocol);
             let event = self.event(policy, &question.service, request, context, &decision);
             let log = &self.gate.log;
-            let accepted =
-                if self.gate.lets_through(&decision) { log.allowed(now, event).map(Some) } else { log.denied(now, event).map(|()| None) };
+            let through = self.gate.lets_through(&decision);
+            let accepted = if through { log.allowed(moment, event).map(Some) } else { log.denied(moment, event).map(|()| None) };
             match accepted {
                 Err(NotAccepted::Stale) => question.context.time = self.gate.clock.now(),
                 Err(NotAccepted::Full | NotAccepted::Down) => return Err(self.unrecorded(facts.id)),
                 Ok(ticket) => {
                     self.gate.metrics.outbound.egress_decided(decision.effect, decision.reason);
+                    if let Some(check) = &self.gate.self_check {
+                        check.look(policy, &question, &decision);
+                    }
                     let Some(ticket) = ticket else {
                         return Err(Refused { status: StatusCode::FORBIDDEN, request_id: facts.id.to_owned() });
                     };
@@ -364,27 +368,19 @@ impl Egress {
     fn malformed(&self, destination: &str, malformed: &Malformed, status: StatusCode, raw: &[u8], facts: &Facts<'_>) -> Refused {
         let policy = self.gate.policy.load();
         let decision = policy.decide_malformed(malformed);
-        for _ in 0..limits::STALE_RETRIES_MAX {
-            let now: Timestamp = self.gate.clock.now();
-            let request = RequestFacts {
-                id: facts.id.to_owned(),
-                correlation: facts.correlation.clone(),
-                protocol: facts.protocol.to_owned(),
-                raw: Some(question::escape(raw)),
-                ..RequestFacts::default()
-            };
-            let event = self.event(&policy, destination, request, ContextFacts::default(), &decision);
-            match self.gate.log.denied(now, event) {
-                Err(NotAccepted::Stale) => {}
-                Err(NotAccepted::Full | NotAccepted::Down) => return self.unrecorded(facts.id),
-                Ok(()) => {
-                    self.gate.metrics.outbound.egress_decided(decision.effect, decision.reason);
-                    return Refused { status, request_id: facts.id.to_owned() };
-                }
-            }
+        let request = RequestFacts {
+            id: facts.id.to_owned(),
+            correlation: facts.correlation.clone(),
+            protocol: facts.protocol.to_owned(),
+            raw: Some(question::escape(raw)),
+            ..RequestFacts::default()
+        };
+        let event = self.event(&policy, destination, request, ContextFacts::default(), &decision);
+        if self.gate.log.denied(Moment::NotBefore(self.gate.clock.now()), event).is_err() {
+            return self.unrecorded(facts.id);
         }
-        self.gate.log.count_unrecorded();
-        self.unrecorded(facts.id)
+        self.gate.metrics.outbound.egress_decided(decision.effect, decision.reason);
+        Refused { status, request_id: facts.id.to_owned() }
     }
 
     fn unrecorded(&self, request_id: &str) -> Refused {

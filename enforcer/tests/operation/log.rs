@@ -117,3 +117,36 @@ async fn the_log_on_standard_output_is_the_log_and_nothing_else() {
     let seen: Vec<_> = crate::world::names(&records).into_iter().filter(|n| *n != "heartbeat").collect();
     assert_eq!(seen, ["started", "decided", "ended", "stopped"]);
 }
+
+/// Whoever is overtaken again and again is answered all the same, and its record says for when it was.
+#[tokio::test]
+async fn a_decision_that_others_overtake_is_recorded_with_its_own_time() {
+    let world = World::new().await;
+    let enforcer = Enforcer::start(world.config(""), Report::silent()).await.unwrap();
+    let to = enforcer.inbound()[0];
+    assert_eq!(status(&world.get(to, "").await.unwrap()), 200);
+    until("the first is written", || async { decided(&world).len() }, |n| *n == 1).await;
+    // Another record, an hour ahead: everything that is decided now comes behind it.
+    let (at, event) = decided(&world).remove(0);
+    let ahead = at.plus_ms(3_600_000);
+    enforcer.gate().log.denied(ahead, event).unwrap();
+    assert_eq!(status(&world.get(to, "").await.unwrap()), 200);
+    let mut broken = world.connect(to).await.unwrap();
+    broken.write_all(b"GET /v1//items HTTP/1.1\r\nHost: items\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    let _ = tokio::io::AsyncReadExt::read_to_end(&mut broken, &mut answer).await;
+    assert!(answer.starts_with(b"HTTP/1.1 400 "), "{}", String::from_utf8_lossy(&answer));
+    assert_eq!(enforcer.gate().metrics.unrecorded.get(), 0);
+    enforcer.shutdown().await;
+    let decided = decided(&world);
+    let [_, _, (late, allowed), (_, refused)] = &decided[..] else { panic!("{decided:#?}") };
+    let taken = allowed.context.time.expect("the time of the decision");
+    assert!(*late == ahead && at <= taken && taken < ahead, "{taken}");
+    assert_eq!(allowed.request(*late, portreeve_engine::path::Paths::Strict).unwrap().context.time, taken);
+    assert_eq!(refused.context.time, None, "what is no question is none at any time");
+}
+
+fn decided(world: &World) -> Vec<(portreeve_engine::Timestamp, Box<portreeve_engine::record::Decided>)> {
+    let of = |r: portreeve_engine::Record| if let Event::Decided(d) = r.event { Some((r.at, d)) } else { None };
+    world.records("decisions.ndjson").into_iter().filter_map(of).collect()
+}

@@ -158,6 +158,33 @@ async fn a10_a57_who_may_not_reach_the_port_reaches_nothing() {
     enforcer.shutdown().await;
 }
 
+/// Where that is asked for, the service sees nothing of a connection before the log has its line.
+#[tokio::test]
+async fn a_connection_waits_for_its_record_where_records_are_waited_for() {
+    for durability in ["written", "synced"] {
+        let mut world = World::new(LEDGER).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        world.upstream = listener.local_addr().unwrap();
+        let log = world.path("decisions.ndjson");
+        let service = tokio::spawn(async move {
+            let mut found = Vec::new();
+            for _ in 0..20 {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                // Read at the first moment at which the service knows of the connection.
+                found.push(std::fs::read_to_string(&log).unwrap().matches("\"event\":\"decided\"").count());
+                stream.write_all(b"ready\n").await.unwrap();
+            }
+            found
+        });
+        let enforcer = world.start(TCP, &format!("log: {{path: decisions.ndjson, durability: {durability}}}\n")).await;
+        for _ in 0..20 {
+            greeted(&mut world.connect(enforcer.inbound()[0], "invoices").await).await;
+        }
+        assert_eq!(service.await.unwrap(), (1..=20).collect::<Vec<_>>(), "{durability}");
+        enforcer.shutdown().await;
+    }
+}
+
 #[tokio::test]
 async fn a65_a_connection_lasts_as_long_as_the_right_to_it() {
     let (world, _) = world(LEDGER).await;

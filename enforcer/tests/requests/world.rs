@@ -74,8 +74,9 @@ impl World {
 
     /// `inbound` is what follows the listener's address in the flow mapping.
     pub(crate) fn config(&self, inbound: &str, extra: &str) -> Config {
+        let log = if extra.starts_with("log:") { "" } else { "log: {path: decisions.ndjson, heartbeat: 100ms}\n" };
         let text = format!(
-            "service: items\nbundle: {{path: policies}}\nidentity: {{cert: items.pem, key: items.key, trust: {{market.example: {}}}}}\ninbound: [{{listen: \"127.0.0.1:0\", upstream: \"{}\"{inbound}}}]\nlog: {{path: decisions.ndjson, heartbeat: 100ms}}\nadmin: {{listen: \"127.0.0.1:0\"}}\ndrain: 500ms\n{extra}",
+            "service: items\nbundle: {{path: policies}}\nidentity: {{cert: items.pem, key: items.key, trust: {{market.example: {}}}}}\ninbound: [{{listen: \"127.0.0.1:0\", upstream: \"{}\"{inbound}}}]\n{log}admin: {{listen: \"127.0.0.1:0\"}}\ndrain: 500ms\n{extra}",
             self.ca.root_path().display(),
             self.upstream
         );
@@ -118,7 +119,7 @@ impl World {
     /// A page of the admin listener.
     pub(crate) async fn page(&self, enforcer: &Enforcer, path: &str) -> String {
         let mut stream = TcpStream::connect(enforcer.admin().unwrap()).await.unwrap();
-        let head = format!("GET {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n");
+        let head = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         stream.write_all(head.as_bytes()).await.unwrap();
         let mut out = String::new();
         stream.read_to_string(&mut out).await.unwrap();

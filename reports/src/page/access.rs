@@ -28,6 +28,8 @@ pub(super) struct Access<'a> {
 pub(super) struct Pair<'a> {
     pub(super) from: Option<&'a str>,
     pub(super) from_id: Option<&'a SpiffeId>,
+    /// What another mesh calls a caller that is neither.
+    pub(super) from_name: Option<&'a str>,
     pub(super) to: &'a str,
     pub(super) from_zone: &'a str,
     pub(super) to_zone: &'a str,
@@ -97,20 +99,21 @@ fn block_anchor(from: usize, to: usize) -> String {
 
 /// The pairs of the matrix in its order, then those of callers outside the inventory and of services that call themselves.
 fn pairs<'a>(a: &'a Assessment) -> (Vec<Pair<'a>>, u64, u64) {
-    type Ends<'a> = (Option<&'a str>, Option<&'a SpiffeId>, &'a str);
+    type Ends<'a> = (Option<&'a str>, Option<&'a SpiffeId>, Option<&'a str>, &'a str);
     let zones: BTreeMap<&str, &str> = a.services.iter().map(|s| (&*s.name, s.zone.as_deref().unwrap_or(NO_ZONE))).collect();
     let zone = |name: Option<&'a str>| name.and_then(|n| zones.get(n).copied()).unwrap_or(NO_ZONE);
     let mut edges: BTreeMap<Ends<'a>, Vec<&'a EdgeSummary>> = BTreeMap::new();
     for edge in &a.edges {
-        let from_id = if edge.from.is_some() { None } else { edge.from_id.as_ref() };
-        edges.entry((edge.from.as_deref(), from_id, &*edge.to)).or_default().push(edge);
+        let stranger = edge.from.is_none();
+        let (from_id, from_name) = (edge.from_id.as_ref().filter(|_| stranger), edge.from_name.as_deref().filter(|_| stranger));
+        edges.entry((edge.from.as_deref(), from_id, from_name, &*edge.to)).or_default().push(edge);
     }
     let mut out = Vec::new();
-    let mut pair = |(from, from_id, to): Ends<'a>, cell, operations| {
-        out.push(Pair { from, from_id, to, from_zone: zone(from), to_zone: zone(Some(to)), cell, operations });
+    let mut pair = |(from, from_id, from_name, to): Ends<'a>, cell, operations| {
+        out.push(Pair { from, from_id, from_name, to, from_zone: zone(from), to_zone: zone(Some(to)), cell, operations });
     };
     for cell in &a.matrix {
-        let ends = (Some(&*cell.from), None, &*cell.to);
+        let ends = (Some(&*cell.from), None, None, &*cell.to);
         let operations = edges.remove(&ends).unwrap_or_default();
         pair(ends, Some(cell), operations);
     }

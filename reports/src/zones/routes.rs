@@ -121,7 +121,16 @@ fn over(start: (usize, usize), end: (usize, usize), rightward: bool, lane: usize
     let (before_down, after_down) = if rightward { (down - r, down + r) } else { (down + r, down - r) };
     format!(
         "M{} {}H{before_up}Q{up} {} {up} {}V{}Q{up} {y} {after_up} {y}H{before_down}Q{down} {y} {down} {}V{}Q{down} {} {after_down} {}H{}",
-        start.0, start.1, start.1, start.1.saturating_sub(r), y + r, y + r, end.1.saturating_sub(r), end.1, end.1, end.0
+        start.0,
+        start.1,
+        start.1,
+        start.1.saturating_sub(r),
+        y + r,
+        y + r,
+        end.1.saturating_sub(r),
+        end.1,
+        end.1,
+        end.0
     )
 }
 

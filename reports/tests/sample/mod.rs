@@ -2,9 +2,9 @@
 //! and a large one. They are written by hand, so that a renderer cannot agree with its own source by accident.
 
 use portreeve_auditor::assessment::{
-    Assessment, BundleSummary, CertificateSummary, ChainVerdict, ControlResult, DenialSummary, EdgeSummary, EnforcerSummary, Evidence,
-    Finding, Input, InvariantSummary, Mark, MatrixCell, Period, RefusalSummary, Rejected, ServiceSummary, Summary, TlsSummary, Totals,
-    Verdict, VerdictCount, Weight,
+    Assessment, BundleSummary, CertificateSummary, ChainVerdict, ControlResult, Coverage, DenialSummary, EdgeSummary, EnforcerSummary,
+    Evidence, Finding, Input, InvariantSummary, Mark, MatrixCell, Period, RefusalSummary, Rejected, ServiceSummary, Summary, TlsSummary,
+    Totals, Verdict, VerdictCount, Weight,
 };
 use portreeve_engine::{Digest, SpiffeId, Timestamp};
 
@@ -41,6 +41,7 @@ pub fn market() -> Assessment {
             mismatches: 0,
             not_replayable: 0,
             unrecorded: 3,
+            ..Totals::default()
         },
         summary: summary(),
         controls: controls(),
@@ -155,7 +156,8 @@ pub fn busy(services: usize, findings: usize) -> Assessment {
             it.services = vec![format!("service-{from:03}"), format!("service-{to:03}")];
             it.summary = format!("`service-{from:03}` asked `service-{to:03}` {n} times for what it does not declare");
             it.remedy = "Declare the operation if it exists; otherwise ask the caller's owner.".into();
-            it.controls = vec![format!("pci-dss-4.0.1 {}", a.controls[n % 16].id), format!("pci-dss-4.0.1 {}", a.controls[(n + 5) % 16].id)];
+            it.controls =
+                vec![format!("pci-dss-4.0.1 {}", a.controls[n % 16].id), format!("pci-dss-4.0.1 {}", a.controls[(n + 5) % 16].id)];
             it.at = Some(format!("permissions/{}.yaml:{n}", n % 60));
             (it.count, it.evidence) = (n as u64, (0..5).map(|k| evidence(n % 6, 17 + n as u64 + k)).collect());
             it
@@ -210,6 +212,8 @@ fn inputs() -> Vec<Input> {
         chain,
         faults: Vec::new(),
         open_ended: false,
+        grades: vec![],
+        coverage: Coverage::default(),
     };
     let mut out = vec![
         log("gateway", ChainVerdict::Vouched, 6_100_000),
@@ -339,6 +343,7 @@ fn control(id: &str, family: &str, title: &str, verdict: Verdict, why: &str) -> 
         findings: findings.iter().map(|f| (*f).into()).collect(),
         needs: needs.iter().map(|f| (*f).into()).collect(),
         cannot_show: "Traffic that passes no enforcer, and systems that are not in the inventory.".into(),
+        ..ControlResult::default()
     }
 }
 
@@ -386,6 +391,7 @@ fn finding(id: &str, severity: Weight, subject: &str, control: &str) -> Finding 
         evidence: Vec::new(),
         count: 0,
         controls: vec![control.into()],
+        ..Finding::default()
     }
 }
 
@@ -410,6 +416,7 @@ fn edges() -> Vec<EdgeSummary> {
     let edge = |from: Option<&str>, to: &str, operation: Option<&str>, allowed, denied, policy: Option<&str>| EdgeSummary {
         from: from.map(Into::into),
         from_id: if from.is_none() { Some(id("stray")) } else { None },
+        from_name: None,
         to: to.into(),
         operation: operation.map(Into::into),
         allowed,

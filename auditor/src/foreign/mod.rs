@@ -1,0 +1,142 @@
+//! The logs of other meshes: read by adapters into one shape, graded by how well they identify their callers, and put to policy.
+//!
+//! `line → Adapter → Seen → Judge → cell`. An adapter knows one format and nothing of policy; the judge knows policy and nothing of
+//! formats. Our own log does not come here: it holds the whole question and the answer, and a chain.
+//!
+//! A foreign record has no revision and no chain. It is judged under the newest bundle; what the mesh did and what policy says stand
+//! side by side in the ledger's key and are never mixed with mismatches of our own enforcers.
+//!
+//! INVARIANT: what cannot be read is rejected and counted; what cannot be asked is not replayable, with its reason. Nothing is guessed.
+
+mod adapter;
+pub mod envoy;
+mod fold;
+pub mod json;
+mod judge;
+mod names;
+mod pairs;
+mod recognise;
+mod resolve;
+mod seen;
+mod time;
+
+use std::fmt;
+
+pub(crate) use adapter::Adapter;
+pub(crate) use fold::{ForeignFold, Place, Taken};
+pub use judge::{Lack, Lawful};
+pub use names::{Address, Names, parse_network};
+pub(crate) use recognise::{Recognised, recognise};
+pub use seen::{Callee, Caller, Did, Grade, Read, Reporter, Seen, SeenTls};
+use serde::{Serialize, Serializer};
+
+/// The format of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Format {
+    /// Our own decision log.
+    Portreeve,
+    /// Envoy's log as JSON.
+    EnvoyJson,
+    /// Envoy's log as text, in its default format or a given one.
+    EnvoyText,
+    /// Istio's JSON: Envoy's, with Istio's keys.
+    IstioJson,
+    /// Istio's default text.
+    IstioText,
+    /// Kuma's lines.
+    Kuma,
+    /// Linkerd's JSON.
+    LinkerdJson,
+    /// Ztunnel's lines, text or JSON.
+    Ztunnel,
+    /// Cilium Hubble's flows.
+    Hubble,
+    /// OPA's decision log, with the input of its Envoy plugin.
+    Opa,
+    /// NGINX's JSON, read by a mapping file.
+    NginxJson,
+    /// HAProxy's JSON, read by a mapping file.
+    HaproxyJson,
+    /// JSON or CSV of any shape, read by a mapping file.
+    Mapped,
+}
+
+impl Format {
+    /// Every format.
+    pub const ALL: [Self; 13] = [
+        Self::Portreeve,
+        Self::EnvoyJson,
+        Self::EnvoyText,
+        Self::IstioJson,
+        Self::IstioText,
+        Self::Kuma,
+        Self::LinkerdJson,
+        Self::Ztunnel,
+        Self::Hubble,
+        Self::Opa,
+        Self::NginxJson,
+        Self::HaproxyJson,
+        Self::Mapped,
+    ];
+
+    /// Its name, on the command line and in the assessment.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Portreeve => "portreeve",
+            Self::EnvoyJson => "envoy-json",
+            Self::EnvoyText => "envoy-text",
+            Self::IstioJson => "istio-json",
+            Self::IstioText => "istio-text",
+            Self::Kuma => "kuma",
+            Self::LinkerdJson => "linkerd-json",
+            Self::Ztunnel => "ztunnel",
+            Self::Hubble => "hubble",
+            Self::Opa => "opa",
+            Self::NginxJson => "nginx-json",
+            Self::HaproxyJson => "haproxy-json",
+            Self::Mapped => "mapped",
+        }
+    }
+
+    /// The format of this name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|f| f.as_str() == name)
+    }
+
+    /// Whether it is read by a mapping file only.
+    #[must_use]
+    pub const fn needs_mapping(self) -> bool {
+        matches!(self, Self::NginxJson | Self::HaproxyJson | Self::Mapped)
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for Format {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+/// How logs are to be read.
+#[derive(Clone, Debug, Default)]
+pub struct Reading {
+    /// The format; recognised by content where none is given.
+    pub format: Option<Format>,
+    /// Names and addresses that the inventory does not know.
+    pub names: Names,
+}
+
+impl Reading {
+    /// As our own log, whatever it looks like.
+    #[must_use]
+    pub fn ours() -> Self {
+        Self { format: Some(Format::Portreeve), names: Names::default() }
+    }
+}

@@ -1,0 +1,126 @@
+//! Finds the two sides of one request, and lines that were read twice, by the request id.
+//!
+//! Both proxies of a call write a line. What is kept of each is a digest of (request id, called service, method, path), the time and
+//! the cell it was counted in: 16 bytes, up to [`PAIRS_MAX`]; beyond it requests are counted without being compared, and that is
+//! told. At the end the digests are sorted and the surplus found: of a request that both sides recorded, the called side's line
+//! stays, since that side verified the caller; of a line that is there twice, one stays. So the order of reading does not matter.
+//!
+//! A request id alone would not do: it is handed on along the whole chain of calls.
+
+use portreeve_engine::Timestamp;
+use sha2::{Digest as _, Sha256};
+
+use crate::limits::PAIRS_MAX;
+
+/// Which side wrote a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Side {
+    Called,
+    Calling,
+}
+
+/// The requests that can be compared.
+#[derive(Debug, Default)]
+pub(crate) struct Pairs {
+    called: Vec<One>,
+    calling: Vec<One>,
+}
+
+/// One line: what it is about, when it was written, where it was counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct One {
+    about: u64,
+    /// The low bits of the time: the same line has the same.
+    at: u32,
+    input: u16,
+    cell: u32,
+}
+
+impl Pairs {
+    /// Remembers a line; `false` where there is no room.
+    pub(crate) fn add(&mut self, side: Side, about: &[&str], at: Timestamp, cell: u32, input: usize) -> bool {
+        let Ok(input) = u16::try_from(input) else { return false };
+        if self.called.len() + self.calling.len() >= PAIRS_MAX {
+            return false;
+        }
+        let one = One { about: digest(about), at: low_bits(at), input, cell };
+        match side {
+            Side::Called => self.called.push(one),
+            Side::Calling => self.calling.push(one),
+        }
+        true
+    }
+
+    /// The cells and inputs of lines that say again what another line says, each as often as one is too many there.
+    pub(crate) fn surplus(mut self) -> Vec<(u32, u16)> {
+        let mut out = Vec::new();
+        for side in [&mut self.called, &mut self.calling] {
+            side.sort_unstable();
+            side.dedup_by(|later, first| {
+                let is_again = (later.about, later.at) == (first.about, first.at);
+                if is_again {
+                    out.push((later.cell, later.input));
+                }
+                is_again
+            });
+        }
+        // Both are sorted: each of the called side takes one of the calling side with it.
+        let mut called = self.called.iter().peekable();
+        for calling in &self.calling {
+            while called.next_if(|c| c.about < calling.about).is_some() {}
+            if called.next_if(|c| c.about == calling.about).is_some() {
+                out.push((calling.cell, calling.input));
+            }
+        }
+        out
+    }
+}
+
+/// Eight bytes of a digest: among two million, one pair in nine million runs meets by chance.
+fn digest(parts: &[&str]) -> u64 {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part.len().to_le_bytes());
+        hash.update(part.as_bytes());
+    }
+    let bytes: [u8; 32] = hash.finalize().into();
+    bytes.iter().take(8).fold(0, |n, b| n << 8 | u64::from(*b))
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "only equality counts")]
+fn low_bits(at: Timestamp) -> u32 {
+    at.unix_ms() as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_called_side_stays_in_any_order() {
+        let at = |s: i64| Timestamp::from_unix_ms(s * 1000);
+        // side, id, path, time, cell
+        let lines: [(Side, &str, &str, i64, u32); 7] = [
+            (Side::Calling, "r1", "/a", 1, 10),
+            (Side::Called, "r1", "/a", 1, 20),
+            // The next hop with the same id.
+            (Side::Called, "r1", "/b", 2, 21),
+            // Asked twice on purpose: two requests, of which the calling side has one.
+            (Side::Called, "r2", "/a", 3, 22),
+            (Side::Called, "r2", "/a", 4, 22),
+            (Side::Calling, "r2", "/a", 3, 11),
+            // The same line again.
+            (Side::Called, "r1", "/b", 2, 21),
+        ];
+        for shift in 0..lines.len() {
+            let mut pairs = Pairs::default();
+            for n in 0..lines.len() {
+                let (side, id, path, time, cell) = lines[(n + shift) % lines.len()];
+                assert!(pairs.add(side, &[id, "items", "GET", path], at(time), cell, 0));
+            }
+            let mut surplus = pairs.surplus();
+            surplus.sort_unstable();
+            assert_eq!(surplus, [(10, 0), (11, 0), (21, 0)], "{shift}");
+        }
+    }
+}

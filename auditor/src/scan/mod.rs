@@ -1,0 +1,69 @@
+//! A scanner for lines of JSON objects of which a few top-level keys are wanted.
+//!
+//! It learns the shape of the lines as it goes: which key follows which. On every line the bytes of the predicted key are compared
+//! in place, and only where they differ is the key read and looked up, so that lines of one shape, of several shapes mixed, with keys
+//! left out or in random order are all read in one pass. Nothing is believed unseen: every byte is looked at, for control bytes,
+//! escapes, UTF-8, the grammar of numbers and words, and the end of every string.
+//!
+//! Whatever surprises it goes to [`general`], which is `serde_json`. The scanner never refuses a line itself and never accepts one
+//! that `general` refuses; a test and a fuzz target hold the two against each other.
+//!
+//! INVARIANT: what a line gives depends on the line alone, never on the lines before it.
+
+mod general;
+mod keys;
+mod nested;
+mod quotes;
+mod value;
+mod walk;
+
+#[cfg(test)]
+mod tests;
+
+pub use general::general;
+pub use value::Value;
+
+use keys::Keys;
+use quotes::Quotes;
+use walk::Walk;
+
+/// Reads lines, wanting `N` keys.
+#[derive(Debug)]
+pub struct Scanner<const N: usize> {
+    wanted: [&'static str; N],
+    keys: Keys,
+    quotes: Quotes,
+    lines: u64,
+    general: u64,
+}
+
+impl<const N: usize> Scanner<N> {
+    /// A scanner that has seen no line yet.
+    #[must_use]
+    pub fn new(wanted: [&'static str; N]) -> Self {
+        Self { wanted, keys: Keys::new(&wanted), quotes: Quotes::default(), lines: 0, general: 0 }
+    }
+
+    /// The wanted values of a line, in the order of the wanted keys.
+    ///
+    /// # Errors
+    /// The line is not UTF-8, not one JSON object, or has a wanted key twice; the text says which, unbounded and unescaped.
+    pub fn scan<'l>(&mut self, line: &'l [u8]) -> Result<[Value<'l>; N], String> {
+        self.lines += 1;
+        let text = std::str::from_utf8(line).map_err(|e| format!("not UTF-8 at byte {}", e.valid_up_to() + 1))?;
+        self.quotes.of(line);
+        match Walk::over(text, &self.quotes).and_then(|walk| walk.run(&mut self.keys, self.lines)) {
+            Some(values) => Ok(values),
+            None => {
+                self.general += 1;
+                general(text, &self.wanted)
+            }
+        }
+    }
+
+    /// Lines scanned, and how many of them the general parser had to read.
+    #[must_use]
+    pub const fn counts(&self) -> (u64, u64) {
+        (self.lines, self.general)
+    }
+}

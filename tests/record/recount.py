@@ -1,0 +1,162 @@
+#!/usr/bin/env python3
+"""Counts a recorded log again, line by line and with a law of its own, and compares with what `portreeve audit` reported.
+
+    tests/record/recount.py FORMAT LOG [ASSESSMENT]      FORMAT: istio, recommended or sidecar; LOG may be compressed (zstd)
+
+Without an assessment it prints its numbers. It shares nothing with the program it judges: another language, the standard library, and
+the law of the shop written down a second time, by hand.
+"""
+
+import collections
+import hashlib
+import json
+import re
+import subprocess
+import sys
+
+SHOP, OPS = "spiffe://shop.example/ns/shop/sa/", "spiffe://shop.example/ns/ops/sa/"
+OPERATIONS = [
+    ("health", "GET", r"/healthz"), ("list-orders", "GET", r"/v1/orders"), ("read-order", "GET", r"/v1/orders/[^/]+"),
+    ("place-order", "POST", r"/v1/orders"), ("refund-order", "POST", r"/v1/orders/[^/]+/refund"),
+    ("set-state", "PUT", r"/v1/orders/[^/]+/state"), ("delete-order", "DELETE", r"/v1/orders/[^/]+"),
+]
+# The services of the inventory; a report names them, and everyone else by the identity.
+SERVICES = {SHOP + name: name for name in ("checkout", "reports", "refunds", "fulfilment", "legacy")}
+SERVICES |= {OPS + name: name for name in ("console", "prober")}
+LAW = {
+    (SHOP + "checkout", "place-order"), (SHOP + "checkout", "list-orders"), (SHOP + "checkout", "read-order"),
+    (SHOP + "reports", "list-orders"), (SHOP + "refunds", "read-order"), (SHOP + "refunds", "refund-order"),
+    (SHOP + "fulfilment", "read-order"), (SHOP + "fulfilment", "set-state"),
+    (OPS + "console", "list-orders"), (OPS + "console", "read-order"), (OPS + "prober", "health"),
+}
+# What the recorded paths hold that servers read in two ways: a path with any of it is no question, and is refused as such.
+AMBIGUOUS = re.compile(r"//|/\.{1,2}(/|$)|%2f|%5c|%00|;|\\|[^!-~]|[<>\"{}|^`]", re.IGNORECASE)
+
+
+def operation(method, path):
+    """The operation of a path; `None` where it is none, `...` where the path can be read in two ways."""
+    if AMBIGUOUS.search(re.sub(r"%2e", ".", path, flags=re.IGNORECASE)):
+        return ...
+    plain = re.sub(r"%(?:2[de]|3\d|4[1-9a-f]|5[0-9af]|6[1-9a-f]|7[0-9ae])", lambda c: chr(int(c[0][1:], 16)), path, flags=re.IGNORECASE)
+    return next((name for name, verb, form in OPERATIONS if verb == method and re.fullmatch(form, plain)), None)
+
+
+def lines(path):
+    raw = open(path, "rb").read()
+    if raw[:4] == b"\x28\xb5\x2f\xfd":
+        raw = subprocess.run(["zstd", "-dc", path], check=True, stdout=subprocess.PIPE).stdout
+    return raw.splitlines()
+
+
+def sidecar(found):
+    """Our own log: its chain, what was decided, and whether the law says the same."""
+    out, before = collections.Counter(), "sha256:" + "0" * 64
+    edges, tls, reasons, certificates = (collections.defaultdict(collections.Counter) for _ in range(4))
+    for number, line in enumerate(found):
+        record = json.loads(line)
+        assert record["seq"] == number and record["prev"] == before, f"line {number + 1}: the chain is broken"
+        before = "sha256:" + hashlib.sha256(line).hexdigest()
+        out["lines"] += 1
+        if record["event"] == "refused":
+            out["refused_attempts"] += record["count"]
+        if record["event"] != "decided":
+            continue
+        effect, caller = record["decision"]["effect"], record["source"]["id"]
+        kind = {"allow": "allowed", "deny": "denied"}[effect]
+        out["decided"] += 1
+        out[kind] += 1
+        request = record["request"]
+        edges[SERVICES.get(caller, caller), request.get("operation")][kind] += 1
+        tls[record["tls"]["version"]]["requests"] += 1
+        certificates[record["tls"]["sha256"]]["requests"] += 1
+        if effect == "deny":
+            reasons[record["decision"]["reason"]]["count"] += 1
+        if "path" in request:
+            lawful = (caller, operation(request["method"], request["path"])) in LAW
+            out["mismatches"] += lawful != (effect == "allow")
+        else:
+            assert record["decision"]["reason"] == "malformed-request", f"line {number + 1}: no path, and not malformed"
+    return out, edges, tls, reasons, certificates
+
+
+def envoy(found):
+    """Envoy's log: what it did, and whether the law says the same where it can be asked."""
+    out = collections.Counter()
+    edges, tls, certificates = (collections.defaultdict(collections.Counter) for _ in range(3))
+    for line in found:
+        record = json.loads(line)
+        out["lines"] += 1
+        details = record["response_code_details"] or ""
+        if details.startswith("rbac_access_denied"):
+            kind = "denied"
+        elif record["upstream_cluster"] is None:
+            # Envoy answered for itself before it asked anybody.
+            out["undetermined"] += 1
+            continue
+        else:
+            kind = "allowed"
+        out["decided"] += 1
+        out[kind] += 1
+        caller, path = record.get("downstream_peer_uri_san"), record["path"].split("?")[0]
+        which = operation(record["method"], path) if caller else ...
+        edges[SERVICES.get(caller, caller), None if which is ... else which][kind] += 1
+        if caller:
+            tls[record["downstream_tls_version"]]["requests"] += 1
+            certificates["sha256:" + record["downstream_peer_fingerprint_256"]]["requests"] += 1
+        if which is ...:
+            out["not_replayable"] += 1
+        else:
+            lawful = (caller, which) in LAW
+            out["unlawful"] += kind == "allowed" and not lawful
+            out["overdenied"] += kind == "denied" and lawful
+    return out, edges, tls, None, certificates
+
+
+def same(what, ours, theirs, faults):
+    for key in sorted(set(ours) | set(theirs), key=str):
+        if ours.get(key) != theirs.get(key):
+            faults.append(f"{what} {key}: counted {ours.get(key)}, reported {theirs.get(key)}")
+
+
+def compare(counted, report):
+    """Every number of the report that is counted here, against the count."""
+    out, edges, tls, reasons, certificates = counted
+    faults = []
+    totals = report["totals"]
+    for key in ("lines", "decided", "allowed", "denied", "refused_attempts", "mismatches", "not_replayable", "unlawful", "overdenied", "undetermined"):
+        if out[key] != totals.get(key, 0):
+            faults.append(f"totals.{key}: counted {out[key]}, reported {totals.get(key, 0)}")
+    theirs = collections.defaultdict(collections.Counter)
+    for edge in report["edges"]:
+        theirs[edge["from"] or edge.get("from_id"), edge["operation"]] += {"allowed": edge["allowed"], "denied": edge["denied"]}
+    # What was granted and never used is in the report, too.
+    plain = lambda edges: {key: (kinds["allowed"], kinds["denied"]) for key, kinds in edges.items() if kinds["allowed"] + kinds["denied"]}
+    same("edge", plain(edges), plain(theirs), faults)
+    told = collections.Counter()
+    for entry in report["tls"]:
+        told[entry["version"]] += entry["requests"]
+    same("tls", {version: count["requests"] for version, count in tls.items()}, told, faults)
+    told = {entry["sha256"]: entry["requests"] for entry in report["certificates"]}
+    same("certificate", {digest: count["requests"] for digest, count in certificates.items()}, told, faults)
+    if reasons is not None:
+        told = {entry["reason"]: entry["count"] for entry in report["denials"]}
+        same("denial", {reason: count["count"] for reason, count in reasons.items()}, told, faults)
+    return faults
+
+
+def main():
+    form, log, *assessment = sys.argv[1:]
+    counted = (sidecar if form == "sidecar" else envoy)(lines(log))
+    if not assessment:
+        out, edges, *_ = counted
+        print(json.dumps(out, indent=1))
+        for (caller, which), kinds in sorted(edges.items(), key=str):
+            print(f"{kinds['allowed']:6} {kinds['denied']:6}  {caller}  {which}")
+        return
+    faults = compare(counted, json.load(open(assessment[0])))
+    print("\n".join(faults) or "every number is the same")
+    sys.exit(1 if faults else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+//! What real proxies logged, audited, and every number counted again by a plain script that shares nothing with the program.
+//!
+//! The recordings and what is real in them: `tests/corpus/logs/envoy-recorded/README.md`.
+
+#![cfg(test)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn here(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests").join(name)
+}
+
+fn corpus(name: &str) -> PathBuf {
+    here("corpus/logs/envoy-recorded").join(name)
+}
+
+/// Whether a tool is here; says so where it is not.
+fn has(tool: &str, argument: &str) -> bool {
+    let found = Command::new(tool).arg(argument).output().is_ok_and(|o| o.status.success());
+    if !found {
+        println!("skipped: there is no `{tool}` here");
+    }
+    found
+}
+
+fn audit(log: &Path, out: &Path) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_portreeve"));
+    command.args(["audit", "--fail-on", "never", "--bundle"]).arg(corpus("policies")).arg(log).arg("--out").arg(out);
+    command.output().unwrap()
+}
+
+fn recount(format: &str, log: &Path, out: &Path) -> Output {
+    Command::new("python3").arg(here("record/recount.py")).arg(format).arg(log).arg(out.join("assessment.json")).output().unwrap()
+}
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// Audits a recording and has it counted again.
+fn counted_again(format: &str) {
+    if !has("python3", "--version") || !has("zstd", "--version") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let log = corpus(&format!("{format}.ndjson.zst"));
+    let audited = audit(&log, dir.path());
+    assert!(audited.status.success(), "{}", text(&audited));
+    let counted = recount(format, &log, dir.path());
+    assert!(counted.status.success(), "{}", text(&counted));
+}
+
+#[test]
+fn every_number_about_our_own_log_is_counted_again() {
+    counted_again("sidecar");
+}
+
+/// The script would see a difference: the same assessment, held against a log with one more decision.
+#[test]
+fn a_number_that_is_not_so_is_seen() {
+    if !has("python3", "--version") || !has("zstd", "--version") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let whole = Command::new("zstd").arg("-dc").arg(corpus("sidecar.ndjson.zst")).output().unwrap().stdout;
+    let mut lines: Vec<&[u8]> = whole.split_inclusive(|b| *b == b'\n').collect();
+    assert_eq!(lines.len(), 4773);
+    let last = lines.iter().rposition(|line| line.windows(19).any(|w| w == b"\"event\":\"decided\",\"")).unwrap();
+    lines.truncate(last);
+    let (short, long) = (dir.path().join("short.ndjson"), dir.path().join("long.ndjson"));
+    std::fs::write(&short, lines.concat()).unwrap();
+    std::fs::write(&long, &whole).unwrap();
+    assert!(audit(&short, dir.path()).status.success());
+    let seen = recount("sidecar", &short, dir.path());
+    assert!(seen.status.success(), "{}", text(&seen));
+    let seen = recount("sidecar", &long, dir.path());
+    assert_eq!(seen.status.code(), Some(1), "{}", text(&seen));
+    assert!(text(&seen).contains("totals.decided: counted 2600, reported 2599"), "{}", text(&seen));
+}
+
+/// The recorder itself, in short: Envoy and the sidecar are asked the same, and each logs every request.
+#[test]
+fn a_recording_can_be_made_again() {
+    if !has("python3", "--version") || !has("envoy", "--version") {
+        return;
+    }
+    let target = Path::new(env!("CARGO_BIN_EXE_portreeve")).parent().unwrap();
+    let enforcer = target.join("portreeve-enforcer");
+    if !enforcer.exists() {
+        println!("skipped: `portreeve-enforcer` is not built");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut command = Command::new("python3");
+    command.arg(here("record/record.py")).args(["--requests", "300", "--own", "300", "--out"]).arg(dir.path());
+    command.arg("--portreeve").arg(env!("CARGO_BIN_EXE_portreeve")).arg("--enforcer").arg(enforcer);
+    let made = command.output().unwrap();
+    assert!(made.status.success(), "{}", text(&made));
+    let count = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap().lines().count();
+    assert_eq!((count("istio.ndjson"), count("recommended.ndjson")), (300, 300));
+    let log = dir.path().join("sidecar.ndjson");
+    assert!(audit(&log, dir.path()).status.success());
+    let counted = recount("sidecar", &log, dir.path());
+    assert!(counted.status.success(), "{}", text(&counted));
+}
