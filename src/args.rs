@@ -51,6 +51,9 @@ pub(crate) enum Verb {
     /// Check the chain of decision logs: changes, gaps, rotation links, signed heads
     #[command(after_help = help::VERIFY)]
     Verify(VerifyArgs),
+    /// Count logs into ledgers: files that can be kept, continued and merged
+    #[command(after_help = help::LEDGER)]
+    Ledger(crate::ledgers::LedgerArgs),
     /// Run the sidecar: mutual TLS in and out, decide, record, forward or refuse
     #[command(after_help = help::ENFORCE)]
     Enforce(EnforceArgs),
@@ -251,8 +254,12 @@ pub(crate) struct WhyArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ReplayArgs {
     /// A bundle that was in force; may be repeated
-    #[arg(long, required = true)]
+    #[arg(long, required_unless_present = "bundle_history")]
     pub(crate) bundle: Vec<String>,
+    /// Every bundle that was in force: REPO:PATH, a folder in the history of a git repository, or a directory whose children are
+    /// bundles; may be repeated
+    #[arg(long, value_name = "REPO:PATH|DIR")]
+    pub(crate) bundle_history: Vec<String>,
     /// Decision logs: files, patterns, or `-`; gzip and zstd are recognised
     #[arg(required = true, value_name = "LOG")]
     pub(crate) logs: Vec<String>,
@@ -261,15 +268,31 @@ pub(crate) struct ReplayArgs {
     pub(crate) against: Option<String>,
     /// How to print what differs
     #[arg(long, value_enum, default_value_t)]
-    pub(crate) format: DocumentFormat,
+    pub(crate) format: ReplayFormat,
+}
+
+/// How `replay` prints.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReplayFormat {
+    /// In words, on stderr
+    #[default]
+    Human,
+    /// One JSON document
+    Json,
+    /// For a comment on a pull request
+    Markdown,
 }
 
 /// Arguments of `audit`.
 #[derive(Debug, Args)]
 pub(crate) struct AuditArgs {
     /// A bundle that was in force; may be repeated
-    #[arg(long, required = true)]
+    #[arg(long, required_unless_present = "bundle_history")]
     pub(crate) bundle: Vec<String>,
+    /// Every bundle that was in force: REPO:PATH, a folder in the history of a git repository, or a directory whose children are
+    /// bundles; may be repeated
+    #[arg(long, value_name = "REPO:PATH|DIR")]
+    pub(crate) bundle_history: Vec<String>,
     /// Decision logs: files, patterns, or `-`; gzip and zstd are recognised
     #[arg(required = true, value_name = "LOG")]
     pub(crate) logs: Vec<String>,

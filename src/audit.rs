@@ -7,20 +7,20 @@ use portreeve_auditor::{Assessment, Audit, AuditError, Catalog};
 use portreeve_engine::Diagnostic;
 
 use crate::args::{AuditArgs, AuditFormat, FailOn};
-use crate::bundle;
 use crate::declared;
 use crate::diagnostics::{self, many};
+use crate::history::{self, Given};
 use crate::logs::{self, Progress};
 use crate::outcome::{Failure, Outcome, Verdict};
 use crate::output::{self, Out};
 
 /// Examines the logs, writes the reports, and passes or fails the gate.
 pub(crate) fn run(args: &AuditArgs) -> Outcome {
-    let bundles = args.bundle.iter().map(|name| Ok((name.clone(), bundle::authorizer(name)?))).collect::<Result<Vec<_>, Failure>>()?;
+    let Given { bundles, history } = history::given(&args.bundle, &args.bundle_history)?;
     let heads = logs::heads(args.heads.as_deref(), args.key.as_deref())?;
     let logs = logs::sources(&args.logs)?;
     let progress = Progress::over(&logs);
-    let mut audit = Audit::new(bundles).logs(logs).heads(heads).reading(logs::reading(&args.log_format));
+    let mut audit = Audit::new(bundles).history(history).logs(logs).heads(heads).reading(logs::reading(&args.log_format));
     for name in &args.catalog {
         audit = audit.catalog(catalog(name)?);
     }

@@ -2,13 +2,14 @@
 //!
 //! All three become the same list of (path, bytes), so they have the same revision. Nothing is unpacked to disk.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use portreeve_engine::bundle::{ArchiveError, BuiltBundle, is_policy_path};
-use portreeve_engine::{Authorizer, Bundle, Diagnostic, SourceFile};
+use portreeve_engine::{Authorizer, Bundle, Diagnostic, SourceFile, Timestamp};
 
 use crate::diagnostics;
 use crate::limits::{BUNDLE_BYTES_MAX, BUNDLE_ENTRIES_MAX};
@@ -90,11 +91,44 @@ pub(crate) fn load(name: &str) -> Result<Loaded, LoadError> {
     }
     match name.split_once(':') {
         Some((rev, folder)) if !rev.is_empty() => {
-            let files = read_git(name, rev, folder)?;
+            let files = read_git(name, None, rev, folder)?;
             Ok(Loaded { bundle: make(name, files)?, prefix: prefix(folder.trim_start_matches("./")) })
         }
         _ => Err(LoadError::Missing(name.to_owned())),
     }
+}
+
+/// A commit that touched a folder: its id and time, in seconds since 1970.
+pub(crate) type Commit = (String, i64);
+
+/// The commits of a repository, along the first parents from where it stands, that touched a folder; the newest first.
+///
+/// # Errors
+/// [`LoadError`].
+pub(crate) fn commits(name: &str, repo: &Path, folder: &str) -> Result<Vec<Commit>, LoadError> {
+    let folder = if folder.is_empty() { "." } else { folder };
+    let listing = git(name, Some(repo), &["log", "--first-parent", "--format=%H %ct", "--end-of-options", "HEAD", "--", folder], &[])?;
+    let commit = |line: &str| line.split_once(' ').and_then(|(id, time)| Some((id.to_owned(), time.parse().ok()?)));
+    Ok(String::from_utf8_lossy(&listing).lines().filter_map(commit).collect())
+}
+
+/// The bundle in a folder of a repository at a commit; `None` where the folder was not there.
+///
+/// # Errors
+/// [`LoadError`].
+pub(crate) fn load_commit(name: &str, repo: &Path, commit: &str, folder: &str) -> Result<Option<Bundle>, LoadError> {
+    let files = match read_git(name, Some(repo), commit, &format!("./{folder}")) {
+        // Git says no to a folder that is not there, and the commit was listed a moment ago.
+        Err(LoadError::Git { .. }) => return Ok(None),
+        files => files?,
+    };
+    Ok(Some(make(name, files)?))
+}
+
+/// When a built bundle was issued, where it says so.
+pub(crate) fn issued_at(path: &Path) -> Option<Timestamp> {
+    let bytes = read_archive_file(path).ok()?;
+    BuiltBundle::read(&path.to_string_lossy(), &bytes).ok()?.manifest.map(|manifest| manifest.issued_at)
 }
 
 /// Reads and compiles a bundle for a verb that needs a valid one. Warnings are left to `check`.
@@ -185,16 +219,16 @@ fn read_archive(name: &str) -> Result<Bundle, LoadError> {
     }
 }
 
-fn read_git(name: &str, rev: &str, folder: &str) -> Result<Vec<SourceFile>, LoadError> {
+fn read_git(name: &str, repo: Option<&Path>, rev: &str, folder: &str) -> Result<Vec<SourceFile>, LoadError> {
     // `REV:` followed by nothing is the root of the tree, as git itself has it.
     let folder = match folder.trim_end_matches('/') {
         // To git a single dot is a name; with its slash it is the folder we are in.
         "." => "./",
         folder => folder,
     };
-    let tree = git(name, &["rev-parse", "--verify", "--end-of-options", &format!("{rev}:{folder}")], &[])?;
+    let tree = git(name, repo, &["rev-parse", "--verify", "--end-of-options", &format!("{rev}:{folder}")], &[])?;
     let tree = String::from_utf8_lossy(&tree).trim().to_owned();
-    let listing = git(name, &["ls-tree", "-r", "--full-tree", "-z", "--long", &tree], &[])?;
+    let listing = git(name, repo, &["ls-tree", "-r", "--full-tree", "-z", "--long", &tree], &[])?;
     let mut budget = Budget { name, bytes: 0, entries: 0 };
     let mut paths = Vec::new();
     let mut wanted = String::new();
@@ -212,7 +246,7 @@ fn read_git(name: &str, rev: &str, folder: &str) -> Result<Vec<SourceFile>, Load
         wanted.push('\n');
         paths.push(path.to_owned());
     }
-    let batch = git(name, &["cat-file", "--batch"], wanted.as_bytes())?;
+    let batch = git(name, repo, &["cat-file", "--batch"], wanted.as_bytes())?;
     split_batch(name, paths, &batch)
 }
 
@@ -232,9 +266,11 @@ fn split_batch(name: &str, paths: Vec<String>, mut batch: &[u8]) -> Result<Vec<S
 }
 
 /// Runs `git` without a shell; its messages are kept for ours.
-fn git(name: &str, args: &[&str], input: &[u8]) -> Result<Vec<u8>, LoadError> {
+fn git(name: &str, repo: Option<&Path>, args: &[&str], input: &[u8]) -> Result<Vec<u8>, LoadError> {
     let mut child = Command::new("git")
+        .args(repo.into_iter().flat_map(|repo| [OsStr::new("-C"), repo.as_os_str()]))
         .args(args)
+        .env("GIT_LITERAL_PATHSPECS", "1")
         .env("LC_ALL", "C")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

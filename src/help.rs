@@ -105,6 +105,15 @@ pub(crate) const REPLAY: &str = "\
 Examples:
   portreeve replay --bundle policies decisions.ndjson
   portreeve replay --bundle HEAD:policies --against policies 'logs/*.ndjson'
+  portreeve replay --bundle-history .:policies logs/a.ndjson
+  portreeve replay --bundle-history .:policies --against policies \\
+    'logs/*.ndjson' --format markdown > comment.md
+
+Each record is put to the bundle of the revision that it names. A history gives
+all of them: a folder of a git repository, or a directory whose children are
+bundles. Children whose name begins with a day or a time, such as
+2026-11-22-release, and built bundles, which say when they were issued, tell
+from when they were in force; commits do by their time.
 
 Exit codes: 0 no difference, 1 a difference, or a record that cannot be put
 again, 2 a log or bundle cannot be read";
@@ -113,6 +122,7 @@ pub(crate) const AUDIT: &str = "\
 Examples:
   portreeve audit --bundle policies 'logs/*.ndjson' --out report
   portreeve audit --bundle policies --bundle HEAD~1:policies logs/a.ndjson
+  portreeve audit --bundle-history .:policies 'logs/*.ndjson' --out report
   portreeve audit --bundle policies a.ndjson --fail-on suspect
   portreeve audit --bundle policies a.ndjson --format json > assessment.json
   portreeve audit --bundle policies a.ndjson --governance governance
@@ -185,6 +195,42 @@ With Cedar's own tool:
 Rego rules have no Cedar form; a comment names those that are left out.
 
 Exit codes: 0 exported, 2 the bundle is invalid or cannot be read";
+
+pub(crate) const LEDGER: &str = "\
+Examples:
+  portreeve ledger build --bundle policies --out may.ledger 'logs/*.ndjson.gz'
+  portreeve ledger merge --out year.ledger april.ledger may.ledger
+  portreeve ledger show year.ledger
+
+Exit codes: 0 done, 2 not done or unreadable";
+
+pub(crate) const LEDGER_BUILD: &str = "\
+Examples:
+  portreeve ledger build --bundle policies --out may.ledger 'logs/*.ndjson.gz'
+  portreeve ledger build --bundle policies --out live.ledger access.ndjson
+
+Run it again with the same ledger to add what the logs have gained since, or to
+go on with a build that was broken off. An unfinished last line waits for the
+next time. A log that was changed where it was read before is refused. The
+number of threads never shows in the ledger.
+
+Exit codes: 0 built, 2 not built";
+
+pub(crate) const LEDGER_MERGE: &str = "\
+Example:
+  portreeve ledger merge --out year.ledger april.ledger may.ledger
+
+The same ledgers give the same bytes in any order. Ledgers that count the same
+bytes of a log are refused.
+
+Exit codes: 0 merged, 2 not merged";
+
+pub(crate) const LEDGER_SHOW: &str = "\
+Examples:
+  portreeve ledger show may.ledger
+  portreeve ledger show may.ledger --format json | jq '.edges[]'
+
+Exit codes: 0 shown, 2 unreadable or not whole";
 
 pub(crate) const BUNDLE: &str = "\
 Examples:

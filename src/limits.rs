@@ -13,11 +13,11 @@ pub(crate) const BUNDLE_ENTRIES_MAX: usize = 100_000;
 /// The most grants named as nearest to a denial for people; `decide --explain` gives all that the engine offers.
 pub(crate) const NEAREST_SHOWN_MAX: usize = 3;
 
-/// The most distinct differences or changes that `replay` tells apart; the rest is counted.
-pub(crate) const GROUPS_MAX: usize = 1_000;
+/// The most bundles taken from one history, the newest first: each is compiled, and its records are few against a newer one's.
+pub(crate) const HISTORY_BUNDLES_MAX: usize = 256;
 
-/// The progress bar moves once in so many lines.
-pub(crate) const PROGRESS_LINES: u64 = 1024;
+/// The most groups of differences or changes in a comment; the document has them all.
+pub(crate) const GROUPS_SHOWN_MAX: usize = 50;
 
 /// The most names that `diff` puts in one list for people; JSON has them all.
 pub(crate) const NAMES_SHOWN_MAX: usize = 8;

@@ -110,7 +110,7 @@ impl Progress {
         };
         let bar = ProgressBar::new(logs.iter().map(size).sum());
         // The template is ours and fixed; were it not to parse, the default bar would do.
-        if let Ok(style) = ProgressStyle::with_template("{bytes:>10} of {total_bytes} [{bar:40}] {eta}") {
+        if let Ok(style) = ProgressStyle::with_template("{bytes:>10} of {total_bytes} [{bar:40}] {binary_bytes_per_sec}, {eta} left") {
             bar.set_style(style.progress_chars("=> "));
         }
         Self(bar)

@@ -23,8 +23,10 @@ mod export;
 mod files;
 mod fmt;
 mod help;
+mod history;
 mod init;
 mod junit;
+mod ledgers;
 mod limits;
 mod logs;
 mod outcome;
@@ -60,6 +62,7 @@ fn run(verb: Verb) -> Outcome {
         Verb::Replay(args) => replay::run(&args),
         Verb::Audit(args) => audit::run(&args),
         Verb::Verify(args) => verify::run(&args),
+        Verb::Ledger(args) => ledgers::run(&args),
         Verb::Enforce(args) => enforce::run(&args),
         Verb::Demo(args) => demo::run(&args),
         Verb::Export(args) => export::run(&args),

@@ -14,6 +14,7 @@ use crate::foreign::{ForeignFold, Reading};
 use crate::governance::{Exception, Governance};
 use crate::granted::Granted;
 use crate::heads::VerifiedHeads;
+use crate::history::History;
 use crate::intake::{self, ReadError};
 use crate::replay::Replayer;
 use crate::source::LogSource;
@@ -26,6 +27,7 @@ pub struct Audit {
     logs: Vec<LogSource>,
     heads: VerifiedHeads,
     catalogs: Vec<Catalog>,
+    history: History,
     reading: Reading,
     governance: Governance,
 }
@@ -52,20 +54,21 @@ impl Audit {
     /// logs: the one last in force, or the last one given where none was.
     #[must_use]
     pub fn new(bundles: Vec<(String, Authorizer)>) -> Self {
-        Self {
-            bundles,
-            logs: Vec::new(),
-            heads: VerifiedHeads::default(),
-            catalogs: Vec::new(),
-            governance: Governance::default(),
-            reading: Reading::default(),
-        }
+        let (history, governance, reading) = (History::default(), Governance::default(), Reading::default());
+        Self { bundles, logs: Vec::new(), heads: VerifiedHeads::default(), catalogs: Vec::new(), history, governance, reading }
     }
 
     /// Adds logs.
     #[must_use]
     pub fn logs(mut self, logs: impl IntoIterator<Item = LogSource>) -> Self {
         self.logs.extend(logs);
+        self
+    }
+
+    /// Says when which of the bundles was in force.
+    #[must_use]
+    pub fn history(mut self, history: History) -> Self {
+        self.history = history;
         self
     }
 
@@ -125,6 +128,7 @@ impl Audit {
             fold: &fold,
             chains: &intake.chains,
             verification: &verification,
+            history: &self.history,
             governance: &self.governance,
             exceptions: self.governance.exceptions.iter().cloned().chain(Exception::of_bundle(newest)).collect(),
             now: fold.seen.map(|(_, last)| last),

@@ -10,6 +10,7 @@ use crate::chains::Chains;
 use crate::fold::Fold;
 use crate::governance::{Exception, Governance, Scope};
 use crate::granted::Granted;
+use crate::history::History;
 use crate::ledger::{Key, Tally};
 use crate::limits::EVIDENCE_MAX;
 use crate::verify::Verification;
@@ -21,6 +22,8 @@ pub(crate) struct Examined<'a> {
     pub(crate) fold: &'a Fold<'a>,
     pub(crate) chains: &'a Chains,
     pub(crate) verification: &'a Verification,
+    /// When which bundle was in force, as far as that was given.
+    pub(crate) history: &'a History,
     /// What people declared.
     pub(crate) governance: &'a Governance,
     /// Exceptions, those of the newest bundle too.

@@ -65,6 +65,7 @@ fn revisions(examined: &Examined<'_>, bundles: &[(String, Authorizer)]) -> Vec<R
         .map(|(revision, tally)| RevisionFidelity {
             revision: *revision,
             path: bundles.iter().find(|(_, a)| a.revision() == revision).map(|(path, _)| path.clone()),
+            since: examined.history.since(revision),
             first: tally.first,
             last: tally.last,
             decided: tally.count,

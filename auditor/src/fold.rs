@@ -11,7 +11,7 @@ use portreeve_engine::{Digest, Record, Timestamp};
 
 use crate::assessment::{Evidence, Totals};
 use crate::ends::Ends;
-use crate::foreign::{ForeignFold, Format, Grade, Place, Seen, Taken};
+use crate::foreign::{ForeignFold, Format, Grade, Place, Seen, Sketch, Taken};
 use crate::intake::{Line, Sink};
 use crate::ledger::{Ledger, Tally};
 use crate::limits::{EVIDENCE_MAX, MISMATCH_GROUPS_MAX, RELOAD_GRACE_MS, SILENCE_MS_MAX};
@@ -204,8 +204,16 @@ fn tally<K: Ord>(entry: std::collections::btree_map::Entry<'_, K, Tally>, at: Ti
 }
 
 impl Sink for Fold<'_> {
-    fn seen(&mut self, format: Format, place: &Place<'_>, seen: &Seen<'_>) -> Taken {
-        self.foreign.take(format, place, seen)
+    fn seen(&mut self, format: Format, place: &Place<'_>, seen: &Seen<'_>, deciding: Option<&[u8]>) -> Taken {
+        self.foreign.take(format, place, seen, deciding)
+    }
+
+    fn caller_address_counts(&self) -> bool {
+        self.foreign.caller_address_counts()
+    }
+
+    fn seen_again(&mut self, place: &Place<'_>, sketch: &Sketch<'_>, deciding: &[u8]) -> Option<(Taken, Grade)> {
+        self.foreign.take_again(place, sketch, deciding)
     }
 
     fn take(&mut self, line: &Line, record: Record) -> bool {

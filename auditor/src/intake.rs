@@ -8,7 +8,7 @@ use portreeve_engine::{Digest, Record};
 
 use crate::assessment::Rejected;
 use crate::chains::{Chains, Cursor, Standing};
-use crate::foreign::{Adapter, Format, Grade, Place, Read, Reading, Recognised, Seen, Taken, recognise};
+use crate::foreign::{Adapter, Format, Grade, Place, Read, Reading, Recognised, Seen, Sketch, Taken, recognise};
 use crate::heads::VerifiedHeads;
 use crate::limits::{LINE_BYTES_MAX, RECOGNITION_LINES_MAX, REJECTED_EXAMPLES_MAX};
 use crate::reader::{LineReader, RawLine, parse_line, reason};
@@ -86,9 +86,20 @@ pub(crate) trait Sink {
     fn take(&mut self, line: &Line, record: Record) -> bool;
 
     /// One request of another mesh. Whoever looks at our own records alone leaves it at this.
-    fn seen(&mut self, format: Format, place: &Place<'_>, seen: &Seen<'_>) -> Taken {
-        let _ = (format, place, seen);
+    fn seen(&mut self, format: Format, place: &Place<'_>, seen: &Seen<'_>, deciding: Option<&[u8]>) -> Taken {
+        let _ = (format, place, seen, deciding);
         Taken::Undetermined
+    }
+
+    /// Whether the address of a caller that has an identity may change what is counted.
+    fn caller_address_counts(&self) -> bool {
+        true
+    }
+
+    /// One request of another mesh whose like was perhaps seen before; `None` where it was not.
+    fn seen_again(&mut self, place: &Place<'_>, sketch: &Sketch<'_>, deciding: &[u8]) -> Option<(Taken, Grade)> {
+        let _ = (place, sketch, deciding);
+        None
     }
 }
 
@@ -129,6 +140,15 @@ pub(crate) struct ForeignRead {
     pub(crate) lost: u64,
     /// Rejected lines that were cut where the file begins or ends.
     pub(crate) cut: u64,
+}
+
+impl ForeignRead {
+    fn took(&mut self, taken: Taken, grade: Grade) {
+        match taken {
+            Taken::Decided(_) => *self.decided.entry(grade).or_default() += 1,
+            Taken::Undetermined => self.undetermined += 1,
+        }
+    }
 }
 
 /// What was read.
@@ -333,11 +353,17 @@ fn foreign(adapter: &mut Adapter, read: &mut InputRead, sink: &mut dyn Sink, (in
             return;
         }
     };
+    let place = Place { input, line, bytes };
+    let sketch = adapter.sketch(bytes, sink.caller_address_counts());
+    if let Some((taken, grade)) = sketch.and_then(|sketch| sink.seen_again(&place, &sketch, adapter.deciding())) {
+        read.foreign.took(taken, grade);
+        return;
+    }
     match adapter.read(bytes) {
-        Read::Request(seen) => match sink.seen(adapter.format, &Place { input, line, bytes }, &seen) {
-            Taken::Decided(_) => *read.foreign.decided.entry(seen.grade).or_default() += 1,
-            Taken::Undetermined => read.foreign.undetermined += 1,
-        },
+        Read::Request(seen) => {
+            let taken = sink.seen(adapter.format, &place, &seen, sketch.map(|_| adapter.deciding()));
+            read.foreign.took(taken, seen.grade);
+        }
         Read::Other(what) => *read.foreign.other.entry(what).or_default() += 1,
         Read::Lost(count) => {
             read.foreign.lost = read.foreign.lost.saturating_add(count);

@@ -3,8 +3,16 @@
 
 /// A longer line is no record: the largest record our enforcer can write (8 KiB path, 64 KiB of visible attributes) is far smaller.
 pub const LINE_BYTES_MAX: usize = 1 << 20;
-/// What is read from a file at once.
+/// What is read at once of compressed data.
 pub const READ_BUFFER_BYTES: usize = 1 << 16;
+/// What is read at once of the text: few calls, and small enough that it is still in the cache nearest to the processor when it has been
+/// hashed and is scanned.
+pub const READ_BLOCK_BYTES: usize = 1 << 18;
+/// Bytes of a log that are folded into a ledger of their own before they are merged: few enough that their keys fit in a hundred MiB or
+/// two, whatever they say.
+pub const LEDGER_PART_BYTES: u64 = 64 << 20;
+/// Parts of a ledger file: at their full size, six terabytes of logs.
+pub const LEDGER_PARTS_MAX: usize = 100_000;
 /// Keys of JSON lines that the scanner learns; a format has a few dozen, and what is beyond is looked up by name each time.
 pub const SCAN_KEYS_MAX: usize = 256;
 /// How deep the scanner follows objects and arrays; deeper ones are for the general parser.
@@ -31,6 +39,8 @@ pub const DISAGREEMENTS_MAX: usize = 100;
 pub const TRACES_MAX: usize = 20_000;
 /// Distinct calls of one trace; one with more is no request but an id that somebody keeps using.
 pub const TRACE_EDGES_MAX: u32 = 32;
+/// Calls named for each policy that a proposed bundle changes; the others are counted.
+pub const CALLS_NAMED_MAX: usize = 20;
 /// Line digests kept for every line of the last so many of a chain, to tell a repeated line from a second version of it.
 pub const RECENT_LINES: u64 = 4_096;
 /// Older line digests are kept for every so-manieth line: half a byte for each line, and a second version of a run of lines still shows.
@@ -47,6 +57,8 @@ pub const HEARTBEAT_MS: i64 = 60_000;
 pub const SILENCE_MS_MAX: i64 = 3 * HEARTBEAT_MS;
 /// A record may name the revision before a reload if its question was asked no later than this after it: it was in flight.
 pub const RELOAD_GRACE_MS: i64 = 5_000;
+/// A rollout is done within a day; an enforcer that decides under a bundle replaced for longer was left out of it.
+pub const ROLLOUT_MS_MAX: i64 = 86_400_000;
 /// Denials of one caller within an hour below which there is no spike, whatever its history.
 pub const SPIKE_DENIALS_MIN: u64 = 20;
 /// A spike is so many times the caller's mean over its other hours.

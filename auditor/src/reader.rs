@@ -1,13 +1,16 @@
 //! Bytes into lines, in bounded memory: a line longer than the limit is passed over and reported, never stored.
 //!
-//! INVARIANT: every byte of the stream belongs to exactly one line; lines count from 1.
+//! INVARIANT: every byte of the stream belongs to exactly one line, but for a line that breaks off where reading fails; lines count
+//! from 1.
 
-use std::io::{self, BufRead};
+use std::io::{self, Read};
+use std::ops::Range;
 
+use memchr::memchr;
 use portreeve_engine::diagnostic::escape_control;
 use portreeve_engine::record::Record;
 
-use crate::limits::{LINE_BYTES_MAX, REASON_CHARS_MAX};
+use crate::limits::{LINE_BYTES_MAX, READ_BLOCK_BYTES, REASON_CHARS_MAX};
 
 /// What stands on a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,20 +26,33 @@ pub enum RawLine<'a> {
     },
 }
 
-/// Reads lines one after another into one buffer.
+/// Reads lines one after another out of one buffer, in which they stay where they were read.
 #[derive(Debug)]
 pub struct LineReader<R> {
     inner: R,
-    buffer: Vec<u8>,
+    buffer: Box<[u8]>,
+    /// What was read and not given out yet.
+    held: Range<usize>,
+    /// The inner reader has come to its end.
+    ended: bool,
     /// The number of the last line read.
     line: u64,
 }
 
-impl<R: BufRead> LineReader<R> {
+/// Where a line lies in the buffer.
+enum Lies {
+    Whole(Range<usize>),
+    Unended(Range<usize>),
+    TooLong(u64),
+}
+
+impl<R: Read> LineReader<R> {
     /// A reader before the first line.
     #[must_use]
-    pub const fn new(inner: R) -> Self {
-        Self { inner, buffer: Vec::new(), line: 0 }
+    pub fn new(inner: R) -> Self {
+        // Room for a block behind the longest line of which the end is still to come.
+        let buffer = vec![0; LINE_BYTES_MAX + READ_BLOCK_BYTES].into_boxed_slice();
+        Self { inner, buffer, held: 0..0, ended: false, line: 0 }
     }
 
     /// The number of the last line read, from 1.
@@ -58,44 +74,67 @@ impl<R: BufRead> LineReader<R> {
     /// The next line, `None` at the end.
     ///
     /// # Errors
-    /// Reading fails; the line under way counts as read.
+    /// Reading fails; the line under way counts as read, and is gone.
     pub fn next_line(&mut self) -> io::Result<Option<RawLine<'_>>> {
-        self.buffer.clear();
-        let mut length: u64 = 0;
-        let mut ended = false;
-        let mut counted = false;
-        while !ended {
-            let chunk = match self.inner.fill_buf() {
-                Ok(chunk) => chunk,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => {
-                    self.line += u64::from(!counted);
-                    return Err(error);
-                }
-            };
-            if chunk.is_empty() {
-                break;
-            }
-            if !counted {
-                self.line += 1;
-                counted = true;
-            }
-            let end = chunk.iter().position(|b| *b == b'\n');
-            let part = chunk.get(..end.unwrap_or(chunk.len())).unwrap_or_default();
-            let taken = part.len() + usize::from(end.is_some());
-            length += part.len() as u64;
-            if length <= LINE_BYTES_MAX as u64 {
-                self.buffer.extend_from_slice(part);
-            }
-            ended = end.is_some();
-            self.inner.consume(taken);
-        }
-        Ok(match (counted, ended) {
-            (false, _) => None,
-            _ if length > LINE_BYTES_MAX as u64 => Some(RawLine::TooLong { bytes: length }),
-            (true, true) => Some(RawLine::Whole(&self.buffer)),
-            (true, false) => Some(RawLine::Unended(&self.buffer)),
+        let lies = self.find();
+        self.line += u64::from(!matches!(lies, Ok(None)));
+        let at = |range: Range<usize>| self.buffer.get(range).unwrap_or_default();
+        Ok(match lies? {
+            None => None,
+            Some(Lies::Whole(range)) => Some(RawLine::Whole(at(range))),
+            Some(Lies::Unended(range)) => Some(RawLine::Unended(at(range))),
+            Some(Lies::TooLong(bytes)) => Some(RawLine::TooLong { bytes }),
         })
+    }
+
+    fn find(&mut self) -> io::Result<Option<Lies>> {
+        let mut looked = 0;
+        let mut passed: u64 = 0;
+        loop {
+            let found = self.buffer.get(self.held.start + looked..self.held.end).and_then(|bytes| memchr(b'\n', bytes));
+            let length = found.map_or(self.held.len(), |n| looked + n);
+            let line = self.held.start..self.held.start + length;
+            let is_over = found.is_some() || (self.ended && (length > 0 || passed > 0));
+            if is_over {
+                self.held.start = line.end + usize::from(found.is_some());
+                let bytes = passed + length as u64;
+                return Ok(Some(match (found, bytes > LINE_BYTES_MAX as u64) {
+                    (_, true) => Lies::TooLong(bytes),
+                    (Some(_), false) => Lies::Whole(line),
+                    (None, false) => Lies::Unended(line),
+                }));
+            }
+            if self.ended {
+                return Ok(None);
+            }
+            looked = length;
+            if passed > 0 || length > LINE_BYTES_MAX {
+                passed += length as u64;
+                looked = 0;
+                self.held = 0..0;
+            }
+            self.fill().inspect_err(|_| self.held = 0..0)?;
+        }
+    }
+
+    /// Reads a block behind what is held, which is moved to the front.
+    fn fill(&mut self) -> io::Result<()> {
+        if self.held.start > 0 {
+            self.buffer.copy_within(self.held.clone(), 0);
+            self.held = 0..self.held.len();
+        }
+        let room = self.buffer.get_mut(self.held.end..).unwrap_or_default();
+        let length = room.len().min(READ_BLOCK_BYTES);
+        let block = room.get_mut(..length).unwrap_or_default();
+        let n = loop {
+            match self.inner.read(block) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => break other?,
+            }
+        };
+        self.held.end += n;
+        self.ended = n == 0;
+        Ok(())
     }
 }
 
@@ -146,7 +185,7 @@ mod tests {
         let mut reader = LineReader::new(BufReader::new(&*bytes));
         let long = reader.next_line().unwrap().unwrap();
         assert!(parse_line(long).unwrap_err().contains("10000000 bytes"));
-        assert!(reader.buffer.capacity() <= 2 * LINE_BYTES_MAX);
+        assert!(reader.buffer.len() <= 2 * LINE_BYTES_MAX);
         assert_eq!(reader.next_line().unwrap(), Some(RawLine::Whole(b"next")));
         assert_eq!(reader.line(), 2);
     }

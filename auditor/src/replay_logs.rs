@@ -1,105 +1,36 @@
 //! Replays whole logs, for `portreeve replay`: does each answer agree with the bundle of its revision, and what would another
 //! bundle have answered?
 //!
-//! What was never asked is not in a log: newly allowed requests are those that were asked and denied.
+//! It is the fold of `audit` with a second question beside it. What was never asked is not in a log: newly allowed requests are
+//! those that were asked and denied.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
 use portreeve_engine::decision::{Effect, Reason};
-use portreeve_engine::record::{Decided, Event};
+use portreeve_engine::record::{Decided, Event, RequestFacts};
 use portreeve_engine::{Authorizer, Digest, Record, Timestamp};
-use serde::Serialize;
 
-use crate::assessment::Evidence;
+use crate::assessment::{Evidence, Period};
+use crate::examined::Examined;
 use crate::fold::Fold;
 use crate::foreign::{ForeignFold, Names};
+use crate::governance::Governance;
+use crate::granted::Granted;
+use crate::graph::map::Map;
+use crate::graph::reach::every_reach;
 use crate::heads::VerifiedHeads;
-use crate::intake::{self, Line, ReadError, Sink};
+use crate::history::History;
+use crate::intake::{self, Intake, Line, ReadError, Sink};
 use crate::ledger::Tally;
-use crate::limits::MISMATCH_GROUPS_MAX;
-use crate::replay::{Difference, Replayer};
+use crate::limits::{CALLS_NAMED_MAX, MISMATCH_GROUPS_MAX};
+use crate::proposed::{Proposal, Proposed};
+use crate::replay::Replayer;
+use crate::replay_report::{
+    Call, ChangeGroup, Changed, DifferenceGroup, Groups, PolicyChange, ReachChange, ReplayReport, RevisionReplayed, Unknown, WhatIf,
+};
 use crate::source::LogSource;
-
-/// How logs compare with their bundles.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ReplayReport {
-    /// The logs, as given; evidence names them by index.
-    pub logs: Vec<String>,
-    /// Questions answered.
-    pub decided: u64,
-    /// Answers that agree.
-    pub agreed: u64,
-    /// Answers that differ.
-    pub mismatches: u64,
-    /// Answers whose bundle was not given.
-    pub not_replayable: u64,
-    /// Lines read twice.
-    pub duplicates: u64,
-    /// Lines that are no records.
-    pub rejected: u64,
-    /// Distinct questions put to an authorizer.
-    pub asked: u64,
-    /// The differences, like ones together.
-    pub differences: Vec<DifferenceGroup>,
-    /// What the other bundle would have answered.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub against: Option<WhatIf>,
-}
-
-/// Records that differ from their replay in the same way.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct DifferenceGroup {
-    /// The caller.
-    pub from: String,
-    /// The called service.
-    pub to: String,
-    /// The recorded operation.
-    pub operation: Option<String>,
-    /// What differs.
-    pub differences: Vec<Difference>,
-    /// How many records.
-    pub count: u64,
-    /// The first few.
-    pub evidence: Vec<Evidence>,
-}
-
-/// What another bundle would have answered to the recorded questions.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct WhatIf {
-    /// Its revision.
-    pub revision: Digest,
-    /// Denied in the log, allowed by it.
-    pub newly_allowed: u64,
-    /// Allowed in the log, denied by it.
-    pub newly_denied: u64,
-    /// The same effect.
-    pub unchanged: u64,
-    /// The changes, like ones together.
-    pub changes: Vec<Change>,
-}
-
-/// Recorded questions to which another bundle answers otherwise, in the same way.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Change {
-    /// The caller.
-    pub from: String,
-    /// The called service.
-    pub to: String,
-    /// The recorded operation.
-    pub operation: Option<String>,
-    /// The recorded effect.
-    pub recorded: Effect,
-    /// The other bundle's effect.
-    pub proposed: Effect,
-    /// Its reason.
-    pub reason: Reason,
-    /// Its determining policies.
-    pub policies: Vec<String>,
-    /// How many requests.
-    pub count: u64,
-    /// The first few.
-    pub evidence: Vec<Evidence>,
-}
+use crate::verify::Verification;
 
 /// Replays logs under the bundles of their revisions and, if given, against another one.
 ///
@@ -111,108 +42,295 @@ pub fn replay_logs(
     against: Option<&Authorizer>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<ReplayReport, ReadError> {
-    let against =
-        against.map(|a| Proposed { replayer: Replayer::new([a]), revision: *a.revision(), unchanged: 0, changes: BTreeMap::new() });
+    let laws = bundles.iter().map(|law| (*law.revision(), *law)).collect();
+    let against = against.map(|law| Against {
+        proposal: Proposal::new(law),
+        laws,
+        unchanged: 0,
+        newly_allowed: 0,
+        newly_denied: 0,
+        unknown: BTreeMap::new(),
+        changes: BTreeMap::new(),
+        further: 0,
+        by_policy: BTreeMap::new(),
+        calls: BTreeSet::new(),
+    });
     let mut sink = Retrial { fold: Fold::new(Replayer::new(bundles.iter().copied()), ForeignFold::new([], Names::default())), against };
     let intake = intake::read(logs, &VerifiedHeads::default(), &mut sink, progress)?;
-    let Retrial { fold, against } = sink;
-    let asked = fold.asked();
-    let totals = fold.totals;
-    // A mismatch of an unknown revision is both; it is no agreement.
-    let unlike = fold.disagreeing();
-    Ok(ReplayReport {
-        logs: intake.inputs.iter().map(|i| i.path.clone()).collect(),
+    let mut report = fidelity(&sink.fold, &intake);
+    if let Some(against) = sink.against {
+        let newest = bundles.iter().copied().max_by_key(|law| sink.fold.last_in_force(law.revision()));
+        against.tell(&mut report, &intake, |law| reach(law, newest, &sink.fold, &intake));
+    }
+    Ok(report)
+}
+
+/// How the records compare with the bundles of their revisions.
+fn fidelity(fold: &Fold<'_>, intake: &Intake) -> ReplayReport {
+    let totals = &fold.totals;
+    let mut differences = Groups::default();
+    for (key, tally) in &fold.mismatches {
+        if key.differences.is_empty() {
+            differences.further += tally.count;
+            continue;
+        }
+        let operation = key.operation.clone().unwrap_or_else(|| "undeclared paths".to_owned());
+        let (first, examples) = places(intake, &tally.evidence);
+        let call = Call { from: key.from.clone(), to: key.to.clone(), operation };
+        differences.groups.push(DifferenceGroup { call, differences: key.differences.clone(), count: tally.count, first, examples });
+    }
+    let mut revisions: Vec<RevisionReplayed> = fold
+        .revisions
+        .iter()
+        .map(|(revision, tally)| RevisionReplayed {
+            revision: *revision,
+            given: fold.knows(revision),
+            decided: tally.count,
+            agrees: fold.agreed.get(revision).copied().unwrap_or(0),
+            first: tally.first,
+            last: tally.last,
+        })
+        .collect();
+    revisions.sort_by_key(|r| (r.first, r.revision));
+    let missing = fold.revisions.iter().filter(|(revision, _)| !fold.knows(revision));
+    let unknown = |(revision, tally): (&Digest, &Tally)| Unknown {
+        reason: format!("the bundle of revision {revision} was not given"),
+        count: tally.count,
+        examples: places(intake, &tally.evidence).1,
+    };
+    let sum = |of: fn(&intake::InputRead) -> u64| intake.inputs.iter().map(of).sum();
+    ReplayReport {
+        lines: sum(|i| i.lines),
+        rejected: sum(|i| i.rejected),
+        duplicates: sum(|i| i.duplicates),
+        refused: totals.refused,
+        lifecycle: totals.lifecycle,
         decided: totals.decided,
-        agreed: totals.decided - unlike,
-        mismatches: totals.mismatches,
+        // A mismatch of an unknown revision is both; it is no agreement.
+        agrees: totals.decided - fold.disagreeing(),
+        differs: totals.mismatches,
         not_replayable: totals.not_replayable,
-        duplicates: intake.inputs.iter().map(|i| i.duplicates).sum(),
-        rejected: intake.inputs.iter().map(|i| i.rejected).sum(),
-        asked,
-        differences: fold
-            .mismatches
-            .into_iter()
-            .map(|(key, tally)| DifferenceGroup {
-                from: key.from,
-                to: key.to,
-                operation: key.operation,
-                differences: key.differences,
-                count: tally.count,
-                evidence: tally.evidence,
-            })
-            .collect(),
-        against: against.map(Proposed::report),
-    })
+        asked: fold.asked(),
+        period: fold.seen.map(|(from, to)| Period { from, to }),
+        revisions,
+        not_replayed: missing.map(unknown).collect(),
+        differences,
+        ..ReplayReport::default()
+    }
+}
+
+/// `file:line` of some evidence: the first, and the first few.
+fn places(intake: &Intake, evidence: &[Evidence]) -> (String, Vec<String>) {
+    let place = |e: &Evidence| format!("{}:{}", intake.inputs.get(e.input).map_or("", |i| &*i.path), e.line);
+    let all: Vec<String> = evidence.iter().map(place).collect();
+    (all.first().cloned().unwrap_or_default(), all)
+}
+
+/// What changes in reach between the newest bundle in force and the proposed one.
+fn reach(proposed: &Authorizer, newest: Option<&Authorizer>, fold: &Fold<'_>, intake: &Intake) -> ReachChange {
+    let (verification, history, governance) = (Verification::of(intake), History::default(), Governance::default());
+    let of = |law: &Authorizer| {
+        let now = fold.seen.map(|(_, last)| last);
+        let examined = Examined {
+            newest: law,
+            granted: Granted::of(law, &governance.scope),
+            fold,
+            chains: &intake.chains,
+            verification: &verification,
+            history: &history,
+            governance: &governance,
+            exceptions: Vec::new(),
+            now,
+        };
+        every_reach(&Map::of(&examined))
+    };
+    let (before, after) = (newest.map(of).unwrap_or_default(), of(proposed));
+    let same = |a: &crate::assessment::graphs::Reach, b: &crate::assessment::graphs::Reach| {
+        (&a.kind, &a.target, &a.from) == (&b.kind, &b.target, &b.from)
+    };
+    ReachChange {
+        before: before.len() as u64,
+        after: after.len() as u64,
+        gained: after.iter().filter(|a| !before.iter().any(|b| same(a, b) && b.steps <= a.steps)).cloned().collect(),
+        lost: before.iter().filter(|b| !after.iter().any(|a| same(a, b))).cloned().collect(),
+    }
 }
 
 struct Retrial<'a> {
     fold: Fold<'a>,
-    against: Option<Proposed<'a>>,
+    against: Option<Against<'a>>,
 }
 
 impl Sink for Retrial<'_> {
     fn take(&mut self, line: &Line, record: Record) -> bool {
-        if let (Event::Decided(decided), Some(proposed)) = (&record.event, &mut self.against) {
-            proposed.ask(record.at, decided, &Evidence { input: line.input, line: line.line, sha256: line.digest });
+        if let (Event::Decided(decided), Some(against)) = (&record.event, &mut self.against) {
+            against.ask(record.at, decided, &Evidence { input: line.input, line: line.line, sha256: line.digest });
         }
         self.fold.take(line, record)
     }
 }
 
-/// From, to, operation, recorded effect, proposed effect, reason, policies.
-type ChangeKey = (String, String, Option<String>, Effect, Effect, Reason, Vec<String>);
-
-struct Proposed<'a> {
-    replayer: Replayer<'a>,
-    revision: Digest,
-    unchanged: u64,
-    changes: BTreeMap<ChangeKey, Tally>,
+/// The proposed effect, its reason, its policies, and who called what.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct ChangeKey {
+    recorded: Effect,
+    candidate: Effect,
+    reason: Reason,
+    policies: Vec<String>,
+    call: Call,
 }
 
-impl Proposed<'_> {
+/// A policy and whether it is the proposed bundle's.
+type Responsible = (bool, Option<String>);
+
+/// What one policy brings.
+#[derive(Default)]
+struct Brought {
+    newly_allowed: u64,
+    newly_denied: u64,
+    calls: BTreeSet<Call>,
+    tally: Option<Tally>,
+    at: Option<String>,
+}
+
+struct Against<'a> {
+    proposal: Proposal<'a>,
+    laws: BTreeMap<Digest, &'a Authorizer>,
+    unchanged: u64,
+    newly_allowed: u64,
+    newly_denied: u64,
+    unknown: BTreeMap<String, Tally>,
+    changes: BTreeMap<ChangeKey, Tally>,
+    further: u64,
+    by_policy: BTreeMap<Responsible, Brought>,
+    calls: BTreeSet<(Effect, Call)>,
+}
+
+impl Against<'_> {
     fn ask(&mut self, at: Timestamp, decided: &Decided, evidence: &Evidence) {
         let recorded = decided.decision.effect;
-        let is_malformed = decided.decision.reason == Reason::MalformedRequest && decided.request.raw.is_some();
-        // What is no request is denied by every bundle.
-        let answer = if is_malformed { None } else { self.replayer.answer(at, decided, self.revision) };
-        let (effect, reason, policies) =
-            answer.map_or((Effect::Deny, Reason::MalformedRequest, Vec::new()), |a| (a.effect, a.reason, a.policies.clone()));
-        if effect == recorded {
-            self.unchanged += 1;
+        let of = self.laws.get(&decided.revision).copied();
+        let (candidate, reason, proposed) = match self.proposal.ask(at, decided, of) {
+            Proposed::Unknown(reason) => {
+                add(&mut self.unknown, reason, at, evidence);
+                return;
+            }
+            Proposed::Answers { effect, .. } if effect == recorded => {
+                self.unchanged += 1;
+                return;
+            }
+            Proposed::Answers { effect, reason, policies } => (effect, reason, policies),
+        };
+        *(if candidate == Effect::Allow { &mut self.newly_allowed } else { &mut self.newly_denied }) += 1;
+        let call = call(decided);
+        self.bring(at, decided, (candidate, &proposed), of, &call, evidence);
+        if self.calls.len() < MISMATCH_GROUPS_MAX * CALLS_NAMED_MAX {
+            self.calls.insert((candidate, call.clone()));
+        }
+        let policies = if proposed.is_empty() { decided.decision.policies.clone() } else { with_places(self.proposal.law, &proposed) };
+        let key = ChangeKey { recorded, candidate, reason, policies, call };
+        if self.changes.len() >= MISMATCH_GROUPS_MAX && !self.changes.contains_key(&key) {
+            self.further += 1;
             return;
         }
-        let from = decided.source.service.clone().unwrap_or_else(|| decided.source.id.to_string());
-        let to = decided.destination.service.clone();
-        let mut key = (from, to, decided.request.operation.clone(), recorded, effect, reason, policies);
-        if self.changes.len() >= MISMATCH_GROUPS_MAX && !self.changes.contains_key(&key) {
-            key = ("others".to_owned(), "others".to_owned(), None, recorded, effect, reason, Vec::new());
-        }
-        self.changes.entry(key).and_modify(|t| t.add(at, evidence)).or_insert_with(|| Tally::one(at, evidence));
+        add(&mut self.changes, key, at, evidence);
     }
 
-    fn report(self) -> WhatIf {
-        let changed_to = |effect| self.changes.iter().filter(|(key, _)| key.4 == effect).map(|(_, t)| t.count).sum();
-        WhatIf {
-            revision: self.revision,
-            newly_allowed: changed_to(Effect::Allow),
-            newly_denied: changed_to(Effect::Deny),
-            unchanged: self.unchanged,
-            changes: self
-                .changes
-                .into_iter()
-                .map(|((from, to, operation, recorded, proposed, reason, policies), tally)| Change {
-                    from,
-                    to,
-                    operation,
-                    recorded,
-                    proposed,
-                    reason,
-                    policies,
-                    count: tally.count,
-                    evidence: tally.evidence,
-                })
-                .collect(),
+    /// Counts a change for the policies that bring it: those of the proposed bundle or, where it names none, those that granted.
+    fn bring(
+        &mut self,
+        at: Timestamp,
+        decided: &Decided,
+        (candidate, proposed): (Effect, &[String]),
+        of: Option<&Authorizer>,
+        call: &Call,
+        evidence: &Evidence,
+    ) {
+        let is_proposed = !proposed.is_empty();
+        let law = if is_proposed { Some(self.proposal.law) } else { of };
+        let named = if is_proposed { proposed } else { &decided.decision.policies };
+        let named: Vec<Option<&String>> = if named.is_empty() { vec![None] } else { named.iter().map(Some).collect() };
+        for policy in named {
+            let at_place = policy.and_then(|id| place(law?, id));
+            if self.by_policy.len() >= MISMATCH_GROUPS_MAX && !self.by_policy.contains_key(&(is_proposed, policy.cloned())) {
+                continue;
+            }
+            let brought = self.by_policy.entry((is_proposed, policy.cloned())).or_default();
+            *(if candidate == Effect::Allow { &mut brought.newly_allowed } else { &mut brought.newly_denied }) += 1;
+            if brought.calls.len() < CALLS_NAMED_MAX {
+                brought.calls.insert(call.clone());
+            }
+            brought.at = brought.at.take().or(at_place);
+            match &mut brought.tally {
+                Some(tally) => tally.add(at, evidence),
+                none => *none = Some(Tally::one(at, evidence)),
+            }
         }
+    }
+
+    fn tell(self, report: &mut ReplayReport, intake: &Intake, reach: impl FnOnce(&Authorizer) -> ReachChange) {
+        let calls = |effect: Effect| self.calls.iter().filter(|(candidate, _)| *candidate == effect).count() as u64;
+        let newly_allowed = Changed { requests: self.newly_allowed, calls: calls(Effect::Allow) };
+        let newly_denied = Changed { requests: self.newly_denied, calls: calls(Effect::Deny) };
+        let not_replayable = self.unknown.values().map(|t| t.count).sum();
+        report.changed = newly_allowed.requests + newly_denied.requests;
+        let mut what_if = WhatIf {
+            revision: Some(*self.proposal.law.revision()),
+            newly_allowed,
+            newly_denied,
+            unchanged: self.unchanged,
+            not_replayable,
+            reasons: Vec::new(),
+            by_policy: Vec::new(),
+            reach: reach(self.proposal.law),
+        };
+        let unknown =
+            |(reason, tally): (String, Tally)| Unknown { reason, count: tally.count, examples: places(intake, &tally.evidence).1 };
+        what_if.reasons = self.unknown.into_iter().map(unknown).collect();
+        let brought = |((proposed, policy), b): (Responsible, Brought)| PolicyChange {
+            policy,
+            at: b.at,
+            proposed,
+            newly_allowed: b.newly_allowed,
+            newly_denied: b.newly_denied,
+            calls: b.calls.into_iter().collect(),
+            examples: b.tally.map(|t| places(intake, &t.evidence).1).unwrap_or_default(),
+        };
+        what_if.by_policy = self.by_policy.into_iter().map(brought).collect();
+        what_if.by_policy.sort_by_key(|p| Reverse(p.newly_allowed + p.newly_denied));
+        let change = |(key, tally): (ChangeKey, Tally)| {
+            let (first, examples) = places(intake, &tally.evidence);
+            let ChangeKey { recorded, candidate, reason, policies, call } = key;
+            ChangeGroup { recorded, candidate, reason: reason.as_str(), policies, call, count: tally.count, first, examples }
+        };
+        report.changes = Groups { groups: self.changes.into_iter().map(change).collect(), further: self.further };
+        report.against = Some(what_if);
+    }
+}
+
+fn add<K: Ord>(to: &mut BTreeMap<K, Tally>, key: K, at: Timestamp, evidence: &Evidence) {
+    to.entry(key).and_modify(|t| t.add(at, evidence)).or_insert_with(|| Tally::one(at, evidence));
+}
+
+fn place(law: &Authorizer, id: &str) -> Option<String> {
+    law.policies().iter().find(|p| *p.reference.id == *id).map(|p| p.reference.at.short())
+}
+
+fn with_places(law: &Authorizer, ids: &[String]) -> Vec<String> {
+    ids.iter().map(|id| place(law, id).map_or_else(|| id.clone(), |at| format!("{id} ({at})"))).collect()
+}
+
+fn call(decided: &Decided) -> Call {
+    let operation = |facts: &RequestFacts| match (&facts.operation, &facts.method, facts.port) {
+        (Some(operation), _, _) => operation.clone(),
+        (None, Some(method), _) => format!("{method} on an undeclared path"),
+        (None, None, Some(port)) => format!("port {port}"),
+        (None, None, None) => "nothing that could be read".to_owned(),
+    };
+    Call {
+        from: decided.source.service.clone().unwrap_or_else(|| decided.source.id.to_string()),
+        to: decided.destination.service.clone(),
+        operation: operation(&decided.request),
     }
 }
 
@@ -246,7 +364,7 @@ mod tests {
         // The same question but for the host, which the answer to the first one must not serve.
         record("evil.example:443", "cards");
         let report = replay_logs(&[&law], &[memory("invoices", &log.out)], None, &mut |_| {}).unwrap();
-        assert_eq!((report.decided, report.agreed, report.mismatches), (3, 2, 1));
+        assert_eq!((report.decided, report.agrees, report.differs), (3, 2, 1));
     }
 
     #[test]
@@ -263,14 +381,27 @@ mod tests {
         log.ask(&law, &id("stranger"), "GET", "/v1/items/1");
         let logs = [memory("items", &log.out)];
         let report = replay_logs(&[&law], &logs, Some(&proposal), &mut |_| {}).unwrap();
-        assert_eq!((report.decided, report.agreed, report.mismatches, report.not_replayable), (11, 11, 0, 0));
+        assert_eq!((report.decided, report.agrees, report.differs, report.not_replayable), (11, 11, 0, 0));
         assert_eq!(report.asked, 4);
         let what_if = report.against.unwrap();
-        assert_eq!((what_if.newly_allowed, what_if.newly_denied, what_if.unchanged), (4, 6, 1));
-        assert_eq!(what_if.changes.len(), 2);
-        let denied = what_if.changes.iter().find(|c| c.proposed == Effect::Deny).unwrap();
-        assert_eq!((denied.from.as_str(), denied.count, denied.evidence.len(), denied.reason), ("invoices", 6, 5, Reason::NoPermission));
+        assert_eq!((what_if.newly_allowed, what_if.newly_denied), (Changed { requests: 4, calls: 1 }, Changed { requests: 6, calls: 1 }));
+        assert_eq!((what_if.unchanged, what_if.not_replayable, report.changed), (1, 0, 10));
+        assert_eq!(report.changes.groups.len(), 2);
+        let denied = report.changes.groups.iter().find(|c| c.candidate == Effect::Deny).unwrap();
+        assert_eq!((denied.call.from.as_str(), denied.count, denied.reason), ("invoices", 6, "no-permission"));
+        assert_eq!(denied.examples, ["items:2", "items:4", "items:6", "items:8", "items:10"]);
+        // Both changes are of one permission: the proposed one allows, and the one in force grants no more.
+        let by_policy: Vec<_> =
+            what_if.by_policy.iter().map(|p| (p.policy.as_deref().unwrap(), p.proposed, p.newly_allowed, p.newly_denied)).collect();
+        assert_eq!(by_policy, [("invoices-read-items", false, 0, 6), ("invoices-read-items", true, 4, 0)]);
+        assert!(what_if.by_policy.iter().all(|p| p.at.as_deref().unwrap().starts_with("policy.yaml:")));
+        let reach = |r: &crate::assessment::graphs::Reach| (r.kind.clone(), r.from.clone().unwrap(), r.steps);
+        assert_eq!(
+            what_if.reach.gained.iter().map(reach).collect::<Vec<_>>(),
+            [("data".to_owned(), "users".to_owned(), 1), ("zone".to_owned(), "users".to_owned(), 1)]
+        );
+        assert_eq!(what_if.reach.lost.len(), 4, "gateway and invoices, data and zone");
         let unknown = replay_logs(&[&proposal], &logs, None, &mut |_| {}).unwrap();
-        assert_eq!((unknown.agreed, unknown.mismatches, unknown.not_replayable), (0, 0, 11));
+        assert_eq!((unknown.agrees, unknown.differs, unknown.not_replayable), (0, 0, 11));
     }
 }

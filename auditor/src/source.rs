@@ -4,7 +4,7 @@
 //! read through. It knows nothing of lines.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::io::{self, BufReader, Cursor, Read, Seek as _, SeekFrom};
 use std::path::PathBuf;
 
 use flate2::bufread::MultiGzDecoder;
@@ -18,6 +18,15 @@ use crate::limits::READ_BUFFER_BYTES;
 pub enum LogSource {
     /// A file.
     File(PathBuf),
+    /// A range of the bytes of a file that is not compressed, or the whole of one that is.
+    Part {
+        /// The file.
+        path: PathBuf,
+        /// The first byte.
+        from: u64,
+        /// The byte behind the last.
+        to: u64,
+    },
     /// Standard input (`-`).
     Stdin,
     /// Bytes already in memory.
@@ -40,7 +49,7 @@ impl LogSource {
     #[must_use]
     pub fn name(&self) -> String {
         match self {
-            Self::File(path) => path.display().to_string(),
+            Self::File(path) | Self::Part { path, .. } => path.display().to_string(),
             Self::Stdin => "-".to_owned(),
             Self::Memory { name, .. } => name.clone(),
         }
@@ -53,6 +62,13 @@ impl LogSource {
     pub fn open(&self) -> io::Result<Stream<'_>> {
         let inner: Box<dyn Read + '_> = match self {
             Self::File(path) => Box::new(File::open(path)?),
+            Self::Part { path, from, to } => {
+                let mut file = File::open(path)?;
+                file.seek(SeekFrom::Start(*from))?;
+                let part = file.take(to.saturating_sub(*from));
+                // What begins in the middle of a text is text.
+                return if *from > 0 { Ok(Stream::plain(Box::new(part))) } else { Stream::new(Box::new(part)) };
+            }
             Self::Stdin => Box::new(io::stdin().lock()),
             Self::Memory { bytes, .. } => Box::new(Cursor::new(bytes.as_slice())),
         };
@@ -65,8 +81,8 @@ pub struct Stream<'a>(Body<'a>);
 
 enum Body<'a> {
     Plain(Raw<'a>),
-    Gzip(Box<BufReader<MultiGzDecoder<Raw<'a>>>>),
-    Zstd(BufReader<zstd::Decoder<'a, Raw<'a>>>),
+    Gzip(Box<MultiGzDecoder<Raw<'a>>>),
+    Zstd(zstd::Decoder<'a, Raw<'a>>),
 }
 
 type Raw<'a> = BufReader<Hashing<'a>>;
@@ -88,6 +104,10 @@ impl Read for Hashing<'_> {
 }
 
 impl<'a> Stream<'a> {
+    fn plain(inner: Box<dyn Read + 'a>) -> Self {
+        Self(Body::Plain(BufReader::with_capacity(READ_BUFFER_BYTES, Hashing { inner, hash: Sha256::new(), bytes: 0, failed: false })))
+    }
+
     fn new(mut inner: Box<dyn Read + 'a>) -> io::Result<Self> {
         // The first bytes are read on their own and put back, because one read may give fewer than the magic has.
         let mut magic = Vec::with_capacity(4);
@@ -97,9 +117,9 @@ impl<'a> Stream<'a> {
         let inner = Box::new(Cursor::new(magic).chain(inner));
         let raw = BufReader::with_capacity(READ_BUFFER_BYTES, Hashing { inner, hash: Sha256::new(), bytes: 0, failed: false });
         Ok(Self(if is_gzip {
-            Body::Gzip(Box::new(BufReader::with_capacity(READ_BUFFER_BYTES, MultiGzDecoder::new(raw))))
+            Body::Gzip(Box::new(MultiGzDecoder::new(raw)))
         } else if is_zstd {
-            Body::Zstd(BufReader::with_capacity(READ_BUFFER_BYTES, zstd::Decoder::with_buffer(raw)?))
+            Body::Zstd(zstd::Decoder::with_buffer(raw)?)
         } else {
             Body::Plain(raw)
         }))
@@ -130,8 +150,8 @@ impl<'a> Stream<'a> {
     pub fn finish(mut self) -> io::Result<(Digest, u64)> {
         let raw: &mut Raw<'a> = match &mut self.0 {
             Body::Plain(raw) => raw,
-            Body::Gzip(gzip) => gzip.get_mut().get_mut(),
-            Body::Zstd(zstd) => zstd.get_mut().get_mut(),
+            Body::Gzip(gzip) => gzip.get_mut(),
+            Body::Zstd(zstd) => zstd.get_mut(),
         };
         io::copy(raw.get_mut(), &mut io::sink())?;
         let hash = std::mem::take(&mut raw.get_mut().hash);
@@ -141,33 +161,20 @@ impl<'a> Stream<'a> {
     fn hashing(&self) -> &Hashing<'a> {
         match &self.0 {
             Body::Plain(raw) => raw.get_ref(),
-            Body::Gzip(gzip) => gzip.get_ref().get_ref().get_ref(),
-            Body::Zstd(zstd) => zstd.get_ref().get_ref().get_ref(),
-        }
-    }
-
-    fn body(&mut self) -> &mut dyn BufRead {
-        match &mut self.0 {
-            Body::Plain(raw) => raw,
-            Body::Gzip(gzip) => gzip,
-            Body::Zstd(zstd) => zstd,
+            Body::Gzip(gzip) => gzip.get_ref().get_ref(),
+            Body::Zstd(zstd) => zstd.get_ref().get_ref(),
         }
     }
 }
 
 impl Read for Stream<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.body().read(buf)
-    }
-}
-
-impl BufRead for Stream<'_> {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        self.body().fill_buf()
-    }
-
-    fn consume(&mut self, amount: usize) {
-        self.body().consume(amount);
+        match &mut self.0 {
+            // A block larger than its buffer goes past it.
+            Body::Plain(raw) => raw.read(buf),
+            Body::Gzip(gzip) => gzip.read(buf),
+            Body::Zstd(zstd) => zstd.read(buf),
+        }
     }
 }
 

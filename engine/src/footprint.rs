@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::model::Condition;
 use crate::time::Timestamp;
 
 /// What a condition can read, or why its answers cannot be kept.
@@ -123,6 +124,15 @@ impl Reads {
         out.extend(self.time.instants.iter().map(|instant| format!("the time at {instant}")));
         let of_day = |ms: &i64| Timestamp::from_unix_ms(*ms).to_string().get(11..23).map(|clock| format!("the time of day at {clock}"));
         out.extend(self.time.of_day_ms.iter().filter_map(of_day));
+        out
+    }
+
+    /// The attributes that the conditions of a permission name.
+    pub(crate) fn attributes_of(when: &Condition) -> Self {
+        let mut out = Self::default();
+        when.headers.keys().for_each(|name| out.headers.add(name));
+        when.query.keys().for_each(|name| out.query.add(name));
+        when.jwt.iter().flat_map(|jwt| jwt.claims.keys()).for_each(|name| out.claims.add(name));
         out
     }
 

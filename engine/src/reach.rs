@@ -6,7 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::authorizer::{AllowedEdge, Authorizer, Body, Policy};
-use crate::decision::Effect;
+use crate::decision::{Effect, PolicyRef};
+use crate::footprint::{Footprint, Reads};
 use crate::model::{Endpoint, Service};
 use crate::request::{Request, TargetRef};
 use crate::table::{Atoms, CallerAtom, MethodBit, TargetAtom};
@@ -173,6 +174,27 @@ impl Authorizer {
         let callers = self.table.callers(self.inventory.identify(&request.principal), &request.principal);
         let targets = self.table.targets(service, self.inventory.route(service, target));
         self.table.entries(&callers, targets, self.methods.bit(target)).map(|entry| entry.policy).collect()
+    }
+
+    /// The headers, query parameters and claims that a policy can read; the other parts of [`Reads`] are told only as far as its
+    /// language needs them. `None` where there is no bound that can be told, or no such policy.
+    #[must_use]
+    pub fn attributes_read(&self, policy: &PolicyRef) -> Option<Reads> {
+        let position = self.policies.binary_search_by(|p| p.reference.id.cmp(&policy.id)).ok()?;
+        self.attributes_read_by(self.bodies.get(position)?)
+    }
+
+    pub(crate) fn attributes_read_by(&self, body: &Body) -> Option<Reads> {
+        let bounded = |footprint: &Footprint| match footprint {
+            Footprint::Bounded(reads) => Some(reads.clone()),
+            Footprint::Unbounded(_) => None,
+        };
+        match body {
+            Body::Always => Some(Reads::default()),
+            Body::Native(index) => self.permissions.get(*index).map(|p| Reads::attributes_of(&p.when)),
+            Body::Cedar(index) => self.cedar.get(*index).and_then(|c| bounded(&c.footprint)),
+            Body::Rego(index) => self.rego.rules().get(*index).and_then(|r| bounded(&r.footprint)),
+        }
     }
 
     /// Whether the answer of a policy may depend on the time.

@@ -1,11 +1,11 @@
 //! A comparison in words. Only renders.
 
+use portreeve_auditor::traffic::Recorded;
 use portreeve_engine::PolicyRef;
 use portreeve_engine::diff::{ChangedOperation, ChangedService, Kind, Status, Verdict};
 
 use crate::diagnostics::many;
 use crate::diff::report::{Both, Change, Declaration, Report, Witness};
-use crate::diff::traffic::Recorded;
 use crate::limits::NAMES_SHOWN_MAX;
 
 /// Every change, then the verdict.

@@ -119,12 +119,12 @@ fn details(number: usize, change: &Change<'_>, out: &mut String) {
     ));
 }
 
-fn short(revision: &str) -> &str {
+pub(crate) fn short(revision: &str) -> &str {
     revision.get(..REVISION_SHOWN).unwrap_or(revision)
 }
 
 /// A code span, also inside a table: no back-tick, no line break, no bar.
-fn code(text: &str) -> String {
+pub(crate) fn code(text: &str) -> String {
     let inside: String = text
         .chars()
         .map(|c| match c {
@@ -137,7 +137,7 @@ fn code(text: &str) -> String {
 }
 
 /// Plain text in which nothing is markup.
-fn text(text: &str) -> String {
+pub(crate) fn text(text: &str) -> String {
     xml(text).replace(['*', '_', '[', ']', '\n'], " ")
 }
 

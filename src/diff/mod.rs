@@ -4,17 +4,17 @@
 //! many of them it touches.
 
 mod human;
-mod markdown;
+pub(crate) mod markdown;
 mod report;
-mod traffic;
 
+use portreeve_auditor::traffic::traffic;
 use portreeve_engine::diff::{Side, Verdict as Compared, compare};
 use portreeve_engine::{Authorizer, Diagnostic};
 
 use crate::args::{DiffArgs, DiffFormat};
 use crate::bundle::{self, Loaded};
 use crate::diff::report::{Report, Source};
-use crate::logs;
+use crate::logs::{self, Progress};
 use crate::outcome::{Failure, Outcome, Verdict};
 use crate::output::{self, Out};
 use crate::sarif;
@@ -25,7 +25,12 @@ pub(crate) fn run(args: &DiffArgs) -> Outcome {
     let (new, new_law) = load(&args.new)?;
     let comparison = compare(Side { bundle: &old.bundle, authorizer: &old_law }, Side { bundle: &new.bundle, authorizer: &new_law });
     let logs = logs::sources(&args.logs)?;
-    let traffic = if logs.is_empty() { None } else { Some(traffic::count(&logs, [&old_law, &new_law], &comparison)?) };
+    let traffic = if logs.is_empty() {
+        None
+    } else {
+        let progress = Progress::over(&logs);
+        Some(traffic(&logs, [&old_law, &new_law], &comparison, &mut |bytes| progress.at(bytes)).map_err(Failure::new)?)
+    };
     let sources = [Source::new(&args.old, &old_law), Source::new(&args.new, &new_law)];
     let report = Report::new(sources, &comparison, [&old_law, &new_law], traffic.as_ref());
     let mut out = Out::new();

@@ -1,11 +1,10 @@
 //! The `--format json` document of `diff`; the other forms are made from it. Its shape is a promise (`docs/diff.md`).
 
+use portreeve_auditor::traffic::{Recorded, Traffic};
 use portreeve_engine::diagnostic::Location;
 use portreeve_engine::diff::{Change as Compared, ChangedService, Comparison, Direction, Kind, Status, Verdict};
 use portreeve_engine::{Authorizer, Decision, PolicyRef};
 use serde::Serialize;
-
-use crate::diff::traffic::{Recorded, Traffic};
 
 /// The whole document.
 #[derive(Debug, Serialize)]

@@ -47,6 +47,8 @@ pub struct RevisionFidelity {
     pub revision: Digest,
     /// The bundle of it, as given; `None` where none was.
     pub path: Option<String>,
+    /// From when it was in force, as far as a history of bundles was given.
+    pub since: Option<Timestamp>,
     /// The first decision under it.
     pub first: Timestamp,
     /// The last decision under it.

@@ -35,6 +35,7 @@ mod silent_enforcer;
 mod stale_policy;
 mod stale_service;
 mod stray_end;
+mod superseded_revision;
 mod tenant_crossing;
 mod trust_domain_drift;
 mod undeclared_operation_attempts;
@@ -84,6 +85,7 @@ pub const CHECKS: &[Check] = &[
     stale_policy::CHECK,
     unknown_revision::CHECK,
     divergent_revision::CHECK,
+    superseded_revision::CHECK,
     unused_permission::CHECK,
     wildcard_grant::CHECK,
     missing_governance::CHECK,

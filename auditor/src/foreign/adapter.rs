@@ -2,6 +2,7 @@
 
 use super::envoy;
 use super::json::Keys;
+use super::quick::{Quick, Sketch};
 use super::seen::Read;
 use super::{Format, Reading};
 
@@ -10,6 +11,10 @@ use super::{Format, Reading};
 pub(crate) struct Adapter {
     pub(crate) format: Format,
     shape: Shape,
+    /// For formats of flat JSON.
+    quick: Option<Quick>,
+    /// The deciding bytes of the line sketched last.
+    deciding: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -25,7 +30,8 @@ impl Adapter {
             Format::EnvoyJson | Format::IstioJson => Shape::EnvoyJson(envoy::keys()),
             _ => return None,
         };
-        Some(Self { format, shape })
+        let quick = matches!(shape, Shape::EnvoyJson(_)).then(Quick::envoy);
+        Some(Self { format, shape, quick, deciding: Vec::new() })
     }
 
     /// Whether the line begins as lines of this format do.
@@ -43,5 +49,16 @@ impl Adapter {
                 Err(why) => Read::Bad(why),
             },
         }
+    }
+
+    /// Sketches a line, where that is possible; see [`Quick`].
+    #[inline]
+    pub(crate) fn sketch<'l>(&mut self, line: &'l [u8], caller_address_counts: bool) -> Option<Sketch<'l>> {
+        self.quick.as_mut()?.sketch(line, &mut self.deciding, caller_address_counts)
+    }
+
+    /// The deciding bytes of the line sketched last.
+    pub(crate) fn deciding(&self) -> &[u8] {
+        &self.deciding
     }
 }

@@ -71,7 +71,7 @@ pub enum Fact {
 }
 
 /// The keys by which JSON logs of Envoy name the facts: Istio's own, those of the recommended format, and those of gateways.
-const KEYS: &[(&str, Fact)] = &[
+pub(super) const KEYS: [(&str, Fact); 32] = [
     ("start_time", Fact::StartTime),
     ("timestamp", Fact::StartTime),
     ("@timestamp", Fact::StartTime),

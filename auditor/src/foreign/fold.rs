@@ -7,14 +7,18 @@
 //! the mesh did.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
 
+use foldhash::fast::RandomState;
 use portreeve_engine::decision::Effect;
 use portreeve_engine::{Authorizer, Digest, SpiffeId, Timestamp};
 
 use super::Format;
+use super::envoy::ip;
 use super::judge::{Judge, Judged, Lawful};
 use super::names::Names;
-use super::pairs::{Pairs, Side};
+use super::pairs::{About, Pairs, Side};
+use super::quick::Sketch;
 use super::seen::{Caller, Did, Grade, Reporter, Seen};
 use crate::assessment::Evidence;
 use crate::ledger::{CertificateTally, Key, Ledger, Tally, User};
@@ -77,9 +81,15 @@ pub(crate) struct ForeignFold<'a> {
     by_key: HashMap<Key, u32>,
     cells: Vec<Cell>,
     by_cell: HashMap<(u32, i64), u32>,
-    pairs: Pairs,
+    pairs: Option<Pairs>,
     unnamed: BTreeSet<String>,
-    certificates: BTreeMap<(SpiffeId, Digest), CertificateTally>,
+    certificates: Vec<Certificate>,
+    by_certificate: HashMap<(SpiffeId, Digest), u32>,
+    /// Answers by the deciding bytes of lines (see `quick`); they only save work.
+    remembered: HashMap<Box<[u8]>, u32, RandomState>,
+    answers_given: Vec<Answered>,
+    /// Requests that were answered from them.
+    pub(crate) again: u64,
     question: String,
     pub(crate) counts: Counts,
     pub(crate) seen: Option<(Timestamp, Timestamp)>,
@@ -108,9 +118,13 @@ impl<'a> ForeignFold<'a> {
             by_key: HashMap::new(),
             cells: Vec::new(),
             by_cell: HashMap::new(),
-            pairs: Pairs::default(),
+            pairs: Some(Pairs::default()),
             unnamed: BTreeSet::new(),
-            certificates: BTreeMap::new(),
+            certificates: Vec::new(),
+            by_certificate: HashMap::new(),
+            remembered: HashMap::default(),
+            answers_given: Vec::new(),
+            again: 0,
             question: String::new(),
             counts: Counts::default(),
             seen: None,
@@ -121,26 +135,110 @@ impl<'a> ForeignFold<'a> {
         }
     }
 
-    /// Takes one request.
-    pub(crate) fn take(&mut self, format: Format, place: &Place<'_>, seen: &Seen<'_>) -> Taken {
-        let (first, last) = self.seen.unwrap_or((seen.at, seen.at));
-        self.seen = Some((first.min(seen.at), last.max(seen.at)));
+    /// A fold that compares no two lines: it counts lines, not requests.
+    pub(crate) fn unpaired(law: &'a Authorizer, names: Names) -> Self {
+        Self { pairs: None, ..Self::new([law], names) }
+    }
+
+    /// Takes one request that was sketched, if what decides it was seen before.
+    pub(crate) fn take_again(&mut self, place: &Place<'_>, sketch: &Sketch<'_>, deciding: &[u8]) -> Option<(Taken, Grade)> {
+        let index = *self.remembered.get(deciding)?;
+        self.again += 1;
+        // Taken out while it is counted; a count that fills the ledger forgets all answers.
+        let mut given = std::mem::take(&mut self.answers_given);
+        let taken = given.get_mut(index as usize).map(|answered| {
+            answered.last_cell = self.settle(answered, place, sketch.at, sketch.request_id);
+            self.note_address(answered.certificate, sketch.caller.filter(|_| answered.certificate.is_some()).and_then(ip));
+            (answered.taken(), answered.grade)
+        });
+        if !self.remembered.is_empty() {
+            self.answers_given = given;
+        }
+        taken
+    }
+
+    /// Takes one request. Where its line was sketched, the answer is remembered under its deciding bytes.
+    pub(crate) fn take(&mut self, format: Format, place: &Place<'_>, seen: &Seen<'_>, deciding: Option<&[u8]>) -> Taken {
+        let mut answered = self.answered(format, seen);
+        answered.last_cell = self.settle(&answered, place, seen.at, seen.request_id.as_deref());
+        let taken = answered.taken();
+        if let Some(deciding) = deciding.filter(|_| !self.reads_time()) {
+            self.remember(deciding, answered);
+        }
+        taken
+    }
+
+    /// Whether the answer to a question may depend on its time.
+    fn reads_time(&self) -> bool {
+        !self.names.addresses.is_empty() || self.judges.last().is_some_and(|judge| judge.timed)
+    }
+
+    /// Whether the address of a caller that has an identity may change what is counted.
+    pub(crate) fn caller_address_counts(&self) -> bool {
+        self.judges.iter().any(|judge| judge.reads_address)
+    }
+
+    fn remember(&mut self, deciding: &[u8], answered: Answered) {
+        if self.remembered.len() >= QUESTIONS_MAX {
+            self.forget();
+        }
+        let Ok(index) = u32::try_from(self.answers_given.len()) else { return };
+        self.remembered.insert(deciding.into(), index);
+        self.answers_given.push(answered);
+    }
+
+    fn forget(&mut self) {
+        self.remembered.clear();
+        self.answers_given.clear();
+    }
+
+    /// All that a request adds to but for its time and id.
+    fn answered(&mut self, format: Format, seen: &Seen<'_>) -> Answered {
         let effect = match seen.did {
-            Did::Allowed => Effect::Allow,
-            Did::Denied(_) => Effect::Deny,
-            Did::Unknown => {
+            Did::Allowed => Some(Effect::Allow),
+            Did::Denied(_) => Some(Effect::Deny),
+            // The other side may know.
+            Did::Unknown => None,
+        };
+        let key = self.key(format, seen, effect.unwrap_or(Effect::Deny));
+        let to = self.keys.get(key as usize).map_or("", |k| k.to.as_str());
+        let parts = [to, seen.method.as_deref().unwrap_or_default(), seen.path.as_deref().unwrap_or_default()];
+        Answered {
+            key,
+            effect,
+            grade: seen.grade,
+            side: match seen.reporter {
+                Reporter::Inbound => Side::Called,
+                Reporter::Outbound => Side::Calling,
+            },
+            about: About::of(&parts),
+            certificate: effect.and_then(|_| self.certificate(key, seen)),
+            last_cell: None,
+        }
+    }
+
+    /// Counts a request; gives the cell it was counted in, with its hour.
+    fn settle(&mut self, answered: &Answered, place: &Place<'_>, at: Timestamp, request_id: Option<&str>) -> Option<(i64, u32)> {
+        let (first, last) = self.seen.unwrap_or((at, at));
+        self.seen = Some((first.min(at), last.max(at)));
+        let counted = match answered.effect {
+            Some(_) => Some(self.count(answered, place, at)),
+            None => {
                 self.counts.undetermined += 1;
-                // The other side may know.
-                let key = self.key(format, seen, Effect::Deny);
-                self.pair(key, UNDETERMINED, place.input, seen);
-                return Taken::Undetermined;
+                None
             }
         };
-        let key = self.key(format, seen, effect);
-        let cell = self.count(key, place, seen.at);
-        self.pair(key, cell, place.input, seen);
-        self.certificate(key, place, seen);
-        Taken::Decided(effect)
+        let cell = counted.map_or(UNDETERMINED, |(_, cell)| cell);
+        let added = self
+            .pairs
+            .as_mut()
+            .zip(request_id)
+            .is_some_and(|(pairs, id)| pairs.add(answered.side, &answered.about, id, at, cell, place.input));
+        self.unpaired += u64::from(!added);
+        if let Some(certificate) = answered.certificate.and_then(|n| self.certificates.get_mut(n as usize)) {
+            certificate.use_at(at, place);
+        }
+        counted
     }
 
     /// The key of what a line says, asked for once.
@@ -190,7 +288,7 @@ impl<'a> ForeignFold<'a> {
                 judged.from_name = Some("others".to_owned());
             }
         }
-        let is_full = self.cells.len() >= LEDGER_KEYS_MAX;
+        let is_full = self.is_full();
         let key = Key {
             to: judged.to,
             from: judged.from,
@@ -221,55 +319,70 @@ impl<'a> ForeignFold<'a> {
         index
     }
 
-    fn count(&mut self, key: u32, place: &Place<'_>, at: Timestamp) -> u32 {
-        let mut hour = at.unix_ms().div_euclid(HOUR_MS);
-        if self.cells.len() >= LEDGER_KEYS_MAX && !self.by_cell.contains_key(&(key, hour)) {
-            hour = 0;
+    #[inline]
+    fn count(&mut self, answered: &Answered, place: &Place<'_>, at: Timestamp) -> (i64, u32) {
+        let hour = at.unix_ms().div_euclid(HOUR_MS);
+        let index = match answered.last_cell.filter(|(last, _)| *last == hour) {
+            Some((_, cell)) => cell,
+            None => self.cell(answered.key, hour),
+        };
+        match self.cells.get_mut(index as usize) {
+            Some(cell) => cell.tally.add_with(at, (place.input, place.line), || place.evidence()),
+            None => {
+                let hour = if self.is_full() { FOLDED_HOUR } else { hour };
+                self.cells.push(Cell { key: answered.key, hour, tally: Tally::one(at, &place.evidence()) });
+                if self.is_full() {
+                    // From here on paths are folded: what was answered before may have one.
+                    self.forget();
+                }
+            }
+        }
+        (hour, index)
+    }
+
+    fn is_full(&self) -> bool {
+        self.cells.len() >= LEDGER_KEYS_MAX
+    }
+
+    fn cell(&mut self, key: u32, hour: i64) -> u32 {
+        let mut hour = hour;
+        if self.is_full() && !self.by_cell.contains_key(&(key, hour)) {
+            hour = FOLDED_HOUR;
             self.folded += 1;
         }
         let next = u32::try_from(self.cells.len()).unwrap_or(u32::MAX);
-        let index = *self.by_cell.entry((key, hour)).or_insert(next);
-        match self.cells.get_mut(index as usize) {
-            Some(cell) => cell.tally.add_with(at, (place.input, place.line), || place.evidence()),
-            None => self.cells.push(Cell { key, hour, tally: Tally::one(at, &place.evidence()) }),
+        *self.by_cell.entry((key, hour)).or_insert(next)
+    }
+
+    /// The certificate that the line shows, by its place among all.
+    fn certificate(&mut self, key: u32, seen: &Seen<'_>) -> Option<u32> {
+        let tls = seen.tls.as_ref()?;
+        let hex = tls.peer_sha256.as_deref()?;
+        let sha256: Digest = format!("sha256:{}", hex.replace(':', "").to_ascii_lowercase()).parse().ok()?;
+        let not_after = tls.peer_not_after?;
+        let id = self.keys.get(key as usize)?.from_id.clone()?;
+        let next = u32::try_from(self.certificates.len()).ok()?;
+        let index = *self.by_certificate.entry((id.clone(), sha256)).or_insert(next);
+        if index == next {
+            let serial = tls.peer_serial.as_deref().unwrap_or("unknown").to_owned();
+            self.certificates.push(Certificate { id, sha256, serial, not_after, expired: 0, addresses: BTreeSet::new(), seen: None });
         }
-        index
+        self.note_address(Some(index), seen.caller_ip);
+        Some(index)
     }
 
-    fn pair(&mut self, key: u32, cell: u32, input: usize, seen: &Seen<'_>) {
-        let side = match seen.reporter {
-            Reporter::Inbound => Side::Called,
-            Reporter::Outbound => Side::Calling,
-        };
-        let to = self.keys.get(key as usize).map(|k| k.to.as_str());
-        let added = seen.request_id.as_deref().zip(to).is_some_and(|(id, to)| {
-            let parts = [id, to, seen.method.as_deref().unwrap_or_default(), seen.path.as_deref().unwrap_or_default()];
-            self.pairs.add(side, &parts, seen.at, cell, input)
-        });
-        self.unpaired += u64::from(!added);
-    }
-
-    fn certificate(&mut self, key: u32, place: &Place<'_>, seen: &Seen<'_>) {
-        let Some(tls) = &seen.tls else { return };
-        let sha256 =
-            tls.peer_sha256.as_deref().and_then(|hex| format!("sha256:{}", hex.replace(':', "").to_ascii_lowercase()).parse().ok());
-        let id = self.keys.get(key as usize).and_then(|k| k.from_id.clone());
-        let (Some(sha256), Some(not_after), Some(id)) = (sha256, tls.peer_not_after, id) else { return };
-        let evidence = place.evidence();
-        let one = CertificateTally {
-            id: id.clone(),
-            serial: tls.peer_serial.as_deref().unwrap_or("unknown").to_owned(),
-            not_after,
-            seen: Tally::one(seen.at, &evidence),
-            expired: u64::from(seen.at > not_after),
-            addresses: seen.caller_ip.into_iter().take(ADDRESSES_MAX).collect(),
-        };
-        self.certificates.entry((id, sha256)).and_modify(|c| c.absorb(&one)).or_insert(one);
+    /// A certificate came from this address.
+    fn note_address(&mut self, certificate: Option<u32>, address: Option<IpAddr>) {
+        let Some(certificate) = certificate.and_then(|n| self.certificates.get_mut(n as usize)) else { return };
+        certificate.addresses.extend(address);
+        if certificate.addresses.len() > ADDRESSES_MAX {
+            certificate.addresses.pop_last();
+        }
     }
 
     /// Finds the two sides of each request, counts, and pours everything into the ledger.
     pub(crate) fn finish(&mut self, ledger: &mut Ledger) {
-        for (cell, input) in std::mem::take(&mut self.pairs).surplus() {
+        for (cell, input) in self.pairs.take().unwrap_or_default().surplus() {
             let surplus = self.surplus.entry(usize::from(input)).or_default();
             match self.cells.get_mut(cell as usize) {
                 Some(cell) => {
@@ -284,6 +397,11 @@ impl<'a> ForeignFold<'a> {
             }
             self.counts.duplicates += 1;
         }
+        self.pour(ledger);
+    }
+
+    /// Pours everything into the ledger. What saves work is kept for more lines.
+    pub(crate) fn pour(&mut self, ledger: &mut Ledger) {
         for cell in std::mem::take(&mut self.cells) {
             let Some(key) = self.keys.get(cell.key as usize) else { continue };
             let n = cell.tally.count;
@@ -301,10 +419,71 @@ impl<'a> ForeignFold<'a> {
             let key = Key { hour: cell.hour, ..key.clone() };
             ledger.decided.entry(key).and_modify(|t| t.absorb(&cell.tally)).or_insert(cell.tally);
         }
-        ledger.folded += self.folded;
-        for (key, one) in std::mem::take(&mut self.certificates) {
+        ledger.folded += std::mem::take(&mut self.folded);
+        self.by_cell.clear();
+        for answered in &mut self.answers_given {
+            answered.last_cell = None;
+        }
+        for certificate in &mut self.certificates {
+            let Some((key, one)) = certificate.take() else { continue };
             ledger.certificates.entry(key).and_modify(|c| c.absorb(&one)).or_insert(one);
         }
+        if self.keys.len() >= QUESTIONS_MAX {
+            self.forget();
+            self.answers.clear();
+            self.by_key.clear();
+            self.keys.clear();
+        }
+    }
+}
+
+/// What is known of a request once it was asked about.
+#[derive(Clone, Debug)]
+struct Answered {
+    key: u32,
+    /// What the mesh did, where the line says it.
+    effect: Option<Effect>,
+    grade: Grade,
+    side: Side,
+    about: About,
+    certificate: Option<u32>,
+    /// The hour and the cell of the last such request.
+    last_cell: Option<(i64, u32)>,
+}
+
+impl Answered {
+    fn taken(&self) -> Taken {
+        self.effect.map_or(Taken::Undetermined, Taken::Decided)
+    }
+}
+
+/// A client certificate and its use.
+#[derive(Debug)]
+struct Certificate {
+    id: SpiffeId,
+    sha256: Digest,
+    serial: String,
+    not_after: Timestamp,
+    expired: u64,
+    addresses: BTreeSet<IpAddr>,
+    seen: Option<Tally>,
+}
+
+impl Certificate {
+    fn use_at(&mut self, at: Timestamp, place: &Place<'_>) {
+        self.expired += u64::from(at > self.not_after);
+        match &mut self.seen {
+            Some(tally) => tally.add_with(at, (place.input, place.line), || place.evidence()),
+            None => self.seen = Some(Tally::one(at, &place.evidence())),
+        }
+    }
+
+    /// Its use so far, taken out.
+    fn take(&mut self) -> Option<((SpiffeId, Digest), CertificateTally)> {
+        let seen = self.seen.take()?;
+        let (expired, addresses) = (std::mem::take(&mut self.expired), std::mem::take(&mut self.addresses));
+        let (serial, not_after) = (self.serial.clone(), self.not_after);
+        Some(((self.id.clone(), self.sha256), CertificateTally { id: self.id.clone(), serial, not_after, seen, expired, addresses }))
     }
 }
 
@@ -350,3 +529,5 @@ fn write_question(out: &mut String, format: Format, seen: &Seen<'_>, effect: Eff
 
 /// Stands in a pair for a line that no cell counts.
 const UNDETERMINED: u32 = u32::MAX;
+/// Where cells are counted that found no room for their hour.
+const FOLDED_HOUR: i64 = 0;

@@ -50,6 +50,10 @@ pub enum Lack {
 }
 
 impl Lack {
+    /// Every reason.
+    pub const ALL: [Self; 8] =
+        [Self::Caller, Self::CallerService, Self::Callee, Self::Layer, Self::Target, Self::Path, Self::Facts, Self::Identity];
+
     /// The reason, as the end of "not replayable: …".
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -88,13 +92,22 @@ pub(crate) struct Judge<'a> {
     granted: BTreeSet<(Option<&'a str>, &'a str)>,
     /// Whether an answer may depend on the time.
     pub(crate) timed: bool,
+    /// Whether an answer may depend on the caller's address.
+    pub(crate) reads_address: bool,
     pub(crate) revision: Digest,
 }
 
 impl<'a> Judge<'a> {
     pub(crate) fn new(law: &'a Authorizer) -> Self {
         let granted = law.allowed().iter().map(|e| (e.from.map(|s| &*s.name), &*e.to.name)).collect();
-        Self { law, resolver: Resolver::new(law), granted, timed: law.reads_time(), revision: *law.revision() }
+        Self {
+            law,
+            resolver: Resolver::new(law),
+            granted,
+            timed: law.reads_time(),
+            reads_address: law.policies().iter().any(|p| policy_reads_address(law, p)),
+            revision: *law.revision(),
+        }
     }
 
     /// Resolves and asks.
@@ -219,6 +232,15 @@ impl<'a> Judge<'a> {
             })
         };
         (stands_for && by_identity()).then_some(Lack::Identity)
+    }
+}
+
+fn policy_reads_address(law: &Authorizer, policy: &portreeve_engine::Policy) -> bool {
+    match (&policy.answered, law.condition(&policy.reference.id)) {
+        (_, Some(condition)) => !condition.source.is_empty(),
+        (Answered::FromTable, None) => false,
+        (Answered::Kept(reads), None) => reads.source_ip,
+        (Answered::InPlace | Answered::EachTime(_), None) => true,
     }
 }
 

@@ -15,6 +15,9 @@ pub mod json;
 mod judge;
 mod names;
 mod pairs;
+mod quick;
+#[cfg(test)]
+mod quick_test;
 mod recognise;
 mod resolve;
 mod seen;
@@ -26,6 +29,7 @@ pub(crate) use adapter::Adapter;
 pub(crate) use fold::{ForeignFold, Place, Taken};
 pub use judge::{Lack, Lawful};
 pub use names::{Address, Names, parse_network};
+pub(crate) use quick::Sketch;
 pub(crate) use recognise::{Recognised, recognise};
 pub use seen::{Callee, Caller, Did, Grade, Read, Reporter, Seen, SeenTls};
 use serde::{Serialize, Serializer};

@@ -38,12 +38,13 @@ struct One {
 
 impl Pairs {
     /// Remembers a line; `false` where there is no room.
-    pub(crate) fn add(&mut self, side: Side, about: &[&str], at: Timestamp, cell: u32, input: usize) -> bool {
+    #[inline]
+    pub(crate) fn add(&mut self, side: Side, about: &About, request_id: &str, at: Timestamp, cell: u32, input: usize) -> bool {
         let Ok(input) = u16::try_from(input) else { return false };
         if self.called.len() + self.calling.len() >= PAIRS_MAX {
             return false;
         }
-        let one = One { about: digest(about), at: low_bits(at), input, cell };
+        let one = One { about: about.with(request_id), at: low_bits(at), input, cell };
         match side {
             Side::Called => self.called.push(one),
             Side::Calling => self.calling.push(one),
@@ -76,15 +77,25 @@ impl Pairs {
     }
 }
 
-/// Eight bytes of a digest: among two million, one pair in nine million runs meets by chance.
-fn digest(parts: &[&str]) -> u64 {
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update(part.len().to_le_bytes());
-        hash.update(part.as_bytes());
+/// What a request is about but for its id: the called service, the method, the path. Hashed once for all requests that share it.
+#[derive(Clone, Debug)]
+pub(crate) struct About(Sha256);
+
+impl About {
+    pub(crate) fn of(parts: &[&str]) -> Self {
+        let mut hash = Sha256::new();
+        for part in parts {
+            hash.update(part.len().to_le_bytes());
+            hash.update(part.as_bytes());
+        }
+        Self(hash)
     }
-    let bytes: [u8; 32] = hash.finalize().into();
-    bytes.iter().take(8).fold(0, |n, b| n << 8 | u64::from(*b))
+
+    /// Eight bytes of the digest with the request id: among two million, one pair in nine million runs meets by chance.
+    fn with(&self, request_id: &str) -> u64 {
+        let bytes: [u8; 32] = self.0.clone().chain_update(request_id.as_bytes()).finalize().into();
+        bytes.first_chunk().map_or(0, |head| u64::from_be_bytes(*head))
+    }
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "only equality counts")]
@@ -116,7 +127,7 @@ mod tests {
             let mut pairs = Pairs::default();
             for n in 0..lines.len() {
                 let (side, id, path, time, cell) = lines[(n + shift) % lines.len()];
-                assert!(pairs.add(side, &[id, "items", "GET", path], at(time), cell, 0));
+                assert!(pairs.add(side, &About::of(&["items", "GET", path]), id, at(time), cell, 0));
             }
             let mut surplus = pairs.surplus();
             surplus.sort_unstable();

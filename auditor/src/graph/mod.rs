@@ -12,7 +12,7 @@ pub(crate) mod identities;
 pub(crate) mod map;
 pub(crate) mod needed;
 mod net;
-mod reach;
+pub(crate) mod reach;
 #[cfg(test)]
 mod tests;
 pub(crate) mod three;

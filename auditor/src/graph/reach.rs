@@ -44,14 +44,9 @@ fn holds(service: &Service, class: &str) -> bool {
 
 /// Every class of data and every sensitive zone, and who reaches it.
 pub(crate) fn reach(map: &Map<'_, '_>) -> Part<Reach> {
-    let mut entries = Vec::new();
-    let mut pairs = 0;
-    for target in targets(map) {
-        let outsiders = map.services.iter().filter(|s| !target.is_at(s)).count() as u64;
-        pairs += outsiders + 1;
-        entries.extend(reach_of(map, target));
-    }
-    entries.sort_by(|a, b| order(a).cmp(&order(b)));
+    let entries = every_reach(map);
+    let outsiders = |target: Target<'_>| map.services.iter().filter(|s| !target.is_at(s)).count() as u64;
+    let pairs = targets(map).into_iter().map(|target| outsiders(target) + 1).sum();
     let traces = map.examined.fold.traces.count();
     let sample = if map.examined.fold.traces.is_sample { ", a sample of those in the logs," } else { "" };
     Part {
@@ -67,6 +62,13 @@ pub(crate) fn reach(map: &Map<'_, '_>) -> Part<Reach> {
         ..Part::default()
     }
     .listing(entries, ANALYSIS_ENTRIES_MAX)
+}
+
+/// All of it, whatever its number.
+pub(crate) fn every_reach(map: &Map<'_, '_>) -> Vec<Reach> {
+    let mut entries: Vec<Reach> = targets(map).into_iter().flat_map(|target| reach_of(map, target)).collect();
+    entries.sort_by(|a, b| order(a).cmp(&order(b)));
+    entries
 }
 
 /// Sensitive targets first, then those within reach of what is not trusted, then the shortest.

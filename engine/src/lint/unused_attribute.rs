@@ -5,11 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::authorizer::{Authorizer, Body};
 use crate::diagnostic::Diagnostic;
-use crate::footprint::{Footprint, Names, Reads};
+use crate::footprint::{Names, Reads};
 use crate::lint::{Findings, Lint, Linted};
-use crate::model::{Condition, Service};
+use crate::model::Service;
 
 pub(super) const LINT: Lint = Lint { code: "unused-attribute", find, dated: false };
 
@@ -17,7 +16,7 @@ fn find(linted: &Linted<'_>, out: &mut Findings) {
     let authorizer = linted.authorizer;
     let mut by_service: BTreeMap<&str, Option<Reads>> = BTreeMap::new();
     for (_, body, services) in linted.concerned() {
-        let reads = reads(authorizer, body);
+        let reads = authorizer.attributes_read_by(body);
         for service in services {
             let all = by_service.entry(&service.name).or_insert_with(|| Some(Reads::default()));
             match (all.as_mut(), &reads) {
@@ -30,7 +29,7 @@ fn find(linted: &Linted<'_>, out: &mut Findings) {
         let about = |s: &&Service| permission.to.iter().any(|to| *to == s.name || s.groups.contains(to));
         for service in authorizer.inventory.services().iter().filter(about) {
             if let Some(all) = by_service.entry(&service.name).or_insert_with(|| Some(Reads::default())) {
-                all.union(&of_condition(&permission.when));
+                all.union(&Reads::attributes_of(&permission.when));
             }
         }
     }
@@ -60,26 +59,4 @@ fn say(service: &Service, reads: &Reads, out: &mut Findings) {
             );
         }
     }
-}
-
-/// What a policy reads; `None` where that cannot be told.
-fn reads(authorizer: &Authorizer, body: &Body) -> Option<Reads> {
-    let bounded = |footprint: &Footprint| match footprint {
-        Footprint::Bounded(reads) => Some(reads.clone()),
-        Footprint::Unbounded(_) => None,
-    };
-    match body {
-        Body::Always => Some(Reads::default()),
-        Body::Native(index) => authorizer.permissions.get(*index).map(|p| of_condition(&p.when)),
-        Body::Cedar(index) => authorizer.cedar.get(*index).and_then(|c| bounded(&c.footprint)),
-        Body::Rego(index) => authorizer.rego.rules().get(*index).and_then(|r| bounded(&r.footprint)),
-    }
-}
-
-fn of_condition(when: &Condition) -> Reads {
-    let mut out = Reads::default();
-    when.headers.keys().for_each(|name| out.headers.add(name));
-    when.query.keys().for_each(|name| out.query.add(name));
-    when.jwt.iter().flat_map(|jwt| jwt.claims.keys()).for_each(|name| out.claims.add(name));
-    out
 }

@@ -1,0 +1,116 @@
+//! The quick way against the general way, on lines of all sorts.
+
+use portreeve_engine::Record;
+
+use super::{ForeignFold, Format, Names, Place, Reading, Seen, Taken};
+use crate::fold::Fold;
+use crate::heads::VerifiedHeads;
+use crate::intake::{Intake, Line, Sink, read_as};
+use crate::replay::Replayer;
+use crate::testing::{POLICY, authorizer, memory};
+
+/// A fold that remembers nothing of deciding bytes.
+struct GeneralWay<'a>(Fold<'a>);
+
+impl Sink for GeneralWay<'_> {
+    fn take(&mut self, line: &Line, record: Record) -> bool {
+        self.0.take(line, record)
+    }
+
+    fn seen(&mut self, format: Format, place: &Place<'_>, seen: &Seen<'_>, _: Option<&[u8]>) -> Taken {
+        self.0.seen(format, place, seen, None)
+    }
+}
+
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % n
+    }
+
+    /// Mostly the first.
+    fn one<'t>(&mut self, of: &[&'t str]) -> &'t str {
+        let n = if self.below(5) > 0 { 0 } else { self.below(of.len()) };
+        of[n]
+    }
+
+    /// A line as Istio writes it, or nearly.
+    fn line(&mut self, n: usize) -> String {
+        let host = self.one(&["items", "invoices", "users", "nobody"]);
+        let mut members = vec![
+            format!(r#""start_time":"2026-11-22T1{}:{:02}:0{}.{:03}Z""#, self.below(3), n / 60 % 60, n % 10, self.below(1000)),
+            format!(r#""method":"{}""#, self.one(&["GET", "GET", "GET", "POST", "-"])),
+            format!(
+                r#""path":"{}""#,
+                self.one(&["/v1/items/1", "/v1/items/2", "/v1/invoices", "/", "/admin?x=1", "/%2F", "/é", r"/a\u0062"])
+            ),
+            format!(r#""response_code":{}"#, self.one(&["200", "200", "403", "503", "\"200\"", "0", "null", "1e999"])),
+            format!(r#""response_code_details":"{}""#, self.one(&["via_upstream", "rbac_access_denied_matched_policy[none]", "-"])),
+            format!(r#""request_id":"r{}""#, self.below(4 * n / 3 + 1)),
+            format!(r#""authority":"{host}.shop.svc.cluster.local:8080""#),
+            format!(r#""upstream_cluster":"{}|8080||{host}.shop.svc.cluster.local""#, self.one(&["inbound", "inbound", "outbound"])),
+            format!(r#""downstream_remote_address":"10.0.0.{}:{}""#, self.below(30), self.below(60_000)),
+            format!(r#""downstream_local_address":"10.1.0.{}:8080","upstream_host":"10.1.0.{}:8080""#, self.below(30), self.below(30)),
+            format!(r#""downstream_local_uri_san":"spiffe://market.example/ns/shop/sa/{host}""#),
+            format!(r#""bytes_sent":{},"user_agent":"a \"quoted\" one {n}""#, self.below(1_000_000)),
+            r#""downstream_tls_version":"TLSv1.3","downstream_tls_cipher":"TLS_AES_128_GCM_SHA256""#.to_owned(),
+        ];
+        if self.below(6) > 0 {
+            let caller = self.one(&["gateway", "invoices", "users", "stranger"]);
+            members.push(format!(r#""downstream_peer_uri_san":"spiffe://market.example/ns/shop/sa/{caller}""#));
+            let print = format!("{:0>64}", caller.len());
+            members.push(format!(r#""downstream_peer_fingerprint_256":"{print}","downstream_peer_cert_v_end":"2026-11-22T11:00:00.000Z""#));
+        }
+        if self.below(4) == 0 {
+            let gone = self.below(members.len());
+            members.remove(gone);
+        }
+        if self.below(4) == 0 {
+            let (a, b) = (self.below(members.len()), self.below(members.len()));
+            members.swap(a, b);
+        }
+        match self.below(40) {
+            0 => members.push(r#""method":"GET""#.to_owned()),
+            1 => members.push(r#""timestamp":"2026-11-22T10:00:00.000Z""#.to_owned()),
+            2 => members.push("\t\"x\":{\"y\":[1]}".to_owned()),
+            3 => members.push("\"broken".to_owned()),
+            _ => {}
+        }
+        format!("{{{}}}\n", members.join(","))
+    }
+}
+
+fn logs(seed: u64, lines: usize) -> Vec<u8> {
+    let mut random = Random(seed);
+    (0..lines).map(|n| random.line(n)).collect::<String>().into_bytes()
+}
+
+#[test]
+fn the_quick_way_counts_what_the_general_way_counts() {
+    let law = authorizer(POLICY);
+    for seed in [0x5eed_0010, 0x5eed_0011, 0x5eed_0012] {
+        println!("seed {seed:#x}");
+        let sources = [memory("one", &logs(seed, 3_000)), memory("two", &logs(seed + 99, 500))];
+        let reading = Reading { format: Some(Format::IstioJson), ..Reading::default() };
+        let fold = || Fold::new(Replayer::new([&law]), ForeignFold::new([&law], Names::default()));
+        let read = |sink: &mut dyn Sink| -> Intake { read_as(&sources, &VerifiedHeads::default(), &reading, sink, &mut |_| {}).unwrap() };
+        let (mut quick, mut general) = (fold(), GeneralWay(fold()));
+        let (a, b) = (read(&mut quick), read(&mut general));
+        let mut general = general.0;
+        assert!(quick.foreign.again > 1_000, "{}", quick.foreign.again);
+        assert_eq!(general.foreign.again, 0);
+        quick.finish();
+        general.finish();
+        assert_eq!(quick.ledger, general.ledger);
+        assert_eq!(quick.totals, general.totals);
+        assert_eq!(quick.seen, general.seen);
+        assert_eq!(quick.foreign.surplus, general.foreign.surplus);
+        assert_eq!(quick.foreign.unpaired, general.foreign.unpaired);
+        println!("{:?}", quick.totals);
+        assert!(quick.ledger.certificates.len() > 2 && quick.totals.denied > 50 && quick.totals.undetermined > 0);
+        assert_eq!(format!("{:?}", a.inputs), format!("{:?}", b.inputs));
+        assert!(a.inputs[0].rejected > 20);
+    }
+}

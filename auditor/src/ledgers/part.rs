@@ -1,0 +1,135 @@
+//! The parts of logs that a ledger was made from.
+
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::path::Path;
+
+use portreeve_engine::Digest;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::limits::{LEDGER_PART_BYTES, READ_BLOCK_BYTES};
+
+/// A range of the bytes of a log, and what its lines were.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Part {
+    /// The log, by the name it was given by.
+    pub log: String,
+    /// The first byte.
+    pub from: u64,
+    /// The byte behind the last.
+    pub to: u64,
+    /// SHA-256 of these bytes, as stored.
+    pub sha256: Digest,
+    /// The format.
+    pub format: String,
+    /// Lines.
+    pub lines: u64,
+    /// Lines that are decisions: the sum of the counts of their rows.
+    pub decided: u64,
+    /// Lines of another mesh that do not say what it did.
+    pub undetermined: u64,
+    /// Lines about strangers.
+    pub refused: u64,
+    /// Lines that are neither.
+    pub other: u64,
+    /// Lines that were there before, and lines that contradict one.
+    pub duplicates: u64,
+    /// Lines that could not be read.
+    pub rejected: u64,
+}
+
+impl Part {
+    /// Whether every line is counted once.
+    #[must_use]
+    pub fn balances(&self) -> bool {
+        self.lines == self.decided + self.undetermined + self.refused + self.other + self.duplicates + self.rejected
+    }
+
+    /// Whether both have bytes of one file in common.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.log == other.log && self.from < other.to && other.from < self.to
+    }
+}
+
+/// Where the parts of a file end that begin at `from`: behind a newline, at most a part's size on, and not behind the last newline. A
+/// compressed file is one part.
+pub(super) fn cut(path: &Path, from: u64) -> io::Result<Vec<(u64, u64)>> {
+    let mut file = File::open(path)?;
+    let size = file.metadata()?.len();
+    if is_compressed(&mut file)? {
+        return Ok(if from < size { vec![(from, size)] } else { Vec::new() });
+    }
+    let mut out = Vec::new();
+    let mut at = from;
+    while at < size {
+        let wanted = at.saturating_add(LEDGER_PART_BYTES);
+        let end = if wanted >= size { last_newline(&mut file, at, size)? } else { newline_from(&mut file, wanted - 1, size)? };
+        let Some(end) = end else { break };
+        out.push((at, end));
+        at = end;
+    }
+    Ok(out)
+}
+
+/// Whether it begins as gzip or zstd do.
+pub(super) fn is_compressed(file: &mut File) -> io::Result<bool> {
+    let mut magic = Vec::with_capacity(4);
+    file.seek(SeekFrom::Start(0))?;
+    file.take(4).read_to_end(&mut magic)?;
+    Ok(magic.starts_with(&[0x1f, 0x8b]) || magic.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]))
+}
+
+/// The byte behind the first newline at or after a place; the last newline's where none follows.
+fn newline_from(file: &mut File, at: u64, size: u64) -> io::Result<Option<u64>> {
+    file.seek(SeekFrom::Start(at))?;
+    let mut block = vec![0; READ_BLOCK_BYTES];
+    let mut passed = at;
+    loop {
+        let n = file.read(&mut block)?;
+        let read = block.get(..n).unwrap_or_default();
+        if let Some(found) = memchr::memchr(b'\n', read) {
+            return Ok(Some(passed + found as u64 + 1));
+        }
+        passed += n as u64;
+        if n == 0 {
+            return last_newline(file, 0, size);
+        }
+    }
+}
+
+/// The byte behind the last newline between two places.
+fn last_newline(file: &mut File, from: u64, to: u64) -> io::Result<Option<u64>> {
+    let mut block = vec![0; READ_BLOCK_BYTES];
+    let mut end = to;
+    while end > from {
+        let start = end.saturating_sub(block.len() as u64).max(from);
+        let length = usize::try_from(end - start).unwrap_or(block.len());
+        let Some(room) = block.get_mut(..length) else { break };
+        file.seek(SeekFrom::Start(start))?;
+        file.read_exact(room)?;
+        if let Some(found) = memchr::memrchr(b'\n', room) {
+            return Ok(Some(start + found as u64 + 1));
+        }
+        end = start;
+    }
+    Ok(None)
+}
+
+/// The digest of a range of a file.
+pub(super) fn digest(path: &Path, from: u64, to: u64) -> io::Result<Digest> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(from))?;
+    let mut hash = Sha256::new();
+    let mut block = vec![0; READ_BLOCK_BYTES];
+    let mut range = file.take(to - from);
+    loop {
+        let n = range.read(&mut block)?;
+        if n == 0 {
+            return Ok(Digest::from_bytes(hash.finalize().into()));
+        }
+        hash.update(block.get(..n).unwrap_or_default());
+    }
+}

@@ -1,0 +1,37 @@
+//! `portreeve replay`: was every recorded answer lawful, and what would another bundle have answered?
+//!
+//! The auditor replays, this loads and renders.
+
+mod human;
+mod markdown;
+
+use portreeve_auditor::replay_logs;
+
+use crate::args::{ReplayArgs, ReplayFormat};
+use crate::bundle;
+use crate::history::{self, Given};
+use crate::logs::{self, Progress};
+use crate::outcome::{Failure, Outcome, Verdict};
+use crate::output::{self, Out};
+
+/// Replays the logs and prints what differs.
+pub(crate) fn run(args: &ReplayArgs) -> Outcome {
+    let Given { bundles, .. } = history::given(&args.bundle, &args.bundle_history)?;
+    let candidate = args.against.as_deref().map(bundle::authorizer).transpose()?;
+    let logs = logs::sources(&args.logs)?;
+    let progress = Progress::over(&logs);
+    let laws: Vec<_> = bundles.iter().map(|(_, law)| law).collect();
+    let report = replay_logs(&laws, &logs, candidate.as_ref(), &mut |bytes| progress.at(bytes)).map_err(Failure::new)?;
+    drop(progress);
+    let mut out = Out::new();
+    match args.format {
+        ReplayFormat::Human => output::tell(&human::render(&report)),
+        ReplayFormat::Json => out.json_document(&report)?,
+        ReplayFormat::Markdown => out.text(&markdown::render(&report, args.against.as_deref()))?,
+    }
+    out.flush()?;
+    if args.format != ReplayFormat::Human {
+        output::tell(&human::summary(&report));
+    }
+    Ok(Verdict::of(report.is_clean()))
+}
