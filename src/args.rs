@@ -263,6 +263,9 @@ pub(crate) struct ReplayArgs {
     /// Decision logs: files, patterns, or `-`; gzip and zstd are recognised
     #[arg(required = true, value_name = "LOG")]
     pub(crate) logs: Vec<String>,
+    /// The format of the logs; by default each log's is recognised by its first lines
+    #[arg(long, value_name = "FORMAT", default_value = "auto", value_parser = crate::logs::format)]
+    pub(crate) log_format: crate::logs::LogFormat,
     /// A candidate: every record that it would answer with another effect is told
     #[arg(long, value_name = "BUNDLE")]
     pub(crate) against: Option<String>,
@@ -305,6 +308,12 @@ pub(crate) struct AuditArgs {
     /// A folder with scope, reviews, attestations, exceptions and records
     #[arg(long, value_name = "DIR")]
     pub(crate) governance: Option<PathBuf>,
+    /// A configuration file of an enforcer, as evidence of its settings; may be repeated
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Vec<PathBuf>,
+    /// The git history of the policies as evidence of who changed what and who approved: REPO:PATH; may be repeated
+    #[arg(long, value_name = "REPO:PATH")]
+    pub(crate) commits: Vec<String>,
     /// Signed heads kept elsewhere, one a line
     #[arg(long, value_name = "FILE", requires = "key")]
     pub(crate) heads: Option<PathBuf>,

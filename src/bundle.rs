@@ -266,7 +266,7 @@ fn split_batch(name: &str, paths: Vec<String>, mut batch: &[u8]) -> Result<Vec<S
 }
 
 /// Runs `git` without a shell; its messages are kept for ours.
-fn git(name: &str, repo: Option<&Path>, args: &[&str], input: &[u8]) -> Result<Vec<u8>, LoadError> {
+pub(crate) fn git(name: &str, repo: Option<&Path>, args: &[&str], input: &[u8]) -> Result<Vec<u8>, LoadError> {
     let mut child = Command::new("git")
         .args(repo.into_iter().flat_map(|repo| [OsStr::new("-C"), repo.as_os_str()]))
         .args(args)

@@ -27,3 +27,6 @@ pub(crate) const NAMES_SHOWN_MAX: usize = 8;
 pub(crate) const CHANGES_SHOWN_MAX: usize = 50;
 /// See [`CHANGES_SHOWN_MAX`].
 pub(crate) const WITNESSES_SHOWN_MAX: usize = 20;
+
+/// The most commits of a folder that `audit --commits` looks at; each costs some runs of git.
+pub(crate) const COMMITS_MAX: usize = 1_000;

@@ -10,6 +10,7 @@ mod bundling;
 mod ca;
 mod cacheability;
 mod check;
+mod commits;
 mod coverage;
 mod decide;
 mod declared;

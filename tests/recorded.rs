@@ -56,6 +56,17 @@ fn every_number_about_our_own_log_is_counted_again() {
     counted_again("sidecar");
 }
 
+/// Istio's own format names no caller: what the proxy did is counted, and policy is not asked.
+#[test]
+fn every_number_about_istios_format_is_counted_again() {
+    counted_again("istio");
+}
+
+#[test]
+fn every_number_about_the_recommended_format_is_counted_again() {
+    counted_again("recommended");
+}
+
 /// The script would see a difference: the same assessment, held against a log with one more decision.
 #[test]
 fn a_number_that_is_not_so_is_seen() {

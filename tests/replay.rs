@@ -403,3 +403,54 @@ fn a_change_is_told_by_its_policy_with_examples_and_reach() {
     }
     assert!(run.err.starts_with("FAIL: 5 decided, 5 agree"), "{}", run.err);
 }
+
+/// What real Envoy recorded: judged by the bundle of its time, and asked of a proposed one.
+#[test]
+fn records_of_another_mesh_replay_too() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/logs/envoy-recorded");
+    let (log, policies) = (corpus.join("recommended.ndjson.zst"), corpus.join("policies"));
+    let (log, policies) = (log.to_str().unwrap(), policies.to_str().unwrap());
+    let dir = TempDir::new().unwrap();
+    let (code, report) = json_of(dir.path(), &["replay", "--bundle", policies, log]);
+    let n = |report: &Value, name: &str| report[name].as_u64().unwrap();
+    let whole = |report: &Value| {
+        let parts = ["decided", "refused", "lifecycle", "duplicates", "rejected"];
+        assert_eq!(n(report, "lines"), parts.iter().map(|part| n(report, part)).sum::<u64>(), "{report:#}");
+    };
+    whole(&report);
+    let classes = ["agrees", "differs", "unlawful", "overdenied", "not_replayable"];
+    assert_eq!(n(&report, "decided"), classes.iter().map(|class| n(&report, class)).sum::<u64>());
+    assert!(code == 1 && n(&report, "agrees") > 9_000 && n(&report, "unlawful") > 0 && n(&report, "overdenied") > 0, "{report:#}");
+    let (_, assessment) = json_of(dir.path(), &["audit", "--bundle", policies, log, "--fail-on", "never"]);
+    for (ours, theirs) in
+        [("agrees", "agreed"), ("unlawful", "unlawful"), ("overdenied", "overdenied"), ("not_replayable", "not_replayable")]
+    {
+        assert_eq!(report[ours], assessment["fidelity"][theirs], "{ours}: replay and audit are one");
+    }
+
+    // Under the policy that the mesh itself was said to apply, without one grant.
+    let text = fs::read_to_string(corpus.join("policies/shop.yaml")).unwrap();
+    bundle(dir.path(), "next", &text.replace("allow: {from: [checkout], to: orders", "allow: {from: [console], to: orders"));
+    let (_, report) = json_of(dir.path(), &["replay", "--bundle", policies, "--against", "next", log]);
+    whole(&report);
+    let what_if = &report["against"];
+    let parts = n(&what_if["newly_allowed"], "requests") + n(&what_if["newly_denied"], "requests") + n(what_if, "unchanged");
+    assert_eq!(parts + n(what_if, "not_replayable"), n(&report, "decided"), "{what_if:#}");
+    let lost =
+        report["changes"]["groups"].as_array().unwrap().iter().filter(|c| c["call"]["from"] == "checkout" && c["candidate"] == "deny");
+    assert!(lost.clone().count() > 0 && lost.clone().all(|c| c["recorded"] == "allow"), "{what_if:#}");
+    let lost: u64 = lost.map(|c| c["count"].as_u64().unwrap()).sum();
+    let checkout = assessment["edges"].as_array().unwrap().iter().filter(|e| e["from"] == "checkout" && e["to"] == "orders");
+    let allowed = checkout.map(|e| e["allowed"].as_u64().unwrap()).sum::<u64>();
+    // All that the mesh let through of checkout's, but for paths that cannot be read.
+    assert!(lost <= allowed && allowed - lost <= n(what_if, "not_replayable"), "{lost} of {allowed}");
+
+    // A history that begins later says nothing about these records.
+    bundle(dir.path(), "history/2030-01-01-late", &text);
+    let (code, report) = json_of(dir.path(), &["replay", "--bundle-history", "history", log]);
+    assert_eq!((code, n(&report, "not_replayable"), n(&report, "agrees")), (1, n(&report, "decided"), 0));
+    assert_eq!(report["not_replayed"][0]["reason"], "no bundle that was given was in force at its time");
+    bundle(dir.path(), "history/2020-01-01-early", &text.replace("Totals of a day.", "Sums of a day."));
+    let (_, report) = json_of(dir.path(), &["replay", "--bundle-history", "history", log]);
+    assert!(n(&report, "agrees") > 9_000, "the bundle of their time judges them, not the newest: {report:#}");
+}

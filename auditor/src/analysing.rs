@@ -53,7 +53,10 @@ fn sound(a: &Assessment) {
     };
     assert!(edges >= n.graphs.allowed);
     assert_eq!((of(|d| d.declared), of(|d| d.allowed), of(|d| d.observed)), (n.graphs.declared, n.graphs.allowed, n.graphs.observed));
-    assert_eq!(a.fidelity.agreed + a.fidelity.differing + a.fidelity.not_replayable, a.fidelity.of);
+    assert_eq!(
+        a.fidelity.agreed + a.fidelity.differing + a.fidelity.unlawful + a.fidelity.overdenied + a.fidelity.not_replayable,
+        a.fidelity.of
+    );
 }
 
 fn found<'a>(a: &'a Assessment, check: &str) -> Vec<&'a str> {

@@ -7,6 +7,7 @@ use portreeve_engine::{Authorizer, Diagnostic};
 use crate::assemble::assemble;
 use crate::assessment::Assessment;
 use crate::checks;
+use crate::commits::Commit;
 use crate::controls::{BUILT_IN, Catalog};
 use crate::examined::Examined;
 use crate::fold::Fold;
@@ -17,6 +18,7 @@ use crate::heads::VerifiedHeads;
 use crate::history::History;
 use crate::intake::{self, ReadError};
 use crate::replay::Replayer;
+use crate::settings::EnforcerConfig;
 use crate::source::LogSource;
 use crate::verify::Verification;
 
@@ -30,6 +32,8 @@ pub struct Audit {
     history: History,
     reading: Reading,
     governance: Governance,
+    configs: Vec<EnforcerConfig>,
+    commits: Vec<Commit>,
 }
 
 /// Why an examination could not be made.
@@ -54,8 +58,17 @@ impl Audit {
     /// logs: the one last in force, or the last one given where none was.
     #[must_use]
     pub fn new(bundles: Vec<(String, Authorizer)>) -> Self {
-        let (history, governance, reading) = (History::default(), Governance::default(), Reading::default());
-        Self { bundles, logs: Vec::new(), heads: VerifiedHeads::default(), catalogs: Vec::new(), history, governance, reading }
+        Self {
+            bundles,
+            logs: Vec::new(),
+            heads: VerifiedHeads::default(),
+            catalogs: Vec::new(),
+            history: History::default(),
+            reading: Reading::default(),
+            governance: Governance::default(),
+            configs: Vec::new(),
+            commits: Vec::new(),
+        }
     }
 
     /// Adds logs.
@@ -100,6 +113,20 @@ impl Audit {
         self
     }
 
+    /// Adds configuration files of enforcers.
+    #[must_use]
+    pub fn configs(mut self, configs: impl IntoIterator<Item = EnforcerConfig>) -> Self {
+        self.configs.extend(configs);
+        self
+    }
+
+    /// Adds commits of the policy repo.
+    #[must_use]
+    pub fn commits(mut self, commits: impl IntoIterator<Item = Commit>) -> Self {
+        self.commits.extend(commits);
+        self
+    }
+
     /// Makes the examination. `progress` is told the stored bytes read so far.
     ///
     /// # Errors
@@ -117,7 +144,8 @@ impl Audit {
             &self.catalogs
         };
         let laws = || self.bundles.iter().map(|(_, authorizer)| authorizer);
-        let mut fold = Fold::new(Replayer::new(laws()), ForeignFold::new(laws(), self.reading.names.clone()));
+        let mut fold =
+            Fold::new(Replayer::new(laws()), ForeignFold::new(laws(), self.reading.names.clone()).with_history(self.history.clone()));
         let intake = intake::read_as(&self.logs, &self.heads, &self.reading, &mut fold, progress)?;
         fold.finish();
         let verification = Verification::of(&intake);
@@ -130,6 +158,9 @@ impl Audit {
             verification: &verification,
             history: &self.history,
             governance: &self.governance,
+            configs: &self.configs,
+            commits: &self.commits,
+            heads: &self.heads,
             exceptions: self.governance.exceptions.iter().cloned().chain(Exception::of_bundle(newest)).collect(),
             now: fold.seen.map(|(_, last)| last),
         };

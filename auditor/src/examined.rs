@@ -3,16 +3,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use portreeve_engine::decision::Effect;
+use portreeve_engine::model::Service;
+use portreeve_engine::time::Date;
 use portreeve_engine::{Authorizer, Policy, Timestamp};
 
 use crate::assessment::{ChainVerdict, Evidence, Weight};
 use crate::chains::Chains;
+use crate::commits::Commit;
 use crate::fold::Fold;
 use crate::governance::{Exception, Governance, Scope};
 use crate::granted::Granted;
+use crate::heads::VerifiedHeads;
 use crate::history::History;
 use crate::ledger::{Key, Tally};
 use crate::limits::EVIDENCE_MAX;
+use crate::outages::Outage;
+use crate::settings::EnforcerConfig;
 use crate::verify::Verification;
 
 /// Everything there is to look at.
@@ -26,6 +32,12 @@ pub(crate) struct Examined<'a> {
     pub(crate) history: &'a History,
     /// What people declared.
     pub(crate) governance: &'a Governance,
+    /// The enforcers' configuration files.
+    pub(crate) configs: &'a [EnforcerConfig],
+    /// Commits of the policy repo.
+    pub(crate) commits: &'a [Commit],
+    /// The signed heads given.
+    pub(crate) heads: &'a VerifiedHeads,
     /// Exceptions, those of the newest bundle too.
     pub(crate) exceptions: Vec<Exception>,
     /// The time of the last record, which stands for now.
@@ -75,6 +87,30 @@ impl<'a> Examined<'a> {
             }
         }
         out
+    }
+
+    /// The service whose enforcer wrote a chain.
+    pub(crate) fn service_of(&self, chain: usize) -> Option<&'a Service> {
+        let enforcer = self.chains.all.get(chain)?.enforcer.as_ref()?;
+        self.newest.identify(enforcer)
+    }
+
+    /// Every time in which an enforcer failed as a control, with its chain.
+    pub(crate) fn outages(&self) -> Vec<(usize, Outage)> {
+        let of =
+            |what, tally: &Option<Tally>| tally.as_ref().map(|t| Outage { what, from: t.first, to: t.last, evidence: t.evidence.clone() });
+        let processes = self.fold.processes.iter();
+        processes
+            .flat_map(|(chain, p)| {
+                let more = [of("in dry-run", &p.dry_run), of("under policies older than they may be", &p.stale)];
+                p.outages.iter().cloned().chain(more.into_iter().flatten()).map(|o| (*chain, o)).collect::<Vec<_>>()
+            })
+            .collect()
+    }
+
+    /// The last day in the logs, which stands for today.
+    pub(crate) fn today(&self) -> Option<Date> {
+        self.now.map(|now| now.date())
     }
 
     /// Names of services whose enforcer wrote some of the logs.

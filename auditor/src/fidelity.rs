@@ -1,6 +1,6 @@
 //! Enforcement fidelity: how many recorded decisions agree with the policy that was in force, and which do not.
 //!
-//! It only tells what the fold has compared. INVARIANT: agreed + differing + not replayable counts each decision once, where a
+//! It only tells what the fold has compared. INVARIANT: agreed + differing + unlawful + overdenied + not replayable counts each decision once, where a
 //! decision that both differs and cannot be put again counts as differing.
 
 use std::cmp::Reverse;
@@ -34,7 +34,9 @@ pub(crate) fn fidelity(examined: &Examined<'_>, bundles: &[(String, Authorizer)]
         agreed: totals.decided - fold.disagreeing(),
         of: totals.decided,
         differing: totals.mismatches,
-        not_replayable: fold.disagreeing() - totals.mismatches,
+        unlawful: totals.unlawful,
+        overdenied: totals.overdenied,
+        not_replayable: fold.disagreeing().saturating_sub(totals.mismatches + totals.unlawful + totals.overdenied),
         reasons: reasons(examined),
         revisions: revisions(examined, bundles),
         disagreements,
@@ -47,14 +49,8 @@ pub(crate) fn fidelity(examined: &Examined<'_>, bundles: &[(String, Authorizer)]
 }
 
 fn reasons(examined: &Examined<'_>) -> Vec<NotReplayed> {
-    let unknown = examined.fold.revisions.iter().filter(|(revision, _)| !examined.fold.knows(revision));
-    unknown
-        .map(|(revision, tally)| NotReplayed {
-            reason: format!("the bundle of revision {revision} was not given"),
-            count: tally.count,
-            evidence: tally.evidence.clone(),
-        })
-        .collect()
+    let reasons = examined.fold.not_replayed().into_iter();
+    reasons.map(|(reason, tally)| NotReplayed { reason, count: tally.count, evidence: tally.evidence }).collect()
 }
 
 fn revisions(examined: &Examined<'_>, bundles: &[(String, Authorizer)]) -> Vec<RevisionFidelity> {

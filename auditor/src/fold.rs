@@ -11,10 +11,12 @@ use portreeve_engine::{Digest, Record, Timestamp};
 
 use crate::assessment::{Evidence, Totals};
 use crate::ends::Ends;
-use crate::foreign::{ForeignFold, Format, Grade, Place, Seen, Sketch, Taken};
+use crate::foreign::{ForeignFold, Format, Grade, Lawful, Place, Seen, Sketch, Taken};
 use crate::intake::{Line, Sink};
 use crate::ledger::{Ledger, Tally};
 use crate::limits::{EVIDENCE_MAX, MISMATCH_GROUPS_MAX, RELOAD_GRACE_MS, SILENCE_MS_MAX};
+use crate::outages::Outages;
+use crate::pan::Cards;
 use crate::replay::{Difference, Replayed, Replayer};
 use crate::traces::Traces;
 
@@ -49,6 +51,10 @@ pub(crate) struct Process {
     /// Lines after a silence that is too long.
     pub(crate) silences: Vec<Evidence>,
     pub(crate) silence_count: u64,
+    /// Times in which the control failed, for which somebody should have been told.
+    pub(crate) outages: Outages,
+    /// The digest of the configuration it started with.
+    pub(crate) config: Option<Digest>,
     pub(crate) ends: Ends,
     in_force: Option<Force>,
     spans: Vec<Span>,
@@ -79,6 +85,8 @@ pub(crate) struct Fold<'a> {
     pub(crate) revisions: BTreeMap<Digest, Tally>,
     /// Records that agree with their replay, by revision.
     pub(crate) agreed: BTreeMap<Digest, u64>,
+    /// What looks like card data.
+    pub(crate) cards: Cards,
     /// Which allowed calls were recorded under one trace.
     pub(crate) traces: Traces,
     pub(crate) seen: Option<(Timestamp, Timestamp)>,
@@ -106,6 +114,7 @@ impl<'a> Fold<'a> {
             mismatches: BTreeMap::new(),
             revisions: BTreeMap::new(),
             agreed: BTreeMap::new(),
+            cards: Cards::default(),
             traces: Traces::default(),
             seen: None,
             in_force: BTreeMap::new(),
@@ -132,6 +141,20 @@ impl<'a> Fold<'a> {
     /// When this revision was last seen in force.
     pub(crate) fn last_in_force(&self, revision: &Digest) -> Option<Timestamp> {
         self.in_force.get(revision).copied()
+    }
+
+    /// Why decisions could not be put again, with how many. To be asked when the books are closed.
+    pub(crate) fn not_replayed(&self) -> BTreeMap<String, Tally> {
+        let mut out = BTreeMap::new();
+        for (revision, tally) in self.revisions.iter().filter(|(revision, _)| !self.knows(revision)) {
+            out.insert(format!("the bundle of revision {revision} was not given"), tally.clone());
+        }
+        for (key, seen) in &self.ledger.decided {
+            if let Lawful::NotAsked(lack) = key.lawful {
+                tally_of(&mut out, lack.as_str(), seen);
+            }
+        }
+        out
     }
 
     /// Closes the books: silences between files, the two sides of each request of another mesh.
@@ -162,6 +185,7 @@ impl<'a> Fold<'a> {
         self.totals.allowed += u64::from(is_allow);
         self.totals.denied += u64::from(!is_allow);
         self.ledger.decided(at, decided, evidence);
+        self.cards.see(at, decided, evidence);
         *self.grades.entry(evidence.input).or_default().entry(Grade::of(decided)).or_default() += 1;
         if is_allow {
             self.traces.see(decided);
@@ -197,6 +221,10 @@ impl<'a> Fold<'a> {
         }
         tally(self.mismatches.entry(key), at, evidence);
     }
+}
+
+fn tally_of(to: &mut BTreeMap<String, Tally>, reason: &str, tally: &Tally) {
+    to.entry(reason.to_owned()).and_modify(|t| t.absorb(tally)).or_insert_with(|| tally.clone());
 }
 
 fn tally<K: Ord>(entry: std::collections::btree_map::Entry<'_, K, Tally>, at: Timestamp, evidence: &Evidence) {
@@ -255,6 +283,7 @@ impl Process {
         self.follow_time(record, evidence);
         match &record.event {
             Event::Started(started) => {
+                self.config = Some(started.config);
                 self.fresh_until = started.bundle.as_ref().and_then(|issue| issue.fresh_until);
                 self.force(started.revision, Some(started.mode), None);
             }
@@ -269,12 +298,12 @@ impl Process {
             Event::Ended(ended) => self.ends.end(ended.of, evidence.clone()),
             Event::Heartbeat(beat) => {
                 self.force(beat.revision, Some(beat.mode), Some(at));
-                self.lose(beat.unrecorded, beat.refusals_dropped, evidence);
+                self.lose(at, beat.unrecorded, beat.refusals_dropped, evidence);
                 if beat.stale {
                     self.is_stale(at, evidence);
                 }
             }
-            Event::Stopped(stopped) => self.lose(stopped.unrecorded, 0, evidence),
+            Event::Stopped(stopped) => self.lose(at, stopped.unrecorded, 0, evidence),
             Event::Decided(_) | Event::Refused(_) => {}
         }
     }
@@ -313,17 +342,18 @@ impl Process {
             Some(span) => {
                 let silence = record.at.unix_ms() - span.last.unix_ms();
                 span.last = record.at;
-                self.silent(silence, evidence);
+                self.silent(silence, record.at, evidence);
             }
             None => self.spans.push(Span { first_seq: record.seq, first: (record.at, evidence.clone()), last: record.at }),
         }
     }
 
-    fn silent(&mut self, silence_ms: i64, evidence: &Evidence) {
+    fn silent(&mut self, silence_ms: i64, until: Timestamp, evidence: &Evidence) {
         self.silence_ms_max = self.silence_ms_max.max(silence_ms);
         if silence_ms > SILENCE_MS_MAX {
             self.silence_count += 1;
             keep(&mut self.silences, evidence);
+            self.outages.add("silent", until.plus_ms(-silence_ms), until, evidence);
         }
     }
 
@@ -332,16 +362,17 @@ impl Process {
         spans.sort_by_key(|s| s.first_seq);
         for pair in spans.windows(2) {
             if let [before, after] = pair {
-                self.silent(after.first.0.unix_ms() - before.last.unix_ms(), &after.first.1);
+                self.silent(after.first.0.unix_ms() - before.last.unix_ms(), after.first.0, &after.first.1);
             }
         }
     }
 
-    fn lose(&mut self, unrecorded: u64, refusals_dropped: u64, evidence: &Evidence) {
+    fn lose(&mut self, at: Timestamp, unrecorded: u64, refusals_dropped: u64, evidence: &Evidence) {
         self.unrecorded = self.unrecorded.saturating_add(unrecorded);
         self.refusals_dropped = self.refusals_dropped.saturating_add(refusals_dropped);
         if unrecorded > 0 || refusals_dropped > 0 {
             keep(&mut self.losses, evidence);
+            self.outages.add("without records", at, at, evidence);
         }
     }
 

@@ -9,6 +9,7 @@ pub mod assessment;
 pub mod audit;
 mod chains;
 pub mod checks;
+pub mod commits;
 pub mod controls;
 mod ends;
 mod examined;
@@ -28,6 +29,8 @@ pub mod ledgers;
 pub mod limits;
 pub mod measure;
 mod method;
+mod outages;
+pub mod pan;
 mod proposed;
 pub mod reader;
 mod reading;
@@ -35,6 +38,7 @@ pub mod replay;
 pub mod replay_logs;
 pub mod replay_report;
 pub mod scan;
+pub mod settings;
 pub mod source;
 mod traces;
 pub mod traffic;
@@ -43,14 +47,16 @@ pub mod verify;
 
 pub use assessment::Assessment;
 pub use audit::{Audit, AuditError};
+pub use commits::Commit;
 pub use controls::Catalog;
 pub use find::{FoundRequest, find_request};
 pub use governance::Governance;
 pub use heads::VerifiedHeads;
 pub use history::History;
 pub use intake::ReadError;
-pub use replay_logs::replay_logs;
+pub use replay_logs::{Trial, replay_logs};
 pub use replay_report::ReplayReport;
+pub use settings::EnforcerConfig;
 pub use source::LogSource;
 pub use verify::{Verification, verify};
 
@@ -61,6 +67,10 @@ mod auditing;
 #[cfg(test)]
 mod governing;
 #[cfg(test)]
+mod scenarios;
+#[cfg(test)]
 mod tampering;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod world;

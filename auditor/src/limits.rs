@@ -109,3 +109,11 @@ pub const SCAN_OPERATIONS_MIN: u64 = 10;
 pub const SCAN_SERVICES_MIN: u64 = 5;
 /// A review or an end within so many days is near.
 pub const DUE_SOON_DAYS: i64 = 31;
+/// Outages of one process told one by one; a process that fails every minute for a day has more, and they end in one.
+pub const OUTAGES_MAX: usize = 1_000;
+/// Somebody is told of a failure within a day of its end, or it was not noticed.
+pub const ALERT_MS_MAX: i64 = DAY_MS;
+/// A signed head leaves the machine at least this often, or records can be lost unseen for longer: five times the usual period and more.
+pub const HEAD_LAG_MS_MAX: i64 = 15 * 60_000;
+/// A day.
+pub const DAY_MS: i64 = 86_400_000;

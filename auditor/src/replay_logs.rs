@@ -12,9 +12,9 @@ use portreeve_engine::record::{Decided, Event, RequestFacts};
 use portreeve_engine::{Authorizer, Digest, Record, Timestamp};
 
 use crate::assessment::{Evidence, Period};
-use crate::examined::Examined;
+use crate::examined::{Examined, caller};
 use crate::fold::Fold;
-use crate::foreign::{ForeignFold, Names};
+use crate::foreign::{ForeignFold, Format, Grade, Lawful, Place, Reading, Seen, Sketch, Taken};
 use crate::governance::Governance;
 use crate::granted::Granted;
 use crate::graph::map::Map;
@@ -22,7 +22,7 @@ use crate::graph::reach::every_reach;
 use crate::heads::VerifiedHeads;
 use crate::history::History;
 use crate::intake::{self, Intake, Line, ReadError, Sink};
-use crate::ledger::Tally;
+use crate::ledger::{Ledger, Tally};
 use crate::limits::{CALLS_NAMED_MAX, MISMATCH_GROUPS_MAX};
 use crate::proposed::{Proposal, Proposed};
 use crate::replay::Replayer;
@@ -32,16 +32,28 @@ use crate::replay_report::{
 use crate::source::LogSource;
 use crate::verify::Verification;
 
+/// What records are put to.
+#[derive(Clone, Copy, Debug)]
+pub struct Trial<'a> {
+    /// The bundles that were in force, the newest last.
+    pub bundles: &'a [&'a Authorizer],
+    /// When each was, as far as that is known; what other meshes recorded is judged by it.
+    pub history: &'a History,
+    /// A proposed bundle.
+    pub against: Option<&'a Authorizer>,
+}
+
 /// Replays logs under the bundles of their revisions and, if given, against another one.
 ///
 /// # Errors
 /// A log cannot be read.
 pub fn replay_logs(
-    bundles: &[&Authorizer],
+    trial: Trial<'_>,
     logs: &[LogSource],
-    against: Option<&Authorizer>,
+    reading: &Reading,
     progress: &mut dyn FnMut(u64),
 ) -> Result<ReplayReport, ReadError> {
+    let Trial { bundles, history, against } = trial;
     let laws = bundles.iter().map(|law| (*law.revision(), *law)).collect();
     let against = against.map(|law| Against {
         proposal: Proposal::new(law),
@@ -54,11 +66,16 @@ pub fn replay_logs(
         further: 0,
         by_policy: BTreeMap::new(),
         calls: BTreeSet::new(),
+        foreign: ForeignFold::new([law], reading.names.clone()),
     });
-    let mut sink = Retrial { fold: Fold::new(Replayer::new(bundles.iter().copied()), ForeignFold::new([], Names::default())), against };
-    let intake = intake::read(logs, &VerifiedHeads::default(), &mut sink, progress)?;
+    let laws = || bundles.iter().copied();
+    let foreign = ForeignFold::new(laws(), reading.names.clone()).with_history(history.clone());
+    let mut sink = Retrial { fold: Fold::new(Replayer::new(laws()), foreign), against };
+    let intake = intake::read_as(logs, &VerifiedHeads::default(), reading, &mut sink, progress)?;
+    sink.fold.finish();
     let mut report = fidelity(&sink.fold, &intake);
-    if let Some(against) = sink.against {
+    if let Some(mut against) = sink.against {
+        against.ask_foreign();
         let newest = bundles.iter().copied().max_by_key(|law| sink.fold.last_in_force(law.revision()));
         against.tell(&mut report, &intake, |law| reach(law, newest, &sink.fold, &intake));
     }
@@ -92,19 +109,16 @@ fn fidelity(fold: &Fold<'_>, intake: &Intake) -> ReplayReport {
         })
         .collect();
     revisions.sort_by_key(|r| (r.first, r.revision));
-    let missing = fold.revisions.iter().filter(|(revision, _)| !fold.knows(revision));
-    let unknown = |(revision, tally): (&Digest, &Tally)| Unknown {
-        reason: format!("the bundle of revision {revision} was not given"),
-        count: tally.count,
-        examples: places(intake, &tally.evidence).1,
-    };
+    let unknown = |(reason, tally): (String, Tally)| Unknown { reason, count: tally.count, examples: places(intake, &tally.evidence).1 };
     let sum = |of: fn(&intake::InputRead) -> u64| intake.inputs.iter().map(of).sum();
     ReplayReport {
         lines: sum(|i| i.lines),
         rejected: sum(|i| i.rejected),
-        duplicates: sum(|i| i.duplicates),
+        duplicates: totals.duplicates + sum(|i| i.duplicates),
         refused: totals.refused,
-        lifecycle: totals.lifecycle,
+        lifecycle: totals.lifecycle + totals.undetermined + sum(|i| i.foreign.other.values().sum()),
+        unlawful: totals.unlawful,
+        overdenied: totals.overdenied,
         decided: totals.decided,
         // A mismatch of an unknown revision is both; it is no agreement.
         agrees: totals.decided - fold.disagreeing(),
@@ -113,7 +127,7 @@ fn fidelity(fold: &Fold<'_>, intake: &Intake) -> ReplayReport {
         asked: fold.asked(),
         period: fold.seen.map(|(from, to)| Period { from, to }),
         revisions,
-        not_replayed: missing.map(unknown).collect(),
+        not_replayed: fold.not_replayed().into_iter().map(unknown).collect(),
         differences,
         ..ReplayReport::default()
     }
@@ -129,6 +143,7 @@ fn places(intake: &Intake, evidence: &[Evidence]) -> (String, Vec<String>) {
 /// What changes in reach between the newest bundle in force and the proposed one.
 fn reach(proposed: &Authorizer, newest: Option<&Authorizer>, fold: &Fold<'_>, intake: &Intake) -> ReachChange {
     let (verification, history, governance) = (Verification::of(intake), History::default(), Governance::default());
+    let heads = VerifiedHeads::default();
     let of = |law: &Authorizer| {
         let now = fold.seen.map(|(_, last)| last);
         let examined = Examined {
@@ -138,6 +153,9 @@ fn reach(proposed: &Authorizer, newest: Option<&Authorizer>, fold: &Fold<'_>, in
             chains: &intake.chains,
             verification: &verification,
             history: &history,
+            configs: &[],
+            commits: &[],
+            heads: &heads,
             governance: &governance,
             exceptions: Vec::new(),
             now,
@@ -162,6 +180,22 @@ struct Retrial<'a> {
 }
 
 impl Sink for Retrial<'_> {
+    fn seen(&mut self, format: Format, place: &Place<'_>, seen: &Seen<'_>, deciding: Option<&[u8]>) -> Taken {
+        if let Some(against) = &mut self.against {
+            against.foreign.take(format, place, seen, None);
+        }
+        self.fold.seen(format, place, seen, deciding)
+    }
+
+    fn caller_address_counts(&self) -> bool {
+        self.against.is_some() || self.fold.caller_address_counts()
+    }
+
+    fn seen_again(&mut self, place: &Place<'_>, sketch: &Sketch<'_>, deciding: &[u8]) -> Option<(Taken, Grade)> {
+        // The proposed bundle is asked of the whole line.
+        if self.against.is_some() { None } else { self.fold.seen_again(place, sketch, deciding) }
+    }
+
     fn take(&mut self, line: &Line, record: Record) -> bool {
         if let (Event::Decided(decided), Some(against)) = (&record.event, &mut self.against) {
             against.ask(record.at, decided, &Evidence { input: line.input, line: line.line, sha256: line.digest });
@@ -177,6 +211,18 @@ struct ChangeKey {
     candidate: Effect,
     reason: Reason,
     policies: Vec<String>,
+    call: Call,
+}
+
+/// A change of effect of one or more records.
+struct Change<'c> {
+    recorded: Effect,
+    candidate: Effect,
+    reason: Reason,
+    /// The determining policies of the proposed bundle.
+    proposed: &'c [String],
+    /// Those of the record.
+    granted: &'c [String],
     call: Call,
 }
 
@@ -204,6 +250,8 @@ struct Against<'a> {
     further: u64,
     by_policy: BTreeMap<Responsible, Brought>,
     calls: BTreeSet<(Effect, Call)>,
+    /// What other meshes recorded, under the proposed bundle alone.
+    foreign: ForeignFold<'a>,
 }
 
 impl Against<'_> {
@@ -212,7 +260,7 @@ impl Against<'_> {
         let of = self.laws.get(&decided.revision).copied();
         let (candidate, reason, proposed) = match self.proposal.ask(at, decided, of) {
             Proposed::Unknown(reason) => {
-                add(&mut self.unknown, reason, at, evidence);
+                put(&mut self.unknown, reason, &Tally::one(at, evidence));
                 return;
             }
             Proposed::Answers { effect, .. } if effect == recorded => {
@@ -221,49 +269,73 @@ impl Against<'_> {
             }
             Proposed::Answers { effect, reason, policies } => (effect, reason, policies),
         };
-        *(if candidate == Effect::Allow { &mut self.newly_allowed } else { &mut self.newly_denied }) += 1;
-        let call = call(decided);
-        self.bring(at, decided, (candidate, &proposed), of, &call, evidence);
+        let tally = Tally::one(at, evidence);
+        let change = Change { recorded, candidate, reason, proposed: &proposed, granted: &decided.decision.policies, call: call(decided) };
+        self.change(change, of, &tally);
+    }
+
+    /// The records of other meshes: what the mesh did beside what the proposed bundle says.
+    fn ask_foreign(&mut self) {
+        let mut ledger = Ledger::default();
+        self.foreign.finish(&mut ledger);
+        for (key, tally) in ledger.decided {
+            let (candidate, reason) = match key.lawful {
+                Lawful::NotAsked(lack) => {
+                    put(&mut self.unknown, lack.as_str().to_owned(), &tally);
+                    continue;
+                }
+                Lawful::Says(effect) => (effect, key.reason),
+                Lawful::Recorded => (key.effect, key.reason),
+            };
+            if candidate == key.effect {
+                self.unchanged += tally.count;
+                continue;
+            }
+            let operation = key.operation.clone().unwrap_or_else(|| "undeclared paths".to_owned());
+            let call = Call { from: caller(&key), to: key.to.clone(), operation };
+            let reason = reason.unwrap_or(Reason::NoPermission);
+            let change = Change { recorded: key.effect, candidate, reason, proposed: &key.policies, granted: &[], call };
+            self.change(change, None, &tally);
+        }
+    }
+
+    fn change(&mut self, change: Change<'_>, of: Option<&Authorizer>, tally: &Tally) {
+        *(if change.candidate == Effect::Allow { &mut self.newly_allowed } else { &mut self.newly_denied }) += tally.count;
+        self.bring(&change, of, tally);
+        let Change { recorded, candidate, reason, proposed, granted, call } = change;
         if self.calls.len() < MISMATCH_GROUPS_MAX * CALLS_NAMED_MAX {
             self.calls.insert((candidate, call.clone()));
         }
-        let policies = if proposed.is_empty() { decided.decision.policies.clone() } else { with_places(self.proposal.law, &proposed) };
+        let policies = if proposed.is_empty() { granted.to_vec() } else { with_places(self.proposal.law, proposed) };
         let key = ChangeKey { recorded, candidate, reason, policies, call };
         if self.changes.len() >= MISMATCH_GROUPS_MAX && !self.changes.contains_key(&key) {
-            self.further += 1;
+            self.further += tally.count;
             return;
         }
-        add(&mut self.changes, key, at, evidence);
+        put(&mut self.changes, key, tally);
     }
 
     /// Counts a change for the policies that bring it: those of the proposed bundle or, where it names none, those that granted.
-    fn bring(
-        &mut self,
-        at: Timestamp,
-        decided: &Decided,
-        (candidate, proposed): (Effect, &[String]),
-        of: Option<&Authorizer>,
-        call: &Call,
-        evidence: &Evidence,
-    ) {
-        let is_proposed = !proposed.is_empty();
+    fn bring(&mut self, change: &Change<'_>, of: Option<&Authorizer>, tally: &Tally) {
+        let is_proposed = !change.proposed.is_empty();
         let law = if is_proposed { Some(self.proposal.law) } else { of };
-        let named = if is_proposed { proposed } else { &decided.decision.policies };
+        let named = if is_proposed { change.proposed } else { change.granted };
         let named: Vec<Option<&String>> = if named.is_empty() { vec![None] } else { named.iter().map(Some).collect() };
         for policy in named {
-            let at_place = policy.and_then(|id| place(law?, id));
             if self.by_policy.len() >= MISMATCH_GROUPS_MAX && !self.by_policy.contains_key(&(is_proposed, policy.cloned())) {
                 continue;
             }
             let brought = self.by_policy.entry((is_proposed, policy.cloned())).or_default();
-            *(if candidate == Effect::Allow { &mut brought.newly_allowed } else { &mut brought.newly_denied }) += 1;
+            *(if change.candidate == Effect::Allow { &mut brought.newly_allowed } else { &mut brought.newly_denied }) += tally.count;
             if brought.calls.len() < CALLS_NAMED_MAX {
-                brought.calls.insert(call.clone());
+                brought.calls.insert(change.call.clone());
             }
-            brought.at = brought.at.take().or(at_place);
+            if brought.at.is_none() {
+                brought.at = policy.and_then(|id| place(law?, id));
+            }
             match &mut brought.tally {
-                Some(tally) => tally.add(at, evidence),
-                none => *none = Some(Tally::one(at, evidence)),
+                Some(all) => all.absorb(tally),
+                none => *none = Some(tally.clone()),
             }
         }
     }
@@ -308,8 +380,8 @@ impl Against<'_> {
     }
 }
 
-fn add<K: Ord>(to: &mut BTreeMap<K, Tally>, key: K, at: Timestamp, evidence: &Evidence) {
-    to.entry(key).and_modify(|t| t.add(at, evidence)).or_insert_with(|| Tally::one(at, evidence));
+fn put<K: Ord>(to: &mut BTreeMap<K, Tally>, key: K, tally: &Tally) {
+    to.entry(key).and_modify(|t| t.absorb(tally)).or_insert_with(|| tally.clone());
 }
 
 fn place(law: &Authorizer, id: &str) -> Option<String> {
@@ -340,6 +412,12 @@ mod tests {
     use crate::testing::{Log, POLICY, authorizer, id, memory};
     use portreeve_engine::record::Answer;
 
+    static NO_HISTORY: std::sync::LazyLock<History> = std::sync::LazyLock::new(History::default);
+
+    fn trial<'a>(bundles: &'a [&'a Authorizer], against: Option<&'a Authorizer>) -> Trial<'a> {
+        Trial { bundles, history: &NO_HISTORY, against }
+    }
+
     #[test]
     fn egress_agrees_and_a_changed_host_does_not() {
         let outside = "---\nkind: Service\nname: cards\nhosts: [api.cards.example]\noperations: [{id: tls, port: 443}]\n---\nkind: Permission\nname: invoices-cards\nallow: {from: invoices, to: cards, operations: [tls]}\n";
@@ -363,7 +441,7 @@ mod tests {
         record("evil.example:443", "evil.example");
         // The same question but for the host, which the answer to the first one must not serve.
         record("evil.example:443", "cards");
-        let report = replay_logs(&[&law], &[memory("invoices", &log.out)], None, &mut |_| {}).unwrap();
+        let report = replay_logs(trial(&[&law], None), &[memory("invoices", &log.out)], &Reading::ours(), &mut |_| {}).unwrap();
         assert_eq!((report.decided, report.agrees, report.differs), (3, 2, 1));
     }
 
@@ -380,7 +458,7 @@ mod tests {
         }
         log.ask(&law, &id("stranger"), "GET", "/v1/items/1");
         let logs = [memory("items", &log.out)];
-        let report = replay_logs(&[&law], &logs, Some(&proposal), &mut |_| {}).unwrap();
+        let report = replay_logs(trial(&[&law], Some(&proposal)), &logs, &Reading::ours(), &mut |_| {}).unwrap();
         assert_eq!((report.decided, report.agrees, report.differs, report.not_replayable), (11, 11, 0, 0));
         assert_eq!(report.asked, 4);
         let what_if = report.against.unwrap();
@@ -401,7 +479,7 @@ mod tests {
             [("data".to_owned(), "users".to_owned(), 1), ("zone".to_owned(), "users".to_owned(), 1)]
         );
         assert_eq!(what_if.reach.lost.len(), 4, "gateway and invoices, data and zone");
-        let unknown = replay_logs(&[&proposal], &logs, None, &mut |_| {}).unwrap();
+        let unknown = replay_logs(trial(&[&proposal], None), &logs, &Reading::ours(), &mut |_| {}).unwrap();
         assert_eq!((unknown.agrees, unknown.differs, unknown.not_replayable), (0, 0, 11));
     }
 }

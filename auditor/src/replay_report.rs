@@ -11,8 +11,8 @@ use crate::replay::Difference;
 
 /// How logs compare with the policy in force, and with a proposed one.
 ///
-/// INVARIANT: lines = decided + refused + lifecycle + duplicates + rejected; decided = agrees + decisions that differ, cannot be put
-/// again, or both.
+/// INVARIANT: lines = decided + refused + lifecycle + duplicates + rejected; decided = agrees + decisions that differ, that another mesh
+/// answered otherwise, that cannot be put again, or that differ and cannot.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ReplayReport {
     /// Lines read.
@@ -23,7 +23,7 @@ pub struct ReplayReport {
     pub duplicates: u64,
     /// Lines about strangers.
     pub refused: u64,
-    /// Lines about processes and ends of requests.
+    /// Lines about processes and ends of requests; of other meshes, lines that hold no decision.
     pub lifecycle: u64,
     /// Questions answered.
     pub decided: u64,
@@ -31,8 +31,12 @@ pub struct ReplayReport {
     pub agrees: u64,
     /// Answers that differ.
     pub differs: u64,
-    /// Answers whose bundle was not given.
+    /// Answers whose bundle was not given, or that lack what policy would have to know.
     pub not_replayable: u64,
+    /// Requests that another mesh allowed and policy denies.
+    pub unlawful: u64,
+    /// Requests that another mesh denied and policy allows.
+    pub overdenied: u64,
     /// Distinct questions put to an authorizer.
     pub asked: u64,
     /// First and last record; absent where there is none.
@@ -211,6 +215,6 @@ impl ReplayReport {
     #[must_use]
     pub fn is_clean(&self) -> bool {
         let known = self.against.as_ref().is_none_or(|what_if| what_if.not_replayable == 0);
-        self.differs == 0 && self.not_replayable == 0 && self.rejected == 0 && self.changed == 0 && known
+        self.differs + self.unlawful + self.overdenied == 0 && self.not_replayable == 0 && self.rejected == 0 && self.changed == 0 && known
     }
 }

@@ -41,10 +41,22 @@ impl Log {
     }
 
     pub(crate) fn start_after(service: &str, instance: &str, revision: Digest, after: Option<After>, mode: Mode) -> Self {
+        Self::start_with(service, instance, revision, (start(), Digest::of(b"config")), after, mode)
+    }
+
+    /// The same, at a time and with the digest of a configuration.
+    pub(crate) fn start_with(
+        service: &str,
+        instance: &str,
+        revision: Digest,
+        (at, config): (Timestamp, Digest),
+        after: Option<After>,
+        mode: Mode,
+    ) -> Self {
         let mut log = Self {
             chain: ChainWriter::new(),
             out: Vec::new(),
-            at: start(),
+            at,
             service: service.to_owned(),
             instance: instance.to_owned(),
             revision,
@@ -55,7 +67,7 @@ impl Log {
             instance: instance.to_owned(),
             revision,
             mode,
-            config: Digest::of(b"config"),
+            config,
             version: "0.1.0".to_owned(),
             after,
             recovered: None,
@@ -237,11 +249,32 @@ pub(crate) fn authorizer(text: &str) -> portreeve_engine::Authorizer {
 impl Log {
     /// A request decided by the real authorizer, with its end if it was allowed. Gives the `seq` of `decided`.
     pub(crate) fn ask(&mut self, authorizer: &portreeve_engine::Authorizer, from: &SpiffeId, method: &str, path: &str) -> u64 {
+        let decided = self.answered(authorizer, from, method, path, None);
+        let is_allow = decided.decision.effect == Effect::Allow;
+        let of = self.decide(decided);
+        if is_allow {
+            self.end(of);
+        }
+        of
+    }
+
+    /// The record of a question as the real authorizer answers it, with a user token where one is given.
+    pub(crate) fn answered(
+        &self,
+        authorizer: &portreeve_engine::Authorizer,
+        from: &SpiffeId,
+        method: &str,
+        path: &str,
+        jwt: Option<serde_json::Value>,
+    ) -> Decided {
         let at = self.at.plus_ms(1000);
-        let question = serde_json::json!({
+        let mut question = serde_json::json!({
             "principal": from, "service": self.service, "method": method, "path": path,
             "context": {"time": at, "source_ip": "10.0.0.7"}
         });
+        if let Some(jwt) = jwt {
+            question["context"]["jwt"] = jwt;
+        }
         let request = portreeve_engine::Request::from_json(question.to_string().as_bytes()).unwrap();
         let decision = authorizer.decide(&request);
         let (mut facts, context) = authorizer.facts(&request, &decision);
@@ -257,11 +290,6 @@ impl Log {
         if let Some(tls) = &mut decided.tls {
             tls.sha256 = Digest::of(from.as_str().as_bytes());
         }
-        let is_allow = decision.is_allow();
-        let of = self.decide(decided);
-        if is_allow {
-            self.end(of);
-        }
-        of
+        decided
     }
 }

@@ -57,10 +57,8 @@ pub enum Speech {
 pub struct Witness {
     /// The control lets findings of this check refute it; otherwise they only raise doubt.
     pub may_refute: bool,
-    /// The finding is proved: intact evidence, no mere pattern.
+    /// The finding is proved: intact evidence, callers identified well enough, no mere pattern.
     pub proved: bool,
-    /// The callers it speaks of are identified as well as the control asks.
-    pub identified: bool,
     /// An exception that still holds covers it.
     pub excepted: bool,
 }
@@ -70,7 +68,7 @@ pub struct Witness {
 pub const fn speech(witness: Witness) -> Speech {
     match witness {
         Witness { excepted: true, .. } => Speech::Waived,
-        Witness { may_refute: true, proved: true, identified: true, .. } => Speech::Refutes,
+        Witness { may_refute: true, proved: true, .. } => Speech::Refutes,
         _ => Speech::Doubts,
     }
 }
@@ -183,12 +181,12 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_proved_identified_and_not_excepted_refutes() {
+    fn only_what_is_proved_and_not_excepted_refutes() {
         let mut refuting = 0;
-        for bits in 0..16_u8 {
+        for bits in 0..8_u8 {
             let on = |n: u8| bits >> n & 1 == 1;
-            let witness = Witness { may_refute: on(0), proved: on(1), identified: on(2), excepted: on(3) };
-            let want = match (on(3), on(0) && on(1) && on(2)) {
+            let witness = Witness { may_refute: on(0), proved: on(1), excepted: on(2) };
+            let want = match (on(2), on(0) && on(1)) {
                 (true, _) => Speech::Waived,
                 (false, true) => Speech::Refutes,
                 (false, false) => Speech::Doubts,

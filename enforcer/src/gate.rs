@@ -6,10 +6,11 @@
 mod arrival;
 mod connect;
 mod guard;
+mod leaving;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
@@ -41,6 +42,7 @@ use crate::trace::{Span, Traces};
 use arrival::{Arrival, denial, protocol, unrecorded};
 pub use connect::Passage;
 pub use guard::Guard;
+pub use leaving::Leaving;
 
 /// What decides and records. One per enforcer.
 #[derive(Debug)]
@@ -99,7 +101,8 @@ pub struct Caller {
     /// What runs.
     pub live: Live,
     cut: AtomicU8,
-    winding: AtomicBool,
+    /// Whether its connection is on its way out.
+    pub leaving: Leaving,
     /// Its share of the decision log's queue.
     share: OnceLock<Share>,
     /// What the records of this connection have in common.
@@ -138,7 +141,7 @@ impl Caller {
             bytes: AtomicU64::new(0),
             live: Live::default(),
             cut: AtomicU8::new(0),
-            winding: AtomicBool::new(false),
+            leaving: Leaving::default(),
             share: OnceLock::new(),
             common: Mutex::new(None),
         }
@@ -160,17 +163,6 @@ impl Caller {
             Why::Complete | Why::Client | Why::Upstream | Why::Stale | Why::Log => 0,
         };
         self.cut.store(code, Ordering::Release);
-    }
-
-    /// The connection takes no further request.
-    pub fn wind_down(&self) {
-        self.winding.store(true, Ordering::Release);
-    }
-
-    /// Whether the connection takes no further request.
-    #[must_use]
-    pub fn is_winding(&self) -> bool {
-        self.winding.load(Ordering::Acquire)
     }
 
     fn gone(&self) -> Why {
@@ -321,7 +313,7 @@ impl Running {
     /// Whether the caller's connection takes no further request.
     #[must_use]
     pub fn is_winding(&self) -> bool {
-        self.caller.is_winding()
+        self.caller.leaving.is_last()
     }
 
     /// The policy changed between the decision and its use: nothing was forwarded, and the caller may try again.

@@ -78,8 +78,13 @@ pub async fn leaving(phase: &mut watch::Receiver<Phase>) {
 
 /// A connection that can be asked to end after what runs on it.
 pub trait Connection: Future<Output = hyper::Result<()>> {
-    /// Takes no further request.
+    /// Takes no further request, and ends when nothing runs.
     fn wind_down(self: Pin<&mut Self>);
+
+    /// Ends in good time, where it can without a request being lost that is on its way.
+    fn retire(self: Pin<&mut Self>) {
+        self.wind_down();
+    }
 }
 
 impl<I, B, S> Connection for http1::Connection<I, S>
@@ -113,7 +118,11 @@ impl<F: Future<Output = ()> + Unpin> Future for Own<F> {
 
 impl<F: Future<Output = ()> + Unpin> Connection for Own<F> {
     fn wind_down(self: Pin<&mut Self>) {
-        self.caller.wind_down();
+        self.caller.leaving.wind_down();
+    }
+
+    fn retire(self: Pin<&mut Self>) {
+        self.caller.leaving.retire();
     }
 }
 
@@ -269,7 +278,7 @@ async fn drive_until<C: Connection>(
             ended = connection.as_mut() => return ended,
             () = cut.as_mut() => return Ok(()),
             age = next_age(&mut aging) => match age {
-                Age::WindDown => connection.as_mut().wind_down(),
+                Age::WindDown => connection.as_mut().retire(),
                 Age::End => return Ok(()),
             },
             found = phase.wait_for(|p| *p == Phase::Cut || (*p == Phase::Draining && !draining)) => {

@@ -386,11 +386,33 @@ async fn a_new_certificate_of_ours_winds_old_connections_down_and_cuts_nothing()
             .await
             .unwrap();
     let connection = tokio::spawn(connection);
+    // One over HTTP/1.1 that has asked nothing yet: it is told with its next answer.
+    let tcp = TcpStream::connect(to).await.unwrap();
+    let mut config = (*world.identity("partner").client_config(ExpectedPeer::id(id(&sa("items"))))).clone();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let server = rustls_pki_types::ServerName::try_from("items.invalid").unwrap();
+    let mut quiet = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config)).connect(server, tcp).await.unwrap();
     let before = enforcer.gate().identity.load().svid().sha256;
     world.issue("items", &world.ca, &sa("items"), DAY);
     until("the new certificate is taken up", || enforcer.gate().identity.load().svid().sha256 != before).await;
     let told = tokio::time::timeout(Duration::from_secs(20), connection).await.expect("it is told to go away").unwrap();
     assert!(told.is_ok() && sender.is_closed(), "in order: {told:?}");
+    let last = async {
+        loop {
+            quiet.write_all(b"GET /undeclared HTTP/1.1\r\nHost: items\r\n\r\n").await.unwrap();
+            let mut answer = Vec::new();
+            while !answer.ends_with(b"}\n") {
+                answer.push(quiet.read_u8().await.expect("no connection ends without a word"));
+            }
+            assert!(answer.starts_with(b"HTTP/1.1 403 "));
+            if String::from_utf8_lossy(&answer).contains("\r\nconnection: close\r\n") {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        quiet.read_to_end(&mut Vec::new()).await
+    };
+    let _ = tokio::time::timeout(common::LIMIT, last).await.expect("its last answer comes");
     // What runs goes on to its end, and then its connection ends.
     assert!(lasts(&mut running, 100).await);
     drop(running);

@@ -23,6 +23,7 @@ use crate::rego::{self, InputFacts, RegoModules};
 use crate::request::{Claims, Context, Malformed, Request, RequestRef, Target, TargetRef, Token};
 use crate::seen::{Rejected, kept, visible_context};
 use crate::table::{Methods, Table};
+use crate::time::Timestamp;
 
 /// A compiled bundle: an immutable snapshot with one pure, total, deterministic function, [`Authorizer::decide`].
 #[derive(Debug)]
@@ -90,6 +91,8 @@ pub struct Policy {
     pub wildcard: bool,
     /// Why it exists and who answers for it. Cedar says so in annotations, Rego in the metadata of its package.
     pub governance: Governance,
+    /// When a YAML permission ends, if it does.
+    pub expires: Option<Timestamp>,
 }
 
 /// How the answers of a policy come about once its scope has matched.

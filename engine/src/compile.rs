@@ -208,6 +208,7 @@ impl Gathered<'_, '_> {
             answered: if conditional { Answered::InPlace } else { Answered::FromTable },
             wildcard: !matches!(permission.operations, Operations::Listed(_)),
             governance: permission.governance.clone(),
+            expires: permission.when.expires,
         };
         Some(Item { policy, body: if conditional { Body::Native(index) } else { Body::Always }, scope })
     }
@@ -269,6 +270,7 @@ impl Gathered<'_, '_> {
                 answered: if found.conditional { Answered::of(&found.footprint) } else { Answered::FromTable },
                 wildcard: wide,
                 governance: found.policies().next().map(|p| governance(p, &found.at, self.problems)).unwrap_or_default(),
+                expires: None,
             };
             let body = if found.conditional { Body::Cedar(index) } else { Body::Always };
             self.items.push(Item { policy, body, scope: found.scope.clone() });
@@ -292,6 +294,7 @@ impl Gathered<'_, '_> {
                 answered: Answered::of(&rule.footprint),
                 wildcard: true,
                 governance: rule.governance.clone(),
+                expires: None,
             };
             let scope = Scope { callers: vec![CallerAtom::Anyone], targets, methods: MethodMask::ALL };
             self.items.push(Item { policy, body: Body::Rego(index), scope });

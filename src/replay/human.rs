@@ -28,6 +28,13 @@ pub(crate) fn render(report: &ReplayReport) -> String {
             out.push_str(&format!("and {further} records with further {what}\n"));
         }
     }
+    for (n, what) in
+        [(report.unlawful, "allowed by another mesh, denied by policy"), (report.overdenied, "denied by another mesh, allowed by policy")]
+    {
+        if n > 0 {
+            out.push_str(&format!("FAIL {n} × {what}\n"));
+        }
+    }
     if let Some(what_if) = &report.against {
         out.push_str(&against(what_if));
     }

@@ -5,23 +5,25 @@
 mod human;
 mod markdown;
 
-use portreeve_auditor::replay_logs;
+use portreeve_auditor::{Trial, replay_logs};
 
 use crate::args::{ReplayArgs, ReplayFormat};
 use crate::bundle;
 use crate::history::{self, Given};
 use crate::logs::{self, Progress};
-use crate::outcome::{Failure, Outcome, Verdict};
+use crate::outcome::{Outcome, Verdict};
 use crate::output::{self, Out};
 
 /// Replays the logs and prints what differs.
 pub(crate) fn run(args: &ReplayArgs) -> Outcome {
-    let Given { bundles, .. } = history::given(&args.bundle, &args.bundle_history)?;
+    let Given { bundles, history } = history::given(&args.bundle, &args.bundle_history)?;
     let candidate = args.against.as_deref().map(bundle::authorizer).transpose()?;
     let logs = logs::sources(&args.logs)?;
     let progress = Progress::over(&logs);
     let laws: Vec<_> = bundles.iter().map(|(_, law)| law).collect();
-    let report = replay_logs(&laws, &logs, candidate.as_ref(), &mut |bytes| progress.at(bytes)).map_err(Failure::new)?;
+    let trial = Trial { bundles: &laws, history: &history, against: candidate.as_ref() };
+    let reading = logs::reading(&args.log_format);
+    let report = replay_logs(trial, &logs, &reading, &mut |bytes| progress.at(bytes)).map_err(|error| logs::unread(&error))?;
     drop(progress);
     let mut out = Out::new();
     match args.format {

@@ -87,23 +87,17 @@ def envoy(found):
         record = json.loads(line)
         out["lines"] += 1
         details = record["response_code_details"] or ""
-        if details.startswith("rbac_access_denied"):
-            kind = "denied"
-        elif record["upstream_cluster"] is None:
-            # Envoy answered for itself before it asked anybody.
-            out["undetermined"] += 1
-            continue
-        else:
-            kind = "allowed"
+        # A permission was missing, or Envoy answered for itself before it asked anybody: what it refuses so reaches no cluster.
+        kind = "denied" if details.startswith("rbac_access_denied") or record["upstream_cluster"] is None else "allowed"
         out["decided"] += 1
         out[kind] += 1
         caller, path = record.get("downstream_peer_uri_san"), record["path"].split("?")[0]
-        which = operation(record["method"], path) if caller else ...
+        which = operation(record["method"], path)
         edges[SERVICES.get(caller, caller), None if which is ... else which][kind] += 1
         if caller:
             tls[record["downstream_tls_version"]]["requests"] += 1
             certificates["sha256:" + record["downstream_peer_fingerprint_256"]]["requests"] += 1
-        if which is ...:
+        if which is ... or not caller:
             out["not_replayable"] += 1
         else:
             lawful = (caller, which) in LAW
@@ -138,22 +132,52 @@ def compare(counted, report):
     same("tls", {version: count["requests"] for version, count in tls.items()}, told, faults)
     told = {entry["sha256"]: entry["requests"] for entry in report["certificates"]}
     same("certificate", {digest: count["requests"] for digest, count in certificates.items()}, told, faults)
+    findings(edges, report, faults)
     if reasons is not None:
         told = {entry["reason"]: entry["count"] for entry in report["denials"]}
         same("denial", {reason: count["count"] for reason, count in reasons.items()}, told, faults)
     return faults
 
 
+def findings(edges, report, faults):
+    """The findings about who asked for what, with their counts."""
+    told = lambda check: {found["subject"]: found["count"] for found in report["findings"] if found["check"] == check}
+    granted = {(SERVICES[caller], which) for caller, which in LAW}
+    named = [(caller, which, kinds) for (caller, which), kinds in edges.items() if caller]
+    shadow = {f"{c} → orders {w or 'undeclared paths'}": k["allowed"] for c, w, k in named if k["allowed"] and (c, w) not in granted}
+    same("shadow edge", shadow, told("shadow_edge"), faults)
+    unknown, denied = collections.Counter(), collections.Counter()
+    for caller, _, kinds in named:
+        denied[caller] += kinds["denied"]
+        if caller not in SERVICES.values():
+            unknown[caller] += kinds["allowed"] + kinds["denied"]
+    same("unknown identity", unknown, told("unknown_identity_seen"), faults)
+    # How many denials are a spike is for the report to say; how many there were is not.
+    spikes = {caller: count for caller, count in told("denied_spike").items() if caller in denied}
+    same("spike of denials", {caller: denied[caller] for caller in spikes}, spikes, faults)
+
+
+def evidence(found, report, faults):
+    """Every line that the report points at, by its digest."""
+    for finding in report["findings"]:
+        for place in finding["evidence"]:
+            if not 1 <= place["line"] <= len(found) or place["sha256"] != "sha256:" + hashlib.sha256(found[place["line"] - 1]).hexdigest():
+                faults.append(f"{finding['id']}: line {place['line']} is not what it points at")
+
+
 def main():
     form, log, *assessment = sys.argv[1:]
-    counted = (sidecar if form == "sidecar" else envoy)(lines(log))
+    found = lines(log)
+    counted = (sidecar if form == "sidecar" else envoy)(found)
     if not assessment:
         out, edges, *_ = counted
         print(json.dumps(out, indent=1))
         for (caller, which), kinds in sorted(edges.items(), key=str):
             print(f"{kinds['allowed']:6} {kinds['denied']:6}  {caller}  {which}")
         return
-    faults = compare(counted, json.load(open(assessment[0])))
+    report = json.load(open(assessment[0]))
+    faults = compare(counted, report)
+    evidence(found, report, faults)
     print("\n".join(faults) or "every number is the same")
     sys.exit(1 if faults else 0)
 

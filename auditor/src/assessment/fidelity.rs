@@ -15,6 +15,10 @@ pub struct Fidelity {
     pub of: u64,
     /// Decisions that differ.
     pub differing: u64,
+    /// Decisions of another mesh that allowed what policy denies: no fault of ours, and not lawful.
+    pub unlawful: u64,
+    /// Decisions of another mesh that denied what policy allows.
+    pub overdenied: u64,
     /// Decisions that could not be put again.
     pub not_replayable: u64,
     /// Why they could not.

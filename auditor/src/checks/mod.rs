@@ -4,11 +4,16 @@
 
 mod absent_log;
 mod access_without_user;
+mod address_of_another_network;
 mod address_shared_by_identities;
+mod authentication_data_in_log;
 mod broken_chain;
+mod card_number_in_log;
 mod certificate_near_expiry;
 mod certificate_shared_by_identities;
+mod clock_step;
 mod concerned;
+mod config_drift;
 mod dead_declaration;
 mod default_deny_hole;
 mod denied_spike;
@@ -19,33 +24,57 @@ mod environment_crossing;
 mod expired_certificate_used;
 mod expired_exception;
 mod identity_shared_by_sources;
+mod late_head;
+mod log_store_caller;
 mod long_lived_certificate;
 mod missing_end;
 mod missing_governance;
 mod open_ended_log;
+mod open_finding;
+mod out_of_band_revision;
+mod out_of_scope_reach;
 mod overdue_review;
+mod partner_without_end;
 mod preproduction_edge;
+mod private_route_open;
 mod rejected_lines;
+mod review_due;
 mod scanning_caller;
 mod sensitive_data_exposed;
 mod sensitive_data_reachable;
 mod service_without_log;
 mod shadow_edge;
 mod silent_enforcer;
+mod soft_setting;
 mod stale_policy;
 mod stale_service;
 mod stray_end;
 mod superseded_revision;
 mod tenant_crossing;
+mod test_account_granted;
+mod token_without_tls;
 mod trust_domain_drift;
+mod unalerted_outage;
+mod unanswered_outage;
+mod unapproved_change;
+mod unauthorised_approval;
+mod unauthorised_provider_access;
+mod unclassified_service;
 mod undeclared_operation_attempts;
 mod unknown_identity_allowed;
 mod unknown_identity_seen;
 mod unknown_revision;
+mod unlisted_certificate;
+mod unlisted_cryptography;
+mod unlisted_third_party;
 mod unrecorded_requests;
+mod unreviewed_day;
+mod unsafe_setting;
 mod unscheduled_review;
 mod unused_permission;
+mod weak_public_tls;
 pub(crate) mod weak_tls;
+mod weak_tls_to_administration;
 mod wildcard_grant;
 
 use portreeve_engine::Digest;
@@ -115,6 +144,46 @@ pub const CHECKS: &[Check] = &[
     unknown_identity_allowed::CHECK,
     unknown_identity_seen::CHECK,
     access_without_user::CHECK,
+    unsafe_setting::CHECK,
+    soft_setting::CHECK,
+    config_drift::CHECK,
+    out_of_band_revision::CHECK,
+    unapproved_change::CHECK,
+    unauthorised_approval::CHECK,
+    unreviewed_day::CHECK,
+    unlisted_certificate::CHECK,
+    unlisted_cryptography::CHECK,
+    unlisted_third_party::CHECK,
+    weak_public_tls::CHECK,
+    weak_tls_to_administration::CHECK,
+    token_without_tls::CHECK,
+    private_route_open::CHECK,
+    address_of_another_network::CHECK,
+    card_number_in_log::CHECK,
+    authentication_data_in_log::CHECK,
+    clock_step::CHECK,
+    late_head::CHECK,
+    unalerted_outage::CHECK,
+    unanswered_outage::CHECK,
+    partner_without_end::CHECK,
+    log_store_caller::CHECK,
+    test_account_granted::CHECK,
+    unauthorised_provider_access::CHECK,
+    unclassified_service::CHECK,
+    out_of_scope_reach::CHECK,
+    review_due::CHECKS[0],
+    review_due::CHECKS[1],
+    review_due::CHECKS[2],
+    review_due::CHECKS[3],
+    review_due::CHECKS[4],
+    review_due::CHECKS[5],
+    review_due::CHECKS[6],
+    review_due::CHECKS[7],
+    review_due::CHECKS[8],
+    review_due::CHECKS[9],
+    review_due::CHECKS[10],
+    review_due::CHECKS[11],
+    open_finding::CHECK,
 ];
 
 /// The check of this name.
@@ -132,11 +201,13 @@ pub(crate) struct Found {
 
 /// Runs every check. Findings come in the order of checks, and within one by subject.
 pub(crate) fn run(examined: &Examined<'_>) -> Vec<Found> {
-    CHECKS.iter().flat_map(|check| findings(check, examined)).collect()
+    let mut all: Vec<Found> = CHECKS.iter().flat_map(|check| findings(check, (check.find)(examined), examined)).collect();
+    let after = open_finding::after(examined, &all);
+    all.extend(findings(&open_finding::CHECK, after, examined));
+    all
 }
 
-fn findings(check: &Check, examined: &Examined<'_>) -> Vec<Found> {
-    let mut drafts = (check.find)(examined);
+fn findings(check: &Check, mut drafts: Vec<Draft>, examined: &Examined<'_>) -> Vec<Found> {
     drafts.sort_by(|a, b| a.subject.cmp(&b.subject));
     if drafts.len() > FINDINGS_PER_CHECK_MAX {
         // The weightiest are named; the rest are one finding, so that none is lost.
@@ -181,8 +252,10 @@ fn found(check: &Check, draft: Draft, examined: &Examined<'_>) -> Found {
         suspect,
         waived: None,
     };
+    let confirmed = examined.governance.dispositions.iter().any(|d| d.confirmed && d.finding == finding.id);
+    finding.suspect = suspect && !confirmed;
     finding.waived = waiver(&finding, examined);
-    Found { finding, suspect }
+    Found { suspect: finding.suspect, finding }
 }
 
 /// The exception that covers it, the one that holds longest.

@@ -330,5 +330,15 @@ pub(super) fn port(text: &str) -> Option<u16> {
     text.rsplit_once(':').and_then(|(_, port)| port.parse().ok())
 }
 
-/// How the details of the proxy's own denials begin: RBAC, an outside judge, a token.
-const DENIED: [&str; 3] = ["rbac_access_denied", "ext_authz_denied", "jwt_authn_access_denied"];
+/// How the details of the proxy's own denials begin: RBAC, an outside judge, a token; and of requests that it refused as malformed
+/// before it asked anybody.
+const DENIED: [&str; 8] = [
+    "rbac_access_denied",
+    "ext_authz_denied",
+    "jwt_authn_access_denied",
+    "path_normalization_failed",
+    "absolute_path_rejected",
+    "missing_path_rejected",
+    "missing_host_header",
+    "low_version",
+];

@@ -21,6 +21,7 @@ use super::pairs::{About, Pairs, Side};
 use super::quick::Sketch;
 use super::seen::{Caller, Did, Grade, Reporter, Seen};
 use crate::assessment::Evidence;
+use crate::history::History;
 use crate::ledger::{CertificateTally, Key, Ledger, Tally, User};
 use crate::limits::{ADDRESSES_MAX, HOUR_MS, LEDGER_KEYS_MAX, QUESTIONS_MAX, UNNAMED_CALLERS_MAX};
 
@@ -74,6 +75,8 @@ pub(crate) struct Surplus {
 /// The fold of one format's records after another.
 pub(crate) struct ForeignFold<'a> {
     judges: Vec<Judge<'a>>,
+    /// When which of the bundles was in force; where it is empty, the last one judges all.
+    history: History,
     names: Names,
     /// Keys by what a line says; cleared when there are too many, since it only saves work.
     answers: HashMap<String, u32>,
@@ -112,6 +115,7 @@ impl<'a> ForeignFold<'a> {
     pub(crate) fn new(laws: impl IntoIterator<Item = &'a Authorizer>, names: Names) -> Self {
         Self {
             judges: laws.into_iter().map(Judge::new).collect(),
+            history: History::default(),
             names,
             answers: HashMap::new(),
             keys: Vec::new(),
@@ -133,6 +137,21 @@ impl<'a> ForeignFold<'a> {
             surplus: BTreeMap::new(),
             unpaired: 0,
         }
+    }
+
+    /// Judges each request under the bundle of its time.
+    pub(crate) fn with_history(mut self, history: History) -> Self {
+        self.history = history;
+        self
+    }
+
+    /// The bundle in force at a time.
+    fn judge_at(&self, at: Timestamp) -> Option<usize> {
+        if self.history.is_empty() {
+            return self.judges.len().checked_sub(1);
+        }
+        let revision = self.history.at(at)?;
+        self.judges.iter().position(|judge| judge.revision == revision)
     }
 
     /// A fold that compares no two lines: it counts lines, not requests.
@@ -170,7 +189,8 @@ impl<'a> ForeignFold<'a> {
 
     /// Whether the answer to a question may depend on its time.
     fn reads_time(&self) -> bool {
-        !self.names.addresses.is_empty() || self.judges.last().is_some_and(|judge| judge.timed)
+        // With a history the time says which bundle answers.
+        !self.history.is_empty() || !self.names.addresses.is_empty() || self.judges.last().is_some_and(|judge| judge.timed)
     }
 
     /// Whether the address of a caller that has an identity may change what is counted.
@@ -243,10 +263,10 @@ impl<'a> ForeignFold<'a> {
 
     /// The key of what a line says, asked for once.
     fn key(&mut self, format: Format, seen: &Seen<'_>, effect: Effect) -> u32 {
-        // One bundle has all times until revisions come with theirs.
-        let Some(judge) = self.judges.last() else { return self.unjudged(format, seen, effect) };
+        let number = self.judge_at(seen.at);
+        let Some((number, judge)) = number.and_then(|n| Some((n, self.judges.get(n)?))) else { return self.unjudged(format, seen, effect) };
         let mut question = std::mem::take(&mut self.question);
-        write_question(&mut question, format, seen, effect, judge.timed || !self.names.addresses.is_empty());
+        write_question(&mut question, (format, number), seen, effect, judge.timed || !self.names.addresses.is_empty());
         let known = self.answers.get(question.as_str()).copied();
         if let Some(key) = known {
             self.question = question;
@@ -273,7 +293,7 @@ impl<'a> ForeignFold<'a> {
             path: None,
             reason: None,
             policies: Vec::new(),
-            lawful: Lawful::NotAsked(super::judge::Lack::Callee),
+            lawful: Lawful::NotAsked(super::judge::Lack::Bundle),
         };
         self.intern(format, seen, effect, judged, Digest::ZERO)
     }
@@ -488,7 +508,7 @@ impl Certificate {
 }
 
 /// All that tells two questions apart, in one text. Parts are ended by a byte that no part can hold unescaped in a log line.
-fn write_question(out: &mut String, format: Format, seen: &Seen<'_>, effect: Effect, timed: bool) {
+fn write_question(out: &mut String, (format, bundle): (Format, usize), seen: &Seen<'_>, effect: Effect, timed: bool) {
     out.clear();
     let mut part = |text: Option<&str>| {
         if let Some(text) = text {
@@ -522,7 +542,7 @@ fn write_question(out: &mut String, format: Format, seen: &Seen<'_>, effect: Eff
         part(Some(&tls.version));
         part(Some(&tls.suite));
     }
-    let numbers = (seen.caller_ip, callee.ip, seen.port, timed.then_some(seen.at));
+    let numbers = (bundle, seen.caller_ip, callee.ip, seen.port, timed.then_some(seen.at));
     // Written through the same buffer: addresses, port and time.
     let _ = std::fmt::Write::write_fmt(out, format_args!("{numbers:?}"));
 }

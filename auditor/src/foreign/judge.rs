@@ -33,6 +33,8 @@ pub enum Lawful {
 pub enum Lack {
     /// Nothing says who called.
     Caller,
+    /// The history of bundles begins after it, or the bundle of its time was not given.
+    Bundle,
     /// Its name or address is of no service of the inventory.
     CallerService,
     /// Nothing says which service was called, or the name is of none.
@@ -51,14 +53,15 @@ pub enum Lack {
 
 impl Lack {
     /// Every reason.
-    pub const ALL: [Self; 8] =
-        [Self::Caller, Self::CallerService, Self::Callee, Self::Layer, Self::Target, Self::Path, Self::Facts, Self::Identity];
+    pub const ALL: [Self; 9] =
+        [Self::Bundle, Self::Caller, Self::CallerService, Self::Callee, Self::Layer, Self::Target, Self::Path, Self::Facts, Self::Identity];
 
     /// The reason, as the end of "not replayable: …".
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Caller => "the line does not say who called",
+            Self::Bundle => "no bundle that was given was in force at its time",
             Self::CallerService => "the caller's name or address is of no service of the inventory",
             Self::Callee => "the line names no service of the inventory as called",
             Self::Layer => "the line tells of a connection, and policy of methods and paths",

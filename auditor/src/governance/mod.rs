@@ -118,4 +118,10 @@ impl Governance {
         }
         Self::read(&files)
     }
+
+    /// The latest review of a subject, and of a revision where one is asked for.
+    pub(crate) fn latest(&self, of: Subject, revision: Option<&Digest>) -> Option<&Review> {
+        let fits = |r: &&Review| r.of == of && (revision.is_none() || r.revision.as_ref() == revision);
+        self.reviews.iter().filter(fits).max_by_key(|r| (r.on, &r.name))
+    }
 }

@@ -297,7 +297,8 @@ fn incident(r: &mut Reader<'_, '_>, name: Option<String>) -> Option<Incident> {
 
 fn disposition(r: &mut Reader<'_, '_>, name: Option<String>) -> Option<Disposition> {
     let (finding, ticket, by, closed) = (r.required("finding"), r.required("ticket"), r.people("by"), r.parsed("closed"));
-    Some(Disposition { name: name?, finding: finding?, ticket: ticket?, by: by?, closed, at: r.at.clone() })
+    let confirmed = r.fields.boolean("confirmed", r.problems).unwrap_or(false);
+    Some(Disposition { name: name?, finding: finding?, ticket: ticket?, by: by?, confirmed, closed, at: r.at.clone() })
 }
 
 fn certificate(r: &mut Reader<'_, '_>, name: Option<String>) -> Option<Certificate> {

@@ -210,6 +210,8 @@ pub struct Disposition {
     pub ticket: String,
     /// By whom.
     pub by: Vec<String>,
+    /// Somebody looked and says that it is so: what was in doubt is proved.
+    pub confirmed: bool,
     /// When that was done; `None`: not yet.
     pub closed: Option<Date>,
     /// Where it is declared.

@@ -225,6 +225,7 @@ const KINDS: &[Shape] = &[
             Field("finding", Text, true, "The id of the finding"),
             Field("ticket", Text, true, "Where it is dealt with"),
             BY,
+            Field("confirmed", Boolean, false, "Somebody looked and it is so: what was in doubt is proved"),
             Field("closed", Date, false, "When that was done"),
         ],
     },

@@ -7,10 +7,12 @@ use portreeve_engine::time::Date;
 
 use super::{Class, Exception, Governance, Scope};
 use crate::assessment::{
-    AttestationSummary, EnvironmentSummary, ExceptionSummary, FileSummary, Finding, GovernanceSummary, NetworkSummary,
+    AttestationSummary, ConfigSummary, EnvironmentSummary, ExceptionSummary, FileSummary, Finding, GovernanceSummary, NetworkSummary,
     NotApplicableSummary, ReviewSummary, ScopeSummary, ServiceClass,
 };
+use crate::commits;
 use crate::examined::Examined;
+use crate::settings::EnforcerConfig;
 
 /// The summary. `findings` are all there are.
 pub(crate) fn summary(examined: &Examined<'_>, findings: &[Finding]) -> GovernanceSummary {
@@ -27,8 +29,19 @@ pub(crate) fn summary(examined: &Examined<'_>, findings: &[Finding]) -> Governan
         alerts: governance.alerts.len() as u64,
         incidents: governance.incidents.len() as u64,
         dispositions: governance.dispositions.len() as u64,
-        configs: Vec::new(),
-        history: Vec::new(),
+        configs: examined.configs.iter().map(|c| config(examined, c)).collect(),
+        history: commits::summary(examined.commits, examined.fold),
+    }
+}
+
+fn config(examined: &Examined<'_>, config: &EnforcerConfig) -> ConfigSummary {
+    let ran = examined.fold.processes.iter().filter(|(_, p)| p.config == Some(config.sha256));
+    ConfigSummary {
+        path: config.path.clone(),
+        sha256: config.sha256,
+        service: config.service.clone(),
+        ran: ran.map(|(chain, _)| examined.process_name(*chain)).collect(),
+        settings: config.settings.clone(),
     }
 }
 

@@ -21,7 +21,9 @@ pub(crate) fn shadow_edges(examined: &Examined<'_>) -> Vec<ShadowEdge> {
     let mut under_no_other = BTreeSet::new();
     let allowed = examined.group(|key| {
         let is_granted = examined.granted.edge(key.from.as_deref(), &key.to, key.operation.as_deref()).is_some();
-        (key.effect == Effect::Allow && !is_granted).then(|| {
+        // Of a caller that the line does not name nobody can say what it is granted.
+        let is_known = key.from.is_some() || key.from_id.is_some();
+        (key.effect == Effect::Allow && !is_granted && is_known).then(|| {
             let edge = (caller(key), key.to.as_str(), key.operation.as_deref());
             if key.revision == *newest || !examined.fold.knows(&key.revision) {
                 under_no_other.insert(edge.clone());

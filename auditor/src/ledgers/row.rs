@@ -284,6 +284,7 @@ const fn lawful_name(lawful: Lawful) -> &'static str {
         Lawful::Says(Effect::Allow) => "policy-allows",
         Lawful::Says(Effect::Deny) => "policy-denies",
         Lawful::NotAsked(lack) => match lack {
+            Lack::Bundle => "not-asked-bundle",
             Lack::Caller => "not-asked-caller",
             Lack::CallerService => "not-asked-caller-service",
             Lack::Callee => "not-asked-callee",

@@ -106,7 +106,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     Ok(None) => {}
                     Err(flaw) => return Poll::Ready(Came::Flaw(flaw)),
                 }
-            } else if self.caller.is_winding() {
+            } else if self.caller.leaving.is_over_when_idle() {
                 // A caller that was let in while others were sent away gets its first answer.
                 until.idle = until.idle.min(until.grace.unwrap_or_else(Instant::now));
                 if until.idle <= Instant::now() {
@@ -153,7 +153,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         };
         // A caller that waits for leave to send its body, and gets none, may send the body or the next request.
         let whole = !expects_continue && self.discards(framing);
-        let closing = close || !persistent || !whole || switches || self.caller.is_winding();
+        let closing = close || !persistent || !whole || switches || self.caller.leaving.is_last();
         write::answer(&mut self.wire.output.bytes, status, &request_id, head_only, closing, wait);
         self.finish(closing, whole).await
     }
@@ -259,7 +259,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     async fn unavailable(&mut self, running: &mut Running, asked: &Asked, status: StatusCode, taken: bool) -> Next {
         running.unavailable(status);
         let whole = taken || self.discards(asked.framing);
-        let closing = !asked.persistent || !whole || asked.tunnel || self.caller.is_winding();
+        let closing = !asked.persistent || !whole || asked.tunnel || self.caller.leaving.is_last();
         write::answer(&mut self.wire.output.bytes, status, &asked.id, asked.method == "HEAD", closing, None);
         self.finish(closing, whole).await
     }

@@ -2,8 +2,11 @@
 //!
 //! A population is counted, never estimated: what a broken log says of itself is not covered.
 
+mod declared;
+
 use crate::assessment::ChainVerdict;
 use crate::examined::Examined;
+use crate::governance::Subject;
 use crate::ledger::Key;
 use crate::limits::HISTORY_DAYS;
 use crate::verdict::Measured;
@@ -29,13 +32,43 @@ pub enum Measure {
     Lines,
     /// The lines of the logs; known are those for which a signed head vouches.
     VouchedLines,
-    /// The days of a year; known are those from the first to the last record.
+    /// The days of a year; known are those on which an enforcer of each service wrote something.
     History,
+    /// Revisions that were in force; known are those whose bundle was given.
+    Revisions,
+    /// Revisions that were in force; known are those that a commit of the history has.
+    Changes,
+    /// Processes; known are those whose configuration file was given.
+    Configs,
+    /// Requests across open networks; known are those with their TLS facts.
+    PublicRequests,
+    /// Routes that the scope calls public; known are those of the inventory.
+    PublicRoutes,
+    /// The grants; known are those approved by somebody entitled to.
+    ApprovedGrants,
+    /// The services; known are those in an environment of the scope.
+    Environments,
+    /// The services, where there are tenants; known are those of one tenant or the provider.
+    Tenants,
+    /// The services of tenants; known are those with a log.
+    TenantServices,
+    /// The services; known are those in a class of the scope.
+    ClassifiedServices,
+    /// The certificates seen; known are those that a record answers for.
+    ListedCertificates,
+    /// The days of the logs; known are those with an audit run.
+    AuditDays,
+    /// The services; known are those covered by a review of the newest policies.
+    PolicyReview,
+    /// The services; known are those whose access was reviewed.
+    AccountReview,
+    /// The services; known are those whose protocols were reviewed.
+    CryptographyReview,
 }
 
 impl Measure {
     /// Every measure, by its word in catalogues.
-    pub const ALL: [(&'static str, Self); 10] = [
+    pub const ALL: [(&'static str, Self); 25] = [
         ("policy", Self::Policy),
         ("grants", Self::Grants),
         ("services", Self::Services),
@@ -46,6 +79,21 @@ impl Measure {
         ("lines", Self::Lines),
         ("vouched-lines", Self::VouchedLines),
         ("history", Self::History),
+        ("revisions", Self::Revisions),
+        ("changes", Self::Changes),
+        ("configs", Self::Configs),
+        ("public-requests", Self::PublicRequests),
+        ("public-routes", Self::PublicRoutes),
+        ("approved-grants", Self::ApprovedGrants),
+        ("environments", Self::Environments),
+        ("tenants", Self::Tenants),
+        ("tenant-services", Self::TenantServices),
+        ("classified-services", Self::ClassifiedServices),
+        ("listed-certificates", Self::ListedCertificates),
+        ("audit-days", Self::AuditDays),
+        ("policy-review", Self::PolicyReview),
+        ("account-review", Self::AccountReview),
+        ("cryptography-review", Self::CryptographyReview),
     ];
 
     /// What is counted, as the end of "12 of 14 …".
@@ -61,7 +109,22 @@ impl Measure {
             Self::TlsRequests => "requests with their TLS facts",
             Self::Lines => "lines in intact logs",
             Self::VouchedLines => "lines for which a signed head vouches",
-            Self::History => "days of a year",
+            Self::History => "days of a year with a log of every service",
+            Self::Revisions => "revisions in force whose bundle was given",
+            Self::Changes => "revisions in force that a commit has",
+            Self::Configs => "processes with the configuration file given",
+            Self::PublicRequests => "requests across open networks with their TLS facts",
+            Self::PublicRoutes => "public routes of the scope that the inventory has",
+            Self::ApprovedGrants => "grants approved by somebody entitled to",
+            Self::Environments => "services in an environment of the scope",
+            Self::Tenants => "services of one tenant or the provider",
+            Self::TenantServices => "services of tenants with a log",
+            Self::ClassifiedServices => "services in a class of the scope",
+            Self::ListedCertificates => "certificates seen that a record answers for",
+            Self::AuditDays => "days of the logs with an audit run on record",
+            Self::PolicyReview => "services covered by a review of these policies",
+            Self::AccountReview => "services whose access was reviewed in time",
+            Self::CryptographyReview => "services whose protocols were reviewed in time",
         }
     }
 
@@ -81,7 +144,22 @@ impl Measure {
             Self::TlsRequests => tls(examined),
             Self::Lines => lines(examined),
             Self::VouchedLines => vouched(examined),
-            Self::History => history(examined),
+            Self::History => declared::history(examined, HISTORY_DAYS),
+            Self::Revisions => declared::revisions(examined),
+            Self::Changes => declared::changes(examined),
+            Self::Configs => declared::configs(examined),
+            Self::PublicRequests => declared::public_requests(examined),
+            Self::PublicRoutes => declared::public_routes(examined),
+            Self::ApprovedGrants => declared::approved_grants(examined),
+            Self::Environments => declared::environments(examined),
+            Self::Tenants => declared::tenants(examined),
+            Self::TenantServices => declared::tenant_services(examined),
+            Self::ClassifiedServices => declared::classified_services(examined),
+            Self::ListedCertificates => declared::listed_certificates(examined),
+            Self::AuditDays => declared::audit_days(examined),
+            Self::PolicyReview => declared::reviewed(examined, Subject::Policy),
+            Self::AccountReview => declared::reviewed(examined, Subject::SystemAccounts),
+            Self::CryptographyReview => declared::reviewed(examined, Subject::Cryptography),
         }
     }
 }
@@ -144,9 +222,4 @@ fn vouched(examined: &Examined<'_>) -> Measured {
         let vouched = chain.vouched_through.map_or(0, |through| through.saturating_add(1).min(chain.lines));
         Measured { have: m.have + vouched, of: m.of + chain.lines }
     })
-}
-
-fn history(examined: &Examined<'_>) -> Measured {
-    let days = examined.fold.seen.map_or(0, |(from, to)| to.date().days() - from.date().days() + 1);
-    Measured { have: u64::try_from(days).unwrap_or(0).min(HISTORY_DAYS.unsigned_abs()), of: HISTORY_DAYS.unsigned_abs() }
 }

@@ -1,0 +1,30 @@
+//! Records with digits that pass for a card number: 13 to 19 digits with a right check digit. One in ten long numbers passes, so a person must
+//! look. The digits are never repeated.
+
+use crate::assessment::Weight;
+use crate::checks::Check;
+use crate::examined::{Draft, Examined, many};
+use crate::pan::Suspicion;
+
+/// See the file's own text.
+pub(super) const CHECK: Check = Check {
+    id: "card_number_in_log",
+    title: "records that seem to hold card numbers",
+    severity: Weight::High,
+    about_evidence: false,
+    find,
+};
+
+fn find(examined: &Examined<'_>) -> Vec<Draft> {
+    let seen = examined.fold.cards.0.iter().filter(|((_, _, kind), _)| *kind == Suspicion::CardNumber);
+    seen.map(|((to, field, _), tally)| Draft {
+        subject: format!("{to} {field}"),
+        summary: format!("{} to `{to}` have digits that pass for a card number in the {field}", many(tally.count, "record")),
+        remedy: "look at the lines; if it is so, declare the parameter `sensitive`, and treat these logs as account data".to_owned(),
+        evidence: tally.evidence.clone(),
+        count: tally.count,
+        suspect: true,
+        ..Draft::default()
+    })
+    .collect()
+}
