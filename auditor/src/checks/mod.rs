@@ -12,7 +12,6 @@ mod card_number_in_log;
 mod certificate_near_expiry;
 mod certificate_shared_by_identities;
 mod clock_step;
-mod concerned;
 mod config_drift;
 mod dead_declaration;
 mod default_deny_hole;
@@ -76,6 +75,8 @@ mod weak_public_tls;
 pub(crate) mod weak_tls;
 mod weak_tls_to_administration;
 mod wildcard_grant;
+
+mod concerned;
 
 use portreeve_engine::Digest;
 
