@@ -266,6 +266,9 @@ pub(crate) struct ReplayArgs {
     /// The format of the logs; by default each log's is recognised by its first lines
     #[arg(long, value_name = "FORMAT", default_value = "auto", value_parser = crate::logs::format)]
     pub(crate) log_format: crate::logs::LogFormat,
+    /// Where the facts stand in a log of your own, and what its names and addresses mean (YAML)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) log_mapping: Option<PathBuf>,
     /// A candidate: every record that it would answer with another effect is told
     #[arg(long, value_name = "BUNDLE")]
     pub(crate) against: Option<String>,
@@ -299,9 +302,12 @@ pub(crate) struct AuditArgs {
     /// Decision logs: files, patterns, or `-`; gzip and zstd are recognised
     #[arg(required = true, value_name = "LOG")]
     pub(crate) logs: Vec<String>,
-    /// The format of the logs; by default each log's is recognised by its first lines
+    /// The format of the logs, or `envoy-text:FORMAT`; by default each log's is recognised by its first lines
     #[arg(long, value_name = "FORMAT", default_value = "auto", value_parser = crate::logs::format)]
     pub(crate) log_format: crate::logs::LogFormat,
+    /// Where the facts stand in a log of your own, and what its names and addresses mean (YAML)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) log_mapping: Option<PathBuf>,
     /// A control catalogue: the id of a built-in one, or a file; may be repeated [default: pci-dss-4.0.1]
     #[arg(long, value_name = "ID|FILE")]
     pub(crate) catalog: Vec<String>,

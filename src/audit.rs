@@ -13,6 +13,7 @@ use crate::history::{self, Given};
 use crate::logs::{self, Progress};
 use crate::outcome::{Failure, Outcome, Verdict};
 use crate::output::{self, Out};
+use crate::reading;
 
 /// Examines the logs, writes the reports, and passes or fails the gate.
 pub(crate) fn run(args: &AuditArgs) -> Outcome {
@@ -20,7 +21,8 @@ pub(crate) fn run(args: &AuditArgs) -> Outcome {
     let heads = logs::heads(args.heads.as_deref(), args.key.as_deref())?;
     let logs = logs::sources(&args.logs)?;
     let progress = Progress::over(&logs);
-    let mut audit = Audit::new(bundles).history(history).logs(logs).heads(heads).reading(logs::reading(&args.log_format));
+    let reading = logs::reading(&args.log_format, args.log_mapping.as_deref())?;
+    let mut audit = Audit::new(bundles).history(history).logs(logs).heads(heads).reading(reading);
     for name in &args.catalog {
         audit = audit.catalog(catalog(name)?);
     }
@@ -94,6 +96,7 @@ fn summary(assessment: &Assessment, fail_on: FailOn, passed: bool) -> String {
         if totals.mismatches == 1 { "1 mismatch".to_owned() } else { format!("{} mismatches", totals.mismatches) },
         totals.not_replayable,
     );
+    out.push_str(&reading::told(assessment));
     let verdicts: Vec<String> =
         assessment.summary.verdicts.iter().filter(|v| v.count > 0).map(|v| format!("{} {}", v.count, v.verdict.as_str())).collect();
     out.push_str(&format!("{}: {}\n", many(assessment.controls.len(), "control"), verdicts.join(", ")));

@@ -126,6 +126,10 @@ Examples:
   portreeve audit --bundle policies a.ndjson --fail-on suspect
   portreeve audit --bundle policies a.ndjson --format json > assessment.json
   portreeve audit --bundle policies a.ndjson --governance governance
+  portreeve audit --bundle policies istio.json.zst envoy.log
+  portreeve audit --bundle policies nginx.json --log-mapping nginx.yaml
+
+Logs of Envoy, Istio, Kuma, Linkerd, ztunnel, Hubble and OPA are recognised by their first lines.
 
 Verdicts speak of the technical evidence alone; the assessor decides.
 

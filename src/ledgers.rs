@@ -100,7 +100,7 @@ fn build(args: &BuildArgs) -> Outcome {
     }
     let threads = args.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
     let progress = Progress::over(&sources);
-    let build = Build { law: &law, reading: logs::reading(&args.log_format), threads };
+    let build = Build { law: &law, reading: logs::reading(&args.log_format, None)?, threads };
     let built = build.run(&files, &args.out, &|bytes| progress.at(bytes)).map_err(|e| failure(&e))?;
     drop(progress);
     let mut words = vec![format!("{} read", many(built.read, "part"))];

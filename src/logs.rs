@@ -4,11 +4,13 @@ use std::io::IsTerminal as _;
 use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use portreeve_auditor::foreign::{Format, Reading};
+use portreeve_auditor::foreign::text::TextFormat;
+use portreeve_auditor::foreign::{Format, Mapping, Reading};
 use portreeve_auditor::{LogSource, ReadError, VerifiedHeads};
 use portreeve_engine::chain::HeadVerifier;
 use portreeve_engine::diagnostic::nearest;
 
+use crate::diagnostics;
 use crate::outcome::Failure;
 
 /// The logs of some arguments, each once, files of a pattern sorted by name.
@@ -46,17 +48,21 @@ fn expand(argument: &str) -> Result<Vec<LogSource>, Failure> {
     Ok(found)
 }
 
-/// The format of some logs: recognised by content, or one.
+/// The format of some logs: recognised by content, one, or text of a given format.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum LogFormat {
     Auto,
     One(Format),
+    Text(TextFormat),
 }
 
 /// Reads the argument of `--log-format`.
 pub(crate) fn format(text: &str) -> Result<LogFormat, String> {
     if text == "auto" {
         return Ok(LogFormat::Auto);
+    }
+    if let Some(operators) = text.strip_prefix("envoy-text:") {
+        return TextFormat::parse(operators).map(LogFormat::Text).map_err(|e| e.to_string());
     }
     let known = || Format::ALL.iter().map(|f| f.as_str());
     Format::parse(text).map(LogFormat::One).ok_or_else(|| match nearest(text, known()) {
@@ -65,13 +71,25 @@ pub(crate) fn format(text: &str) -> Result<LogFormat, String> {
     })
 }
 
-/// How the logs are to be read.
-pub(crate) fn reading(format: &LogFormat) -> Reading {
-    let format = match format {
-        LogFormat::Auto => None,
-        LogFormat::One(format) => Some(*format),
+/// How the logs are to be read. What the command line says of the format counts before the mapping file.
+///
+/// # Errors
+/// The mapping file cannot be read, or something is wrong with it.
+pub(crate) fn reading(format: &LogFormat, mapping: Option<&Path>) -> Result<Reading, Failure> {
+    let mut reading = match mapping {
+        None => Reading::default(),
+        Some(path) => {
+            let name = path.display().to_string();
+            let text = std::fs::read_to_string(path).map_err(|e| Failure::new(format_args!("cannot read the mapping `{name}`: {e}")))?;
+            Reading::of(Mapping::parse(&name, &text).map_err(|found| Failure::Told(diagnostics::human(&found)))?)
+        }
     };
-    Reading { format, ..Reading::default() }
+    match format {
+        LogFormat::Auto => {}
+        LogFormat::One(format) => reading.format = Some(*format),
+        LogFormat::Text(text) => (reading.format, reading.text) = (Some(Format::EnvoyText), Some(text.clone())),
+    }
+    Ok(reading)
 }
 
 /// Why logs could not be read, with the way out.

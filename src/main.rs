@@ -32,6 +32,7 @@ mod limits;
 mod logs;
 mod outcome;
 mod output;
+mod reading;
 mod rego_tests;
 mod replay;
 mod sarif;

@@ -16,6 +16,7 @@ use crate::assessment::{
 use crate::checks::Found;
 use crate::controls::Catalog;
 use crate::examined::Examined;
+use crate::foreign::{Lack, Lawful};
 use crate::governance;
 use crate::intake::InputRead;
 use crate::method::method;
@@ -63,7 +64,7 @@ pub(crate) fn assemble(
         period: examined.fold.seen.map(|(from, to)| Period { from, to }),
         inputs: inputs(examined, reads),
         bundles: bundle_summaries(examined, bundles),
-        matrix: matrix(&edges),
+        matrix: matrix(examined, &edges),
         services: services(examined),
         enforcers: enforcers(examined),
         certificates: certificates(examined),
@@ -199,7 +200,9 @@ fn edges(examined: &Examined<'_>) -> Vec<EdgeSummary> {
 }
 
 /// One mark for each pair of services that has any. Unknown callers have no row: they are edges.
-fn matrix(edges: &[EdgeSummary]) -> Vec<MatrixCell> {
+fn matrix(examined: &Examined<'_>, edges: &[EdgeSummary]) -> Vec<MatrixCell> {
+    // A connection whose method and path no line tells is none that nothing grants.
+    let connections = examined.group(|key| (key.lawful == Lawful::NotAsked(Lack::Layer)).then_some((key.from.as_deref(), key.to.as_str())));
     let mut pairs: BTreeMap<(&str, &str), Vec<&EdgeSummary>> = BTreeMap::new();
     for edge in edges {
         if let Some(from) = &edge.from {
@@ -211,7 +214,8 @@ fn matrix(edges: &[EdgeSummary]) -> Vec<MatrixCell> {
         let denied: u64 = edges.iter().map(|e| e.denied).sum();
         let is_declared = edges.iter().any(|e| e.declared);
         let used: Vec<_> = edges.iter().filter(|e| e.allowed > 0).collect();
-        let mark = if used.iter().any(|e| !e.declared) {
+        let is_shadow = |e: &EdgeSummary| !e.declared && (e.operation.is_some() || !connections.contains_key(&(Some(*from), *to)));
+        let mark = if used.iter().any(|e| is_shadow(e)) {
             Mark::Shadow
         } else if !used.is_empty() && used.iter().all(|e| e.conditional) {
             Mark::UsedConditional

@@ -156,6 +156,8 @@ impl Audit {
             fold: &fold,
             chains: &intake.chains,
             verification: &verification,
+            reads: &intake.inputs,
+            floor: std::cell::Cell::new(None),
             history: &self.history,
             governance: &self.governance,
             configs: &self.configs,

@@ -1,5 +1,6 @@
 //! What checks look at: the declared, allowed and observed graphs side by side, and the words they share.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use portreeve_engine::decision::Effect;
@@ -11,10 +12,12 @@ use crate::assessment::{ChainVerdict, Evidence, Weight};
 use crate::chains::Chains;
 use crate::commits::Commit;
 use crate::fold::Fold;
+use crate::foreign::Grade;
 use crate::governance::{Exception, Governance, Scope};
 use crate::granted::Granted;
 use crate::heads::VerifiedHeads;
 use crate::history::History;
+use crate::intake::InputRead;
 use crate::ledger::{Key, Tally};
 use crate::limits::EVIDENCE_MAX;
 use crate::outages::Outage;
@@ -28,6 +31,8 @@ pub(crate) struct Examined<'a> {
     pub(crate) fold: &'a Fold<'a>,
     pub(crate) chains: &'a Chains,
     pub(crate) verification: &'a Verification,
+    /// The logs as they were read.
+    pub(crate) reads: &'a [InputRead],
     /// When which bundle was in force, as far as that was given.
     pub(crate) history: &'a History,
     /// What people declared.
@@ -42,6 +47,8 @@ pub(crate) struct Examined<'a> {
     pub(crate) exceptions: Vec<Exception>,
     /// The time of the last record, which stands for now.
     pub(crate) now: Option<Timestamp>,
+    /// While it is set, records whose caller is known less well are not looked at.
+    pub(crate) floor: Cell<Option<Grade>>,
 }
 
 /// A finding before it has its id and its controls.
@@ -72,16 +79,33 @@ impl<'a> Examined<'a> {
         self.newest.policies().iter().filter(|p| p.reference.effect == Effect::Allow)
     }
 
+    /// What is seen when only records whose caller is known at least so well are looked at.
+    pub(crate) fn looking_from<T>(&self, grade: Grade, look: impl FnOnce(&Self) -> T) -> T {
+        let before = self.floor.replace(Some(grade));
+        let seen = look(self);
+        self.floor.set(before);
+        seen
+    }
+
+    fn is_looked_at(&self, key: &Key) -> bool {
+        self.floor.get().is_none_or(|floor| key.grade.is_at_least(floor))
+    }
+
+    /// Whether some records identify their caller less well than this.
+    pub(crate) fn has_below(&self, grade: Grade) -> bool {
+        self.fold.ledger.decided.keys().any(|key| !key.grade.is_at_least(grade))
+    }
+
     /// Ids of the policies that determined an allowed record.
     pub(crate) fn used(&self) -> BTreeSet<&str> {
-        let allowed = self.fold.ledger.decided.keys().filter(|k| k.effect == Effect::Allow);
+        let allowed = self.fold.ledger.decided.keys().filter(|k| k.effect == Effect::Allow && self.is_looked_at(k));
         allowed.flat_map(|k| k.policies.iter().map(String::as_str)).collect()
     }
 
     /// Ledger entries that pass, put together by what `by` makes of their key.
     pub(crate) fn group<K: Ord>(&self, mut by: impl FnMut(&'a Key) -> Option<K>) -> BTreeMap<K, Tally> {
         let mut out: BTreeMap<K, Tally> = BTreeMap::new();
-        for (key, tally) in &self.fold.ledger.decided {
+        for (key, tally) in self.fold.ledger.decided.iter().filter(|(key, _)| self.is_looked_at(key)) {
             if let Some(group) = by(key) {
                 out.entry(group).and_modify(|t| t.absorb(tally)).or_insert_with(|| tally.clone());
             }
@@ -113,10 +137,12 @@ impl<'a> Examined<'a> {
         self.now.map(|now| now.date())
     }
 
-    /// Names of services whose enforcer wrote some of the logs.
+    /// Names of services of which some of the logs are: an enforcer of theirs wrote them, or another mesh's proxy at their side.
     pub(crate) fn logged(&self) -> BTreeSet<&'a str> {
         let enforcers = self.chains.all.iter().filter_map(|c| c.enforcer.as_ref());
-        enforcers.filter_map(|id| self.newest.identify(id)).map(|s| &*s.name).collect()
+        let ours = enforcers.filter_map(|id| self.newest.identify(id)).map(|s| &*s.name);
+        let theirs = self.fold.ledger.decided.keys().filter(|key| key.is_foreign() && !key.outbound);
+        ours.chain(theirs.filter_map(|key| self.newest.service(&key.to)).map(|s| &*s.name)).collect()
     }
 
     /// Whether all of this evidence stands in logs with broken chains.

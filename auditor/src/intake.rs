@@ -359,7 +359,9 @@ fn foreign(adapter: &mut Adapter, read: &mut InputRead, sink: &mut dyn Sink, (in
         read.foreign.took(taken, grade);
         return;
     }
-    match adapter.read(bytes) {
+    let said = adapter.read(bytes);
+    read.foreign.lost = read.foreign.lost.saturating_add(adapter.take_lost());
+    match said {
         Read::Request(seen) => {
             let taken = sink.seen(adapter.format, &place, &seen, sketch.map(|_| adapter.deciding()));
             read.foreign.took(taken, seen.grade);

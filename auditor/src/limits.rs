@@ -109,6 +109,12 @@ pub const SCAN_OPERATIONS_MIN: u64 = 10;
 pub const SCAN_SERVICES_MIN: u64 = 5;
 /// A review or an end within so many days is near.
 pub const DUE_SOON_DAYS: i64 = 31;
+/// Bytes of a format of text; Istio's default has 600.
+pub const FORMAT_BYTES_MAX: usize = 16 << 10;
+/// Steps spent on finding that a line of text can be read in one way only; a line that needs more is refused as ambiguous.
+pub const READING_STEPS_MAX: usize = 20_000;
+/// Columns of a line of values.
+pub const COLUMNS_MAX: usize = 512;
 /// Outages of one process told one by one; a process that fails every minute for a day has more, and they end in one.
 pub const OUTAGES_MAX: usize = 1_000;
 /// Somebody is told of a failure within a day of its end, or it was not noticed.

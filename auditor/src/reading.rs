@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::assessment::{Coverage, GradeCount, OtherLines, Reads};
 use crate::examined::Examined;
-use crate::foreign::{Format, Grade, Lawful};
+use crate::foreign::{Format, Grade, Lawful, fitness};
 use crate::intake::InputRead;
 
 /// All of them together.
@@ -21,7 +21,7 @@ pub(crate) fn reads(examined: &Examined<'_>, inputs: &[InputRead]) -> Reads {
     }
     Reads {
         grades: all.into_iter().map(|(grade, count)| GradeCount { grade, count }).collect(),
-        fitness: Vec::new(),
+        fitness: fitness::fitness(examined),
         not_asked: lines(not_asked),
         lost: inputs.iter().map(|i| i.foreign.lost).fold(0, u64::saturating_add),
         uncompared: examined.fold.foreign.unpaired,

@@ -152,6 +152,8 @@ fn reach(proposed: &Authorizer, newest: Option<&Authorizer>, fold: &Fold<'_>, in
             fold,
             chains: &intake.chains,
             verification: &verification,
+            reads: &intake.inputs,
+            floor: std::cell::Cell::new(None),
             history: &history,
             configs: &[],
             commits: &[],

@@ -86,9 +86,16 @@ impl Count<'_, '_> {
     fn decided(&mut self, at: Timestamp, decided: &Decided) {
         let found = &mut self.found;
         found.decided += 1;
-        // What was malformed on the wire is denied under any policy, and its question was not kept.
+        // What was malformed on the wire is denied under any policy that reads requests in the same way; its question was not kept.
+        if decided.request.raw.is_some() {
+            match self.after.ask(at, decided, Some(self.before)) {
+                Proposed::Answers { effect: Effect::Deny, .. } => found.unchanged += 1,
+                _ => found.not_replayable += 1,
+            }
+            return;
+        }
         let asked = || decided.request(at, self.before.paths(&decided.destination.service)).ok();
-        let request = if decided.request.raw.is_some() { None } else { asked() };
+        let request = asked();
         let new = request.as_ref().map(|_| self.after.ask(at, decided, Some(self.before)));
         let (Some(request), Some(Proposed::Answers { effect: new, .. })) = (request, new) else {
             found.not_replayable += 1;

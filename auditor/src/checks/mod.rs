@@ -15,6 +15,7 @@ mod clock_step;
 mod config_drift;
 mod dead_declaration;
 mod default_deny_hole;
+mod denied_although_granted;
 mod denied_spike;
 mod divergent_revision;
 mod dry_run_window;
@@ -26,6 +27,7 @@ mod identity_shared_by_sources;
 mod late_head;
 mod log_store_caller;
 mod long_lived_certificate;
+mod lost_records;
 mod missing_end;
 mod missing_governance;
 mod open_ended_log;
@@ -63,6 +65,7 @@ mod undeclared_operation_attempts;
 mod unknown_identity_allowed;
 mod unknown_identity_seen;
 mod unknown_revision;
+mod unlawful_access;
 mod unlisted_certificate;
 mod unlisted_cryptography;
 mod unlisted_third_party;
@@ -76,12 +79,13 @@ pub(crate) mod weak_tls;
 mod weak_tls_to_administration;
 mod wildcard_grant;
 
-mod concerned;
+use std::collections::BTreeSet;
 
 use portreeve_engine::Digest;
 
 use crate::assessment::{Finding, Waiver, Weight};
 use crate::examined::{Draft, Examined, few, many};
+use crate::foreign::Grade;
 use crate::governance::Exception;
 use crate::limits::FINDINGS_PER_CHECK_MAX;
 
@@ -107,6 +111,7 @@ pub const CHECKS: &[Check] = &[
     open_ended_log::CHECK,
     rejected_lines::CHECK,
     unrecorded_requests::CHECK,
+    lost_records::CHECK,
     silent_enforcer::CHECK,
     service_without_log::CHECK,
     missing_end::CHECK,
@@ -125,6 +130,8 @@ pub const CHECKS: &[Check] = &[
     dead_declaration::CHECK,
     stale_service::CHECK,
     shadow_edge::CHECK,
+    unlawful_access::CHECK,
+    denied_although_granted::CHECK,
     undeclared_operation_attempts::CHECK,
     denied_spike::CHECK,
     scanning_caller::CHECK,
@@ -187,6 +194,26 @@ pub const CHECKS: &[Check] = &[
     open_finding::CHECK,
 ];
 
+/// How well the caller must be known for a finding of this check to be proved: by a label where it is about who reached what, by
+/// its certificate where it is about identities. Below it a finding is in doubt.
+#[must_use]
+pub fn needed_grade(check: &str) -> Option<Grade> {
+    match check {
+        "shadow_edge"
+        | "unlawful_access"
+        | "denied_although_granted"
+        | "sensitive_data_exposed"
+        | "denied_spike"
+        | "scanning_caller"
+        | "undeclared_operation_attempts"
+        | "environment_crossing"
+        | "tenant_crossing"
+        | "access_without_user" => Some(Grade::C),
+        "unknown_identity_allowed" | "unknown_identity_seen" | "trust_domain_drift" | "address_shared_by_identities" => Some(Grade::B),
+        _ => None,
+    }
+}
+
 /// The check of this name.
 #[must_use]
 pub fn check(id: &str) -> Option<&'static Check> {
@@ -202,10 +229,24 @@ pub(crate) struct Found {
 
 /// Runs every check. Findings come in the order of checks, and within one by subject.
 pub(crate) fn run(examined: &Examined<'_>) -> Vec<Found> {
-    let mut all: Vec<Found> = CHECKS.iter().flat_map(|check| findings(check, (check.find)(examined), examined)).collect();
+    let mut all: Vec<Found> = CHECKS.iter().flat_map(|check| findings(check, drafts(check, examined), examined)).collect();
     let after = open_finding::after(examined, &all);
     all.extend(findings(&open_finding::CHECK, after, examined));
     all
+}
+
+/// What a check finds, with what rests on callers that are not known well enough in doubt.
+fn drafts(check: &Check, examined: &Examined<'_>) -> Vec<Draft> {
+    let mut drafts = (check.find)(examined);
+    if let Some(grade) = needed_grade(check.id).filter(|grade| !drafts.is_empty() && examined.has_below(*grade)) {
+        // What is seen without the doubtful records too is proved.
+        let proved: BTreeSet<String> = examined.looking_from(grade, check.find).into_iter().map(|d| d.subject).collect();
+        for draft in drafts.iter_mut().filter(|d| !d.by_policy && !proved.contains(&d.subject)) {
+            draft.suspect = true;
+            draft.summary.push_str(&format!("; no line names the caller well enough to prove it (grade {grade} or better)"));
+        }
+    }
+    drafts
 }
 
 fn findings(check: &Check, mut drafts: Vec<Draft>, examined: &Examined<'_>) -> Vec<Found> {
@@ -267,3 +308,5 @@ fn waiver(finding: &Finding, examined: &Examined<'_>) -> Option<Waiver> {
 }
 
 const ID_DIGITS: usize = 12;
+
+mod concerned;

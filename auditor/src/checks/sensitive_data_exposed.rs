@@ -47,7 +47,11 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
         let operation = key.operation.as_deref().and_then(|id| to.operations.iter().find(|o| *o.id == *id));
         let is_sensitive = examined.scope().touches(to, operation);
         let name = key.operation.as_deref().unwrap_or("undeclared paths");
-        let label = if key.from.is_some() { caller(key) } else { "identities outside the inventory".to_owned() };
+        let label = match (&key.from, &key.from_id) {
+            (Some(_), _) => caller(key),
+            (None, Some(_)) => "identities outside the inventory".to_owned(),
+            (None, None) => "callers that no line identifies".to_owned(),
+        };
         (key.effect == Effect::Allow && is_outside && is_sensitive).then_some((label, key.to.as_str(), name))
     });
     for ((from, to, operation), tally) in observed {

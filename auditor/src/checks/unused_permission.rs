@@ -17,6 +17,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
     let map = Map::of(examined);
     let period = window::words(window::window(examined).as_ref());
     let all = Needed::of(&map).permissions_of(&map);
+    let not_asked = examined.fold.foreign.counts.not_replayable > 0;
     let unused = all.into_iter().filter(|p| p.usage != Usage::Used);
     unused
         .map(|permission| {
@@ -36,7 +37,8 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
                 remedy: "remove it, or say in its justification when it is used".to_owned(),
                 at: Some(permission.at),
                 severity: permission.sensitive.then_some(Weight::Medium),
-                suspect: permission.usage == Usage::NotObserved,
+                // What could not be asked about may have used it.
+                suspect: permission.usage == Usage::NotObserved || not_asked,
                 ..Draft::default()
             }
         })

@@ -71,7 +71,7 @@ pub enum Fact {
 }
 
 /// The keys by which JSON logs of Envoy name the facts: Istio's own, those of the recommended format, and those of gateways.
-pub(super) const KEYS: [(&str, Fact); 32] = [
+pub(super) const KEYS: [(&str, Fact); 34] = [
     ("start_time", Fact::StartTime),
     ("timestamp", Fact::StartTime),
     ("@timestamp", Fact::StartTime),
@@ -104,6 +104,8 @@ pub(super) const KEYS: [(&str, Fact); 32] = [
     ("downstream_peer_fingerprint_256", Fact::PeerFingerprint),
     ("downstream_peer_cert_v_end", Fact::PeerEnd),
     ("downstream_peer_serial", Fact::PeerSerial),
+    ("kuma_source_service", Fact::SourceService),
+    ("kuma_destination_service", Fact::DestinationService),
 ];
 
 /// The keys of JSON logs.
@@ -167,7 +169,7 @@ pub fn seen<'l>(mut facts: Slots<'l>) -> Read<'l> {
     let cluster = cluster.as_ref().map(|text| Cluster::of(text));
     seen.reporter = reporter(&facts, cluster);
     seen.status = facts.of(Fact::Code as usize).integer().and_then(|n| u16::try_from(n).ok()).filter(|n| *n > 0);
-    seen.did = did(&facts, seen.status, seen.reporter);
+    seen.did = did(&facts, seen.status, seen.reporter, cluster.is_some());
     seen.caller_ip = facts.text(Fact::RemoteAddress as usize).and_then(ip);
     callee(&mut facts, cluster, &mut seen);
     caller(&mut facts, &mut seen);
@@ -202,6 +204,8 @@ fn reporter(facts: &Slots<'_>, cluster: Option<Cluster<'_>>) -> Reporter {
         // Waypoints stand before the callee and decide for it.
         "inbound" | "inbound-vip" => false,
         "outbound" => true,
+        // Kuma knows the caller on the calling side alone.
+        _ if facts.text(Fact::SourceService as usize).is_some_and(|name| !matches!(name, "*" | "unknown")) => true,
         // A caller's proxy knows the callee's certificate and no caller's.
         _ => !facts.of(Fact::UpstreamPeerSan as usize).is_absent() && facts.of(Fact::PeerSan as usize).is_absent(),
     };
@@ -210,7 +214,7 @@ fn reporter(facts: &Slots<'_>, cluster: Option<Cluster<'_>>) -> Reporter {
 
 /// What the proxy did. Where it answered itself for want of permission it says so in the details; flag `UAEX` is an outside judge's
 /// denial.
-fn did<'l>(facts: &Slots<'l>, status: Option<u16>, reporter: Reporter) -> Did<'l> {
+fn did<'l>(facts: &Slots<'l>, status: Option<u16>, reporter: Reporter, has_cluster: bool) -> Did<'l> {
     let details = facts.text(Fact::CodeDetails as usize);
     for text in [details, facts.text(Fact::TerminationDetails as usize)].into_iter().flatten() {
         if let Some(policy) = denied_by(text) {
@@ -224,7 +228,10 @@ fn did<'l>(facts: &Slots<'l>, status: Option<u16>, reporter: Reporter) -> Did<'l
     if flags.split(',').any(|flag| flag == "UAEX") {
         return Did::Denied(None);
     }
+    let is_unrouted = !has_cluster && facts.of(Fact::UpstreamHost as usize).is_absent();
     match (status, details, reporter) {
+        // It answered itself before it asked anybody: a broken request, no route.
+        (_, Some(details), _) if is_unrouted && details != "via_upstream" => Did::Unknown,
         // The other side's proxy or its application: a caller's proxy cannot tell, nor can one that gives no details.
         (Some(401 | 403), Some(_), Reporter::Outbound) | (Some(401 | 403), None, _) => Did::Unknown,
         // Nothing was asked, or the connection broke before it was.
@@ -243,8 +250,8 @@ fn callee<'l>(facts: &mut Slots<'l>, cluster: Option<Cluster<'_>>, seen: &mut Se
     let is_outbound = seen.reporter == Reporter::Outbound;
     let local = facts.text(Fact::LocalAddress as usize).map(str::to_owned);
     let upstream = facts.text(Fact::UpstreamHost as usize).map(str::to_owned);
-    seen.port = cluster.and_then(|c| c.port).or_else(|| local.as_deref().and_then(port));
     let address = if is_outbound { upstream.as_deref() } else { local.as_deref() };
+    seen.port = cluster.and_then(|c| c.port).or_else(|| address.and_then(port));
     let san = facts.take(if is_outbound { Fact::UpstreamPeerSan } else { Fact::LocalSan } as usize);
     let server_name = facts.take(Fact::ServerName as usize).map(|name| match subset_host(&name) {
         Some(host) => Cow::Owned(host.to_owned()),
@@ -253,7 +260,12 @@ fn callee<'l>(facts: &mut Slots<'l>, cluster: Option<Cluster<'_>>, seen: &mut Se
     let of_cluster = cluster.map(|c| c.host).filter(|host| !host.is_empty()).map(|host| Cow::Owned(host.to_owned()));
     seen.callee = Callee {
         id: san.map(first_id),
-        names: [facts.take(Fact::DestinationService as usize), of_cluster, server_name, facts.take(Fact::Authority as usize)],
+        names: [
+            facts.take(Fact::DestinationService as usize).map(kuma_name),
+            of_cluster,
+            server_name,
+            facts.take(Fact::Authority as usize),
+        ],
         ip: address.and_then(ip),
         ..Callee::default()
     };
@@ -267,7 +279,7 @@ fn caller<'l>(facts: &mut Slots<'l>, seen: &mut Seen<'l>) {
         (Reporter::Inbound, Some(id), _, _) => (Caller::Id(first_id(id)), Grade::A),
         (Reporter::Inbound, None, Some(id), _) | (Reporter::Outbound, _, _, Some(id)) => (Caller::Id(first_id(id)), Grade::B),
         _ => match facts.take(Fact::SourceService as usize).filter(|name| !matches!(&**name, "*" | "unknown")) {
-            Some(name) => (Caller::Name(name), Grade::C),
+            Some(name) => (Caller::Name(kuma_name(name)), Grade::C),
             None if seen.caller_ip.is_some() => (Caller::Unnamed, Grade::D),
             None => (Caller::Unnamed, Grade::E),
         },
@@ -304,6 +316,15 @@ fn first_id(text: Cow<'_, str>) -> Cow<'_, str> {
     match text {
         Cow::Borrowed(text) => Cow::Borrowed(text.split(',').next().unwrap_or(text)),
         Cow::Owned(text) => Cow::Owned(text.split(',').next().unwrap_or(&text).to_owned()),
+    }
+}
+
+/// Kuma's `web_shop_svc_80` as a platform's name, `web.shop`.
+fn kuma_name(name: Cow<'_, str>) -> Cow<'_, str> {
+    let mut parts = name.split('_');
+    match (parts.next(), parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some(service), Some(namespace), Some("svc"), Some(_), None) => Cow::Owned(format!("{service}.{namespace}")),
+        _ => name,
     }
 }
 

@@ -507,14 +507,12 @@ impl Certificate {
     }
 }
 
-/// All that tells two questions apart, in one text. Parts are ended by a byte that no part can hold unescaped in a log line.
+/// All that tells two questions apart, in one text. Each part stands after its length, so that no text of a caller's can pass for two.
 fn write_question(out: &mut String, (format, bundle): (Format, usize), seen: &Seen<'_>, effect: Effect, timed: bool) {
     out.clear();
     let mut part = |text: Option<&str>| {
-        if let Some(text) = text {
-            out.push_str(text);
-        }
-        out.push('\u{1f}');
+        let _ =
+            std::fmt::Write::write_fmt(out, format_args!("{}:{}", text.map_or(-1, |t| t.len().cast_signed()), text.unwrap_or_default()));
     };
     part(Some(format.as_str()));
     part(Some(effect.as_str()));

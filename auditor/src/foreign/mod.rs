@@ -3,17 +3,24 @@
 //! `line → Adapter → Seen → Judge → cell`. An adapter knows one format and nothing of policy; the judge knows policy and nothing of
 //! formats. Our own log does not come here: it holds the whole question and the answer, and a chain.
 //!
-//! A foreign record has no revision and no chain. It is judged under the newest bundle; what the mesh did and what policy says stand
+//! A foreign record has no revision and no chain. It is judged under the bundle in force at its time where the history tells it, else
+//! under the newest; what the mesh did and what policy says stand
 //! side by side in the ledger's key and are never mixed with mismatches of our own enforcers.
 //!
 //! INVARIANT: what cannot be read is rejected and counted; what cannot be asked is not replayable, with its reason. Nothing is guessed.
 
 mod adapter;
 pub mod envoy;
+pub(crate) mod fitness;
 mod fold;
+mod hubble;
 pub mod json;
 mod judge;
+mod linkerd;
+mod mapped;
+pub mod mapping;
 mod names;
+mod opa;
 mod pairs;
 mod quick;
 #[cfg(test)]
@@ -21,13 +28,20 @@ mod quick_test;
 mod recognise;
 mod resolve;
 mod seen;
+pub mod text;
 mod time;
+mod ztunnel;
 
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
 use std::fmt;
 
 pub(crate) use adapter::Adapter;
 pub(crate) use fold::{ForeignFold, Place, Taken};
 pub use judge::{Lack, Lawful};
+pub use mapping::Mapping;
 pub use names::{Address, Names, parse_network};
 pub(crate) use quick::Sketch;
 pub(crate) use recognise::{Recognised, recognise};
@@ -135,12 +149,30 @@ pub struct Reading {
     pub format: Option<Format>,
     /// Names and addresses that the inventory does not know.
     pub names: Names,
+    /// How lines of one's own are cut, and where the facts stand.
+    pub lines: Option<mapping::Lines>,
+    /// A format of Envoy's operators, where `envoy-text` has another than its default.
+    pub text: Option<text::TextFormat>,
 }
 
 impl Reading {
     /// As our own log, whatever it looks like.
     #[must_use]
     pub fn ours() -> Self {
-        Self { format: Some(Format::Portreeve), names: Names::default() }
+        Self { format: Some(Format::Portreeve), ..Self::default() }
     }
+
+    /// As a mapping file says. A mapping of names alone leaves the format to be recognised.
+    #[must_use]
+    pub fn of(mapping: Mapping) -> Self {
+        let is_told = mapping.lines.is_some() || mapping.text.is_some() || mapping.format != Format::Mapped;
+        Self { format: is_told.then_some(mapping.format), names: mapping.names, lines: mapping.lines, text: mapping.text }
+    }
+}
+
+/// The path and query of a URL, which some logs write whole.
+fn path_of_url(url: Cow<'_, str>) -> Cow<'_, str> {
+    let Some((_, rest)) = url.split_once("://").filter(|(scheme, _)| scheme.bytes().all(|b| b.is_ascii_alphanumeric())) else { return url };
+    let path = rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/");
+    Cow::Owned(path.to_owned())
 }

@@ -66,7 +66,8 @@ impl Quick {
                 (Fact::LocalAddress, Value::Text(text)) if callee_is_named => {
                     write(deciding, TEXT, without_port(text).map_or(text, |(_, port)| port));
                 }
-                (Fact::UpstreamHost, Value::Text(_)) if callee_is_named => deciding.push(TEXT),
+                // That there is one tells that somebody was asked.
+                (Fact::UpstreamHost, Value::Text(host)) if callee_is_named && !matches!(host, "" | "-") => deciding.push(TEXT),
                 (Fact::Code, Value::Number(code)) if is_ordinary(code) => deciding.push(TEXT),
                 (_, Value::Absent) => deciding.push(END),
                 (_, value) => write(deciding, kind(value), value.raw()),

@@ -9,6 +9,7 @@ use crate::assessment::analyses::{Part, Ratio};
 use crate::assessment::usage::{Scanner, ShadowEdge, Spike, StaleService, WeakConnection};
 use crate::checks::weak_tls::is_strong;
 use crate::examined::{Examined, caller};
+use crate::foreign::{Lack, Lawful};
 use crate::graph::map::Map;
 use crate::ledger::Tally;
 use crate::limits::{
@@ -21,8 +22,10 @@ pub(crate) fn shadow_edges(examined: &Examined<'_>) -> Vec<ShadowEdge> {
     let mut under_no_other = BTreeSet::new();
     let allowed = examined.group(|key| {
         let is_granted = examined.granted.edge(key.from.as_deref(), &key.to, key.operation.as_deref()).is_some();
-        // Of a caller that the line does not name nobody can say what it is granted.
-        let is_known = key.from.is_some() || key.from_id.is_some();
+        // Of a caller that the line does not name nobody can say what it is granted, and of a line that lacks what policy asks for
+        // nobody can say that nothing grants it. A path that can be read in two ways is granted by nothing.
+        let is_told = matches!(key.lawful, Lawful::Recorded | Lawful::Says(_) | Lawful::NotAsked(Lack::Path));
+        let is_known = is_told && (key.from.is_some() || key.from_id.is_some());
         (key.effect == Effect::Allow && !is_granted && is_known).then(|| {
             let edge = (caller(key), key.to.as_str(), key.operation.as_deref());
             if key.revision == *newest || !examined.fold.knows(&key.revision) {

@@ -174,8 +174,9 @@ fn services(examined: &Examined<'_>, sensitive: bool) -> Measured {
     wanted.fold(Measured { have: 0, of: 0 }, |m, s| Measured { have: m.have + u64::from(logged.contains(&*s.name)), of: m.of + 1 })
 }
 
-fn is_broken(examined: &Examined<'_>, input: usize) -> bool {
-    examined.verification.inputs.get(input).is_some_and(|i| i.verdict == ChainVerdict::Broken)
+fn is_intact(examined: &Examined<'_>, input: usize) -> bool {
+    let verdict = examined.verification.inputs.get(input).map(|i| i.verdict);
+    verdict.is_none_or(|v| !matches!(v, ChainVerdict::Broken | ChainVerdict::Unchained))
 }
 
 fn rejected(examined: &Examined<'_>) -> u64 {
@@ -187,14 +188,19 @@ fn requests(examined: &Examined<'_>) -> Measured {
     let totals = &examined.fold.totals;
     let broken = examined.fold.processes.iter().filter(|(chain, _)| examined.chains.all.get(**chain).is_some_and(|c| !c.faults.is_empty()));
     let lost: u64 = broken.map(|(_, p)| p.decided).sum();
-    let have = totals.decided.saturating_sub(totals.not_replayable.saturating_add(lost));
-    Measured { have, of: totals.decided.saturating_add(totals.unrecorded).saturating_add(rejected(examined)) }
+    // Nothing shows that the log of another mesh is whole, and what it says to be lost or undetermined is not known at all.
+    let foreign = examined.fold.foreign.counts;
+    let unchained = foreign.allowed + foreign.denied;
+    let ours_not_replayable = totals.not_replayable.saturating_sub(foreign.not_replayable);
+    let have = totals.decided.saturating_sub(unchained.saturating_add(ours_not_replayable).saturating_add(lost));
+    let unknown = examined.reads.iter().fold(totals.undetermined, |n, read| n.saturating_add(read.foreign.lost));
+    Measured { have, of: totals.decided.saturating_add(totals.unrecorded).saturating_add(rejected(examined)).saturating_add(unknown) }
 }
 
 fn intact(examined: &Examined<'_>, wanted: impl Fn(&Key) -> bool) -> Measured {
     let entries = examined.fold.ledger.decided.iter().filter(|(key, _)| key.effect == portreeve_engine::Effect::Allow && wanted(key));
-    entries.fold(Measured { have: 0, of: 0 }, |m, (_, tally)| {
-        let known = if examined.is_weak(&tally.evidence) { 0 } else { tally.count };
+    entries.fold(Measured { have: 0, of: 0 }, |m, (key, tally)| {
+        let known = if key.is_foreign() || examined.is_weak(&tally.evidence) { 0 } else { tally.count };
         Measured { have: m.have + known, of: m.of + tally.count }
     })
 }
@@ -210,14 +216,15 @@ fn tls(examined: &Examined<'_>) -> Measured {
 fn lines(examined: &Examined<'_>) -> Measured {
     let inputs = examined.verification.inputs.iter().enumerate();
     inputs.fold(Measured { have: 0, of: 0 }, |m, (index, input)| Measured {
-        have: m.have + if is_broken(examined, index) { 0 } else { input.lines - input.rejected },
+        have: m.have + if is_intact(examined, index) { input.lines - input.rejected } else { 0 },
         of: m.of + input.lines,
     })
 }
 
 fn vouched(examined: &Examined<'_>) -> Measured {
     let chains = examined.verification.chains.iter();
-    let zero = Measured { have: 0, of: rejected(examined) };
+    let unchained = examined.verification.inputs.iter().filter(|i| i.verdict == ChainVerdict::Unchained);
+    let zero = Measured { have: 0, of: rejected(examined) + unchained.map(|i| i.lines - i.rejected).sum::<u64>() };
     chains.fold(zero, |m, chain| {
         let vouched = chain.vouched_through.map_or(0, |through| through.saturating_add(1).min(chain.lines));
         Measured { have: m.have + vouched, of: m.of + chain.lines }

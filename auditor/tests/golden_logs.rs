@@ -1,0 +1,276 @@
+//! Logs of seven kinds, each audited under its policy: against what was agreed (`golden.json`), and against a plain script that
+//! counts the same lines by rules of its own.
+
+#![cfg(test)]
+#![expect(clippy::disallowed_methods, reason = "its judges are programs of their own")]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use portreeve_auditor::foreign::{Mapping, Reading};
+use portreeve_auditor::{Assessment, Audit, LogSource};
+use portreeve_engine::chain::ChainWriter;
+use portreeve_engine::record::{Answer, ContextFacts, Decided, Destination, Event, Mode, Source, Started, Stopped};
+use portreeve_engine::{Authorizer, Bundle, Digest, Request, SourceFile, SpiffeId, Timestamp};
+use serde_json::{Value, json};
+
+fn corpus() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/corpus/logs")
+}
+
+fn law(folder: &str) -> Authorizer {
+    let bytes = std::fs::read(corpus().join(folder).join("policy.yaml")).unwrap();
+    let file = SourceFile { path: "policy.yaml".to_owned(), bytes };
+    let compiled = Authorizer::compile(&Bundle::from_files(folder, vec![file]).unwrap());
+    let text: String = compiled.diagnostics.iter().map(portreeve_engine::Diagnostic::render).collect();
+    compiled.authorizer.unwrap_or_else(|| panic!("{text}"))
+}
+
+/// The audit of one file of the corpus, under a name that does not depend on where the corpus lies.
+fn audit(file: &str) -> Assessment {
+    let folder = file.split('/').next().unwrap();
+    let bytes = std::fs::read(corpus().join(file)).unwrap();
+    let mapping = std::fs::read_to_string(corpus().join(folder).join("mapping.yaml"));
+    let reading = mapping.map(|text| Reading::of(Mapping::parse("mapping.yaml", &text).unwrap())).unwrap_or_default();
+    let logs = [LogSource::Memory { name: file.to_owned(), bytes }];
+    Audit::new(vec![(folder.to_owned(), law(folder))]).logs(logs).reading(reading).run(&mut |_| {}).unwrap()
+}
+
+/// A log of ours: the services of the bookinfo policy, decided by the real authorizer.
+fn own() -> Assessment {
+    let law = law("istio");
+    let id = |service: &str| -> SpiffeId { format!("spiffe://cluster.local/ns/bookinfo/sa/bookinfo-{service}").parse().unwrap() };
+    let (mut chain, mut out) = (ChainWriter::new(), Vec::new());
+    let begin: Timestamp = "2026-11-22T10:00:00Z".parse().unwrap();
+    let started = Started {
+        enforcer: id("ratings"),
+        instance: "ratings-1".to_owned(),
+        revision: *law.revision(),
+        mode: Mode::Enforce,
+        config: Digest::ZERO,
+        version: "0.1.0".to_owned(),
+        after: None,
+        recovered: None,
+        bundle: None,
+    };
+    chain.append(begin, &Event::Started(started), &mut out);
+    for n in 0..40_u32 {
+        let at = begin.plus_ms(i64::from(n) * 1000);
+        let from = id(if n % 4 == 3 { "details" } else { "reviews" });
+        let question = json!({"principal": from, "service": "ratings", "method": "GET", "path": format!("/ratings/{}", n % 3), "context": {"time": at}});
+        let request = Request::from_json(question.to_string().as_bytes()).unwrap();
+        let decision = law.decide(&request);
+        let (mut request_facts, context) = law.facts(&request, &decision);
+        request_facts.id = format!("r{n}");
+        let decided = Decided {
+            mode: Mode::Enforce,
+            revision: *law.revision(),
+            side: None,
+            source: Source { service: law.identify(&from).map(|s| s.name.to_string()), id: from, ip: None },
+            destination: Destination { id: Some(id("ratings")), service: "ratings".to_owned() },
+            request: request_facts,
+            context: ContextFacts { ..context },
+            tls: None,
+            decision: Answer::from(&decision),
+        };
+        chain.append(at, &Event::Decided(Box::new(decided)), &mut out);
+    }
+    chain.append(begin.plus_ms(41_000), &Event::Stopped(Stopped { unrecorded: 0 }), &mut out);
+    let logs = [LogSource::Memory { name: "ours".to_owned(), bytes: out }];
+    Audit::new(vec![("istio".to_owned(), law)]).logs(logs).run(&mut |_| {}).unwrap()
+}
+
+const FILES: [&str; 8] = [
+    "envoy/access.log",
+    "istio/waypoint.log",
+    "istio/access.json",
+    "ztunnel/ztunnel.log",
+    "hubble/docs.jsonl",
+    "hubble/hipstershop.jsonl",
+    "opa/decisions.jsonl",
+    "mapped/flows.csv",
+];
+
+/// What is agreed of an assessment: all that rests on how the log was read. Texts of controls and analyses are other tests' subject.
+fn agreed(a: &Assessment) -> Value {
+    let whole = serde_json::to_value(a).unwrap();
+    let checks = [
+        "shadow_edge",
+        "unlawful_access",
+        "denied_although_granted",
+        "lost_records",
+        "rejected_lines",
+        "weak_tls",
+        "unknown_identity_allowed",
+        "unknown_identity_seen",
+        "undeclared_operation_attempts",
+        "enforcement_mismatch",
+    ];
+    let findings = whole["findings"].as_array().unwrap().iter().filter(|f| checks.iter().any(|c| f["check"] == *c));
+    let findings: Vec<Value> = findings
+        .map(|f| json!({"check": f["check"], "subject": f["subject"], "summary": f["summary"], "count": f["count"], "evidence": f["evidence"]}))
+        .collect();
+    json!({
+        "period": whole["period"], "inputs": whole["inputs"], "totals": whole["totals"], "reads": whole["reads"], "edges": whole["edges"],
+        "denials": whole["denials"], "tls": whole["tls"], "certificates": whole["certificates"], "findings": findings,
+    })
+}
+
+#[test]
+fn assessments_are_as_agreed() {
+    let mut all: BTreeMap<&str, Value> = FILES.iter().map(|file| (*file, agreed(&audit(file)))).collect();
+    all.insert("ours", agreed(&own()));
+    let path = corpus().join("golden.json");
+    let text = serde_json::to_string_pretty(&all).unwrap() + "\n";
+    if std::env::var_os("PORTREEVE_BLESS").is_some() {
+        std::fs::write(&path, &text).unwrap();
+    }
+    let golden: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    for (name, got) in &all {
+        for (part, value) in got.as_object().unwrap() {
+            assert_eq!(*value, golden[name][part], "{name}: {part}");
+        }
+    }
+}
+
+#[test]
+fn every_number_is_that_of_a_plain_script() {
+    let script = corpus().join("recount.py");
+    let Ok(output) = Command::new("python3").arg(&script).output() else {
+        eprintln!("skipped: there is no python3 to count with");
+        return;
+    };
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let counted: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for file in FILES {
+        let a = audit(file);
+        let (t, want) = (a.totals, &counted[file]);
+        let lost = a.reads.lost;
+        for (what, got) in [
+            ("lines", t.lines),
+            ("decided", t.decided),
+            ("allowed", t.allowed),
+            ("denied", t.denied),
+            ("duplicates", t.duplicates),
+            ("rejected", t.rejected),
+            ("lifecycle", t.lifecycle),
+            ("undetermined", t.undetermined),
+            ("lost", lost),
+        ] {
+            assert_eq!(want[what], got, "{file}: {what}");
+        }
+        let mut edges: BTreeMap<String, [u64; 2]> = BTreeMap::new();
+        for edge in a.edges.iter().filter(|e| e.allowed + e.denied > 0) {
+            let id = edge.from_id.as_ref().map(ToString::to_string);
+            let from = edge.from.clone().or(id).or(edge.from_name.clone()).unwrap_or_else(|| "unknown".to_owned());
+            let counts = edges.entry(format!("{from} -> {}", edge.to)).or_default();
+            counts[0] += edge.allowed;
+            counts[1] += edge.denied;
+        }
+        assert_eq!(want["edges"], json!(edges), "{file}");
+        let c = &a.inputs[0].coverage;
+        assert_eq!(t.lines, c.decided + c.refused + c.lifecycle + c.duplicates + c.rejected, "{file}");
+        assert_eq!(a.inputs[0].grades.iter().map(|g| g.count).sum::<u64>(), t.decided, "{file}");
+    }
+}
+
+#[test]
+fn the_order_of_files_and_their_compression_change_no_number() {
+    let text = std::fs::read_to_string(corpus().join("istio/access.json")).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let (called, calling): (Vec<&str>, Vec<&str>) = lines.iter().partition(|l| !l.contains("outbound|"));
+    let logs = |order: [&[&str]; 2]| {
+        order.map(|lines| LogSource::Memory { name: format!("{} lines", lines.len()), bytes: (lines.join("\n") + "\n").into_bytes() })
+    };
+    let audit = |order| Audit::new(vec![("istio".to_owned(), law("istio"))]).logs(logs(order)).run(&mut |_| {}).unwrap();
+    let one = audit([&called, &calling]);
+    let other = audit([&calling, &called]);
+    assert_eq!((one.totals, &one.edges, &one.reads.grades), (other.totals, &other.edges, &other.reads.grades));
+    // Each is the called side's: who verified the caller says so.
+    assert!(one.reads.grades.iter().all(|g| g.count == 0 || g.grade == portreeve_auditor::foreign::Grade::A));
+}
+
+#[test]
+fn below_the_needed_grade_nothing_is_refuted() {
+    // The same traffic, once with certificates and once with addresses that the mapping resolves.
+    let with = audit("istio/access.json");
+    let without = audit("mapped/flows.csv");
+    let doubted = without.findings.iter().find(|f| f.check == "unlawful_access").unwrap();
+    assert!(doubted.summary.contains("no line names the caller well enough"), "{}", doubted.summary);
+    let proved = with.findings.iter().find(|f| f.check == "unlawful_access").unwrap();
+    assert!(!proved.summary.contains("well enough"), "{}", proved.summary);
+    let shadow = |a: &Assessment| {
+        let control = a.controls.iter().find(|c| c.checks.iter().any(|c| c == "shadow_edge") && c.id == "1.2.5");
+        control.map(|c| c.verdict)
+    };
+    assert_eq!(shadow(&with), Some(portreeve_auditor::assessment::Verdict::NotMet));
+    assert_eq!(shadow(&without), Some(portreeve_auditor::assessment::Verdict::Suspect));
+}
+
+/// The keys and operators of the format that the book gives for a plain Envoy.
+fn recommended() -> BTreeMap<String, String> {
+    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/formats/envoy-log.yaml")).unwrap();
+    let pairs = text.lines().filter_map(|line| line.strip_prefix("          ")?.split_once(": "));
+    pairs.map(|(key, value)| (key.to_owned(), value.trim_matches('"').to_owned())).collect()
+}
+
+#[test]
+fn the_three_forms_of_the_recommended_format_say_the_same() {
+    let docs = |name: &str| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/formats").join(name)).unwrap();
+    let keys = recommended();
+    assert!(keys.len() > 25 && keys["downstream_peer_uri_san"] == "%DOWNSTREAM_PEER_URI_SAN%");
+    let (istio, kuma) = (docs("istio-mesh-config.yaml"), docs("kuma-mesh-access-log.yaml"));
+    for (key, operator) in &keys {
+        assert!(istio.contains(&format!("\"{key}\": \"{operator}\"")), "{key}");
+        assert!(kuma.contains(&format!("{{key: {key}, value: \"{operator}\"}}")), "{key}");
+    }
+    // What real Envoys were recorded with is part of it, operator by operator.
+    let recorded = std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/record/formats/recommended.json")).unwrap();
+    let recorded: BTreeMap<String, String> = serde_json::from_slice(&recorded).unwrap();
+    let unlike: Vec<_> = recorded.iter().filter(|(key, operator)| keys.get(*key).is_some_and(|ours| ours != *operator)).collect();
+    assert!(unlike.is_empty(), "{unlike:?}");
+    let missing: Vec<_> = recorded.keys().filter(|key| !keys.contains_key(*key)).collect();
+    assert!(missing.iter().all(|key| ["upstream_service_time", "upstream_local_address"].contains(&key.as_str())), "{missing:?}");
+}
+
+#[test]
+fn envoy_takes_the_recommended_format() {
+    if !Command::new("envoy").arg("--version").output().is_ok_and(|o| o.status.success()) {
+        eprintln!("skipped: there is no `envoy` to ask");
+        return;
+    }
+    let folder = std::env::temp_dir().join(format!("portreeve-envoy-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let config = folder.join("envoy.json");
+    let validate = |format: &BTreeMap<String, String>| {
+        let log = json!({
+            "name": "envoy.access_loggers.file",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
+                "path": "/dev/stdout", "log_format": {"json_format": format}
+            }
+        });
+        let manager = json!({
+            "name": "envoy.filters.network.http_connection_manager",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+                "stat_prefix": "in", "access_log": [log], "route_config": {"name": "none"},
+                "http_filters": [{"name": "envoy.filters.http.router", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}}]
+            }
+        });
+        let address = json!({"socket_address": {"address": "127.0.0.1", "port_value": 0}});
+        let bootstrap =
+            json!({"static_resources": {"listeners": [{"name": "in", "address": address, "filter_chains": [{"filters": [manager]}]}]}});
+        std::fs::write(&config, bootstrap.to_string()).unwrap();
+        Command::new("envoy").args(["--mode", "validate", "-c"]).arg(&config).output().unwrap()
+    };
+    let good = validate(&recommended());
+    // Envoy refuses an operator that it does not know: the answer means something.
+    let mut wrong = recommended();
+    wrong.insert("start_time".to_owned(), "%START_TINE%".to_owned());
+    let bad = validate(&wrong);
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert!(good.status.success(), "{}", String::from_utf8_lossy(&good.stderr));
+    assert!(!bad.status.success());
+}

@@ -1,0 +1,89 @@
+//! `audit` on logs of other meshes, as its user runs it: what it prints, what it refuses, and the way out it names.
+
+#![cfg(test)]
+
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+fn logs() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/logs")
+}
+
+fn run(args: &[&str], stdin: &[u8]) -> (i32, String) {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_portreeve"))
+        .args(args)
+        .current_dir(logs())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A run that refuses its arguments reads nothing.
+    let _ = child.stdin.take().unwrap().write_all(stdin);
+    let output = child.wait_with_output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert!(!err.contains("panicked at"), "{err}");
+    (output.status.code().unwrap(), err)
+}
+
+#[test]
+fn what_the_lines_are_is_told_with_their_grades_and_the_cure() {
+    let (code, err) = run(&["audit", "--bundle", "istio", "--fail-on", "never", "istio/waypoint.log"], b"");
+    assert_eq!(code, 0, "{err}");
+    for want in [
+        "istio/waypoint.log (istio-text): 8 lines = 8 decided + 0 refused + 0 lifecycle + 0 duplicates + 0 rejected",
+        "callers by grade: D 8",
+        "istio-text: no line has the caller's verified identity",
+        "\"downstream_peer_uri_san\": \"%DOWNSTREAM_PEER_URI_SAN%\"",
+    ] {
+        assert!(err.contains(want), "{want}\n{err}");
+    }
+    let (code, err) = run(&["audit", "--bundle", "istio", "istio/access.json"], b"");
+    assert_eq!(code, 1, "{err}");
+    for want in ["(istio-json): 150 lines = 102 decided", "istio/access.json:148: ", "as when a file is cut by rotation"] {
+        assert!(err.contains(want), "{want}\n{err}");
+    }
+    assert!(!err.contains("%DOWNSTREAM_PEER_URI_SAN%"), "nothing is to be cured\n{err}");
+}
+
+#[test]
+fn standard_input_compression_and_a_given_format_are_read() {
+    let text = fs::read(logs().join("istio/access.json")).unwrap();
+    let packed = Command::new("gzip").arg("-c").arg(logs().join("istio/access.json")).output();
+    for input in [Some(text), packed.ok().filter(|o| o.status.success()).map(|o| o.stdout)].into_iter().flatten() {
+        let (code, err) = run(&["audit", "--bundle", "istio", "--fail-on", "never", "-"], &input);
+        assert!(code == 0 && err.contains("- (istio-json): 150 lines = 102 decided"), "{err}");
+    }
+    let own = "2026-11-22T10:00:00Z|spiffe://cluster.local/ns/bookinfo/sa/bookinfo-reviews|GET|/ratings/1|200|ratings\n";
+    let format = "envoy-text:%START_TIME%|%DOWNSTREAM_PEER_URI_SAN%|%REQ(:METHOD)%|%REQ(:PATH)%|%RESPONSE_CODE%|%REQ(:AUTHORITY)%";
+    let (code, err) = run(&["audit", "--bundle", "istio", "--fail-on", "never", "--log-format", format, "-"], own.as_bytes());
+    assert!(code == 0 && err.contains("- (envoy-text): 1 line = 1 decided") && err.contains("grade: A 1"), "{err}");
+}
+
+#[test]
+fn what_is_wrong_is_told_with_its_place_and_a_way_out() {
+    let mapping = tempfile::NamedTempFile::new().unwrap();
+    fs::write(mapping.path(), "lines: csv\nfields: {tme: start}\n").unwrap();
+    let mapping = mapping.path().to_str().unwrap();
+    let two =
+        [fs::read_to_string(logs().join("opa/decisions.jsonl")).unwrap(), fs::read_to_string(logs().join("hubble/docs.jsonl")).unwrap()]
+            .concat();
+    let audit = |more: &[&str], stdin: &str| run(&[&["audit", "--bundle", "istio"], more].concat(), stdin.as_bytes());
+    for (more, stdin, wants) in [
+        (&["-"][..], "nonsense\n", &["none of the first lines of `-`", "--log-format", "--log-mapping"][..]),
+        (&["-"], &two, &["line 1 is `opa`, line 3 is `hubble`", "--log-format"]),
+        (&["--log-format", "istio-jsn", "-"], "", &["did you mean `istio-json`"]),
+        (&["--log-format", "envoy-text:%START_TIME", "-"], "", &["column 1", "no end"]),
+        (&["--log-format", "nginx-json", "-"], "{}\n", &["takes a mapping file", "--log-mapping"]),
+        (&["--log-mapping", mapping, "-"], "", &[":2:10", "did you mean `time`"]),
+        (&["--log-mapping", "nowhere.yaml", "-"], "", &["cannot read the mapping `nowhere.yaml`"]),
+    ] {
+        let (code, err) = audit(more, stdin);
+        assert_eq!(code, 2, "{more:?}\n{err}");
+        for want in wants {
+            assert!(err.contains(want), "{more:?}: {want}\n{err}");
+        }
+    }
+}
