@@ -169,6 +169,17 @@ fn every_mark_of_the_matrix_is_drawn_once_and_stands_in_the_table() {
 }
 
 #[test]
+fn the_filters_offer_what_the_findings_have() {
+    let page = html(&sample::busy(30, 300)).unwrap();
+    let keys: BTreeSet<&str> =
+        page.split(" data-k=\"").skip(1).flat_map(|part| part.split('"').next().unwrap_or_default().split(' ')).collect();
+    assert!(keys.len() > 3 + 40 + 30, "{keys:?}");
+    for key in keys {
+        assert_eq!(page.matches(&format!("<option value=\"{key}\">")).count(), 1, "{key}");
+    }
+}
+
+#[test]
 fn every_operation_stands_under_its_pair() {
     let a = sample::market();
     let page = html(&a).unwrap();
