@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use browser::Chromium;
+use browser::{BROWSERS, Chromium};
 use portreeve_auditor::assessment::Assessment;
 use serde_json::Value;
 
@@ -361,9 +361,9 @@ fn requests(net_log: &[u8]) -> Vec<String> {
 }
 
 fn dumper() -> Option<Browser> {
-    let found = browser::BROWSERS.into_iter().find(|path| Path::new(path).exists());
+    let found = BROWSERS.into_iter().find(|path| Path::new(path).exists());
     if found.is_none() {
-        eprintln!("skipped: no Chromium at {browser::BROWSERS:?}");
+        eprintln!("skipped: no Chromium at {BROWSERS:?}");
     }
     found.map(Browser)
 }
