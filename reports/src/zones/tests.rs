@@ -16,7 +16,7 @@ fn town(services: usize, zones: usize, seed: u64) -> Assessment {
         name: name(n),
         zone: Some(format!("zone-{:02}", n * zones / services)),
         owner: None,
-        data: if n % 5 == 0 { vec!["pan".into()] } else { Vec::new() },
+        data: if n.is_multiple_of(5) { vec!["pan".into()] } else { Vec::new() },
         allowed: 0,
         denied: 0,
         observed: true,
