@@ -308,12 +308,15 @@ pub(crate) struct AuditArgs {
     /// Where the facts stand in a log of your own, and what its names and addresses mean (YAML)
     #[arg(long, value_name = "FILE")]
     pub(crate) log_mapping: Option<PathBuf>,
-    /// A control catalogue: the id of a built-in one, or a file; may be repeated [default: pci-dss-4.0.1]
+    /// A control catalogue: pci-dss-4.0.1, nist-800-53-r5, soc2, or a file; may be repeated [default: pci-dss-4.0.1]
     #[arg(long, value_name = "ID|FILE")]
     pub(crate) catalog: Vec<String>,
     /// A folder with scope, reviews, attestations, exceptions and records
     #[arg(long, value_name = "DIR")]
     pub(crate) governance: Option<PathBuf>,
+    /// Checks of your own in Rego: a folder or a file; may be repeated
+    #[arg(long, value_name = "DIR|FILE")]
+    pub(crate) checks: Vec<PathBuf>,
     /// A configuration file of an enforcer, as evidence of its settings; may be repeated
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Vec<PathBuf>,

@@ -22,9 +22,10 @@ pub(crate) fn run(args: &AuditArgs) -> Outcome {
     let logs = logs::sources(&args.logs)?;
     let progress = Progress::over(&logs);
     let reading = logs::reading(&args.log_format, args.log_mapping.as_deref())?;
-    let mut audit = Audit::new(bundles).history(history).logs(logs).heads(heads).reading(reading);
+    let audit = Audit::new(bundles).history(history).logs(logs).heads(heads).reading(reading);
+    let (mut audit, own) = declared::checks(audit, &args.checks)?;
     for name in &args.catalog {
-        audit = audit.catalog(catalog(name)?);
+        audit = audit.catalog(catalog(name, &own)?);
     }
     audit = declared::add(audit, args)?;
     let assessment = audit.run(&mut |bytes| progress.at(bytes)).map_err(|error| match &error {
@@ -38,13 +39,13 @@ pub(crate) fn run(args: &AuditArgs) -> Outcome {
     Ok(Verdict::of(passed))
 }
 
-fn catalog(name: &str) -> Result<Catalog, Failure> {
+fn catalog(name: &str, own: &[String]) -> Result<Catalog, Failure> {
     let refused = |found: Vec<Diagnostic>| Failure::Told(diagnostics::human(&found));
     if !Path::new(name).exists() {
         return Catalog::built_in(name).map_err(refused);
     }
     let text = std::fs::read_to_string(name).map_err(|e| Failure::new(format_args!("cannot read the catalogue `{name}`: {e}")))?;
-    Catalog::parse(name, &text).map_err(refused)
+    Catalog::parse_with(name, &text, own).map_err(refused)
 }
 
 fn write(args: &AuditArgs, assessment: &Assessment) -> Result<(), Failure> {

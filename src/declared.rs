@@ -1,13 +1,31 @@
 //! What stands beside the logs, for `audit`: the governance folder, configuration files of enforcers, the history of the policy repo.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
-use portreeve_auditor::{Audit, EnforcerConfig, Governance};
+use portreeve_auditor::{Audit, EnforcerConfig, Governance, OwnChecks};
 
 use crate::args::AuditArgs;
 use crate::commits;
 use crate::diagnostics;
 use crate::outcome::Failure;
+
+/// Adds checks of the user's own, and gives their names.
+///
+/// # Errors
+/// They cannot be read or compiled.
+pub(crate) fn checks(mut audit: Audit, paths: &[PathBuf]) -> Result<(Audit, Vec<String>), Failure> {
+    let mut names = Vec::new();
+    for path in paths {
+        let own = OwnChecks::read(path).map_err(|found| Failure::Told(diagnostics::human(&found)))?;
+        names.extend(own.names().map(str::to_owned));
+        audit = audit.own_checks(own);
+    }
+    match names.iter().enumerate().find(|(n, name)| names.iter().take(*n).any(|other| other == *name)) {
+        Some((_, twice)) => Err(Failure::new(format_args!("the check `{twice}` is given twice"))),
+        None => Ok((audit, names)),
+    }
+}
 
 /// Adds what the arguments name.
 ///

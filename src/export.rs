@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use portreeve_auditor::governance;
+use portreeve_auditor::{governance, own_checks};
 use portreeve_engine::{export, schema};
 
 use crate::bundle;
@@ -47,6 +47,8 @@ enum SchemaOf {
     Policy,
     /// Files of the governance folder
     Governance,
+    /// What checks in Rego read as `input`
+    CheckInput,
 }
 
 #[derive(Debug, Args)]
@@ -73,6 +75,7 @@ pub(crate) fn run(args: &ExportArgs) -> Outcome {
             out.json_document(&match args.of {
                 SchemaOf::Policy => schema::json_schema(),
                 SchemaOf::Governance => governance::schema::json_schema(),
+                SchemaOf::CheckInput => own_checks::input::json_schema(),
             })?;
             out.flush()?;
             Ok(Verdict::Yes)

@@ -126,6 +126,7 @@ Examples:
   portreeve audit --bundle policies a.ndjson --fail-on suspect
   portreeve audit --bundle policies a.ndjson --format json > assessment.json
   portreeve audit --bundle policies a.ndjson --governance governance
+  portreeve audit --bundle policies a.ndjson --catalog soc2 --checks checks
   portreeve audit --bundle policies istio.json.zst envoy.log
   portreeve audit --bundle policies nginx.json --log-mapping nginx.yaml
 

@@ -143,7 +143,7 @@ fn findings(found: Vec<Found>, catalogs: &[Catalog]) -> Vec<Finding> {
     findings
 }
 
-fn services(examined: &Examined<'_>) -> Vec<ServiceSummary> {
+pub(crate) fn services(examined: &Examined<'_>) -> Vec<ServiceSummary> {
     let logged = examined.logged();
     let counts = examined.group(|key| Some((key.to.as_str(), key.effect)));
     let count = |name: &str, effect| counts.get(&(name, effect)).map_or(0, |t| t.count);
@@ -167,7 +167,7 @@ fn services(examined: &Examined<'_>) -> Vec<ServiceSummary> {
 }
 
 /// Every observed edge, and every granted one.
-fn edges(examined: &Examined<'_>) -> Vec<EdgeSummary> {
+pub(crate) fn edges(examined: &Examined<'_>) -> Vec<EdgeSummary> {
     type Ends<'k> = (Option<&'k str>, Option<&'k SpiffeId>, Option<&'k str>, &'k str, Option<&'k str>);
     let observed = examined.group(|key| {
         let id = key.from_id.as_ref().filter(|_| key.from.is_none());
@@ -238,7 +238,7 @@ fn matrix(examined: &Examined<'_>, edges: &[EdgeSummary]) -> Vec<MatrixCell> {
     pairs.iter().map(cell).collect()
 }
 
-fn enforcers(examined: &Examined<'_>) -> Vec<EnforcerSummary> {
+pub(crate) fn enforcers(examined: &Examined<'_>) -> Vec<EnforcerSummary> {
     let mut out: Vec<EnforcerSummary> = examined
         .fold
         .processes
@@ -266,7 +266,7 @@ fn enforcers(examined: &Examined<'_>) -> Vec<EnforcerSummary> {
     out
 }
 
-fn certificates(examined: &Examined<'_>) -> Vec<CertificateSummary> {
+pub(crate) fn certificates(examined: &Examined<'_>) -> Vec<CertificateSummary> {
     let certificates = examined.fold.ledger.certificates.iter();
     certificates
         .map(|((id, sha256), c)| CertificateSummary {
@@ -281,12 +281,12 @@ fn certificates(examined: &Examined<'_>) -> Vec<CertificateSummary> {
         .collect()
 }
 
-fn tls(examined: &Examined<'_>) -> Vec<TlsSummary> {
+pub(crate) fn tls(examined: &Examined<'_>) -> Vec<TlsSummary> {
     let seen = examined.group(|key| key.tls.as_ref());
     seen.into_iter().map(|((version, suite), t)| TlsSummary { version: version.clone(), suite: suite.clone(), requests: t.count }).collect()
 }
 
-fn refusals(examined: &Examined<'_>) -> Vec<RefusalSummary> {
+pub(crate) fn refusals(examined: &Examined<'_>) -> Vec<RefusalSummary> {
     let refusals = examined.fold.ledger.refusals.iter();
     let mut out: Vec<_> =
         refusals.map(|(reason, (count, lines))| RefusalSummary { reason: reason.clone(), count: *count, lines: lines.count }).collect();
@@ -294,7 +294,7 @@ fn refusals(examined: &Examined<'_>) -> Vec<RefusalSummary> {
     out
 }
 
-fn denials(examined: &Examined<'_>) -> Vec<DenialSummary> {
+pub(crate) fn denials(examined: &Examined<'_>) -> Vec<DenialSummary> {
     let denied = examined.group(|key| {
         let reason = || if key.is_foreign() { BY_THE_MESH } else { key.reason.map_or(BY_THE_MESH, Reason::as_str) };
         (key.effect == Effect::Deny).then(reason)

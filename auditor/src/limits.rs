@@ -123,3 +123,5 @@ pub const ALERT_MS_MAX: i64 = DAY_MS;
 pub const HEAD_LAG_MS_MAX: i64 = 15 * 60_000;
 /// A day.
 pub const DAY_MS: i64 = 86_400_000;
+/// Files of a folder of checks, as many as the engine compiles together.
+pub const CHECK_FILES_MAX: usize = 256;

@@ -78,7 +78,7 @@ pub enum ChainFault {
         seq: u64,
     },
     /// Numbers are missing or out of order.
-    #[error("`seq` {found} follows {after}: lines are missing, doubled or out of order")]
+    #[error("`seq` {found} follows {after}: lines are {} or out of order", if .found > .after { "missing" } else { "doubled" })]
     Sequence {
         /// The number before.
         after: u64,

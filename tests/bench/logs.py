@@ -160,7 +160,7 @@ COLUMNS = ["downstream_peer_uri_san", "authority", "method"]
 PEERS = {
     "duckdb": """
 import duckdb, sys
-c = duckdb.connect(); c.execute("set threads=1")
+c = duckdb.connect(); c.execute("set threads=1"); c.execute("set enable_progress_bar=false")
 def run(path):
     columns = "{" + ", ".join(f"'{k}': 'VARCHAR'" for k in COLUMNS) + "}"
     return c.execute(f"select {', '.join(COLUMNS)}, count(*) from read_json('{path}', columns={columns}, format='newline_delimited') group by all").fetchall()
@@ -204,7 +204,8 @@ def peer(python, name, path):
     run = subprocess.run([python, "-c", script, path, json.dumps(COLUMNS)], capture_output=True, text=True)
     if run.returncode != 0:
         return None
-    return json.loads(run.stdout.strip().splitlines()[-1])
+    # Some draw a progress bar before it.
+    return json.loads(run.stdout[run.stdout.rindex('{"cpu"') :])
 
 
 def ours(args, *words):

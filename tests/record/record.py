@@ -13,6 +13,7 @@ import http.server
 import json
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -203,10 +204,18 @@ def lines(path):
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
+def formats():
+    """The keys of both formats: Istio's own, and what the book ships for Envoy, as it stands there."""
+    shipped = (HERE.parent.parent / "docs/formats/envoy-log.yaml").read_text()
+    recommended = dict(re.findall(r'^ +([a-z0-9_]+): "(%.*%)"$', shipped, re.MULTILINE))
+    assert len(recommended) > 24, "docs/formats/envoy-log.yaml is not read"
+    return {"istio": json.loads((HERE / "formats/istio.json").read_text()), "recommended": recommended}
+
+
 def record_envoy(envoy, folder, upstream, count):
     text = (HERE / "envoy.yaml").read_text()
-    for name in ("istio", "recommended"):
-        text = text.replace(f"@{name}@", json.dumps(json.loads((HERE / f"formats/{name}.json").read_text())))
+    for name, keys in formats().items():
+        text = text.replace(f"@{name}@", json.dumps(keys))
     config = folder / "envoy.yaml"
     config.write_text(text.replace("@dir@", str(folder)).replace("@upstream@", str(upstream)))
     # A number of its own, so that it shares nothing with another Envoy of this machine.

@@ -10,7 +10,7 @@ pub mod reading;
 pub mod usage;
 
 use portreeve_engine::{Digest, SpiffeId, Timestamp};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use analyses::Analyses;
 pub use fidelity::Fidelity;
@@ -283,7 +283,7 @@ pub struct ControlResult {
 }
 
 /// How much a finding weighs.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Weight {
     /// Reach into sensitive data, or evidence that cannot be trusted.
@@ -328,7 +328,8 @@ pub struct Finding {
 }
 
 /// A raw line.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(expecting = "an object", deny_unknown_fields)]
 pub struct Evidence {
     /// Index into `inputs`.
     pub input: usize,

@@ -271,7 +271,7 @@ fn findings(check: &Check, mut drafts: Vec<Draft>, examined: &Examined<'_>) -> V
 }
 
 /// The text with a capital letter at its beginning.
-fn sentence(text: &str) -> String {
+pub(crate) fn sentence(text: &str) -> String {
     let mut chars = text.chars();
     chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
 }
@@ -301,7 +301,7 @@ fn found(check: &Check, draft: Draft, examined: &Examined<'_>) -> Found {
 }
 
 /// The exception that covers it, the one that holds longest.
-fn waiver(finding: &Finding, examined: &Examined<'_>) -> Option<Waiver> {
+pub(crate) fn waiver(finding: &Finding, examined: &Examined<'_>) -> Option<Waiver> {
     let today = examined.now.map(|now| now.date());
     let covering = examined.exceptions.iter().filter(|e| e.covers(finding) && e.holds(today));
     covering.filter_map(Exception::waiver).max_by(|a, b| (a.until, &a.exception).cmp(&(b.until, &b.exception)))

@@ -8,7 +8,7 @@ use portreeve_engine::model::Service;
 use crate::assessment::analyses::Part;
 use crate::assessment::usage::{Crossing, DueStanding, ReviewDate};
 use crate::examined::Examined;
-use crate::governance::Scope;
+use crate::governance::{Scope, Until};
 use crate::graph::map::Map;
 use crate::limits::{ANALYSIS_ENTRIES_MAX, DUE_SOON_DAYS, EVIDENCE_MAX, GRAPH_EXAMPLES_MAX, PREPRODUCTION_ZONES};
 
@@ -154,12 +154,26 @@ pub(crate) fn reviews(examined: &Examined<'_>) -> Part<ReviewDate> {
             days_left,
         });
     }
+    for exception in &examined.governance.exceptions {
+        // What is no day has expired.
+        let due = if let Until::Day(day) = &exception.until { Some(*day) } else { None };
+        let (standing, days_left) = if due.is_some() { standing(due) } else { (DueStanding::Overdue, None) };
+        entries.push(ReviewDate {
+            kind: "exception".to_owned(),
+            subject: exception.name.clone(),
+            at: exception.at.short(),
+            owner: (!exception.approved_by.is_empty()).then(|| exception.approved_by.join(", ")),
+            due,
+            standing,
+            days_left,
+        });
+    }
     entries.sort_by(|a, b| (a.standing, a.due, &a.subject).cmp(&(b.standing, b.due, &b.subject)));
     Part {
         what: "reviews and exceptions whose day is past".to_owned(),
         have: entries.iter().filter(|e| e.standing == DueStanding::Overdue).count() as u64,
         of: entries.len() as u64,
-        rests_on: "`review_by` of grants and `expires` of exceptions of the newest bundle, against the last record, which stands for now."
+        rests_on: "`review_by` of grants and the days of exceptions, of the newest bundle and of the governance folder, against the last record, which stands for now."
             .to_owned(),
         ..Part::default()
     }

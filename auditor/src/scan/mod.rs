@@ -5,7 +5,7 @@
 //! left out or in random order are all read in one pass. Nothing is believed unseen: every byte is looked at, for control bytes,
 //! escapes, UTF-8, the grammar of numbers and words, and the end of every string.
 //!
-//! Whatever surprises it goes to [`general`], which is `serde_json`. The scanner never refuses a line itself and never accepts one
+//! Whatever surprises it goes to `general`, which is `serde_json`. The scanner never refuses a line itself and never accepts one
 //! that `general` refuses; a test and a fuzz target hold the two against each other.
 //!
 //! INVARIANT: what a line gives depends on the line alone, never on the lines before it.

@@ -7,8 +7,9 @@ use regorus::{Engine, PolicyLengthConfig};
 
 use super::ast::Module;
 use super::check::{Graph, Unit, check, check_tests, services};
+use super::checks::{CHECKS_PACKAGE, RegoCheck, RegoChecks};
 use super::evaluate::Evaluators;
-use super::limits::{COMPILE_STACK_BYTES, FILE_BYTES, FILES_MAX, LINE_COLUMNS_MAX};
+use super::limits::{CHECK_STEPS_MAX, COMPILE_STACK_BYTES, FILE_BYTES, FILES_MAX, LINE_COLUMNS_MAX, STEPS_MAX};
 use super::testing::{self, RegoTest, RegoTests};
 use super::{RegoModules, RegoRule, document, metadata, place, prefixes, scan, supply};
 use crate::decision::Effect;
@@ -35,6 +36,60 @@ pub(super) fn tests(files: &[(&str, &str)]) -> Result<RegoTests, Vec<Diagnostic>
         let cost = built.graph.cost();
         Some(RegoTests::new(tests, Evaluators::new(built.engine, cost)))
     })
+}
+
+/// Compiles checks: each package under `portreeve.checks` has one name more and a rule `finding`.
+pub(super) fn checks(files: &[(&str, &str)]) -> Result<RegoChecks, Vec<Diagnostic>> {
+    let files: Vec<(&str, &str)> = files.iter().copied().filter(|(file, _)| !is_test_file(file)).collect();
+    guarded(&files, |files, out| {
+        let mut built = build(files, out)?;
+        let checks = found_checks(&built.units, &built.graph, out);
+        let cost = built.graph.cost();
+        if checks.is_empty() && out.is_empty() {
+            let diagnostic = Diagnostic::error("rego-check", "there is no check in these modules");
+            out.push(diagnostic.help("a check is a package `portreeve.checks.NAME` with `finding contains {…} if {…}`"));
+        }
+        if cost.nests > STEPS_MAX.get() as usize {
+            out.push(Diagnostic::error("rego-too-deep", "these checks make values too deep to be released"));
+        }
+        if !out.is_empty() {
+            return None;
+        }
+        let first = checks.first().map(|c| format!("{CHECKS_PACKAGE}.{}.finding", c.name));
+        prepare(&mut built.engine, first.as_deref(), files, out)?;
+        Some(RegoChecks::new(checks, Evaluators::with_steps(built.engine, cost, CHECK_STEPS_MAX)))
+    })
+}
+
+/// Every check, by name.
+fn found_checks(units: &[Unit<'_>], graph: &Graph, out: &mut Vec<Diagnostic>) -> Vec<RegoCheck> {
+    let mut checks: Vec<RegoCheck> = Vec::new();
+    for unit in units {
+        let package = &unit.module.package;
+        let Some(rest) = package.strip_prefix(["portreeve".to_owned(), "checks".to_owned()].as_slice()) else { continue };
+        let wrong =
+            |message: String| Diagnostic::error("rego-check", message).at(metadata::top(unit.file, unit.text)).with_source(unit.text);
+        let [name] = rest else {
+            out.push(wrong(format!("`{}` is no check: a check has one name after `{CHECKS_PACKAGE}`", package.join("."))));
+            continue;
+        };
+        let path: Vec<String> = package.iter().cloned().chain(["finding".to_owned()]).collect();
+        match graph.first(&path, units) {
+            Some(at) if checks.iter().all(|c| *c.name != **name) => {
+                checks.push(RegoCheck { name: name.as_str().into(), title: title(unit.text), at });
+            }
+            Some(_) => {}
+            None => out.push(wrong(format!("`{}` has no rule `finding`", package.join("."))).help("write `finding contains {…} if {…}`")),
+        }
+    }
+    checks.sort_by(|a, b| a.name.cmp(&b.name));
+    checks
+}
+
+/// The title in the comment above the package.
+fn title(text: &str) -> Option<String> {
+    let above = text.lines().take_while(|line| !line.starts_with("package"));
+    above.filter_map(|line| line.strip_prefix('#')?.trim().strip_prefix("title:")).map(|t| t.trim().to_owned()).next()
 }
 
 /// Whether a file holds tests by its name.

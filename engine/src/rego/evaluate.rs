@@ -8,6 +8,7 @@
 //! of no time at all, looked at after as many steps as the budget has, it is a limit of steps, the same on every machine.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -29,9 +30,14 @@ pub(super) struct Evaluators {
 
 impl Evaluators {
     /// Takes an engine that has been prepared, so that its copies need not be.
-    pub(super) fn new(mut prepared: Engine, cost: Cost) -> Self {
+    pub(super) fn new(prepared: Engine, cost: Cost) -> Self {
+        Self::with_steps(prepared, cost, STEPS_MAX)
+    }
+
+    /// The same, with another budget.
+    pub(super) fn with_steps(mut prepared: Engine, cost: Cost, steps: NonZeroU32) -> Self {
         prepared.set_strict_builtin_errors(true);
-        prepared.set_execution_timer_config(ExecutionTimerConfig { limit: Duration::ZERO, check_interval: STEPS_MAX });
+        prepared.set_execution_timer_config(ExecutionTimerConfig { limit: Duration::ZERO, check_interval: steps });
         // Each level of a value costs a step to make, so a value is never deeper than the budget.
         let nests = cost.nests.min(STEPS_MAX.get() as usize) + NESTS_GIVEN;
         let stack_bytes = (cost.levels + SPARE_LEVELS) * LEVEL_BYTES + nests * NEST_BYTES;
@@ -65,6 +71,22 @@ impl Evaluators {
                 kept.into_iter().for_each(|engine| self.give_back(engine));
                 answer
             }
+            Err(_) => Err(RegoError::Failed { rule: rule.into(), why: "a built-in function failed".into() }),
+        }
+    }
+
+    /// The value of a document for this input.
+    pub(super) fn value(&self, rule: &str, input: &Value) -> Result<Value, RegoError> {
+        let mut engine = self.prepared.clone();
+        engine.set_input(input.clone());
+        supply::begin();
+        let outcome = self.with_stack(|| catch_unwind(AssertUnwindSafe(move || engine.eval_rule(super::document(rule)))));
+        match outcome {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => Err(match failure(rule, &error.to_string()) {
+                RegoError::Budget { rule } => RegoError::Failed { rule, why: "it took more steps than a check may".into() },
+                other => other,
+            }),
             Err(_) => Err(RegoError::Failed { rule: rule.into(), why: "a built-in function failed".into() }),
         }
     }

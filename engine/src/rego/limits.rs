@@ -6,6 +6,10 @@ use std::num::{NonZeroU32, NonZeroUsize};
 /// thousand take some ten milliseconds, the longest a request may be held up by one rule.
 pub(super) const STEPS_MAX: NonZeroU32 = NonZeroU32::new(100_000).unwrap();
 
+/// Steps one check may take over a whole assessment, which has thousands of edges where a request has one: some seconds. Fewer in
+/// unit tests of this crate, where spending them would take a minute.
+pub(super) const CHECK_STEPS_MAX: NonZeroU32 = NonZeroU32::new(if cfg!(test) { 200_000 } else { 20_000_000 }).unwrap();
+
 /// Bytes of one file. The evaluator refuses more, without naming a place.
 pub(super) const FILE_BYTES_MAX: usize = 1 << 20;
 

@@ -10,6 +10,7 @@
 mod ast;
 mod builtins;
 mod check;
+mod checks;
 mod compile;
 #[cfg(test)]
 mod conformance;
@@ -35,6 +36,7 @@ use crate::diagnostic::{Diagnostic, Location};
 use crate::footprint::Footprint;
 use crate::model::Governance;
 
+pub use checks::{CheckInput, RegoCheck, RegoChecks};
 pub(crate) use input::{InputFacts, input};
 pub use testing::{RegoOutcome, RegoTest, RegoTests};
 
