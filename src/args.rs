@@ -4,7 +4,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use portreeve_auditor::limits::SAMPLE_SIZE_MAX;
 use portreeve_engine::time::Date;
+use portreeve_engine::{Digest, Timestamp};
+use portreeve_reports::Format;
 
 use crate::help::{self, ABOUT, AFTER};
 
@@ -47,7 +50,7 @@ pub(crate) enum Verb {
     Replay(ReplayArgs),
     /// Examine decision logs against a bundle and control catalogues, and write the report
     #[command(after_help = help::AUDIT)]
-    Audit(AuditArgs),
+    Audit(Box<AuditArgs>),
     /// Check the chain of decision logs: changes, gaps, rotation links, signed heads
     #[command(after_help = help::VERIFY)]
     Verify(VerifyArgs),
@@ -329,53 +332,115 @@ pub(crate) struct AuditArgs {
     /// The public key of the heads (Ed25519, PEM)
     #[arg(long, value_name = "FILE", requires = "heads")]
     pub(crate) key: Option<PathBuf>,
-    /// A folder for index.html, assessment.json and summary.md
+    /// An earlier assessment.json: the gate fails only on what is new since; may be repeated for a trend
+    #[arg(long, value_name = "FILE")]
+    pub(crate) baseline: Vec<PathBuf>,
+    /// A folder for the report
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
-    /// What is printed on stdout besides
-    #[arg(long, value_enum, default_value_t)]
+    /// What is written there, several with commas; `all` for everything [default: json,markdown,html]
+    #[arg(long, value_name = "FORMAT", value_delimiter = ',', requires = "out")]
+    pub(crate) formats: Vec<AuditFormat>,
+    /// What is printed on stdout: one of the formats, or nothing with `human`, whose summary goes to stderr in any case
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub(crate) format: AuditFormat,
-    /// Which verdict on any control fails the gate
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) fail_on: FailOn,
+    /// Draw a random sample of so many decided records, with proofs to the raw lines, and write it as sample.json
+    #[arg(long, value_name = "N", requires = "out", value_parser = clap::value_parser!(u32).range(1..=SAMPLE_SIZE_MAX as i64))]
+    pub(crate) sample: Option<u32>,
+    /// What the sample follows from: the same seed and logs give the same records
+    #[arg(long, value_name = "SEED", requires = "sample", default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Leave the lines out of the sample; digests and proofs stay
+    #[arg(long, requires = "sample")]
+    pub(crate) sample_digests_only: bool,
+    /// Sign the report and what it was made from with this private key (Ed25519, PEM)
+    #[arg(long, value_name = "FILE", requires = "out")]
+    pub(crate) sign: Option<PathBuf>,
+    /// When the report is made, to be said in it; without it every time comes from the inputs
+    #[arg(long, value_name = "TIME")]
+    pub(crate) generated_at: Option<Timestamp>,
+    /// What fails the gate, one or several with commas: not-met, suspect, new, expired-exception, coverage:PERCENT, or never
+    #[arg(long, value_name = "WHAT", value_delimiter = ',', default_value = "not-met")]
+    pub(crate) fail_on: Vec<FailOn>,
 }
 
-/// What `audit` prints on stdout.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+/// A form of the report of `audit`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AuditFormat {
-    /// Nothing; a summary goes to stderr in any case
-    #[default]
+    /// Nothing on stdout
     Human,
-    /// The assessment as JSON
-    Json,
-    /// A summary for a pull request
-    Markdown,
+    /// Every format
+    All,
+    /// One of them
+    One(Format),
 }
 
-/// When the gate of `audit` fails.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+impl std::str::FromStr for AuditFormat {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "human" => Ok(Self::Human),
+            "all" => Ok(Self::All),
+            _ => Format::named(text).map(Self::One).ok_or_else(|| {
+                let names: Vec<&str> = Format::ALL.iter().map(|f| f.name()).collect();
+                format!("expected one of {}", names.join(", "))
+            }),
+        }
+    }
+}
+
+/// What fails the gate of `audit`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FailOn {
     /// A control is refuted
-    #[default]
     NotMet,
     /// A control is refuted or in doubt
     Suspect,
-    /// Never
+    /// Some finding is not in the baseline
+    New,
+    /// An exception to a control has run out, and what it covered counts again
+    ExpiredException,
+    /// Logs speak of less than so many percent of the services
+    Coverage(u8),
+    /// Nothing
     Never,
+}
+
+impl std::str::FromStr for FailOn {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "not-met" => Ok(Self::NotMet),
+            "suspect" => Ok(Self::Suspect),
+            "new" => Ok(Self::New),
+            "expired-exception" => Ok(Self::ExpiredException),
+            "never" => Ok(Self::Never),
+            _ => match text.strip_prefix("coverage:").map(str::parse::<u8>) {
+                Some(Ok(percent @ 0..=100)) => Ok(Self::Coverage(percent)),
+                Some(_) => Err("after `coverage:` stands a number from 0 to 100".to_owned()),
+                None => Err("expected not-met, suspect, new, expired-exception, coverage:PERCENT or never".to_owned()),
+            },
+        }
+    }
 }
 
 /// Arguments of `verify`.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
-    /// Decision logs: files, patterns, or `-`; gzip and zstd are recognised
-    #[arg(required = true, value_name = "LOG")]
+    /// Decision logs (files, patterns, or `-`); or the folder of a signed report; or a sample.json, and then the logs it is of
+    #[arg(required = true, value_name = "LOG|REPORT|SAMPLE")]
     pub(crate) logs: Vec<String>,
     /// Signed heads kept elsewhere, one a line
     #[arg(long, value_name = "FILE", requires = "key")]
     pub(crate) heads: Option<PathBuf>,
-    /// The public key of the heads (Ed25519, PEM)
-    #[arg(long, value_name = "FILE", requires = "heads")]
+    /// The public key of the heads, or of the report (Ed25519, PEM)
+    #[arg(long, value_name = "FILE")]
     pub(crate) key: Option<PathBuf>,
+    /// The root that a sample's proofs must lead to, where it is known from elsewhere
+    #[arg(long, value_name = "DIGEST")]
+    pub(crate) root: Option<Digest>,
     /// How to print what was found
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: DocumentFormat,

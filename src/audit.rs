@@ -2,13 +2,20 @@
 
 use std::path::Path;
 
-use portreeve_auditor::assessment::Verdict as ControlVerdict;
-use portreeve_auditor::{Assessment, Audit, AuditError, Catalog};
+use portreeve_auditor::assessment::{Baseline, Verdict as ControlVerdict};
+use portreeve_auditor::sample::{Draw, Sample};
+use portreeve_auditor::{Assessment, Audit, AuditError, Catalog, Earlier, LogSource};
 use portreeve_engine::Diagnostic;
+use portreeve_engine::bundle::BundleSigner;
+use portreeve_reports::{Format, Options, manifest};
 
-use crate::args::{AuditArgs, AuditFormat, FailOn};
+use crate::args::{AuditArgs, AuditFormat};
+use crate::bundle;
+use crate::bundling;
 use crate::declared;
 use crate::diagnostics::{self, many};
+use crate::files;
+use crate::gate::Gate;
 use crate::history::{self, Given};
 use crate::logs::{self, Progress};
 use crate::outcome::{Failure, Outcome, Verdict};
@@ -17,26 +24,40 @@ use crate::reading;
 
 /// Examines the logs, writes the reports, and passes or fails the gate.
 pub(crate) fn run(args: &AuditArgs) -> Outcome {
+    let gate = Gate::of(&args.fail_on, !args.baseline.is_empty())?;
     let Given { bundles, history } = history::given(&args.bundle, &args.bundle_history)?;
     let heads = logs::heads(args.heads.as_deref(), args.key.as_deref())?;
     let logs = logs::sources(&args.logs)?;
+    // The key is read first: nobody should wait for an examination whose report cannot be signed.
+    let signer = args.sign.as_deref().map(bundling::signer).transpose()?;
     let progress = Progress::over(&logs);
     let reading = logs::reading(&args.log_format, args.log_mapping.as_deref())?;
-    let audit = Audit::new(bundles).history(history).logs(logs).heads(heads).reading(reading);
+    let audit = Audit::new(bundles).history(history).logs(logs.clone()).heads(heads).reading(reading);
     let (mut audit, own) = declared::checks(audit, &args.checks)?;
     for name in &args.catalog {
         audit = audit.catalog(catalog(name, &own)?);
     }
+    for path in &args.baseline {
+        audit = audit.baseline(earlier(path)?);
+    }
     audit = declared::add(audit, args)?;
-    let assessment = audit.run(&mut |bytes| progress.at(bytes)).map_err(|error| match &error {
+    let mut assessment = audit.run(&mut |bytes| progress.at(bytes)).map_err(|error| match &error {
         AuditError::Read(read) => logs::unread(read),
         _ => Failure::new(&error),
     })?;
     drop(progress);
-    write(args, &assessment)?;
-    let passed = passes(&assessment, args.fail_on);
-    output::tell(&summary(&assessment, args.fail_on, passed));
-    Ok(Verdict::of(passed))
+    assessment.generated_at = args.generated_at;
+    let sample = args.sample.map(|size| drawn(args, size, &logs, &mut assessment)).transpose()?;
+    write(args, &assessment, sample.as_ref(), signer.as_ref())?;
+    let reasons = gate.reasons(&assessment);
+    output::tell(&summary(&assessment, &gate, &reasons));
+    Ok(Verdict::of(reasons.is_empty()))
+}
+
+fn earlier(path: &Path) -> Result<Earlier, Failure> {
+    let bytes = std::fs::read(path).map_err(|e| Failure::new(format_args!("cannot read the baseline `{}`: {e}", path.display())))?;
+    Earlier::read(&path.display().to_string(), &bytes)
+        .map_err(|e| Failure::with_help(e, "a baseline is an `assessment.json` that `portreeve audit --out` wrote"))
 }
 
 fn catalog(name: &str, own: &[String]) -> Result<Catalog, Failure> {
@@ -48,20 +69,80 @@ fn catalog(name: &str, own: &[String]) -> Result<Catalog, Failure> {
     Catalog::parse_with(name, &text, own).map_err(refused)
 }
 
-fn write(args: &AuditArgs, assessment: &Assessment) -> Result<(), Failure> {
+/// The sample that was asked for; the assessment tells of it.
+fn drawn(args: &AuditArgs, size: u32, logs: &[LogSource], assessment: &mut Assessment) -> Result<Sample, Failure> {
+    if logs.contains(&LogSource::Stdin) {
+        return Err(Failure::with_help(
+            "a sample cannot be drawn from standard input, which can be read once only",
+            "give the log as a file",
+        ));
+    }
+    let draw = Draw { size: usize::try_from(size).unwrap_or(usize::MAX), seed: args.seed, digests_only: args.sample_digests_only };
+    let sample = Sample::draw(logs, draw).map_err(Failure::new)?;
+    if let Some(path) = sample.stranger(assessment) {
+        return Err(Failure::new(format_args!(
+            "`{path}` was changed while it was examined; what was examined is not what would be sampled"
+        )));
+    }
+    assessment.sample = Some(sample.summary());
+    Ok(sample)
+}
+
+/// Writes the report's files, and prints the one format that was asked for.
+fn write(args: &AuditArgs, assessment: &Assessment, sample: Option<&Sample>, signer: Option<&BundleSigner>) -> Result<(), Failure> {
+    let options = Options { policy_prefix: prefix(args, assessment) };
     if let Some(dir) = &args.out {
-        let written = portreeve_reports::write_all(assessment, dir).map_err(|e| Failure::new(chain(&e)))?;
-        for path in written {
+        let formats = asked(&args.formats)?;
+        let mut written = portreeve_reports::write_formats(assessment, dir, &formats, &options).map_err(|e| Failure::new(chain(&e)))?;
+        if let Some(sample) = sample {
+            let path = dir.join(portreeve_auditor::sample::FILE);
+            let text = output::json_text(sample)?;
+            files::replace(&path, text.as_bytes(), 0o644)
+                .map_err(|e| Failure::new(format_args!("cannot write `{}`: {e}", path.display())))?;
+            written.push(path);
+        }
+        if let Some(signer) = signer {
+            let signed = manifest::sign(assessment, dir, &written, signer).map_err(|e| Failure::new(chain(&e)))?;
+            written.extend(signed);
+        }
+        for path in &written {
             output::tell(&format!("wrote {}\n", path.display()));
         }
+        if formats.contains(&Format::Poam) && !written.iter().any(|p| p.ends_with(Format::Poam.file())) {
+            output::tell("no control is refuted or waived: there is no plan to write\n");
+        }
     }
+    let AuditFormat::One(format) = args.format else {
+        return if args.format == AuditFormat::All {
+            Err(Failure::new("`--format` prints one format; `all` is for `--formats`"))
+        } else {
+            Ok(())
+        };
+    };
     let mut out = Out::new();
-    match args.format {
-        AuditFormat::Human => {}
-        AuditFormat::Markdown => out.text(&portreeve_reports::markdown(assessment))?,
-        AuditFormat::Json => out.text(&portreeve_reports::json(assessment).map_err(|e| Failure::new(chain(&e)))?)?,
+    match format.render(assessment, &options).map_err(|e| Failure::new(chain(&e)))? {
+        Some(text) => out.text(&text)?,
+        None => output::tell("no control is refuted or waived: there is no plan to print\n"),
     }
     out.flush()
+}
+
+/// The formats for the folder, each once, in their own order.
+fn asked(formats: &[AuditFormat]) -> Result<Vec<Format>, Failure> {
+    if formats.is_empty() {
+        return Ok(Format::USUAL.to_vec());
+    }
+    if formats.contains(&AuditFormat::Human) {
+        return Err(Failure::new("`human` is no file; it is what `--format` prints"));
+    }
+    let is_asked = |f: &Format| formats.iter().any(|a| *a == AuditFormat::All || *a == AuditFormat::One(*f));
+    Ok(Format::ALL.into_iter().filter(is_asked).collect())
+}
+
+/// From the repository's root to the newest bundle; empty where that cannot be told.
+fn prefix(args: &AuditArgs, assessment: &Assessment) -> String {
+    let newest = assessment.newest_bundle.and_then(|n| assessment.bundles.get(n)).filter(|b| args.bundle.contains(&b.path));
+    newest.and_then(|b| bundle::load(&b.path).ok()).map(|loaded| loaded.prefix).unwrap_or_default()
 }
 
 /// An error and what caused it, in one line.
@@ -75,16 +156,7 @@ fn chain(error: &dyn std::error::Error) -> String {
     out
 }
 
-fn passes(assessment: &Assessment, fail_on: FailOn) -> bool {
-    let failing: &[ControlVerdict] = match fail_on {
-        FailOn::NotMet => &[ControlVerdict::NotMet],
-        FailOn::Suspect => &[ControlVerdict::NotMet, ControlVerdict::Suspect],
-        FailOn::Never => &[],
-    };
-    !assessment.controls.iter().any(|control| failing.contains(&control.verdict))
-}
-
-fn summary(assessment: &Assessment, fail_on: FailOn, passed: bool) -> String {
+fn summary(assessment: &Assessment, gate: &Gate, reasons: &[String]) -> String {
     let totals = &assessment.totals;
     let mut out = format!(
         "{} lines: {} decided ({} allowed, {} denied), {} refused, {} rejected; {}, {} not replayable\n",
@@ -110,11 +182,31 @@ fn summary(assessment: &Assessment, fail_on: FailOn, passed: bool) -> String {
     if assessment.findings.len() > FINDINGS_SHOWN_MAX {
         out.push_str(&format!("  and {} more\n", assessment.findings.len() - FINDINGS_SHOWN_MAX));
     }
-    out.push_str(match (passed, fail_on) {
-        (true, FailOn::Never) => "ok: nothing was asked to fail\n",
-        (true, _) => "ok: the gate is passed\n",
-        (false, _) => "FAIL: the gate is not passed\n",
-    });
+    out.push_str(&assessment.baseline.as_ref().map(compared).unwrap_or_default());
+    match (reasons.is_empty(), gate.is_open()) {
+        (true, true) => out.push_str("ok: nothing was asked to fail\n"),
+        (true, false) => out.push_str("ok: the gate is passed\n"),
+        (false, _) => out.push_str(&format!("FAIL: the gate is not passed: {}\n", reasons.join("; "))),
+    }
+    out
+}
+
+/// What changed since the baseline, in numbers; what stands in the way of comparing is told first.
+fn compared(baseline: &Baseline) -> String {
+    let mut out = format!("against {} ({}):\n", baseline.path, baseline.tool);
+    for premise in &baseline.differs {
+        out.push_str(&format!("  warning: another {}: {}\n", premise.what, premise.meaning));
+    }
+    let findings = &baseline.findings;
+    let changed = baseline.verdicts.iter().filter(|v| v.before.is_some() && v.now.is_some()).count();
+    out.push_str(&format!(
+        "  {} new, {} gone, {} unchanged; {}; {}\n",
+        many(findings.new.len(), "finding"),
+        findings.gone.len(),
+        findings.unchanged.len(),
+        many(changed, "changed verdict"),
+        many(baseline.edges.len(), "changed edge"),
+    ));
     out
 }
 

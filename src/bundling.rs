@@ -297,13 +297,15 @@ fn write(built: &BuiltBundle, path: &Path) -> Result<(), Failure> {
     files::replace(path, &bytes, 0o644).map_err(|e| Failure::new(format_args!("cannot write `{}`: {e}", path.display())))
 }
 
-fn signer(path: &Path) -> Result<BundleSigner, Failure> {
+/// A private key that signs bundles and reports.
+pub(crate) fn signer(path: &Path) -> Result<BundleSigner, Failure> {
     BundleSigner::from_pem(&pem(path)?).map_err(|e| {
         Failure::with_help(format_args!("`{}`: {e}", path.display()), "make a pair with `portreeve bundle keygen --out bundle.key`")
     })
 }
 
-fn verifier(path: &Path) -> Result<BundleVerifier, Failure> {
+/// The public half.
+pub(crate) fn verifier(path: &Path) -> Result<BundleVerifier, Failure> {
     BundleVerifier::from_pem(&pem(path)?).map_err(|e| {
         Failure::with_help(format_args!("`{}`: {e}", path.display()), "give the public half, the file with the extension `pub`")
     })

@@ -123,16 +123,28 @@ Examples:
   portreeve audit --bundle policies 'logs/*.ndjson' --out report
   portreeve audit --bundle policies --bundle HEAD~1:policies logs/a.ndjson
   portreeve audit --bundle-history .:policies 'logs/*.ndjson' --out report
-  portreeve audit --bundle policies a.ndjson --fail-on suspect
+  portreeve audit --bundle policies a.ndjson --fail-on suspect,coverage:90
+  portreeve audit --bundle policies 'november/*' --out november \\
+    --baseline october/assessment.json --fail-on not-met,new
   portreeve audit --bundle policies a.ndjson --format json > assessment.json
   portreeve audit --bundle policies a.ndjson --governance governance
   portreeve audit --bundle policies a.ndjson --catalog soc2 --checks checks
   portreeve audit --bundle policies istio.json.zst envoy.log
   portreeve audit --bundle policies nginx.json --log-mapping nginx.yaml
+  portreeve audit --bundle policies a.ndjson --out report \\
+    --formats json,html,sarif,junit --sample 25 --seed 7 --sign report.key
 
-Logs of Envoy, Istio, Kuma, Linkerd, ztunnel, Hubble and OPA are recognised by their first lines.
+Logs of Envoy, Istio, Kuma, Linkerd, ztunnel, Hubble and OPA are recognised by
+their first lines.
 
 Verdicts speak of the technical evidence alone; the assessor decides.
+
+Formats: html, json, markdown, oscal (assessment results), oscal-poam (plan of
+action), sarif, junit, csv-findings, csv-controls, csv-edges, ocsf. The same
+inputs give the same bytes in each.
+
+With --baseline the gate fails only on what is new: a control that did not fail
+before, or one of whose findings was not there.
 
 Exit codes: 0 the gate is passed, 1 it is not, 2 a log, bundle or catalogue
 cannot be read";
@@ -141,12 +153,18 @@ pub(crate) const VERIFY: &str = "\
 Examples:
   portreeve verify decisions.ndjson
   portreeve verify 'logs/*.zst' --heads heads.ndjson --key head.pub
+  portreeve verify report --key report.pub
+  portreeve verify report/sample.json 'logs/*.zst'
 
 Without heads from elsewhere a whole log is `self-consistent`: someone who can
 rewrite all of it leaves no trace.
 
-Exit codes: 0 nothing is wrong, 1 something is, 2 a log, the heads or the key
-cannot be read";
+A signed report is held against its manifest: each file is unchanged, changed,
+missing or added, and so is each log that lies where it lay. A sample is checked
+against its own root; with the logs the draw is made again.
+
+Exit codes: 0 nothing is wrong, 1 something is, 2 a log, report, sample, the
+heads or the key cannot be read";
 
 pub(crate) const ENFORCE: &str = "\
 Examples:

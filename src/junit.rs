@@ -1,7 +1,9 @@
-//! Test results as JUnit XML. Only renders.
+//! Test results as JUnit XML. Only renders; the frame is the one of the reports.
 //!
 //! The shape is the common schema's: one suite for each `Test`, with the properties and output elements it asks for. Times are
 //! zero and the time stamp is fixed, because the same bundle must give the same bytes.
+
+use portreeve_reports::junit::{self, Counts};
 
 use crate::escape::xml;
 use crate::rego_tests::RegoResult;
@@ -9,7 +11,7 @@ use crate::test::{CaseResult, Report};
 
 /// The whole document.
 pub(crate) fn document(report: &Report<'_>) -> String {
-    let mut out = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites>\n".to_owned();
+    let mut out = junit::OPENING.to_owned();
     let mut rest = report.cases.as_slice();
     let mut id = 0;
     while let Some(first) = rest.first() {
@@ -25,7 +27,7 @@ pub(crate) fn document(report: &Report<'_>) -> String {
         rego = others;
         id += 1;
     }
-    out.push_str("</testsuites>\n");
+    out.push_str(junit::CLOSING);
     out
 }
 
@@ -43,20 +45,13 @@ fn rego_suite(id: usize, name: &str, tests: &[RegoResult], revision: &str) -> St
             }
         }
     }
-    out.push_str(CLOSING);
+    out.push_str(junit::SUITE_CLOSING);
     out
 }
 
 fn opening(id: usize, name: &str, tests: usize, failures: usize, revision: &str) -> String {
-    format!(
-        "  <testsuite id=\"{id}\" package=\"portreeve\" name=\"{}\" timestamp=\"1970-01-01T00:00:00\" hostname=\"localhost\" tests=\"{tests}\" \
-         failures=\"{failures}\" errors=\"0\" time=\"0\">\n    <properties><property name=\"revision\" value=\"{}\"/></properties>\n",
-        xml(name),
-        xml(revision),
-    )
+    junit::suite_opening(id, name, Counts { tests, failures, ..Counts::default() }, None, ("revision", revision))
 }
-
-const CLOSING: &str = "    <system-out></system-out>\n    <system-err></system-err>\n  </testsuite>\n";
 
 fn test_suite(id: usize, name: &str, cases: &[CaseResult<'_>], revision: &str) -> String {
     let failures = cases.iter().filter(|case| !case.passed).count();
@@ -74,6 +69,6 @@ fn test_suite(id: usize, name: &str, cases: &[CaseResult<'_>], revision: &str) -
             ));
         }
     }
-    out.push_str(CLOSING);
+    out.push_str(junit::SUITE_CLOSING);
     out
 }

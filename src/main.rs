@@ -23,6 +23,7 @@ mod explained;
 mod export;
 mod files;
 mod fmt;
+mod gate;
 mod help;
 mod history;
 mod init;

@@ -1,8 +1,9 @@
-//! Diagnostics as SARIF 2.1.0, for code scanning. Only renders.
+//! Diagnostics as SARIF 2.1.0, for code scanning. Only renders; the frame is the one of the reports.
 
 use std::collections::BTreeSet;
 
 use portreeve_engine::Diagnostic;
+use portreeve_reports::sarif;
 use serde_json::{Value, json};
 
 use crate::escape::uri;
@@ -12,15 +13,7 @@ pub(crate) fn document(diagnostics: &[Diagnostic], prefix: &str) -> Value {
     let codes: BTreeSet<&str> = diagnostics.iter().map(|d| d.code).collect();
     let rules: Vec<Value> = codes.iter().map(|code| json!({"id": code, "help": {"text": format!("see {BOOK}#{code}")}})).collect();
     let results: Vec<Value> = diagnostics.iter().map(|d| result(d, prefix)).collect();
-    json!({
-        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
-        "version": "2.1.0",
-        "runs": [{
-            "tool": {"driver": {"name": "portreeve", "semanticVersion": env!("CARGO_PKG_VERSION"), "rules": rules}},
-            "columnKind": "unicodeCodePoints",
-            "results": results,
-        }],
-    })
+    sarif::document(&rules, &results)
 }
 
 fn result(diagnostic: &Diagnostic, prefix: &str) -> Value {

@@ -1,24 +1,104 @@
-//! `portreeve verify`: are these logs whole, as far as they can show it?
+//! `portreeve verify`: are these logs whole, is this report as it was signed, did this sample stand in its logs?
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use portreeve_auditor::{LogSource, Sample};
+use portreeve_reports::manifest;
 
 use crate::args::{DocumentFormat, VerifyArgs};
+use crate::bundling;
 use crate::logs::{self, Progress};
 use crate::outcome::{Failure, Outcome, Verdict};
 use crate::output::{self, Out};
 
-/// Follows the chains of all logs and prints what they show.
+/// Looks at what the first argument is, and checks it.
 pub(crate) fn run(args: &VerifyArgs) -> Outcome {
+    let Some(first) = args.logs.first() else { return Err(Failure::new("nothing was given to verify")) };
+    let path = Path::new(first);
+    if path.is_dir() {
+        return report(args, path);
+    }
+    if is_sample(path) {
+        return sample(args, path);
+    }
+    if args.root.is_some() {
+        return Err(Failure::new(format_args!("`--root` is of a sample, and `{first}` is a log")));
+    }
+    if args.key.is_some() && args.heads.is_none() {
+        return Err(Failure::with_help("logs are not signed, their heads are", "give `--heads FILE` with the key"));
+    }
+    chains(args)
+}
+
+/// Follows the chains of all logs and prints what they show.
+fn chains(args: &VerifyArgs) -> Outcome {
     let heads = logs::heads(args.heads.as_deref(), args.key.as_deref())?;
     let logs = logs::sources(&args.logs)?;
     let progress = Progress::over(&logs);
     let found = portreeve_auditor::verify::verify(&logs, &heads, &mut |bytes| progress.at(bytes)).map_err(Failure::new)?;
     drop(progress);
-    match args.format {
-        DocumentFormat::Human => output::tell(&found.render()),
-        DocumentFormat::Json => {
-            let mut out = Out::new();
-            out.json_document(&found)?;
-            out.flush()?;
-        }
-    }
+    print(args, &found, || found.render())?;
     Ok(Verdict::of(found.is_sound()))
 }
+
+/// Holds a signed report against its manifest.
+fn report(args: &VerifyArgs, dir: &Path) -> Outcome {
+    if args.logs.len() > 1 || args.heads.is_some() || args.root.is_some() {
+        return Err(Failure::new("a report is verified alone, with `--key` and nothing else"));
+    }
+    if !dir.join(manifest::MANIFEST).exists() {
+        return Err(Failure::with_help(
+            format_args!("`{}` holds no signed report: there is no `{}`", dir.display(), manifest::MANIFEST),
+            "make one with `portreeve audit --out DIR --sign KEY`; for logs give files, or a pattern such as `logs/*`",
+        ));
+    }
+    let Some(key) = &args.key else {
+        return Err(Failure::with_help("a signed report is verified with a key", "give the public half with `--key FILE`"));
+    };
+    let found = manifest::verify(dir, &bundling::verifier(key)?).map_err(Failure::new)?;
+    print(args, &found, || found.render(dir))?;
+    Ok(Verdict::of(found.is_sound()))
+}
+
+/// Checks the proofs of a sample, and its draw where logs are given.
+fn sample(args: &VerifyArgs, path: &Path) -> Outcome {
+    if args.heads.is_some() || args.key.is_some() {
+        return Err(Failure::with_help(
+            "a sample has no signature of its own: the manifest of its report has",
+            "verify the report's folder with `--key`, or give the root you know with `--root`",
+        ));
+    }
+    let bytes = std::fs::read(path).map_err(|e| Failure::new(format_args!("cannot read `{}`: {e}", path.display())))?;
+    let read = Sample::read(&bytes).map_err(|e| Failure::new(format_args!("`{}`: {e}", path.display())))?;
+    let rest = args.logs.get(1..).unwrap_or_default();
+    let logs: Vec<LogSource> = if rest.is_empty() { Vec::new() } else { logs::sources(rest)? };
+    let mut found = read.check(&logs).map_err(Failure::new)?;
+    if args.root.is_some_and(|root| root != found.root) {
+        found.faults.push(format!("its root is {}, not the one you gave", found.root));
+    }
+    print(args, &found, || found.render())?;
+    Ok(Verdict::of(found.is_sound()))
+}
+
+/// A file that says of itself, in its first bytes, that it is a sample.
+fn is_sample(path: &Path) -> bool {
+    let mut head = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(HEAD_BYTES).read_to_end(&mut head));
+    let head: String = String::from_utf8_lossy(&head).split_whitespace().collect();
+    read.is_ok() && head.starts_with(&format!("{{\"kind\":\"{}\"", portreeve_auditor::sample::KIND))
+}
+
+fn print<T: serde::Serialize>(args: &VerifyArgs, found: &T, human: impl FnOnce() -> String) -> Result<(), Failure> {
+    if args.format == DocumentFormat::Human {
+        output::tell(&human());
+        return Ok(());
+    }
+    let mut out = Out::new();
+    out.json_document(found)?;
+    out.flush()
+}
+
+/// The kind stands at the beginning of the file.
+const HEAD_BYTES: u64 = 256;

@@ -10,8 +10,8 @@ use portreeve_engine::record::Mode;
 use portreeve_engine::{Authorizer, SpiffeId};
 
 use crate::assessment::{
-    Assessment, BundleSummary, CertificateSummary, DenialSummary, EdgeSummary, EnforcerSummary, Finding, Input, InvariantSummary, Mark,
-    MatrixCell, Period, RefusalSummary, ServiceSummary, Summary, TlsSummary, Totals, Verdict, VerdictCount,
+    Assessment, BundleSummary, CertificateSummary, DenialSummary, EdgeSummary, EnforcerSummary, Finding, Folded, Input, InvariantSummary,
+    Mark, MatrixCell, Period, RefusalSummary, ServiceSummary, Summary, TlsSummary, Totals, Verdict, VerdictCount,
 };
 use crate::checks::Found;
 use crate::controls::Catalog;
@@ -37,6 +37,7 @@ pub(crate) fn assemble(
         controls.extend(catalog.controls.iter().map(|control| control.judge(&catalog.id, &found, examined)));
     }
     let edges = edges(examined);
+    let folded = folded(&found);
     let findings = findings(found, catalogs);
     let verdicts = Verdict::ALL.map(|verdict| (verdict, controls.iter().filter(|c| c.verdict == verdict).count() as u64));
     let told = |v: &Verdict| matches!(v, Verdict::MetTechnical | Verdict::NotMet | Verdict::Suspect);
@@ -75,6 +76,8 @@ pub(crate) fn assemble(
         fidelity: crate::fidelity::fidelity(examined, bundles, &totals),
         analyses: crate::graph::analyses(examined),
         method: method(examined, &totals, newest),
+        newest_bundle: bundles.iter().position(|(_, authorizer)| std::ptr::eq(authorizer, examined.newest)),
+        folded,
         reads: reading::reads(examined, reads),
         governance: governance::summary(examined, &findings),
         findings,
@@ -82,7 +85,14 @@ pub(crate) fn assemble(
         summary,
         controls,
         edges,
+        ..Assessment::default()
     }
+}
+
+/// Findings that stand for others.
+fn folded(found: &[Found]) -> Vec<Folded> {
+    let folds = found.iter().filter(|f| !f.folded.is_empty());
+    folds.map(|f| Folded { finding: f.finding.id.clone(), ids: f.folded.clone() }).collect()
 }
 
 /// The name of the folder (or of the path within a git revision) of the newest bundle.

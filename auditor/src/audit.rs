@@ -6,6 +6,7 @@ use portreeve_engine::{Authorizer, Diagnostic};
 
 use crate::assemble::assemble;
 use crate::assessment::Assessment;
+use crate::baseline::{self, Earlier};
 use crate::checks;
 use crate::commits::Commit;
 use crate::controls::{BUILT_IN, Catalog};
@@ -36,6 +37,7 @@ pub struct Audit {
     configs: Vec<EnforcerConfig>,
     commits: Vec<Commit>,
     own_checks: Vec<OwnChecks>,
+    baselines: Vec<Earlier>,
 }
 
 /// Why an examination could not be made.
@@ -71,6 +73,7 @@ impl Audit {
             configs: Vec::new(),
             commits: Vec::new(),
             own_checks: Vec::new(),
+            baselines: Vec::new(),
         }
     }
 
@@ -106,6 +109,13 @@ impl Audit {
     #[must_use]
     pub fn catalog(mut self, catalog: Catalog) -> Self {
         self.catalogs.push(catalog);
+        self
+    }
+
+    /// Adds an earlier assessment to hold this one against.
+    #[must_use]
+    pub fn baseline(mut self, earlier: Earlier) -> Self {
+        self.baselines.push(earlier);
         self
     }
 
@@ -177,7 +187,9 @@ impl Audit {
         };
         let mut found = checks::run(&examined);
         found.extend(own_checks::run(&self.own_checks, &examined));
-        Ok(assemble(&examined, &intake.inputs, &self.bundles, name, catalogs, found))
+        let mut assessment = assemble(&examined, &intake.inputs, &self.bundles, name, catalogs, found);
+        assessment.baseline = baseline::compare(&assessment, &self.baselines);
+        Ok(assessment)
     }
 
     fn newest(&self, fold: &Fold<'_>) -> Option<(&str, &Authorizer)> {

@@ -7,6 +7,7 @@
 mod assemble;
 pub mod assessment;
 pub mod audit;
+pub mod baseline;
 mod chains;
 pub mod checks;
 pub mod commits;
@@ -38,6 +39,7 @@ mod reading;
 pub mod replay;
 pub mod replay_logs;
 pub mod replay_report;
+pub mod sample;
 pub mod scan;
 pub mod settings;
 pub mod source;
@@ -48,6 +50,7 @@ pub mod verify;
 
 pub use assessment::Assessment;
 pub use audit::{Audit, AuditError};
+pub use baseline::Earlier;
 pub use commits::Commit;
 pub use controls::Catalog;
 pub use find::{FoundRequest, find_request};
@@ -58,6 +61,7 @@ pub use intake::ReadError;
 pub use own_checks::OwnChecks;
 pub use replay_logs::{Trial, replay_logs};
 pub use replay_report::ReplayReport;
+pub use sample::Sample;
 pub use settings::EnforcerConfig;
 pub use source::LogSource;
 pub use verify::{Verification, verify};
@@ -67,7 +71,11 @@ mod analysing;
 #[cfg(test)]
 mod auditing;
 #[cfg(test)]
+mod comparing;
+#[cfg(test)]
 mod governing;
+#[cfg(test)]
+mod sampling;
 #[cfg(test)]
 mod scenarios;
 #[cfg(test)]

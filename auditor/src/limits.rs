@@ -125,3 +125,5 @@ pub const HEAD_LAG_MS_MAX: i64 = 15 * 60_000;
 pub const DAY_MS: i64 = 86_400_000;
 /// Files of a folder of checks, as many as the engine compiles together.
 pub const CHECK_FILES_MAX: usize = 256;
+/// Records of one sample: more than any assessor reads, few enough to hold with their lines.
+pub const SAMPLE_SIZE_MAX: usize = 10_000;

@@ -193,7 +193,7 @@ fn found(name: &str, at: &str, written: Written, examined: &Examined<'_>) -> Fou
     finding.evidence.retain(|e| e.input < known);
     finding.suspect &= !examined.governance.dispositions.iter().any(|d| d.confirmed && d.finding == finding.id);
     finding.waived = waiver(&finding, examined);
-    Found { suspect: finding.suspect, finding }
+    Found { suspect: finding.suspect, finding, folded: Vec::new() }
 }
 
 /// The names of checks that could not be made.

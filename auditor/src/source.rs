@@ -55,6 +55,14 @@ impl LogSource {
         }
     }
 
+    /// SHA-256 and length of the stored bytes, read in pieces.
+    ///
+    /// # Errors
+    /// It cannot be opened or read.
+    pub fn digest(&self) -> io::Result<(Digest, u64)> {
+        self.open()?.finish()
+    }
+
     /// Opens it and recognises its compression.
     ///
     /// # Errors

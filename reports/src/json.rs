@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 
 use portreeve_auditor::assessment::Assessment;
+use serde_json::Value;
 
 use crate::text::{acts, is_combining};
 
@@ -14,6 +15,23 @@ pub(crate) fn file(assessment: &Assessment) -> Result<String, serde_json::Error>
     let mut text = escape(&serde_json::to_string_pretty(assessment)?, acts_in_file);
     text.push('\n');
     Ok(text)
+}
+
+/// Another document: indented, one trailing newline.
+pub(crate) fn document(value: &Value) -> Result<String, serde_json::Error> {
+    let mut text = escape(&serde_json::to_string_pretty(value)?, acts_in_file);
+    text.push('\n');
+    Ok(text)
+}
+
+/// Values one a line.
+pub(crate) fn lines(values: &[Value]) -> Result<String, serde_json::Error> {
+    let mut out = String::new();
+    for value in values {
+        out.push_str(&escape(&serde_json::to_string(value)?, acts_in_file));
+        out.push('\n');
+    }
+    Ok(out)
 }
 
 /// The data block: compact, inert inside `<script type="application/json">`, and untouched by [`crate::text::tame`].
@@ -51,6 +69,6 @@ mod tests {
         let text = escape(&serde_json::to_string(&value).unwrap(), |c| acts_in_file(c) || matches!(c, '<' | '>' | '&'));
         assert!(!text.contains(['<', '>', '&', '\u{2028}', '\u{202e}', '\u{7f}', '\u{e0041}']), "{text}");
         assert!(text.contains("\\udb40\\udc41") && text.contains('\u{1f600}'), "{text}");
-        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
     }
 }

@@ -1,15 +1,23 @@
-//! The scribe: an assessment as HTML, Markdown and JSON.
+//! The scribe: an assessment as a page, and in the formats that other tools take.
 //!
 //! It renders and computes nothing (INV-3): every figure it prints stands in the [`Assessment`]; only separators, cuts and
 //! groupings for display are its own. It reads no clock and asks no network. INVARIANT: the same assessment gives the same
 //! bytes, and no text of an assessment acts in a browser, a terminal or a code forge.
 
+mod csv;
+pub mod escape;
 mod filters;
+mod formats;
 mod json;
+pub mod junit;
 mod limits;
+pub mod manifest;
 mod markdown;
 mod matrix;
+mod ocsf;
+mod oscal;
 mod page;
+pub mod sarif;
 mod text;
 mod write;
 mod zones;
@@ -18,7 +26,8 @@ use std::path::PathBuf;
 
 use portreeve_auditor::assessment::Assessment;
 
-pub use write::write_all;
+pub use formats::{Format, Options};
+pub use write::{write_all, write_formats};
 
 /// The whole report as one page that needs nothing else: no network, no second file, and no script to be read.
 ///

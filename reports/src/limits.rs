@@ -51,3 +51,12 @@ pub(crate) const SUMMARY_TEXT_CHARS: usize = 300;
 
 /// Longer words may be broken anywhere, or one of them would push a table off the page; shorter ones never are.
 pub(crate) const WORD_WHOLE_BYTES: usize = 26;
+
+/// Code hosts take at most so many results of one run, and refuse the rest with the whole file.
+pub(crate) const SARIF_RESULTS_MAX: usize = 25_000;
+
+/// A manifest names some files and every log; this is room for a hundred thousand logs.
+pub(crate) const MANIFEST_BYTES_MAX: u64 = 32 << 20;
+
+/// A report has a dozen files.
+pub(crate) const MANIFEST_FILES_MAX: usize = 1_000;

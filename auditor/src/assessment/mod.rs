@@ -3,22 +3,26 @@
 //! This is the whole content of every report; renderers compute nothing (INV-3). Its JSON is a promise (`assessment.json`).
 
 pub mod analyses;
+mod baseline;
 pub mod fidelity;
 mod governance;
 pub mod graphs;
 pub mod reading;
+mod sample;
 pub mod usage;
 
 use portreeve_engine::{Digest, SpiffeId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 pub use analyses::Analyses;
+pub use baseline::{Baseline, EdgeChange, EdgeChangeKind, FindingChanges, GoneFinding, Premise, TrendPoint, VerdictChange};
 pub use fidelity::Fidelity;
 pub use governance::{
     AttestationSummary, CommitSummary, ConfigSummary, EnvironmentSummary, ExceptionSummary, FileSummary, GovernanceSummary, NetworkSummary,
     NotApplicableSummary, ReviewSummary, ScopeSummary, ServiceClass, Setting, Waiver,
 };
 pub use reading::{Coverage, Fitness, GradeCount, Impossible, OtherLines, Reads};
+pub use sample::SampleSummary;
 
 /// Everything a report shows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -73,10 +77,33 @@ pub struct Assessment {
     pub method: Vec<String>,
     /// What people declared: scope, reviews, attestations, exceptions, configuration files, history of changes.
     pub governance: GovernanceSummary,
+    /// Which of `bundles` is the newest: the one the declared graph, the services and the places of findings are of.
+    pub newest_bundle: Option<usize>,
+    /// Findings of one check that were folded into one because they are too many to name, by their own ids.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub folded: Vec<Folded>,
+    /// What changed since an earlier assessment, where one was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<Baseline>,
+    /// The sample drawn for an assessor, where one was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sample: Option<SampleSummary>,
+    /// When the report was made, where that was asked for; all other times come from the inputs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generated_at: Option<Timestamp>,
+}
+
+/// A finding that stands for others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Folded {
+    /// Its id.
+    pub finding: String,
+    /// The ids those others have.
+    pub ids: Vec<String>,
 }
 
 /// From the first to the last record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Period {
     /// First.
     pub from: Timestamp,
@@ -215,7 +242,7 @@ pub struct VerdictCount {
 }
 
 /// What the evidence says about a control. The assessor's own words are never among them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// Holds as far as a machine can tell, for all of a measured population.
@@ -293,6 +320,18 @@ pub enum Weight {
     /// Hygiene.
     #[default]
     Low,
+}
+
+impl Weight {
+    /// The lower-case word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::High => "high",
+            Self::Medium => "medium",
+            Self::Low => "low",
+        }
+    }
 }
 
 /// Something that was seen.

@@ -225,6 +225,8 @@ pub fn check(id: &str) -> Option<&'static Check> {
 pub(crate) struct Found {
     pub(crate) finding: Finding,
     pub(crate) suspect: bool,
+    /// Ids of the findings folded into this one.
+    pub(crate) folded: Vec<String>,
 }
 
 /// Runs every check. Findings come in the order of checks, and within one by subject.
@@ -251,10 +253,13 @@ fn drafts(check: &Check, examined: &Examined<'_>) -> Vec<Draft> {
 
 fn findings(check: &Check, mut drafts: Vec<Draft>, examined: &Examined<'_>) -> Vec<Found> {
     drafts.sort_by(|a, b| a.subject.cmp(&b.subject));
+    let mut folded = Vec::new();
     if drafts.len() > FINDINGS_PER_CHECK_MAX {
         // The weightiest are named; the rest are one finding, so that none is lost.
         drafts.sort_by_key(|d| (d.severity.unwrap_or(check.severity), std::cmp::Reverse(d.count)));
         let rest = drafts.split_off(FINDINGS_PER_CHECK_MAX - 1);
+        folded = rest.iter().map(|d| finding_id(check, &d.subject)).collect();
+        folded.sort();
         drafts.push(Draft {
             subject: format!("{} more", rest.len()),
             summary: format!("{} of this kind besides those named", many(rest.len() as u64, "finding")),
@@ -267,7 +272,16 @@ fn findings(check: &Check, mut drafts: Vec<Draft>, examined: &Examined<'_>) -> V
             by_policy: false,
         });
     }
-    drafts.into_iter().map(|draft| found(check, draft, examined)).collect()
+    let mut out: Vec<Found> = drafts.into_iter().map(|draft| found(check, draft, examined)).collect();
+    if let Some(last) = out.last_mut() {
+        last.folded = folded;
+    }
+    out
+}
+
+/// The same for the same check and subject, whatever else was found.
+fn finding_id(check: &Check, subject: &str) -> String {
+    format!("{}-{}", check.id, Digest::of(subject.as_bytes()).hex().get(..ID_DIGITS).unwrap_or_default())
 }
 
 /// The text with a capital letter at its beginning.
@@ -278,9 +292,8 @@ pub(crate) fn sentence(text: &str) -> String {
 
 fn found(check: &Check, draft: Draft, examined: &Examined<'_>) -> Found {
     let suspect = draft.suspect || (!check.about_evidence && !draft.by_policy && examined.is_weak(&draft.evidence));
-    let digest = Digest::of(draft.subject.as_bytes()).hex();
     let mut finding = Finding {
-        id: format!("{}-{}", check.id, digest.get(..ID_DIGITS).unwrap_or_default()),
+        id: finding_id(check, &draft.subject),
         check: check.id.to_owned(),
         severity: draft.severity.unwrap_or(check.severity),
         services: concerned::services(&draft.subject, examined),
@@ -297,7 +310,7 @@ fn found(check: &Check, draft: Draft, examined: &Examined<'_>) -> Found {
     let confirmed = examined.governance.dispositions.iter().any(|d| d.confirmed && d.finding == finding.id);
     finding.suspect = suspect && !confirmed;
     finding.waived = waiver(&finding, examined);
-    Found { suspect: finding.suspect, finding }
+    Found { suspect: finding.suspect, finding, folded: Vec::new() }
 }
 
 /// The exception that covers it, the one that holds longest.

@@ -340,6 +340,15 @@ impl BundleSigner {
     pub fn verifier(&self) -> BundleVerifier {
         BundleVerifier(self.0.verifying_key())
     }
+
+    /// Signs the digest of a report's manifest. The statement begins with another line than a bundle's, so that neither signature
+    /// can stand for the other.
+    #[must_use]
+    pub fn seal_report(&self, manifest: &Digest) -> Seal {
+        let signature = self.0.sign(report_statement(manifest).as_bytes());
+        let sig = signature.to_bytes().iter().map(|b| format!("{b:02x}")).collect();
+        Seal { key: key_id(&self.0.verifying_key()), sig }
+    }
 }
 
 impl std::fmt::Debug for BundleSigner {
@@ -364,6 +373,18 @@ impl BundleVerifier {
         key_id(&self.0)
     }
 
+    /// Makes sure that this key signed the digest of a report's manifest.
+    ///
+    /// # Errors
+    /// [`Distrust::OtherKey`] or [`Distrust::Signature`].
+    pub fn verify_report(&self, manifest: &Digest, seal: &Seal) -> Result<(), Distrust> {
+        if seal.key != self.id() {
+            return Err(Distrust::OtherKey { found: seal.key, wanted: self.id() });
+        }
+        let signature = seal.signature().ok_or(Distrust::Signature)?;
+        self.0.verify_strict(report_statement(manifest).as_bytes(), &signature).map_err(|_| Distrust::Signature)
+    }
+
     fn verify(&self, manifest: &Manifest, seal: &Seal) -> Result<(), Distrust> {
         if seal.key != self.id() {
             return Err(Distrust::OtherKey { found: seal.key, wanted: self.id() });
@@ -371,6 +392,11 @@ impl BundleVerifier {
         let signature = seal.signature().ok_or(Distrust::Signature)?;
         self.0.verify_strict(manifest.statement().as_bytes(), &signature).map_err(|_| Distrust::Signature)
     }
+}
+
+/// What is signed of a report.
+fn report_statement(manifest: &Digest) -> String {
+    format!("portreeve-report-v1\n{manifest}\n")
 }
 
 fn key_id(key: &VerifyingKey) -> Digest {

@@ -25,7 +25,7 @@ use crate::digest::Digest;
 use crate::limits::{BUNDLE_BYTES_MAX, BUNDLE_FILES_MAX, DIAGNOSTICS_MAX, FILE_BYTES_MAX, FOLDER_DEPTH_MAX};
 
 pub use archive::{ArchiveError, BuiltBundle};
-pub use manifest::{BundleSigner, BundleVerifier, Demands, Distrust, Label, Manifest};
+pub use manifest::{BundleSigner, BundleVerifier, Demands, Distrust, Label, Manifest, Seal};
 
 /// The revision of a bundle: SHA-256 over the sorted list of (path, SHA-256 of the raw bytes) of its policy files.
 pub type Revision = Digest;
