@@ -20,6 +20,7 @@ mod page;
 pub mod sarif;
 mod text;
 mod write;
+mod zones;
 
 use std::path::PathBuf;
 
@@ -28,7 +29,7 @@ use portreeve_auditor::assessment::Assessment;
 pub use formats::{Format, Options};
 pub use write::{write_all, write_formats};
 
-/// The whole report as one page that needs nothing else: no script, no network, no second file.
+/// The whole report as one page that needs nothing else: no network, no second file, and no script to be read.
 ///
 /// # Errors
 /// Only if the assessment cannot be serialised or the template fails, which a well-formed assessment does not cause.

@@ -12,11 +12,14 @@ pub(crate) const AXIS_SHOWN_CHARS: usize = 18;
 /// More combining marks than this on one letter serve no script and paint over the lines above.
 pub(crate) const COMBINING_MARKS_MAX: usize = 4;
 
-/// What a manager reads before turning the page.
-pub(crate) const FIX_FIRST_MAX: usize = 7;
+/// What a manager reads before turning the page, one line for each kind of finding.
+pub(crate) const FIX_FIRST_MAX: usize = 5;
 
 /// Browsers lay out some thousands of rows at once without stalling; the rest is in `assessment.json`.
 pub(crate) const ROWS_MAX: usize = 2_000;
+
+/// Findings fold, so more of them fit: a page of so many opens within two seconds on two cores (docs/performance.md).
+pub(crate) const FINDINGS_MAX: usize = 10_000;
 
 /// Raw lines shown under a control; all that were kept stand at the finding itself.
 pub(crate) const EVIDENCE_UNDER_CONTROL_MAX: usize = 3;
@@ -24,17 +27,21 @@ pub(crate) const EVIDENCE_UNDER_CONTROL_MAX: usize = 3;
 /// Services named in the sentence about reach; the access section has all of them.
 pub(crate) const REACH_NAMED_MAX: usize = 6;
 
-/// The drawing has one column for each service; beyond this it says nothing to an eye, and the table speaks alone.
-pub(crate) const MATRIX_SERVICES_MAX: usize = 200;
-
 /// Up to this many services the drawing has cells as large as a finger.
 pub(crate) const MATRIX_AIRY_MAX: usize = 10;
 
-/// Up to this many services the drawing has roomy cells and a tooltip on empty ones too.
+/// Up to this many services the matrix is one drawing and the zones show their services; beyond, no eye finds a cell in it, and
+/// the matrix comes in blocks, one for each pair of zones.
 pub(crate) const MATRIX_ROOMY_MAX: usize = 24;
 
-/// Up to this many services the drawing has middling cells; beyond, the smallest whose marks can be told apart.
-pub(crate) const MATRIX_MIDDLING_MAX: usize = 60;
+/// Pairs of zones that have a block of their own; the tables have all.
+pub(crate) const BLOCKS_MAX: usize = 144;
+
+/// Zones in one drawing; beyond, lines hide one another, and the tables speak alone.
+pub(crate) const ZONES_DRAWN_MAX: usize = 16;
+
+/// Operations listed under their pairs.
+pub(crate) const OPERATIONS_MAX: usize = 4_000;
 
 /// Findings in `summary.md`: a comment that must be scrolled is not read.
 pub(crate) const SUMMARY_FINDINGS_MAX: usize = 10;

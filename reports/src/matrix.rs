@@ -1,7 +1,8 @@
 //! Where things stand in the drawing of the access matrix: rows call columns, services grouped by zone.
 //!
-//! Places only, in whole pixels; the words and the marks come from the assessment. A table with the same content follows the
-//! drawing, so nothing is said by shape alone.
+//! Few services make one drawing; many make one block for each pair of zones, of the services that have a mark in it. Places
+//! only, in whole pixels; the words and the marks come from the assessment. A table with the same content follows the drawing,
+//! so nothing is said by shape alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -9,13 +10,13 @@ use std::fmt::Write as _;
 use portreeve_auditor::assessment::{Assessment, Mark, MatrixCell};
 
 use crate::filters::{mark_class, mark_word};
-use crate::limits::{AXIS_SHOWN_CHARS, MATRIX_AIRY_MAX, MATRIX_MIDDLING_MAX, MATRIX_ROOMY_MAX, MATRIX_SERVICES_MAX, NAME_SHOWN_CHARS};
+use crate::limits::{AXIS_SHOWN_CHARS, BLOCKS_MAX, MATRIX_AIRY_MAX, MATRIX_ROOMY_MAX, NAME_SHOWN_CHARS};
 use crate::text;
+use crate::zones::Zones;
 
 /// The drawing.
 pub(crate) struct Matrix {
     pub(crate) class: &'static str,
-    pub(crate) lean: i32,
     pub(crate) width: usize,
     pub(crate) height: usize,
     pub(crate) cell: usize,
@@ -59,33 +60,123 @@ pub(crate) struct Spot {
     pub(crate) class: &'static str,
     pub(crate) denied_too: bool,
     pub(crate) says: String,
+    /// The pair, for its link.
+    pub(crate) from: String,
+    pub(crate) to: String,
 }
 
-/// Lays the matrix out, or says nothing where there is nothing to draw or too much.
+/// The part of the matrix between two zones.
+pub(crate) struct Block {
+    pub(crate) from_zone: usize,
+    pub(crate) to_zone: usize,
+    pub(crate) from: String,
+    pub(crate) to: String,
+    pub(crate) counts: Vec<(Mark, u64)>,
+    /// Sides of the strip of callers' names, of called names, of the marks, and of a cell.
+    pub(crate) left: usize,
+    pub(crate) top: usize,
+    pub(crate) width: usize,
+    pub(crate) height: usize,
+    pub(crate) cell: usize,
+    pub(crate) rows: Vec<Axis>,
+    pub(crate) columns: Vec<Axis>,
+    pub(crate) grid: String,
+    pub(crate) marks: Vec<Spot>,
+    /// Too broad for paper.
+    pub(crate) broad: bool,
+}
+
+/// The blocks of a large matrix, zone by zone; none where the whole matrix is drawn.
+pub(crate) fn blocks(assessment: &Assessment, zones: &Zones<'_>) -> Vec<Block> {
+    if ordered(assessment).len() <= MATRIX_ROOMY_MAX {
+        return Vec::new();
+    }
+    let zone_of: BTreeMap<&str, usize> =
+        zones.services.iter().enumerate().flat_map(|(zone, names)| names.iter().map(move |name| (*name, zone))).collect();
+    let mut cells: BTreeMap<(usize, usize), Vec<&MatrixCell>> = BTreeMap::new();
+    for cell in &assessment.matrix {
+        if let (Some(from), Some(to)) = (zone_of.get(&*cell.from), zone_of.get(&*cell.to)) {
+            cells.entry((*from, *to)).or_default().push(cell);
+        }
+    }
+    cells.into_iter().take(BLOCKS_MAX).map(|((from, to), cells)| block(zones, from, to, &cells)).collect()
+}
+
+fn block(zones: &Zones<'_>, from_zone: usize, to_zone: usize, cells: &[&MatrixCell]) -> Block {
+    let taking_part = |zone: usize, part: fn(&MatrixCell) -> &str| -> Vec<&str> {
+        let present: BTreeSet<&str> = cells.iter().map(|c| part(c)).collect();
+        zones.services.get(zone).into_iter().flatten().copied().filter(|name| present.contains(name)).collect()
+    };
+    let (rows, columns) = (taking_part(from_zone, |c| &c.from), taking_part(to_zone, |c| &c.to));
+    let side = |names: &[&str]| names.iter().map(|n| n.chars().count().min(AXIS_SHOWN_CHARS)).max().unwrap_or_default() * 7 + 14;
+    let (left, top) = (side(&rows), side(&columns));
+    let (width, height) = (columns.len() * BLOCK_CELL + 1, rows.len() * BLOCK_CELL + 1);
+    let at = |names: &[&str], name: &str| names.iter().position(|n| *n == name);
+    let spot = |cell: &&MatrixCell| {
+        let (x, y) = (at(&columns, &cell.to)? * BLOCK_CELL, at(&rows, &cell.from)? * BLOCK_CELL);
+        Some(Spot { x, y, ..spot(cell) })
+    };
+    let mut grid = String::new();
+    for i in 0..=rows.len() {
+        let _infallible = write!(grid, "M0 {}.5H{width}", i * BLOCK_CELL);
+    }
+    for i in 0..=columns.len() {
+        let _infallible = write!(grid, "M{}.5 0V{height}", i * BLOCK_CELL);
+    }
+    let zone = |zone: usize| text::short(zones.names.get(zone).map_or(NO_ZONE, |n| *n), NAME_SHOWN_CHARS).into_owned();
+    let label = |name: &&str, x, y| Axis {
+        x,
+        y,
+        label: text::short(name, AXIS_SHOWN_CHARS).into_owned(),
+        whole: text::short(name, NAME_SHOWN_CHARS).into_owned(),
+    };
+    Block {
+        from_zone,
+        to_zone,
+        from: zone(from_zone),
+        to: zone(to_zone),
+        counts: zones.between(from_zone, to_zone),
+        left,
+        top,
+        width,
+        height,
+        cell: BLOCK_CELL,
+        rows: rows.iter().enumerate().map(|(i, name)| label(name, left - 8, i * BLOCK_CELL + 13)).collect(),
+        columns: columns.iter().enumerate().map(|(i, name)| label(name, i * BLOCK_CELL + 13, top - 6)).collect(),
+        marks: cells.iter().filter_map(spot).collect(),
+        broad: left + width > BLOCK_PAPER_WIDTH,
+        grid,
+    }
+}
+
+/// Lays the matrix out, or says nothing where there is nothing to draw or too much for one drawing.
 pub(crate) fn lay_out(assessment: &Assessment) -> Option<Matrix> {
     let services = ordered(assessment);
     let count = services.len();
-    if assessment.matrix.is_empty() || count > MATRIX_SERVICES_MAX {
+    if assessment.matrix.is_empty() || count > MATRIX_ROOMY_MAX {
         return None;
     }
     let place = Place::of(&services);
     let at: BTreeMap<&str, usize> = services.iter().enumerate().map(|(i, (_, name))| (*name, i)).collect();
-    let marks = assessment.matrix.iter().filter_map(|cell| Some(spot(cell, *at.get(&*cell.from)?, *at.get(&*cell.to)?, &place))).collect();
+    let marks = assessment.matrix.iter().filter_map(|cell| {
+        let (x, _) = place.edge(*at.get(&*cell.to)?);
+        let (_, y) = place.edge(*at.get(&*cell.from)?);
+        Some(Spot { x, y, ..spot(cell) })
+    });
     let far = place.edge(count);
     Some(Matrix {
         class: place.class,
-        lean: if count <= MATRIX_ROOMY_MAX { -58 } else { -90 },
         width: far.0 + place.overhang,
         height: far.1 + 4,
         cell: place.cell,
-        badge: if count <= MATRIX_ROOMY_MAX { place.cell * 2 / 5 } else { place.cell / 2 },
+        badge: place.cell * 2 / 5,
         rows: axis(&services, |i| (place.left - 8, place.edge(i).1 + place.cell / 2 + place.baseline)),
         columns: axis(&services, |i| (place.edge(i).0 + place.cell / 2 + place.baseline, place.top - 7)),
         zones: zones(&services, &place),
         grid: lines(0..=count, &place, far),
         borders: lines(borders(&services).into_iter(), &place, far),
         selves: (0..count).map(|i| place.edge(i)).collect(),
-        marks,
+        marks: marks.collect(),
         blanks: blanks(assessment, &services, &place),
     })
 }
@@ -103,17 +194,10 @@ struct Place {
 impl Place {
     fn of(services: &[(&str, &str)]) -> Self {
         let longest = services.iter().map(|(_, name)| name.chars().count().min(AXIS_SHOWN_CHARS)).max().unwrap_or_default();
-        let (class, cell, letter) = match services.len() {
-            0..=MATRIX_AIRY_MAX => ("airy", 40, 8),
-            n if n <= MATRIX_ROOMY_MAX => ("roomy", 28, 8),
-            n if n <= MATRIX_MIDDLING_MAX => ("middling", 18, 7),
-            _ => ("compact", 12, 6),
-        };
-        let leaning = services.len() <= MATRIX_ROOMY_MAX;
-        // Leaning labels stand at 58 degrees and reach over the right edge; the others stand upright.
-        let along = longest * letter;
-        let (up, overhang) = if leaning { (along * 85 / 100, along * 53 / 100) } else { (along, 4) };
-        Self { class, cell, left: along + 16, top: 30 + up + 10, overhang, baseline: if leaning { 4 } else { 3 } }
+        let (class, cell) = if services.len() <= MATRIX_AIRY_MAX { ("airy", 40) } else { ("roomy", 28) };
+        // Leaning labels stand at 58 degrees and reach over the right edge.
+        let along = longest * 8;
+        Self { class, cell, left: along + 16, top: 30 + along * 85 / 100 + 10, overhang: along * 53 / 100, baseline: 4 }
     }
 
     /// The upper left corner of the cell `(i, i)`.
@@ -123,7 +207,7 @@ impl Place {
 }
 
 /// `(zone, name)` of every service, as the inventory has them, then names that stand in the matrix alone.
-fn ordered(assessment: &Assessment) -> Vec<(&str, &str)> {
+pub(crate) fn ordered(assessment: &Assessment) -> Vec<(&str, &str)> {
     let mut out: Vec<_> = assessment.services.iter().map(|s| (s.zone.as_deref().unwrap_or(NO_ZONE), &*s.name)).collect();
     out.sort_by_key(|(zone, _)| zone_rank(assessment, zone));
     let known: BTreeSet<&str> = out.iter().map(|(_, name)| *name).collect();
@@ -177,24 +261,30 @@ fn lines(at: impl Iterator<Item = usize>, place: &Place, far: (usize, usize)) ->
     path
 }
 
-fn spot(cell: &MatrixCell, row: usize, column: usize, place: &Place) -> Spot {
+/// A mark whose place is not known yet.
+fn spot(cell: &MatrixCell) -> Spot {
     let mut says = format!("{}: {}", pair(&cell.from, &cell.to), mark_word(cell.mark));
     let _infallible = write!(says, "; {} allowed, {} denied", text::thousands(cell.allowed_count), text::thousands(cell.denied_count));
     let denied_too = cell.denied && cell.mark != Mark::Denied;
-    Spot { x: place.edge(column).0, y: place.edge(row).1, class: mark_class(cell.mark), denied_too, says }
+    Spot { x: 0, y: 0, class: mark_class(cell.mark), denied_too, says, from: cell.from.clone(), to: cell.to.clone() }
 }
 
 fn blanks(assessment: &Assessment, services: &[(&str, &str)], place: &Place) -> Vec<Spot> {
-    if services.len() > MATRIX_ROOMY_MAX {
-        return Vec::new();
-    }
     let marked: BTreeSet<(&str, &str)> = assessment.matrix.iter().map(|c| (&*c.from, &*c.to)).collect();
     let mut out = Vec::new();
     for (row, (_, from)) in services.iter().enumerate() {
         for (column, (_, to)) in services.iter().enumerate() {
             if row != column && !marked.contains(&(from, to)) {
                 let says = format!("{}: no grant, no request", pair(from, to));
-                out.push(Spot { x: place.edge(column).0, y: place.edge(row).1, class: "blank", denied_too: false, says });
+                out.push(Spot {
+                    x: place.edge(column).0,
+                    y: place.edge(row).1,
+                    class: "blank",
+                    denied_too: false,
+                    says,
+                    from: String::new(),
+                    to: String::new(),
+                });
             }
         }
     }
@@ -207,3 +297,8 @@ fn pair(from: &str, to: &str) -> String {
 
 /// What stands where the inventory names no zone.
 pub(crate) const NO_ZONE: &str = "no zone";
+
+const BLOCK_CELL: usize = 18;
+
+/// A sheet of A4 between its margins, in pixels.
+const BLOCK_PAPER_WIDTH: usize = 680;

@@ -1,18 +1,24 @@
 //! The page: what the template needs besides the assessment itself, which is order, anchors and places.
 //!
-//! INVARIANT: the page holds no script that runs, names no address outside itself, and its one style block is named by digest in
-//! the content security policy.
+//! INVARIANT: the page names no address outside itself; its one style block and its one script that runs (which filters, orders and
+//! unfolds what is there) are named by digest in the content security policy. Without the script everything can be read.
+
+mod access;
+mod findings;
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use askama::Template;
-use portreeve_auditor::assessment::{Assessment, BundleSummary, ChainVerdict, ControlResult, Evidence, Finding, Mark, MatrixCell, Verdict};
+use portreeve_auditor::assessment::{Assessment, BundleSummary, ChainVerdict, ControlResult, Evidence, Finding, Mark, Verdict};
 use portreeve_engine::Digest;
 
-use crate::limits::{EVIDENCE_UNDER_CONTROL_MAX, FIX_FIRST_MAX, REACH_NAMED_MAX, ROWS_MAX, TEXT_SHOWN_CHARS};
-use crate::matrix::{self, Matrix, NO_ZONE};
+use crate::limits::{EVIDENCE_UNDER_CONTROL_MAX, FINDINGS_MAX, REACH_NAMED_MAX, ROWS_MAX, TEXT_SHOWN_CHARS};
+use crate::matrix::NO_ZONE;
 use crate::{ReportError, filters, json, text};
+use access::Access;
+use findings::{FindingView, First, Sieve};
 
 /// Renders the page.
 pub(crate) fn render(assessment: &Assessment) -> Result<String, ReportError> {
@@ -25,35 +31,30 @@ pub(crate) fn render(assessment: &Assessment) -> Result<String, ReportError> {
 #[template(path = "index.html", whitespace = "minimize")]
 struct Page<'a> {
     a: &'a Assessment,
+    anchors: Anchors<'a>,
     style: &'static str,
     style_digest: String,
+    script: &'static str,
+    script_digest: String,
     data: String,
     period: String,
     days: String,
     bar: Vec<Share>,
     findings: Vec<FindingView<'a>>,
+    sieve: Sieve,
     families: Vec<Family<'a>>,
-    matrix: Option<Matrix>,
-    pairs: Vec<Pair<'a>>,
+    access: Access<'a>,
     invariants: Vec<InvariantView<'a>>,
     chains: Vec<(ChainVerdict, usize)>,
     open_ended: usize,
     rejected: u64,
 }
 
-/// A finding and the controls it bears on.
-struct FindingView<'a> {
-    it: &'a Finding,
-    anchor: String,
-    controls: Vec<Link<'a>>,
-    evidence: Vec<Proof<'a>>,
-}
-
-/// A raw line, by the name of its log.
-#[derive(Clone, Copy)]
+/// Raw lines of one log, a line each: number and digest. One text and not a list, since ten thousand findings have them.
 struct Proof<'a> {
-    it: &'a Evidence,
+    input: usize,
     path: Option<&'a str>,
+    lines: String,
 }
 
 /// A control and the findings that bear on it.
@@ -90,13 +91,6 @@ struct Share {
     width: u64,
 }
 
-/// A cell of the matrix as a row of the table.
-struct Pair<'a> {
-    it: &'a MatrixCell,
-    from_zone: &'a str,
-    to_zone: &'a str,
-}
-
 /// An invariant and the controls it names.
 struct InvariantView<'a> {
     it: &'a portreeve_auditor::assessment::InvariantSummary,
@@ -106,18 +100,21 @@ struct InvariantView<'a> {
 impl<'a> Page<'a> {
     fn of(a: &'a Assessment, data: String) -> Self {
         let anchors = Anchors::of(a);
+        let (findings, sieve) = findings::views(a, &anchors);
         Page {
             a,
             style: STYLE,
             style_digest: base64(Digest::of(STYLE.as_bytes()).as_bytes()),
+            script: SCRIPT,
+            script_digest: base64(Digest::of(SCRIPT.as_bytes()).as_bytes()),
             data,
             period: a.period.map(text::period).unwrap_or_default(),
             days: a.period.map(|p| text::about(p.to.unix_ms().saturating_sub(p.from.unix_ms()))).unwrap_or_default(),
             bar: bar(a),
-            findings: a.findings.iter().take(ROWS_MAX).map(|f| FindingView::of(f, a, &anchors)).collect(),
+            findings,
+            sieve,
             families: families(a, &anchors),
-            matrix: matrix::lay_out(a),
-            pairs: pairs(a),
+            access: Access::of(a),
             invariants: a
                 .invariants
                 .iter()
@@ -126,6 +123,7 @@ impl<'a> Page<'a> {
             chains: chains(a),
             open_ended: a.inputs.iter().filter(|i| i.open_ended).count(),
             rejected: a.totals.rejected,
+            anchors,
         }
     }
 
@@ -134,9 +132,9 @@ impl<'a> Page<'a> {
         all.get(..ROWS_MAX).unwrap_or(all)
     }
 
-    /// Rows it leaves to `assessment.json`.
-    fn left(&self, all: usize) -> u64 {
-        all.saturating_sub(ROWS_MAX) as u64
+    /// What it leaves to `assessment.json` beyond `max`.
+    fn left(&self, all: usize, max: impl Borrow<usize>) -> u64 {
+        all.saturating_sub(*max.borrow()) as u64
     }
 
     /// The bundle, where there was one: of several the assessment does not say which is the newest.
@@ -144,8 +142,12 @@ impl<'a> Page<'a> {
         if let [only] = &*self.a.bundles { Some(only) } else { None }
     }
 
-    fn first(&self) -> &[FindingView<'a>] {
-        self.findings.get(..FIX_FIRST_MAX).unwrap_or(&self.findings)
+    fn first(&self) -> Vec<First<'_, 'a>> {
+        findings::first(&self.findings)
+    }
+
+    fn service(&self, name: &str) -> Option<&str> {
+        self.anchors.services.get(name).map(|anchor| &**anchor)
     }
 
     fn count(&self, verdict: Verdict) -> u64 {
@@ -179,6 +181,11 @@ impl<'a> Page<'a> {
         [Mark::Used, Mark::UsedConditional, Mark::Unused, Mark::Denied, Mark::Shadow].map(|mark| (mark, count(mark))).into()
     }
 
+    /// Some pair has a mark and denials besides.
+    fn denied_too(&self) -> bool {
+        self.a.matrix.iter().any(|c| c.denied && c.mark != Mark::Denied)
+    }
+
     fn zone_of(&self, service: &str) -> &'a str {
         zone_of(self.a, service)
     }
@@ -202,20 +209,21 @@ impl<'a> Page<'a> {
     }
 }
 
-impl<'a> FindingView<'a> {
-    fn of(it: &'a Finding, a: &'a Assessment, anchors: &Anchors<'a>) -> Self {
-        Self {
-            it,
-            anchor: anchors.finding(&it.id),
-            controls: it.controls.iter().map(|c| anchors.link(c)).collect(),
-            evidence: it.evidence.iter().map(|e| Proof::of(e, a)).collect(),
-        }
-    }
-}
-
 impl<'a> Proof<'a> {
-    fn of(it: &'a Evidence, a: &'a Assessment) -> Self {
-        Self { it, path: a.inputs.get(it.input).map(|i| &*i.path) }
+    fn of<'e>(evidence: impl Iterator<Item = &'e Evidence>, a: &'a Assessment) -> Vec<Self> {
+        let mut out: Vec<Self> = Vec::new();
+        for line in evidence {
+            let place = out.iter().position(|p| p.input == line.input).unwrap_or_else(|| {
+                let path = a.inputs.get(line.input).map(|i| &*i.path);
+                out.push(Self { input: line.input, path, lines: String::new() });
+                out.len() - 1
+            });
+            if let Some(proof) = out.get_mut(place) {
+                let end = if proof.lines.is_empty() { "" } else { "\n" };
+                let _infallible = write!(proof.lines, "{end}{:>8}  {}", line.line, line.sha256);
+            }
+        }
+        out
     }
 }
 
@@ -223,7 +231,7 @@ impl<'a> ControlView<'a> {
     fn of(it: &'a ControlResult, a: &'a Assessment, anchors: &Anchors<'a>) -> Self {
         let known = |id: &&'a String| anchors.findings.contains_key(id.as_str());
         let findings: Vec<&Finding> = it.findings.iter().filter_map(|id| anchors.by_id.get(id.as_str()).copied()).collect();
-        let evidence = findings.iter().flat_map(|f| &f.evidence).take(EVIDENCE_UNDER_CONTROL_MAX).map(|e| Proof::of(e, a)).collect();
+        let evidence = Proof::of(findings.iter().flat_map(|f| &f.evidence).take(EVIDENCE_UNDER_CONTROL_MAX), a);
         Self {
             it,
             anchor: anchors.control(&it.catalog, &it.id),
@@ -244,6 +252,7 @@ struct Anchors<'a> {
     findings: BTreeMap<&'a str, String>,
     by_id: BTreeMap<&'a str, &'a Finding>,
     controls: BTreeMap<String, String>,
+    services: BTreeMap<&'a str, String>,
     only_catalog: Option<&'a str>,
 }
 
@@ -251,8 +260,9 @@ impl<'a> Anchors<'a> {
     fn of(a: &'a Assessment) -> Self {
         let mut taken = BTreeSet::new();
         let only_catalog = if let [only] = &*a.catalogs { Some(&**only) } else { None };
-        let mut out = Self { findings: BTreeMap::new(), by_id: BTreeMap::new(), controls: BTreeMap::new(), only_catalog };
-        for finding in a.findings.iter().take(ROWS_MAX) {
+        let mut out =
+            Self { findings: BTreeMap::new(), by_id: BTreeMap::new(), controls: BTreeMap::new(), services: BTreeMap::new(), only_catalog };
+        for finding in a.findings.iter().take(FINDINGS_MAX) {
             let anchor = fresh(&format!("f-{}", text::slug(&finding.id)), &mut taken);
             out.findings.entry(&finding.id).or_insert(anchor);
             out.by_id.entry(&finding.id).or_insert(finding);
@@ -261,6 +271,10 @@ impl<'a> Anchors<'a> {
             let name = format!("{} {}", control.catalog, control.id);
             let anchor = fresh(&format!("c-{}", text::slug(&name)), &mut taken);
             out.controls.entry(name).or_insert(anchor);
+        }
+        for service in a.services.iter().take(ROWS_MAX) {
+            let anchor = fresh(&format!("s-{}", text::slug(&service.name)), &mut taken);
+            out.services.entry(&service.name).or_insert(anchor);
         }
         out
     }
@@ -275,9 +289,16 @@ impl<'a> Anchors<'a> {
 
     fn link(&self, label: &'a str) -> Link<'a> {
         let anchor = self.controls.get(label).cloned();
-        // Where there is one catalogue its name need not stand before every id.
-        let id = self.only_catalog.and_then(|catalog| label.strip_prefix(catalog)).and_then(|rest| rest.strip_prefix(' '));
-        Link { label: id.filter(|_| anchor.is_some()).unwrap_or(label), anchor }
+        Link { label: if anchor.is_some() { self.without_only_catalog(label) } else { label }, anchor }
+    }
+
+    /// Where there is one catalogue its name need not stand before every id.
+    fn without_only_catalog(&self, label: &'a str) -> &'a str {
+        self.only_catalog.and_then(|catalog| label.strip_prefix(catalog)).and_then(|rest| rest.strip_prefix(' ')).unwrap_or(label)
+    }
+
+    fn service(&self, name: &'a str) -> Link<'a> {
+        Link { label: name, anchor: self.services.get(name).cloned() }
     }
 }
 
@@ -337,10 +358,6 @@ fn bar(a: &Assessment) -> Vec<Share> {
     out
 }
 
-fn pairs(a: &Assessment) -> Vec<Pair<'_>> {
-    a.matrix.iter().take(ROWS_MAX).map(|it| Pair { it, from_zone: zone_of(a, &it.from), to_zone: zone_of(a, &it.to) }).collect()
-}
-
 fn zone_of<'a>(a: &'a Assessment, service: &str) -> &'a str {
     a.services.iter().find(|s| s.name == service).and_then(|s| s.zone.as_deref()).unwrap_or(NO_ZONE)
 }
@@ -375,6 +392,14 @@ fn reason_gloss(reason: &str) -> &'static str {
     }
 }
 
+fn mark_word(mark: impl Borrow<Mark>) -> &'static str {
+    filters::mark_word(*mark.borrow())
+}
+
+fn mark_class(mark: impl Borrow<Mark>) -> &'static str {
+    filters::mark_class(*mark.borrow())
+}
+
 /// What a verdict means.
 fn verdict_gloss(verdict: impl Borrow<Verdict>) -> &'static str {
     match verdict.borrow() {
@@ -402,6 +427,8 @@ fn base64(bytes: &[u8]) -> String {
 }
 
 const STYLE: &str = include_str!("../templates/style.css");
+
+const SCRIPT: &str = include_str!("../templates/script.js");
 
 #[cfg(test)]
 mod tests {

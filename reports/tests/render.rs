@@ -68,7 +68,7 @@ fn the_page_is_well_formed_and_nothing_in_it_can_act() {
             }
         }
         assert!(open.is_empty(), "{open:?} is left open");
-        assert_eq!(tags.iter().filter(|t| t.name == "script" && !t.closes).count(), 1);
+        assert_eq!(tags.iter().filter(|t| t.name == "script" && !t.closes).count(), 2);
         assert_eq!(tags.iter().filter(|t| t.name == "style" && !t.closes).count(), 1);
     }
 }
@@ -146,24 +146,47 @@ fn nothing_examined_reads_as_nothing_examined() {
 fn what_the_page_leaves_out_it_says() {
     let mut a = sample::market();
     let finding = a.findings[0].clone();
-    a.findings = (0..2_500).map(|n| portreeve_auditor::assessment::Finding { id: format!("x-{n}"), ..finding.clone() }).collect();
+    a.findings = (0..10_500).map(|n| portreeve_auditor::assessment::Finding { id: format!("x-{n}"), ..finding.clone() }).collect();
     let page = html(&a).unwrap();
-    assert_eq!(page.matches("<details class=\"item finding\"").count(), 2_000);
+    assert_eq!(page.matches("<details class=\"item finding\"").count(), 10_000);
     assert!(page.contains("500 more in <code>assessment.json</code>"));
-    assert!(html(&sample::crowd(201)).unwrap().contains("too many services for a drawing"));
-    assert!(!html(&sample::crowd(200)).unwrap().contains("too many services for a drawing"));
+    assert!(html(&sample::crowd(501)).unwrap().contains("10 more pairs in <code>assessment.json</code>"));
 }
 
 #[test]
 fn every_mark_of_the_matrix_is_drawn_once_and_stands_in_the_table() {
-    for a in [sample::market(), sample::crowd(30), sample::crowd(200)] {
+    for a in [sample::market(), sample::crowd(20), sample::crowd(30), sample::crowd(200)] {
         let page = html(&a).unwrap();
-        let (_, drawing) = page.split_once("<svg class=\"matrix").unwrap();
-        let (drawing, table) = drawing.split_once("</svg>").unwrap();
-        assert_eq!(drawing.matches("<g><title>").count(), a.matrix.len());
-        let (table, _) = table.split_once("Every operation").unwrap();
-        assert_eq!(table.matches("<tr><th scope=\"row\">").count(), a.matrix.len());
+        let (section, _) = page.split_once("aria-labelledby=\"controls\"").unwrap();
+        let drawn =
+            section.split("class=\"hit\"").skip(1).filter(|cell| cell.split('>').nth(1).is_some_and(|next| next.starts_with("<use")));
+        assert_eq!(drawn.count(), a.matrix.len());
+        for (n, cell) in a.matrix.iter().enumerate() {
+            assert_eq!(section.matches(&format!("<tbody id=\"p-{n}\">")).count(), 1, "{} → {}", cell.from, cell.to);
+            assert!(section.contains(&format!("href=\"#p-{n}\"")), "{} → {} is in no drawing", cell.from, cell.to);
+        }
     }
+}
+
+#[test]
+fn the_filters_offer_what_the_findings_have() {
+    let page = html(&sample::busy(30, 300)).unwrap();
+    let keys: BTreeSet<&str> =
+        page.split(" data-k=\"").skip(1).flat_map(|part| part.split('"').next().unwrap_or_default().split(' ')).collect();
+    assert!(keys.len() > 3 + 40 + 30, "{keys:?}");
+    for key in keys {
+        assert_eq!(page.matches(&format!("<option value=\"{key}\">")).count(), 1, "{key}");
+    }
+}
+
+#[test]
+fn every_operation_stands_under_its_pair() {
+    let a = sample::market();
+    let page = html(&a).unwrap();
+    let (_, pairs) = page.split_once("class=\"pairs\"").unwrap();
+    let (pairs, _) = pairs.split_once("</table>").unwrap();
+    assert_eq!(pairs.matches("class=\"op\"").count(), a.edges.len());
+    assert!(pairs.contains("stray"), "the caller outside the inventory is not named");
 }
 
 #[test]
@@ -292,15 +315,16 @@ fn tags(page: &str) -> Vec<Tag> {
     out
 }
 
-const VOID: [&str; 4] = ["meta", "link", "br", "wbr"];
+const VOID: [&str; 5] = ["meta", "link", "br", "wbr", "input"];
 
-const ELEMENTS: [&str; 53] = [
+const ELEMENTS: [&str; 60] = [
     "html", "head", "meta", "link", "title", "style", "body", "script", "svg", "symbol", "path", "circle", "rect", "use", "g", "text", "a",
     "nav", "div", "header", "main", "section", "footer", "p", "h1", "h2", "h3", "b", "em", "br", "wbr", "small", "span", "code", "data",
-    "time", "dl", "dt", "dd", "ul", "ol", "li", "table", "thead", "tbody", "tr", "th", "td", "details", "summary", "i", "bdi", "hr",
+    "time", "dl", "dt", "dd", "ul", "ol", "li", "table", "thead", "tbody", "tr", "th", "td", "details", "summary", "i", "bdi", "hr", "pre",
+    "label", "select", "option", "input", "button", "caption",
 ];
 
-const ATTRIBUTES: [&str; 36] = [
+const ATTRIBUTES: [&str; 40] = [
     "lang",
     "charset",
     "http-equiv",
@@ -337,4 +361,8 @@ const ATTRIBUTES: [&str; 36] = [
     "dir",
     "for",
     "alt",
+    "hidden",
+    "autocomplete",
+    "spellcheck",
+    "rx",
 ];

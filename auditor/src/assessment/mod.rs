@@ -345,6 +345,8 @@ pub struct Finding {
     pub severity: Weight,
     /// What it is about: a permission, an edge, a log.
     pub subject: String,
+    /// Services of the inventory that it is about.
+    pub services: Vec<String>,
     /// What was seen, in numbers; one sentence.
     pub summary: String,
     /// What to do.

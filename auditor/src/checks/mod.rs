@@ -296,6 +296,7 @@ fn found(check: &Check, draft: Draft, examined: &Examined<'_>) -> Found {
         id: finding_id(check, &draft.subject),
         check: check.id.to_owned(),
         severity: draft.severity.unwrap_or(check.severity),
+        services: concerned::services(&draft.subject, examined),
         subject: draft.subject,
         summary: sentence(&draft.summary),
         remedy: sentence(&draft.remedy),
@@ -320,3 +321,5 @@ pub(crate) fn waiver(finding: &Finding, examined: &Examined<'_>) -> Option<Waive
 }
 
 const ID_DIGITS: usize = 12;
+
+mod concerned;

@@ -96,6 +96,7 @@ pub fn hostile() -> Assessment {
     }
     for (n, f) in a.findings.iter_mut().enumerate() {
         (f.id, f.check, f.subject, f.summary) = (evil(n), evil(n + 1), evil(n + 2), evil(n + 3));
+        f.services = vec![evil(n), evil(n + 3)];
         (f.remedy, f.at, f.controls) = (evil(n + 4), Some(evil(n + 5)), vec![format!("{} {}", evil(1), evil(n)), evil(n)]);
     }
     for (n, s) in a.services.iter_mut().enumerate() {
@@ -139,6 +140,28 @@ pub fn crowd(count: usize) -> Assessment {
     a.matrix = (0..count)
         .flat_map(|n| [1, 2, 7, 31].map(|step| (n, (n + step) % count)))
         .map(|(from, to)| cell(&name(from), &name(to), marks[(from * 7 + to) % marks.len()], from % 5 == 0, 10, 2))
+        .collect();
+    a
+}
+
+/// A crowd about which there is much to say: `findings` of forty kinds, each with five raw lines.
+pub fn busy(services: usize, findings: usize) -> Assessment {
+    let mut a = crowd(services);
+    let weights = [Weight::High, Weight::Medium, Weight::Low];
+    a.findings = (0..findings)
+        .map(|n| {
+            let (from, to) = (n % services, (n * 7 + 1) % services);
+            let mut it = finding(&format!("kind_{}-{n:06}", n % 40), weights[n * 3 / findings], "", a.controls[n % 16].id.as_str());
+            it.subject = format!("service-{from:03} → service-{to:03} read-item");
+            it.services = vec![format!("service-{from:03}"), format!("service-{to:03}")];
+            it.summary = format!("`service-{from:03}` asked `service-{to:03}` {n} times for what it does not declare");
+            it.remedy = "Declare the operation if it exists; otherwise ask the caller's owner.".into();
+            it.controls =
+                vec![format!("pci-dss-4.0.1 {}", a.controls[n % 16].id), format!("pci-dss-4.0.1 {}", a.controls[(n + 5) % 16].id)];
+            it.at = Some(format!("permissions/{}.yaml:{n}", n % 60));
+            (it.count, it.evidence) = (n as u64, (0..5).map(|k| evidence(n % 6, 17 + n as u64 + k)).collect());
+            it
+        })
         .collect();
     a
 }
@@ -333,6 +356,7 @@ fn findings() -> Vec<Finding> {
     let mut wildcard = finding("wildcard_permission-9c1e", Weight::High, "invoices-tokenize", "pci-dss-4.0.1 7.2.5");
     wildcard.summary = "A wildcard lets `invoices` call every operation of `tokenizer`; it used 1 of 4 in 31 days".into();
     wildcard.remedy = "Name the operations it needs.".into();
+    wildcard.services = vec!["invoices".into(), "tokenizer".into()];
     wildcard.at = Some("permissions/billing.yaml:41".into());
 
     let mut unjustified = finding("unjustified_permission-3a41", Weight::Medium, "4 permissions", "pci-dss-4.0.1 1.2.5");
@@ -348,6 +372,7 @@ fn findings() -> Vec<Finding> {
     let mut tls = finding("old_tls-77aa", Weight::Low, "users", "pci-dss-4.0.1 4.2.1");
     tls.summary = "82,301 requests from `users` ran on TLSv1.2".into();
     tls.remedy = "Upgrade the client.".into();
+    tls.services = vec!["users".into()];
     (tls.count, tls.evidence) = (82_301, (0..5).map(|n| evidence(5, 17 + n)).collect());
     tls.controls.push("own-catalogue A2".into());
     vec![chain, wildcard, unjustified, unused, tls]
@@ -359,6 +384,7 @@ fn finding(id: &str, severity: Weight, subject: &str, control: &str) -> Finding 
         check: id.split_once('-').unwrap().0.into(),
         severity,
         subject: subject.into(),
+        services: Vec::new(),
         summary: String::new(),
         remedy: String::new(),
         at: None,
