@@ -145,9 +145,9 @@ fn sarif_is_valid_and_points_at_lines() {
         assert_eq!(results.len(), a.findings.len() + gone);
         for (result, finding) in results.iter().zip(&a.findings) {
             assert_eq!(result["partialFingerprints"]["portreeveFinding/v1"], *finding.id);
-            // A place that does not end with a number is none: only a hostile assessment has such.
-            let names_line = finding.at.as_deref().is_some_and(|at| at.ends_with(|c: char| c.is_ascii_digit()) && !at.contains('<'));
-            if names_line || !finding.evidence.is_empty() {
+            // A place without a line is none, and evidence of a log that is not listed either: only a hostile assessment has such.
+            let names_line = finding.at.as_deref().and_then(|at| at.rsplit_once(':')).is_some_and(|(_, n)| n.parse::<u64>().is_ok());
+            if names_line || finding.evidence.iter().any(|e| e.input < a.inputs.len()) {
                 assert_eq!(result["locations"].as_array().unwrap().len(), 1, "{finding:?}");
             }
         }
