@@ -18,6 +18,12 @@ pub(crate) const FIX_FIRST_MAX: usize = 5;
 /// Browsers lay out some thousands of rows at once without stalling; the rest is in `assessment.json`.
 pub(crate) const ROWS_MAX: usize = 2_000;
 
+/// Rows of one table of declarations or of an analysis: more than a screen or two of them is read by a machine.
+pub(crate) const PART_ROWS_MAX: usize = 50;
+
+/// Names in one cell of such a table; a cell longer than its row is high hides the row.
+pub(crate) const CELL_NAMES_MAX: usize = 8;
+
 /// Findings fold, so more of them fit: a page of so many opens within two seconds on two cores (docs/performance.md).
 pub(crate) const FINDINGS_MAX: usize = 10_000;
 

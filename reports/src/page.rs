@@ -4,7 +4,10 @@
 //! unfolds what is there) are named by digest in the content security policy. Without the script everything can be read.
 
 mod access;
+mod analyses;
 mod findings;
+mod governance;
+mod tables;
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +22,7 @@ use crate::matrix::NO_ZONE;
 use crate::{ReportError, filters, json, text};
 use access::Access;
 use findings::{FindingView, First, Sieve};
+use tables::Table;
 
 /// Renders the page.
 pub(crate) fn render(assessment: &Assessment) -> Result<String, ReportError> {
@@ -41,9 +45,12 @@ struct Page<'a> {
     days: String,
     bar: Vec<Share>,
     findings: Vec<FindingView<'a>>,
-    sieve: Sieve,
+    sieve: Sieve<'a>,
     families: Vec<Family<'a>>,
     access: Access<'a>,
+    governance: Vec<Table<'a>>,
+    analyses: Vec<analyses::Group<'a>>,
+    certificates: Vec<Table<'a>>,
     invariants: Vec<InvariantView<'a>>,
     chains: Vec<(ChainVerdict, usize)>,
     open_ended: usize,
@@ -112,14 +119,17 @@ impl<'a> Page<'a> {
             days: a.period.map(|p| text::about(p.to.unix_ms().saturating_sub(p.from.unix_ms()))).unwrap_or_default(),
             bar: bar(a),
             findings,
-            sieve,
             families: families(a, &anchors),
             access: Access::of(a),
+            governance: governance::tables(a, &anchors),
+            analyses: analyses::groups(a, &anchors, &sieve),
+            certificates: vec![analyses::certificates(a, &anchors, &sieve)],
             invariants: a
                 .invariants
                 .iter()
                 .map(|it| InvariantView { it, controls: it.controls.iter().map(|c| anchors.link(c)).collect() })
                 .collect(),
+            sieve,
             chains: chains(a),
             open_ended: a.inputs.iter().filter(|i| i.open_ended).count(),
             rejected: a.totals.rejected,
@@ -144,6 +154,11 @@ impl<'a> Page<'a> {
 
     fn first(&self) -> Vec<First<'_, 'a>> {
         findings::first(&self.findings)
+    }
+
+    /// What filters the list of findings to a check, where it found any.
+    fn pick(&self, check: &str) -> Option<&str> {
+        self.sieve.picks.get(check).map(|token| &**token)
     }
 
     fn service(&self, name: &str) -> Option<&str> {

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
-use portreeve_auditor::assessment::{Assessment, Summary, Totals};
+use portreeve_auditor::assessment::{Analyses, Assessment, GovernanceSummary, Summary, Totals};
 use portreeve_reports::{ReportError, html, json, markdown, write_all};
 use serde_json::Value;
 
@@ -180,6 +180,54 @@ fn the_filters_offer_what_the_findings_have() {
 }
 
 #[test]
+fn what_an_exception_covers_is_shown_and_is_nothing_to_begin_with() {
+    let page = html(&sample::market()).unwrap();
+    let (_, rest) = page.split_once("<h2 id=\"fix\">").unwrap();
+    let (fix, rest) = rest.split_once("</section>").unwrap();
+    assert!(fix.contains("wildcard_permission-9c1e") && !fix.contains("old_tls-77aa"), "{fix}");
+    let (controls, findings) = rest.split_once("<h2 id=\"findings\">").unwrap();
+    for told in [controls, findings] {
+        assert!(told.contains("by exception <code>EX-7</code>") || told.contains("waived by <code>EX-7</code>"));
+        assert!(told.contains("2027-01-31") && told.contains("firmware cannot be replaced"));
+    }
+    let mut a = sample::market();
+    a.findings.retain(|f| f.waived.is_some());
+    assert!(html(&a).unwrap().contains("Exceptions cover every finding"));
+}
+
+#[test]
+fn every_declaration_and_every_analysis_stands_on_the_page() {
+    let a = sample::market();
+    let (page, value) = (html(&a).unwrap(), serde_json::to_value(&a).unwrap());
+    for (name, part) in value["analyses"].as_object().unwrap() {
+        if let Some(have) = part.get("have") {
+            assert!(page.contains(&format!("data-field=\"analyses.{name}.have\" value=\"{have}\"")), "{name}");
+        }
+    }
+    for told in [
+        "2026-06-30, expired",
+        "no longer",
+        "no process ran with this file",
+        "nobody named",
+        "EX-2",
+        "card-network",
+        "ciphers were looked at",
+    ] {
+        assert!(page.contains(told), "{told}");
+    }
+}
+
+#[test]
+fn tables_are_cut_and_say_so() {
+    let mut a = sample::market();
+    let spike = a.analyses.spikes.entries[0].clone();
+    a.analyses.spikes.entries = vec![spike; 70];
+    a.analyses.spikes.omitted = 5;
+    let page = html(&a).unwrap();
+    assert!(page.contains("and 25 more in <code>assessment.json</code>"));
+}
+
+#[test]
 fn every_operation_stands_under_its_pair() {
     let a = sample::market();
     let page = html(&a).unwrap();
@@ -228,6 +276,7 @@ fn empty() -> Assessment {
     (a.inputs, a.bundles, a.services, a.edges, a.matrix) = (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
     (a.enforcers, a.certificates, a.tls, a.refusals) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     (a.denials, a.invariants, a.method) = (Vec::new(), Vec::new(), Vec::new());
+    (a.governance, a.analyses) = (GovernanceSummary::default(), Analyses::default());
     a
 }
 

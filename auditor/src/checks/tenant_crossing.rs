@@ -1,5 +1,6 @@
 //! Grants or requests that lead from one tenant to another, by the label `tenant` of the inventory. Services without it are shared and
-//! on no side. Only attempts, all of them denied, weigh little: the gate did its work.
+//! on no side. Attempts that no grant allows and that were all denied are no crossing: the gate did its work, and `analyses.separation` counts
+//! them.
 
 use crate::assessment::Weight;
 use crate::checks::Check;
@@ -13,6 +14,7 @@ pub(super) const CHECK: Check =
 fn find(examined: &Examined<'_>) -> Vec<Draft> {
     let crossings = crossings(examined, Kind::Tenant).into_iter();
     crossings
+        .filter(|c| c.granted > 0 || c.allowed > 0)
         .map(|c| Draft {
             subject: format!("{} → {}", c.from, c.to),
             summary: format!(
@@ -28,7 +30,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
             remedy: "let tenants meet in a shared service only, or remove the grant".to_owned(),
             count: c.allowed + c.denied,
             evidence: c.evidence,
-            severity: (c.allowed > 0).then_some(Weight::High).or((c.granted == 0).then_some(Weight::Low)),
+            severity: (c.allowed > 0).then_some(Weight::High),
             by_policy: c.granted > 0,
             ..Draft::default()
         })

@@ -1,6 +1,8 @@
 //! Assessments to render: a small market such as an auditor might hand over, the same with an attacker's text in every field,
 //! and a large one. They are written by hand, so that a renderer cannot agree with its own source by accident.
 
+mod declared;
+
 use portreeve_auditor::assessment::{
     Assessment, BundleSummary, CertificateSummary, ChainVerdict, ControlResult, Coverage, DenialSummary, EdgeSummary, EnforcerSummary,
     Evidence, Finding, Input, InvariantSummary, Mark, MatrixCell, Period, RefusalSummary, Rejected, ServiceSummary, Summary, TlsSummary,
@@ -63,6 +65,8 @@ pub fn market() -> Assessment {
             at: "invariants.yaml:3".into(),
             controls: vec!["pci-dss-4.0.1 1.4.4".into(), "own-catalogue A1".into()],
         }],
+        governance: declared::governance(),
+        analyses: declared::analyses(),
         method: vec![
             "Every line was read and every decision was asked again of the revision in force when it was taken.".into(),
             "The evidence is the enforcers’ own decision logs; traffic that passes no enforcer is not in them.".into(),
@@ -117,6 +121,7 @@ pub fn hostile() -> Assessment {
     a.denials.iter_mut().enumerate().for_each(|(n, d)| d.reason = evil(n + 2));
     a.invariants.iter_mut().for_each(|i| (i.name, i.statement, i.at, i.controls) = (evil(0), evil(1), evil(2), vec![evil(3)]));
     a.method = (0..ATTACKS.len()).map(evil).collect();
+    declared::spoil(&mut a, evil);
     a
 }
 
@@ -342,6 +347,7 @@ fn control(id: &str, family: &str, title: &str, verdict: Verdict, why: &str) -> 
         checks: if verdict == Verdict::NotAssessed { Vec::new() } else { vec!["default_deny".into(), "unused_permission".into()] },
         findings: findings.iter().map(|f| (*f).into()).collect(),
         needs: needs.iter().map(|f| (*f).into()).collect(),
+        attested: if id == "12.3.3" { vec!["`ciso` on 2026-10-01: ciphers were looked at".into()] } else { Vec::new() },
         cannot_show: "Traffic that passes no enforcer, and systems that are not in the inventory.".into(),
         ..ControlResult::default()
     }
@@ -375,6 +381,8 @@ fn findings() -> Vec<Finding> {
     tls.services = vec!["users".into()];
     (tls.count, tls.evidence) = (82_301, (0..5).map(|n| evidence(5, 17 + n)).collect());
     tls.controls.push("own-catalogue A2".into());
+    tls.waived = Some(declared::waiver());
+    unjustified.suspect = true;
     vec![chain, wildcard, unjustified, unused, tls]
 }
 
