@@ -184,7 +184,7 @@ fn what_an_exception_covers_is_shown_and_is_nothing_to_begin_with() {
     let page = html(&sample::market()).unwrap();
     let (_, rest) = page.split_once("<h2 id=\"fix\">").unwrap();
     let (fix, rest) = rest.split_once("</section>").unwrap();
-    assert!(fix.contains("wildcard_permission-9c1e") && !fix.contains("old_tls-77aa"), "{fix}");
+    assert!(fix.contains("f-wildcard-permission-9c1e") && !fix.contains("f-old-tls-77aa"), "{fix}");
     let (controls, findings) = rest.split_once("<h2 id=\"findings\">").unwrap();
     for told in [controls, findings] {
         assert!(told.contains("by exception <code>EX-7</code>") || told.contains("waived by <code>EX-7</code>"));
