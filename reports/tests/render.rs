@@ -155,7 +155,7 @@ fn what_the_page_leaves_out_it_says() {
 
 #[test]
 fn every_mark_of_the_matrix_is_drawn_once_and_stands_in_the_table() {
-    for a in [sample::market(), sample::crowd(20), sample::crowd(30), sample::crowd(200)] {
+    for a in [sample::market(), sample::crowd(20), sample::crowd(33), sample::crowd(200)] {
         let page = html(&a).unwrap();
         let (section, _) = page.split_once("aria-labelledby=\"controls\"").unwrap();
         let drawn =
