@@ -185,10 +185,7 @@ impl<'b> Seer<'b> {
             return self.leave("paths with empty segments");
         }
         let to = self.party(id, Some(&decided.destination.service));
-        let ask = match self.under_base(record, decided, &to, ask, allowed) {
-            Some(ask) => ask,
-            None => return,
-        };
+        let Some(ask) = self.under_base(record, decided, &to, ask, allowed) else { return };
         let from = self.party(&decided.source.id, decided.source.service.as_deref());
         let key = Key { to, from, ask };
         let (path, operation) = (decided.request.path.as_deref(), decided.request.operation.as_deref());
@@ -266,10 +263,7 @@ impl<'b> Seer<'b> {
             (None, None, Some(port)) => Ask::Connect { port },
             _ => return Err("requests without method and path, or port"),
         };
-        let (to, ask) = match self.foreign_callee(seen, allowed, ask)? {
-            Some(found) => found,
-            None => return Ok(()),
-        };
+        let Some((to, ask)) = self.foreign_callee(seen, allowed, ask)? else { return Ok(()) };
         let from = self.party(&caller, None);
         let is_error = seen.status.is_some_and(|s| s >= ERROR_STATUS_MIN);
         self.see(

@@ -22,11 +22,11 @@ pub(super) struct Plans<'s> {
     has_day: bool,
 }
 
-pub(super) fn draft(sights: Sights, base: Option<Base<'_>>) -> Draft {
+pub(super) fn draft(sights: &Sights, base: Option<Base<'_>>) -> Draft {
     if let Some(base) = base {
-        return beside::draft(&sights, base);
+        return beside::draft(sights, base);
     }
-    let plans = Plans::of(&sights, None, &BTreeMap::new());
+    let plans = Plans::of(sights, None, &BTreeMap::new());
     let mut out = plans.summed();
     let inventory = format!("{INVENTORY}{}", plans.services());
     let (permissions, _) = plans.permissions(&BTreeSet::new());
