@@ -132,7 +132,7 @@ impl<'b> Seer<'b> {
         let sights = &mut self.out.sights;
         if sights.len() >= SUGGEST_KEYS_MAX && !sights.contains_key(key) {
             self.out.is_full |= !one.allowed;
-            return self.leave("more distinct questions than are held");
+            return self.leave(BEYOND);
         }
         let sight = sights.entry(key.clone()).or_default();
         if !one.allowed {
@@ -153,13 +153,17 @@ impl<'b> Seer<'b> {
         sight.join(&more);
     }
 
-    /// Who has an identity: a service of the bundle, whoever was first seen with it, or the name that the record gives.
-    fn party(&mut self, id: &SpiffeId, named: Option<&str>) -> Party {
+    /// Who has an identity: a service of the bundle, whoever was first seen with it, or the name that the record gives. `None` where
+    /// more identities were seen than are held.
+    fn party(&mut self, id: &SpiffeId, named: Option<&str>) -> Option<Party> {
         if let Some(service) = self.base.as_ref().and_then(|(base, _)| base.law.identify(id)) {
-            return Party::Known(service.name.to_string());
+            return Some(Party::Known(service.name.to_string()));
         }
         let own = || named.map_or_else(|| Party::Id(id.clone()), |name| Party::Named(name.to_owned()));
-        self.out.holders.entry(id.clone()).or_insert_with(own).clone()
+        if self.out.holders.len() >= SUGGEST_KEYS_MAX && !self.out.holders.contains_key(id) {
+            return None;
+        }
+        Some(self.out.holders.entry(id.clone()).or_insert_with(own).clone())
     }
 
     fn decided(&mut self, line: &Line, record: &Record, decided: &Decided) {
@@ -184,9 +188,9 @@ impl<'b> Seer<'b> {
         if matches!(&ask, Ask::Http { path, .. } if !is_plain(path)) {
             return self.leave("paths with empty segments");
         }
-        let to = self.party(id, Some(&decided.destination.service));
+        let Some(to) = self.party(id, Some(&decided.destination.service)) else { return self.leave(BEYOND) };
         let Some(ask) = self.under_base(record, decided, &to, ask, allowed) else { return };
-        let from = self.party(&decided.source.id, decided.source.service.as_deref());
+        let Some(from) = self.party(&decided.source.id, decided.source.service.as_deref()) else { return self.leave(BEYOND) };
         let key = Key { to, from, ask };
         let (path, operation) = (decided.request.path.as_deref(), decided.request.operation.as_deref());
         self.see(&key, &One { at: record.at, allowed, grade: Grade::of(decided), path, operation, is_error: false });
@@ -264,7 +268,7 @@ impl<'b> Seer<'b> {
             _ => return Err("requests without method and path, or port"),
         };
         let Some((to, ask)) = self.foreign_callee(seen, allowed, ask)? else { return Ok(()) };
-        let from = self.party(&caller, None);
+        let from = self.party(&caller, None).ok_or(BEYOND)?;
         let is_error = seen.status.is_some_and(|s| s >= ERROR_STATUS_MIN);
         self.see(
             &Key { to, from, ask },
@@ -288,7 +292,7 @@ impl<'b> Seer<'b> {
         }
         let id = seen.callee.id.as_deref().and_then(|id| id.parse::<SpiffeId>().ok());
         let id = id.ok_or("requests whose callee has no SPIFFE ID in the line")?;
-        Ok(Some((self.party(&id, None), ask)))
+        Ok(Some((self.party(&id, None).ok_or(BEYOND)?, ask)))
     }
 }
 
@@ -310,6 +314,8 @@ impl Sink for Seer<'_> {
     }
 }
 
+/// Why what is not held is left out.
+const BEYOND: &str = "requests of more distinct kinds or identities than are held";
 /// Hours of the day, UTC, in which people work.
 const WORKING_HOURS: std::ops::Range<i64> = 6..20;
 /// From this status on an answer is an error.
