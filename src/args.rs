@@ -51,6 +51,9 @@ pub(crate) enum Verb {
     /// Examine decision logs against a bundle and control catalogues, and write the report
     #[command(after_help = help::AUDIT)]
     Audit(Box<AuditArgs>),
+    /// Draft policy from traffic: services, operations and permissions of least privilege, to be read by a person
+    #[command(after_help = help::SUGGEST)]
+    Suggest(SuggestArgs),
     /// Check the chain of decision logs: changes, gaps, rotation links, signed heads
     #[command(after_help = help::VERIFY)]
     Verify(VerifyArgs),
@@ -362,6 +365,26 @@ pub(crate) struct AuditArgs {
     /// What fails the gate, one or several with commas: not-met, suspect, new, expired-exception, coverage:PERCENT, or never
     #[arg(long, value_name = "WHAT", value_delimiter = ',', default_value = "not-met")]
     pub(crate) fail_on: Vec<FailOn>,
+}
+
+/// Arguments of `suggest`.
+#[derive(Debug, Args)]
+pub(crate) struct SuggestArgs {
+    /// Decision logs: files, patterns, or `-`; gzip and zstd are recognised
+    #[arg(required = true, value_name = "LOG")]
+    pub(crate) logs: Vec<String>,
+    /// The format of the logs, or `envoy-text:FORMAT`; by default each log's is recognised by its first lines
+    #[arg(long, value_name = "FORMAT", default_value = "auto", value_parser = crate::logs::format)]
+    pub(crate) log_format: crate::logs::LogFormat,
+    /// Where the facts stand in a log of your own, and what its names and addresses mean (YAML)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) log_mapping: Option<PathBuf>,
+    /// A policy repo: what it does not allow yet is printed as a unified diff to it
+    #[arg(long, value_name = "BUNDLE", conflicts_with = "out")]
+    pub(crate) bundle: Option<String>,
+    /// A new folder for the drafted policy repo [default: stdout]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
 }
 
 /// A form of the report of `audit`.

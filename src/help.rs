@@ -149,6 +149,24 @@ before, or one of whose findings was not there.
 Exit codes: 0 the gate is passed, 1 it is not, 2 a log, bundle or catalogue
 cannot be read";
 
+pub(crate) const SUGGEST: &str = "\
+Examples:
+  portreeve suggest 'logs/*.ndjson' --out drafted
+  portreeve suggest istio.json.zst envoy.log --out drafted
+  portreeve suggest 'logs/*.ndjson' --bundle policies > suggested.patch
+  patch -p1 < suggested.patch && portreeve check policies
+
+What logs show as allowed becomes operations and permissions, each with its
+counts and dates in a comment. Segments of a path that look like values become
+{id}, with how sure that is; no value is copied. What was denied is granted to
+nobody; a caller without a SPIFFE ID in the log is granted nothing.
+
+It is a draft: that somebody did something is no reason why they should. Read
+each grant, begin with the cautions, and say its reason or take it out.
+
+Exit codes: 0 drafted and valid, or nothing is missing, 1 drafted, and not valid
+yet, 2 nothing can be drafted, or a log or bundle cannot be read";
+
 pub(crate) const VERIFY: &str = "\
 Examples:
   portreeve verify decisions.ndjson

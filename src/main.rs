@@ -37,6 +37,7 @@ mod reading;
 mod rego_tests;
 mod replay;
 mod sarif;
+mod suggest;
 mod test;
 mod unified;
 mod verify;
@@ -64,6 +65,7 @@ fn run(verb: Verb) -> Outcome {
         Verb::Why(args) => why::run(&args),
         Verb::Replay(args) => replay::run(&args),
         Verb::Audit(args) => audit::run(&args),
+        Verb::Suggest(args) => suggest::run(&args),
         Verb::Verify(args) => verify::run(&args),
         Verb::Ledger(args) => ledgers::run(&args),
         Verb::Enforce(args) => enforce::run(&args),

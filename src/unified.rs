@@ -4,13 +4,18 @@ use std::fmt::Write as _;
 
 /// The difference of two texts of one file; empty where there is none.
 pub(crate) fn diff(name: &str, before: &str, after: &str) -> String {
+    between(name, name, before, after)
+}
+
+/// The same, of a file that has two names: `/dev/null` is that of none.
+pub(crate) fn between(old: &str, new: &str, before: &str, after: &str) -> String {
     let (a, b): (Vec<&str>, Vec<&str>) = (before.split_inclusive('\n').collect(), after.split_inclusive('\n').collect());
     let edits = edits(&a, &b);
     let mut out = String::new();
     let mut at = 0;
     while let Some(first) = (at..edits.len()).find(|n| edits.get(*n).is_some_and(|e| e.sign != ' ')) {
         if out.is_empty() {
-            let _ = write!(out, "--- {name}\n+++ {name}\n");
+            let _ = write!(out, "--- {old}\n+++ {new}\n");
         }
         // A hunk ends where more lines are equal than two contexts take.
         let mut last = first;
@@ -24,10 +29,10 @@ pub(crate) fn diff(name: &str, before: &str, after: &str) -> String {
         let (from, to) = (first.saturating_sub(CONTEXT).max(at), (last + CONTEXT + 1).min(edits.len()));
         let hunk = edits.get(from..to).unwrap_or_default();
         let count = |sign| hunk.iter().filter(|e| e.sign != sign).count();
-        let (old, new) = (count('+'), count('-'));
+        let (lines_a, lines_b) = (count('+'), count('-'));
         let start = |line: usize, count: usize| if count == 0 { line } else { line + 1 };
         let (line_a, line_b) = hunk.first().map_or((0, 0), |e| (e.a, e.b));
-        let _ = writeln!(out, "@@ -{},{old} +{},{new} @@", start(line_a, old), start(line_b, new));
+        let _ = writeln!(out, "@@ -{},{lines_a} +{},{lines_b} @@", start(line_a, lines_a), start(line_b, lines_b));
         for edit in hunk {
             let _ = write!(out, "{}{}", edit.sign, edit.text);
             if !edit.text.ends_with('\n') {

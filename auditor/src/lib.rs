@@ -43,6 +43,7 @@ pub mod sample;
 pub mod scan;
 pub mod settings;
 pub mod source;
+pub mod suggest;
 mod traces;
 pub mod traffic;
 pub mod verdict;
@@ -64,6 +65,7 @@ pub use replay_report::ReplayReport;
 pub use sample::Sample;
 pub use settings::EnforcerConfig;
 pub use source::LogSource;
+pub use suggest::{Draft, suggest};
 pub use verify::{Verification, verify};
 
 #[cfg(test)]

@@ -127,3 +127,7 @@ pub const DAY_MS: i64 = 86_400_000;
 pub const CHECK_FILES_MAX: usize = 256;
 /// Records of one sample: more than any assessor reads, few enough to hold with their lines.
 pub const SAMPLE_SIZE_MAX: usize = 10_000;
+/// Distinct questions, without their values, from which policy is drafted: more than any person reads, at about a kilobyte each.
+pub const SUGGEST_KEYS_MAX: usize = 20_000;
+/// Denied words of one service that get an operation of their own, so that a wider one does not cover them; beyond it the grant goes.
+pub const SUGGEST_LITERALS_MAX: usize = 64;

@@ -49,8 +49,8 @@ pub(crate) const ZONES_DRAWN_MAX: usize = 16;
 /// Operations listed under their pairs.
 pub(crate) const OPERATIONS_MAX: usize = 4_000;
 
-/// Findings in `summary.md`: a comment that must be scrolled is not read.
-pub(crate) const SUMMARY_FINDINGS_MAX: usize = 10;
+/// Lines of each list of changes in `summary.md`: a comment that must be scrolled is not read.
+pub(crate) const SUMMARY_CHANGES_MAX: usize = 10;
 
 /// Length of one text in `summary.md`; code forges cut long comments.
 pub(crate) const SUMMARY_TEXT_CHARS: usize = 300;

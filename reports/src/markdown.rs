@@ -4,10 +4,10 @@
 
 use std::fmt::Write as _;
 
-use portreeve_auditor::assessment::{Assessment, ChainVerdict, Finding};
+use portreeve_auditor::assessment::{Assessment, Baseline, ChainVerdict, Finding, Verdict};
 
 use crate::filters::{verdict_word, weight_word};
-use crate::limits::{NAME_SHOWN_CHARS, REACH_NAMED_MAX, SUMMARY_FINDINGS_MAX, SUMMARY_TEXT_CHARS};
+use crate::limits::{FIX_FIRST_MAX, NAME_SHOWN_CHARS, REACH_NAMED_MAX, SUMMARY_CHANGES_MAX, SUMMARY_TEXT_CHARS};
 use crate::text;
 
 /// Renders the summary.
@@ -15,6 +15,9 @@ pub(crate) fn render(a: &Assessment) -> String {
     let mut out = String::new();
     opening(&mut out, a);
     verdicts(&mut out, a);
+    if let Some(baseline) = &a.baseline {
+        changes(&mut out, a, baseline);
+    }
     findings(&mut out, a);
     totals(&mut out, a);
     inputs(&mut out, a);
@@ -65,15 +68,83 @@ fn findings(out: &mut String, a: &Assessment) {
         out.push_str("No findings in the evidence given.\n\n");
         return;
     }
+    let waived = a.findings.iter().filter(|f| f.waived.is_some()).count();
+    let prefix = prefix(a);
+    let first = first(a);
+    if first.is_empty() {
+        put(out, format_args!("Every finding ({}) is covered by an exception.\n\n", text::thousands(waived as u64)));
+        return;
+    }
     out.push_str("### Fix first\n\n");
-    // Where there is one catalogue its name need not stand before every id.
-    let prefix = if let [only] = &*a.catalogs { format!("{only} ") } else { String::new() };
-    for finding in a.findings.iter().take(SUMMARY_FINDINGS_MAX) {
+    for finding in &first {
         line(out, finding, &prefix);
     }
-    let left = a.findings.len().saturating_sub(SUMMARY_FINDINGS_MAX) as u64;
+    let left = a.findings.len().saturating_sub(first.len() + waived) as u64;
+    let (left, waived) = (count(left, " more in the full report"), count(waived as u64, " covered by an exception"));
+    let both = if left.is_empty() || waived.is_empty() { "" } else { "; " };
+    if !left.is_empty() || !waived.is_empty() {
+        put(out, format_args!("\n{left}{both}{waived}.\n"));
+    }
+    out.push('\n');
+}
+
+/// The weightiest finding of each kind that no exception covers: five lines about one kind would hide four others.
+fn first(a: &Assessment) -> Vec<&Finding> {
+    let mut out: Vec<&Finding> = Vec::new();
+    for finding in a.findings.iter().filter(|f| f.waived.is_none()) {
+        if out.len() < FIX_FIRST_MAX && out.iter().all(|f| f.check != finding.check) {
+            out.push(finding);
+        }
+    }
+    out
+}
+
+fn count(n: u64, words: &str) -> String {
+    if n == 0 { String::new() } else { format!("{}{words}", text::thousands(n)) }
+}
+
+/// Where there is one catalogue its name need not stand before every id.
+fn prefix(a: &Assessment) -> String {
+    if let [only] = &*a.catalogs { format!("{only} ") } else { String::new() }
+}
+
+fn changes(out: &mut String, a: &Assessment, b: &Baseline) {
+    let (f, n) = (&b.findings, |n: usize| text::thousands(n as u64));
+    put(out, format_args!("### Since the baseline {}\n\n", span(&b.path)));
+    let (new, gone, same, heavier) = (n(f.new.len()), n(f.gone.len()), n(f.unchanged.len()), n(f.heavier.len()));
+    put(out, format_args!("Findings: **{new} new**, {gone} gone, {same} unchanged, {heavier} of them heavier. "));
+    put(out, format_args!("Verdicts changed: {}. Edges changed: {}.\n\n", n(b.verdicts.len()), n(b.edges.len())));
+    for premise in &b.differs {
+        put(out, format_args!("> Not the same: {}: {}\n\n", prose(&premise.what), prose(&premise.meaning)));
+    }
+    listed(out, "New", &f.new, |id| match a.findings.iter().find(|f| f.id == *id) {
+        Some(f) => format!("**{}** {}{}", weight_word(f.severity), prose(&f.summary), if f.waived.is_some() { " (waived)" } else { "" }),
+        None => span(id),
+    });
+    listed(out, "Gone", &f.gone, |gone| {
+        let weight = gone.severity.map(|w| format!("**{}** ", weight_word(w))).unwrap_or_default();
+        format!("{weight}{} ({})", prose(&gone.summary), span(&gone.check))
+    });
+    let word = |verdict: Option<Verdict>| verdict.map_or("not there", verdict_word);
+    let named = |catalog: &str, id: &str| {
+        let whole = format!("{catalog} {id}");
+        span(whole.strip_prefix(&prefix(a)).unwrap_or(&whole))
+    };
+    listed(out, "Verdicts", &b.verdicts, |v| format!("{}: {} → **{}**", named(&v.catalog, &v.id), word(v.before), word(v.now)));
+}
+
+/// A list of bounded length under a word, and what of it is left out.
+fn listed<T>(out: &mut String, word: &str, all: &[T], show: impl Fn(&T) -> String) {
+    if all.is_empty() {
+        return;
+    }
+    put(out, format_args!("{word}:\n\n"));
+    for one in all.iter().take(SUMMARY_CHANGES_MAX) {
+        put(out, format_args!("- {}\n", show(one)));
+    }
+    let left = all.len().saturating_sub(SUMMARY_CHANGES_MAX);
     if left > 0 {
-        put(out, format_args!("\n{} more in the full report.\n", text::thousands(left)));
+        put(out, format_args!("- {} more in the full report\n", text::thousands(left as u64)));
     }
     out.push('\n');
 }
@@ -102,6 +173,8 @@ fn totals(out: &mut String, a: &Assessment) {
         ("Denied", t.denied),
         ("Replay answers differently", t.mismatches),
         ("Could not be replayed", t.not_replayable),
+        ("Another mesh allowed, policy denies", t.unlawful),
+        ("Another mesh denied, policy allows", t.overdenied),
         ("Strangers refused", t.refused_attempts),
         ("Grants never used", a.summary.grants_unused),
         ("Grants", a.summary.grants),

@@ -5,8 +5,10 @@
 
 mod access;
 mod analyses;
+mod changes;
 mod findings;
 mod governance;
+mod reading;
 mod tables;
 
 use std::borrow::Borrow;
@@ -14,14 +16,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use askama::Template;
-use portreeve_auditor::assessment::{Assessment, BundleSummary, ChainVerdict, ControlResult, Evidence, Finding, Mark, Verdict};
+use portreeve_auditor::assessment::{
+    Assessment, BundleSummary, ChainVerdict, ControlResult, Evidence, Finding, Mark, Verdict, VerdictCount,
+};
 use portreeve_engine::Digest;
 
 use crate::limits::{EVIDENCE_UNDER_CONTROL_MAX, FINDINGS_MAX, REACH_NAMED_MAX, ROWS_MAX, TEXT_SHOWN_CHARS};
 use crate::matrix::NO_ZONE;
 use crate::{ReportError, filters, json, text};
 use access::Access;
+use changes::Changes;
 use findings::{FindingView, First, Sieve};
+use reading::Reading;
 use tables::Table;
 
 /// Renders the page.
@@ -51,6 +57,8 @@ struct Page<'a> {
     governance: Vec<Table<'a>>,
     analyses: Vec<analyses::Group<'a>>,
     certificates: Vec<Table<'a>>,
+    reading: Reading<'a>,
+    changes: Option<Changes<'a>>,
     invariants: Vec<InvariantView<'a>>,
     chains: Vec<(ChainVerdict, usize)>,
     open_ended: usize,
@@ -117,13 +125,15 @@ impl<'a> Page<'a> {
             data,
             period: a.period.map(text::period).unwrap_or_default(),
             days: a.period.map(|p| text::about(p.to.unix_ms().saturating_sub(p.from.unix_ms()))).unwrap_or_default(),
-            bar: bar(a),
+            bar: bar(&a.summary.verdicts),
             findings,
             families: families(a, &anchors),
             access: Access::of(a),
             governance: governance::tables(a, &anchors),
             analyses: analyses::groups(a, &anchors, &sieve),
             certificates: vec![analyses::certificates(a, &anchors, &sieve)],
+            reading: Reading::of(a),
+            changes: Changes::of(a, &anchors),
             invariants: a
                 .invariants
                 .iter()
@@ -359,16 +369,23 @@ fn families<'a>(a: &'a Assessment, anchors: &Anchors<'a>) -> Vec<Family<'a>> {
     out
 }
 
-/// The verdicts' parts of a bar 1000 wide; the last part ends at its end, whatever was rounded before.
-fn bar(a: &Assessment) -> Vec<Share> {
-    let all: u64 = a.summary.verdicts.iter().map(|v| v.count).sum();
+/// The verdicts' parts of a bar.
+fn bar(verdicts: &[VerdictCount]) -> Vec<Share> {
+    let counts: Vec<u64> = verdicts.iter().map(|v| v.count).collect();
+    let share = |(part, (x, width)): (&VerdictCount, (u64, u64))| Share { verdict: part.verdict, count: part.count, x, width };
+    verdicts.iter().zip(parts(&counts)).map(share).collect()
+}
+
+/// Where the parts of a bar 1000 wide begin and how wide they are; the last part ends at its end, whatever was rounded before.
+fn parts(counts: &[u64]) -> Vec<(u64, u64)> {
+    let all: u64 = counts.iter().sum();
     let at = |sum: u64| u64::try_from(u128::from(sum) * 1000 / u128::from(all.max(1))).unwrap_or(1000);
     let mut before = 0;
     let mut out = Vec::new();
-    for part in &a.summary.verdicts {
-        let (x, end) = (at(before), at(before + part.count));
-        before += part.count;
-        out.push(Share { verdict: part.verdict, count: part.count, x, width: end - x });
+    for count in counts {
+        let (x, end) = (at(before), at(before + count));
+        before += count;
+        out.push((x, end - x));
     }
     out
 }

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
-use portreeve_auditor::assessment::{Analyses, Assessment, GovernanceSummary, Summary, Totals};
+use portreeve_auditor::assessment::{Analyses, Assessment, Fidelity, GovernanceSummary, Reads, Summary, Totals, Waiver};
 use portreeve_reports::{ReportError, html, json, markdown, write_all};
 use serde_json::Value;
 
@@ -114,6 +114,54 @@ fn figures_on_the_page_are_those_of_the_assessment() {
         assert!(seen.contains_key(&*format!("totals.{total}")), "totals.{total} is not on the page");
     }
     assert_eq!(seen.keys().filter(|f| f.starts_with("summary.verdicts.")).count(), 7);
+    assert_eq!(seen.keys().filter(|f| f.starts_with("reads.grades.")).count(), 5);
+    for field in ["agreed", "of", "differing", "not_replayable", "unlawful", "overdenied"] {
+        assert!(seen.contains_key(&*format!("fidelity.{field}")), "fidelity.{field} is not on the page");
+    }
+}
+
+#[test]
+fn how_logs_were_read_and_what_changed_stand_on_the_page() {
+    let a = sample::market();
+    let page = html(&a).unwrap();
+    for (section, texts) in [
+        ("reading", &["its address", "weak_tls", "accessLogFormat: SNIPPET", "7 undetermined", "3 probes", "records were lost"][..]),
+        ("fidelity", &["no bundle of its revision", "2,481,849", "denied-then", "881202", "4 more groups"]),
+        ("since", &["reports/october", "was found gone", "kind_folded-1", "not there", "no longer granted", "this one", "another tool"]),
+    ] {
+        let (_, text) = page.split_once(&format!("<section aria-labelledby=\"{section}\"")).expect(section);
+        let (text, _) = text.split_once("</section>").unwrap();
+        for wanted in texts {
+            assert!(text.contains(wanted), "{wanted} does not stand in {section}");
+        }
+    }
+    assert!(page.contains("25 of 12,482,301 records, seed 7") && page.contains("on <time datetime=\"2026-11-15T08:00:00.000Z\""));
+}
+
+#[test]
+fn the_summary_tells_what_changed_and_never_to_fix_what_is_waived() {
+    let mut a = sample::market();
+    let text = markdown(&a);
+    for line in [
+        "Findings: **2 new**, 1 gone, 3 unchanged, 1 of them heavier. Verdicts changed: 2. Edges changed: 2.",
+        "- `kind_folded-1`",
+        "- **low** `x` was found gone (`stale_service`)",
+        "- `7.2.5`: met, technically → **not met**",
+        "- `9.9`: suspect → **not there**",
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line}\n{text}");
+    }
+    let remedy = "Find the cause; the hole stays in the evidence.";
+    assert!(text.contains(remedy));
+    a.findings[0].waived = Some(waiver());
+    let text = markdown(&a);
+    let (_, first) = text.split_once("### Fix first").unwrap();
+    assert!(!first.contains(remedy) && first.contains("\n1 covered by an exception.\n"), "{text}");
+    a.findings.iter_mut().for_each(|f| f.waived = Some(waiver()));
+    assert!(markdown(&a).contains("Every finding (5) is covered by an exception.") && !markdown(&a).contains("Fix first"));
+    let kind = a.findings[1].clone();
+    a.findings = (0..20).map(|n| portreeve_auditor::assessment::Finding { id: format!("x-{n}"), waived: None, ..kind.clone() }).collect();
+    assert!(markdown(&a).contains("\n19 more in the full report.\n"), "one line for a kind is enough");
 }
 
 #[test]
@@ -269,6 +317,11 @@ fn all() -> Vec<Assessment> {
     vec![sample::market(), sample::hostile(), empty(), sample::crowd(30), sample::crowd(200)]
 }
 
+fn waiver() -> Waiver {
+    let until = "2027-01-31".parse().unwrap();
+    Waiver { exception: "EX-7".into(), reason: "a new chain begins".into(), approved_by: vec!["ciso".into()], until }
+}
+
 fn empty() -> Assessment {
     let mut a = sample::market();
     (a.period, a.totals, a.summary) = (None, Totals::default(), Summary::default());
@@ -277,6 +330,7 @@ fn empty() -> Assessment {
     (a.enforcers, a.certificates, a.tls, a.refusals) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     (a.denials, a.invariants, a.method) = (Vec::new(), Vec::new(), Vec::new());
     (a.governance, a.analyses) = (GovernanceSummary::default(), Analyses::default());
+    (a.reads, a.fidelity, a.baseline, a.sample, a.generated_at) = (Reads::default(), Fidelity::default(), None, None, None);
     a
 }
 

@@ -40,6 +40,7 @@ use std::fmt;
 
 pub(crate) use adapter::Adapter;
 pub(crate) use fold::{ForeignFold, Place, Taken};
+pub(crate) use judge::Judge;
 pub use judge::{Lack, Lawful};
 pub use mapping::Mapping;
 pub use names::{Address, Names, parse_network};

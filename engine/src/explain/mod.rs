@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 pub use nearest::{Nearest, nearest};
-pub use patch::Patch;
+pub use patch::{Patch, with_operation};
 pub use request::Change;
 pub use words::in_words;
 

@@ -227,6 +227,27 @@ impl<'b> Source<'b> {
     }
 }
 
+/// The bundle with one operation more in a service, however its list is written. The comment is written where a line can end with one.
+/// `None` where the text of the service leaves no place for it.
+#[must_use]
+pub fn with_operation(bundle: &Bundle, service: &Service, entry: &str, comment: &str) -> Option<Bundle> {
+    let source = Source::of(bundle, "Service", &service.name, &service.at)?;
+    let mut patches = match source.node.get("operations") {
+        Some(list) => source.append(list, entry)?,
+        None => {
+            let name = source.node.get("name")?;
+            let line = source.text.lines().nth(name.line.checked_sub(1)? as usize).filter(|line| line.starts_with("name:"))?;
+            let insert = format!("\noperations:\n  - {entry}");
+            vec![Patch { file: source.file.to_owned(), line: name.line, column: u32::try_from(line.chars().count()).ok()?, insert }]
+        }
+    };
+    for patch in patches.iter_mut().filter(|p| p.insert.starts_with('\n') && !comment.is_empty()) {
+        patch.insert.push_str("  # ");
+        patch.insert.push_str(comment);
+    }
+    apply(bundle, &patches)
+}
+
 fn last_line(node: &Node) -> u32 {
     let inner = match &node.value {
         Value::Scalar(..) => None,

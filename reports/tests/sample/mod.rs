@@ -10,6 +10,8 @@ use portreeve_auditor::assessment::{
 };
 use portreeve_engine::{Digest, SpiffeId, Timestamp};
 
+mod reading;
+
 /// Names and zones of the market's services, as the inventory orders them.
 const SERVICES: [(&str, &str, &str, &[&str]); 6] = [
     ("payments", "cde", "team-payments", &["pan"]),
@@ -22,6 +24,12 @@ const SERVICES: [(&str, &str, &str, &[&str]); 6] = [
 
 /// A market of six services over 31 days.
 pub fn market() -> Assessment {
+    let mut a = plain();
+    reading::add(&mut a);
+    a
+}
+
+fn plain() -> Assessment {
     Assessment {
         tool: "portreeve 0.1.0".into(),
         subject: "marketplace".into(),
@@ -122,6 +130,7 @@ pub fn hostile() -> Assessment {
     a.invariants.iter_mut().for_each(|i| (i.name, i.statement, i.at, i.controls) = (evil(0), evil(1), evil(2), vec![evil(3)]));
     a.method = (0..ATTACKS.len()).map(evil).collect();
     declared::spoil(&mut a, evil);
+    reading::spoil(&mut a, evil);
     a
 }
 
@@ -176,6 +185,9 @@ pub fn figure(assessment: &serde_json::Value, field: &str) -> Option<u64> {
     if let Some(verdict) = field.strip_prefix("summary.verdicts.") {
         let counts = assessment["summary"]["verdicts"].as_array()?;
         return counts.iter().find(|c| c["verdict"] == verdict)?["count"].as_u64();
+    }
+    if let Some(grade) = field.strip_prefix("reads.grades.") {
+        return assessment["reads"]["grades"].as_array()?.iter().find(|c| c["grade"] == grade)?["count"].as_u64();
     }
     field.split('.').try_fold(assessment, |value, key| value.get(key))?.as_u64()
 }

@@ -1,0 +1,70 @@
+//! Drafts policy from traffic: services, operations and permissions of least privilege, with what was seen as comments.
+//!
+//! `logs → Seer (questions without their values, counted) → Plan (operations and grants of one service) → text`. Beside a bundle only
+//! what it does not allow yet is drafted, in its words where it has some.
+//!
+//! What it gives is a draft for a person: zones, owners, classes of data and the reason of each grant are in no log, and are not
+//! invented. INVARIANT: a draft grants nothing that the log shows as denied; where one question was answered both ways nothing is
+//! granted, and it is said. A caller without an identity is granted nothing. No value from a path stands in a draft.
+
+mod beside;
+mod paths;
+mod plan;
+mod seer;
+#[cfg(test)]
+mod tests;
+mod text;
+
+use std::collections::BTreeMap;
+
+pub use beside::changed;
+use portreeve_engine::{Authorizer, Bundle};
+
+use crate::foreign::Reading;
+use crate::heads::VerifiedHeads;
+use crate::intake::{self, ReadError};
+use crate::source::LogSource;
+
+/// The policy repo that a draft is held against.
+#[derive(Clone, Copy, Debug)]
+pub struct Base<'b> {
+    /// Its files.
+    pub bundle: &'b Bundle,
+    /// Their law.
+    pub law: &'b Authorizer,
+}
+
+/// A drafted policy repo, or what a draft changes in one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft {
+    /// Whole files by name: all of a new repo, those that change of another.
+    pub files: BTreeMap<String, String>,
+    /// What a person should look at first, a sentence each.
+    pub cautions: Vec<String>,
+    /// Requests that are in no grant, by the reason.
+    pub left_out: BTreeMap<&'static str, u64>,
+    /// Requests that were allowed and for which something is granted here.
+    pub granted: u64,
+    /// Requests that the bundle allows already.
+    pub already: u64,
+    /// Services drafted.
+    pub services: usize,
+    /// Operations drafted.
+    pub operations: usize,
+    /// Permissions drafted.
+    pub permissions: usize,
+    /// Lines that could not be read.
+    pub rejected: u64,
+}
+
+/// Reads logs and drafts policy. `progress` is told the stored bytes read so far.
+///
+/// # Errors
+/// A log cannot be read.
+pub fn suggest(logs: &[LogSource], reading: &Reading, base: Option<Base<'_>>, progress: &mut dyn FnMut(u64)) -> Result<Draft, ReadError> {
+    let mut seer = seer::Seer::new(base, &reading.names);
+    let intake = intake::read_as(logs, &VerifiedHeads::default(), reading, &mut seer, progress)?;
+    let mut draft = text::draft(&seer.finish(), base);
+    draft.rejected = intake.inputs.iter().map(|i| i.rejected).sum();
+    Ok(draft)
+}
