@@ -117,17 +117,17 @@ pub(super) fn views<'a>(a: &'a Assessment, anchors: &Anchors<'a>) -> (Vec<Findin
         label: filters::weight_word(weight).to_owned(),
         count: shown().filter(|f| f.severity == weight).count() as u64,
     });
-    let states = [0, 1, 2, 3].map(|at| Choice {
-        token: STATES[at].0.to_owned(),
-        label: STATES[at].1.to_owned(),
-        count: shown().filter(|f| is_in(f)[at]).count() as u64,
+    let states = STATES.iter().enumerate().map(|(at, (token, label))| Choice {
+        token: (*token).to_owned(),
+        label: (*label).to_owned(),
+        count: shown().filter(|f| is_in(f).get(at).is_some_and(|is_in| *is_in)).count() as u64,
     });
     let sieve = Sieve {
         severities: severities.into_iter().filter(|c| c.count > 0).collect(),
         checks: checks.choices(|name| name),
         services: services.choices(|name| name),
         controls: controls.choices(|name| anchors.without_only_catalog(name)),
-        states: states.into_iter().filter(|c| c.count > 0).collect(),
+        states: states.filter(|c| c.count > 0).collect(),
         picks: checks.names.keys().filter_map(|name| Some((*name, checks.token(name)?))).collect(),
     };
     (shown().map(view).collect(), sieve)
