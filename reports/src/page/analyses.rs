@@ -143,7 +143,8 @@ fn blast<'a>(all: &'a Analyses, anchors: &Anchors<'a>) -> Table<'a> {
     Table::of("Within reach of a service that was taken over", "analyses.blast", &all.blast, |b| {
         let sensitive = b.sensitive.iter().map(|s| anchors.service(&s.service));
         let steps = b.by_step.iter().enumerate().map(|(n, count)| format!("{}: {}", n + 1, text::thousands(*count)));
-        let service = [Cell::service(&b.service, anchors)].into_iter().chain(b.holds_sensitive.then(|| Cell::None("holds sensitive data")));
+        let service =
+            [Cell::service(&b.service, anchors)].into_iter().chain(b.holds_sensitive.then_some(Cell::None("holds sensitive data")));
         vec![
             Cell::Lines(service.collect()),
             Cell::Of(Ratio { have: b.reachable, of: b.of }),
