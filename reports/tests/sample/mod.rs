@@ -361,7 +361,6 @@ fn control(id: &str, family: &str, title: &str, verdict: Verdict, why: &str) -> 
         needs: needs.iter().map(|f| (*f).into()).collect(),
         attested: if id == "12.3.3" { vec!["`ciso` on 2026-10-01: ciphers were looked at".into()] } else { Vec::new() },
         cannot_show: "Traffic that passes no enforcer, and systems that are not in the inventory.".into(),
-        ..ControlResult::default()
     }
 }
 
