@@ -166,7 +166,7 @@ async fn ask(to: SocketAddr) -> u16 {
 
 async fn page(to: SocketAddr, target: &str) -> String {
     let mut stream = TcpStream::connect(to).await.unwrap();
-    stream.write_all(format!("GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").as_bytes()).await.unwrap();
+    stream.write_all(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").as_bytes()).await.unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).await.unwrap();
     text
