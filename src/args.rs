@@ -256,9 +256,9 @@ pub(crate) struct WhyArgs {
     pub(crate) format: DocumentFormat,
 }
 
-/// Arguments of `replay`.
+/// Which law was in force, of the verbs that decide again.
 #[derive(Debug, Args)]
-pub(crate) struct ReplayArgs {
+pub(crate) struct LawArgs {
     /// A bundle that was in force; may be repeated
     #[arg(long, required_unless_present = "bundle_history")]
     pub(crate) bundle: Vec<String>,
@@ -266,15 +266,29 @@ pub(crate) struct ReplayArgs {
     /// bundles; may be repeated
     #[arg(long, value_name = "REPO:PATH|DIR")]
     pub(crate) bundle_history: Vec<String>,
+}
+
+/// Which logs are read, and how.
+#[derive(Debug, Args)]
+pub(crate) struct LogArgs {
     /// Decision logs: files, patterns, or `-`; gzip and zstd are recognised
     #[arg(required = true, value_name = "LOG")]
     pub(crate) logs: Vec<String>,
-    /// The format of the logs; by default each log's is recognised by its first lines
+    /// The format of the logs, or `envoy-text:FORMAT`; by default each log's is recognised by its first lines
     #[arg(long, value_name = "FORMAT", default_value = "auto", value_parser = crate::logs::format)]
     pub(crate) log_format: crate::logs::LogFormat,
     /// Where the facts stand in a log of your own, and what its names and addresses mean (YAML)
     #[arg(long, value_name = "FILE")]
     pub(crate) log_mapping: Option<PathBuf>,
+}
+
+/// Arguments of `replay`.
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArgs {
+    #[command(flatten)]
+    pub(crate) law: LawArgs,
+    #[command(flatten)]
+    pub(crate) read: LogArgs,
     /// A candidate: every record that it would answer with another effect is told
     #[arg(long, value_name = "BUNDLE")]
     pub(crate) against: Option<String>,
@@ -298,22 +312,10 @@ pub(crate) enum ReplayFormat {
 /// Arguments of `audit`.
 #[derive(Debug, Args)]
 pub(crate) struct AuditArgs {
-    /// A bundle that was in force; may be repeated
-    #[arg(long, required_unless_present = "bundle_history")]
-    pub(crate) bundle: Vec<String>,
-    /// Every bundle that was in force: REPO:PATH, a folder in the history of a git repository, or a directory whose children are
-    /// bundles; may be repeated
-    #[arg(long, value_name = "REPO:PATH|DIR")]
-    pub(crate) bundle_history: Vec<String>,
-    /// Decision logs: files, patterns, or `-`; gzip and zstd are recognised
-    #[arg(required = true, value_name = "LOG")]
-    pub(crate) logs: Vec<String>,
-    /// The format of the logs, or `envoy-text:FORMAT`; by default each log's is recognised by its first lines
-    #[arg(long, value_name = "FORMAT", default_value = "auto", value_parser = crate::logs::format)]
-    pub(crate) log_format: crate::logs::LogFormat,
-    /// Where the facts stand in a log of your own, and what its names and addresses mean (YAML)
-    #[arg(long, value_name = "FILE")]
-    pub(crate) log_mapping: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) law: LawArgs,
+    #[command(flatten)]
+    pub(crate) read: LogArgs,
     /// A control catalogue: pci-dss-4.0.1, nist-800-53-r5, soc2, or a file; may be repeated [default: pci-dss-4.0.1]
     #[arg(long, value_name = "ID|FILE")]
     pub(crate) catalog: Vec<String>,
@@ -370,15 +372,8 @@ pub(crate) struct AuditArgs {
 /// Arguments of `suggest`.
 #[derive(Debug, Args)]
 pub(crate) struct SuggestArgs {
-    /// Decision logs: files, patterns, or `-`; gzip and zstd are recognised
-    #[arg(required = true, value_name = "LOG")]
-    pub(crate) logs: Vec<String>,
-    /// The format of the logs, or `envoy-text:FORMAT`; by default each log's is recognised by its first lines
-    #[arg(long, value_name = "FORMAT", default_value = "auto", value_parser = crate::logs::format)]
-    pub(crate) log_format: crate::logs::LogFormat,
-    /// Where the facts stand in a log of your own, and what its names and addresses mean (YAML)
-    #[arg(long, value_name = "FILE")]
-    pub(crate) log_mapping: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) read: LogArgs,
     /// A policy repo: what it does not allow yet is printed as a unified diff to it
     #[arg(long, value_name = "BUNDLE", conflicts_with = "out")]
     pub(crate) bundle: Option<String>,

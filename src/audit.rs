@@ -25,13 +25,13 @@ use crate::reading;
 /// Examines the logs, writes the reports, and passes or fails the gate.
 pub(crate) fn run(args: &AuditArgs) -> Outcome {
     let gate = Gate::of(&args.fail_on, !args.baseline.is_empty())?;
-    let Given { bundles, history } = history::given(&args.bundle, &args.bundle_history)?;
+    let Given { bundles, history } = history::given(&args.law.bundle, &args.law.bundle_history)?;
     let heads = logs::heads(args.heads.as_deref(), args.key.as_deref())?;
-    let logs = logs::sources(&args.logs)?;
+    let logs = logs::sources(&args.read.logs)?;
     // The key is read first: nobody should wait for an examination whose report cannot be signed.
     let signer = args.sign.as_deref().map(bundling::signer).transpose()?;
     let progress = Progress::over(&logs);
-    let reading = logs::reading(&args.log_format, args.log_mapping.as_deref())?;
+    let reading = logs::reading(&args.read.log_format, args.read.log_mapping.as_deref())?;
     let audit = Audit::new(bundles).history(history).logs(logs.clone()).heads(heads).reading(reading);
     let (mut audit, own) = declared::checks(audit, &args.checks)?;
     for name in &args.catalog {
@@ -141,7 +141,7 @@ fn asked(formats: &[AuditFormat]) -> Result<Vec<Format>, Failure> {
 
 /// From the repository's root to the newest bundle; empty where that cannot be told.
 fn prefix(args: &AuditArgs, assessment: &Assessment) -> String {
-    let newest = assessment.newest_bundle.and_then(|n| assessment.bundles.get(n)).filter(|b| args.bundle.contains(&b.path));
+    let newest = assessment.newest_bundle.and_then(|n| assessment.bundles.get(n)).filter(|b| args.law.bundle.contains(&b.path));
     newest.and_then(|b| bundle::load(&b.path).ok()).map(|loaded| loaded.prefix).unwrap_or_default()
 }
 

@@ -25,8 +25,8 @@ pub(crate) fn run(args: &SuggestArgs) -> Outcome {
     if let Some(out) = &args.out {
         refuse_taken(out)?;
     }
-    let logs = logs::sources(&args.logs)?;
-    let reading = logs::reading(&args.log_format, args.log_mapping.as_deref())?;
+    let logs = logs::sources(&args.read.logs)?;
+    let reading = logs::reading(&args.read.log_format, args.read.log_mapping.as_deref())?;
     let progress = Progress::over(&logs);
     let base = given.as_ref().map(|(loaded, law)| Base { bundle: &loaded.bundle, law });
     let draft = suggest(&logs, &reading, base, &mut |bytes| progress.at(bytes)).map_err(|e| logs::unread(&e))?;

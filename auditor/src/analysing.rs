@@ -193,7 +193,7 @@ fn environments_tenants_and_dates() {
     assert_eq!(due[1], ("invoices-do-all", DueStanding::Soon, Some(9)));
     assert_eq!(due.last(), Some(&("users-shut-stores", DueStanding::Unset, None)));
     assert_eq!((a.analyses.reviews.have, a.analyses.reviews.of), (1, 5));
-    // What no grant allows and was only denied is no crossing between tenants; it is counted all the same.
+    // What no grant allows and was only denied is no crossing; it is counted all the same.
     let closed = policy.replace("from: [lab], to: stores", "from: [users], to: stores");
     let law = authorizer(&closed);
     let mut shut = Log::start("stores", "stores-1", *law.revision());
@@ -202,7 +202,7 @@ fn environments_tenants_and_dates() {
     let attempts = audit(&closed, vec![source(&shut)]);
     let denied: Vec<_> = attempts.analyses.separation.entries.iter().filter(|c| c.kind == "tenant").collect();
     assert!(matches!(&*denied, [c] if (c.granted, c.allowed, c.denied) == (0, 0, 1)), "{denied:?}");
-    assert!(found(&attempts, "tenant_crossing").is_empty());
+    assert!(found(&attempts, "tenant_crossing").is_empty() && found(&attempts, "environment_crossing").is_empty());
     // Without a label nobody is on a side, and a zone before production is told edge by edge.
     let zones = policy.replace("labels: {tenant: south, environment: staging}", "zone: staging").replace(", environment: production}", "}");
     let a = audit(&zones, vec![source(&stores)]);

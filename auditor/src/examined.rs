@@ -132,6 +132,35 @@ impl<'a> Examined<'a> {
             .collect()
     }
 
+    /// The outages of which nothing fitting is on record, a draft for each process. Without a governance folder nobody can say, and they are in
+    /// doubt. `lacks` is what is not on record.
+    pub(crate) fn outages_without(&self, on_record: impl Fn(&str, &Outage) -> bool, lacks: &str, remedy: &str) -> Vec<Draft> {
+        let mut out: BTreeMap<String, Draft> = BTreeMap::new();
+        for (chain, outage) in self.outages() {
+            if self.service_of(chain).is_some_and(|service| on_record(&service.name, &outage)) {
+                continue;
+            }
+            let name = self.process_name(chain);
+            let draft = out.entry(name.clone()).or_insert_with(|| Draft {
+                summary: format!("{name} was {} from {} to {}, and no {lacks} is on record", outage.what, outage.from, outage.to),
+                subject: name,
+                remedy: remedy.to_owned(),
+                suspect: !self.governance.is_given(),
+                ..Draft::default()
+            });
+            draft.count += 1;
+            draft.evidence.extend(few(outage.evidence));
+        }
+        let told = |mut draft: Draft| {
+            if draft.count > 1 {
+                draft.summary = format!("{}; {}", draft.summary, many(draft.count - 1, "more such time"));
+            }
+            draft.evidence = few(draft.evidence);
+            draft
+        };
+        out.into_values().map(told).collect()
+    }
+
     /// The last day in the logs, which stands for today.
     pub(crate) fn today(&self) -> Option<Date> {
         self.now.map(|now| now.date())

@@ -83,7 +83,7 @@ pub const LIST_ITEMS_MAX: usize = 256;
 pub const RECOGNITION_LINES_MAX: usize = 32;
 /// Distinct callers without identity or service that are kept apart by name or address; more are told as others.
 pub const UNNAMED_CALLERS_MAX: usize = 10_000;
-/// Requests of other meshes that are compared with those of the other side by their id, at 16 bytes each; more are not compared.
+/// Requests of other meshes that are compared with those of the other side by their id, at 24 bytes each; more are not compared.
 pub const PAIRS_MAX: usize = 2 << 20;
 /// Bytes of a mapping file; one of a thousand services and addresses has a tenth of this.
 pub const MAPPING_BYTES_MAX: u64 = 1 << 20;

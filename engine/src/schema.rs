@@ -4,128 +4,22 @@
 //! bundle, or counting, only `check` knows. The tables below are held against the reader field by field in a test: a field that
 //! is read and not here, or here and not read, fails it.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::model::{GovernanceField, Upgrade};
 use crate::path::Paths;
 
-/// A mapping with a fixed set of fields.
-struct Shape {
-    name: &'static str,
-    doc: &'static str,
-    fields: &'static [Field],
-    /// Exactly one of these must be there.
-    one_of: &'static [&'static str],
-}
+pub mod shape;
 
-/// Name, what it holds, whether it must be there, and what it means.
-struct Field(&'static str, Holds, bool, &'static str);
-
-/// What a field holds.
-enum Holds {
-    Text,
-    /// One text or a list of them.
-    Texts,
-    /// The same, and the list is not empty.
-    SomeTexts,
-    Boolean,
-    /// A whole number from 1.
-    Count,
-    Date,
-    Words(&'static [&'static str]),
-    /// One of these words, or a list of them.
-    ManyWords(&'static [&'static str]),
-    Of(&'static str),
-    ListOf(&'static str),
-    OneOrListOf(&'static str),
-    /// Names, or a mapping of this shape.
-    NamesOr(&'static str),
-    /// A mapping of free names to texts.
-    MapToText,
-    /// A mapping of free names to attribute types.
-    MapToType,
-    /// A mapping of free names to one text or several.
-    MapToTexts,
-    /// A token, or the name of a fixture.
-    Token,
-    MapToToken,
-}
+use shape::Holds::{Boolean, Count, Date, ListOf, ManyWords, MapToText, MapToTexts, MapToToken, MapToType, NamesOr, Of, OneOrListOf};
+use shape::Holds::{SomeTexts, Text, Texts, Token, Words};
+use shape::{Field, Shape};
 
 /// The schema of one resource of a policy file.
 #[must_use]
 pub fn json_schema() -> Value {
-    let mut definitions: Map<String, Value> = SHAPES.iter().chain(KINDS).map(|shape| (shape.name.to_owned(), shape.schema())).collect();
-    let text = json!({"type": ["string", "number", "boolean"]});
-    definitions.insert("texts".to_owned(), json!({"anyOf": [text, {"type": "array", "items": text}]}));
-    definitions.insert("some-texts".to_owned(), json!({"anyOf": [text, {"type": "array", "items": text, "minItems": 1}]}));
-    definitions.insert("token".to_owned(), json!({"type": "object", "minProperties": 0}));
-    let names: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
-    let branches: Vec<Value> = KINDS
-        .iter()
-        .map(|kind| json!({"if": {"properties": {"kind": {"const": kind.name}}, "required": ["kind"]}, "then": {"$ref": format!("#/$defs/{}", kind.name)}}))
-        .collect();
-    json!({
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "Portreeve policy file",
-        "description": "One resource. A file holds several, separated by `---`.",
-        "type": "object",
-        "required": ["kind", "name"],
-        "properties": {"kind": {"enum": names, "description": "What the resource is"}},
-        "allOf": branches,
-        "$defs": definitions,
-    })
+    shape::document("Portreeve policy file", KINDS, SHAPES, [("token", json!({"type": "object", "minProperties": 0}))])
 }
-
-impl Shape {
-    fn schema(&self) -> Value {
-        let mut properties: Map<String, Value> = self.fields.iter().map(|f| (f.0.to_owned(), f.schema())).collect();
-        if KINDS.iter().any(|kind| kind.name == self.name) {
-            properties.insert("kind".to_owned(), json!({"const": self.name}));
-            properties.insert("name".to_owned(), json!({"type": ["string", "number", "boolean"], "description": "Its name"}));
-        }
-        let required: Vec<&str> = self.fields.iter().filter(|f| f.2).map(|f| f.0).collect();
-        let mut out = json!({
-            "description": self.doc, "type": "object", "properties": properties, "required": required, "additionalProperties": false,
-        });
-        if let (false, Some(fields)) = (self.one_of.is_empty(), out.as_object_mut()) {
-            let each: Vec<Value> = self.one_of.iter().map(|name| json!({"required": [name]})).collect();
-            fields.insert("oneOf".to_owned(), Value::Array(each));
-        }
-        out
-    }
-}
-
-impl Field {
-    fn schema(&self) -> Value {
-        let reference = |name: &str| json!({"$ref": format!("#/$defs/{name}")});
-        let mut out = match self.1 {
-            Text => json!({"type": ["string", "number", "boolean"]}),
-            Texts => reference("texts"),
-            SomeTexts => reference("some-texts"),
-            Boolean => json!({"type": "boolean"}),
-            Count => json!({"type": "integer", "minimum": 1}),
-            Date => json!({"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"}),
-            Words(words) => json!({"enum": words}),
-            ManyWords(words) => json!({"anyOf": [{"enum": words}, {"type": "array", "items": {"enum": words}, "minItems": 1}]}),
-            Of(shape) => reference(shape),
-            ListOf(shape) => json!({"type": "array", "items": reference(shape)}),
-            OneOrListOf(shape) => json!({"anyOf": [reference(shape), {"type": "array", "items": reference(shape), "minItems": 1}]}),
-            NamesOr(shape) => json!({"anyOf": [reference("some-texts"), reference(shape)]}),
-            MapToText => json!({"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}}),
-            MapToType => json!({"type": "object", "additionalProperties": {"enum": ["string", "integer", "boolean", "list"]}}),
-            MapToTexts => json!({"type": "object", "additionalProperties": reference("some-texts"), "minProperties": 1}),
-            Token => json!({"anyOf": [{"type": "string", "pattern": "^\\$"}, reference("token")]}),
-            MapToToken => json!({"type": "object", "additionalProperties": reference("token")}),
-        };
-        if let Some(fields) = out.as_object_mut() {
-            fields.insert("description".to_owned(), json!(self.3));
-        }
-        out
-    }
-}
-
-use Holds::{Boolean, Count, Date, ListOf, ManyWords, MapToText, MapToTexts, MapToToken, MapToType, NamesOr, Of, OneOrListOf};
-use Holds::{SomeTexts, Text, Texts, Token, Words};
 
 /// Protocols of `upgrade`.
 const UPGRADES: &[&str] = &[Upgrade::WebSocket.as_str()];

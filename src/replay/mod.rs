@@ -16,13 +16,13 @@ use crate::output::{self, Out};
 
 /// Replays the logs and prints what differs.
 pub(crate) fn run(args: &ReplayArgs) -> Outcome {
-    let Given { bundles, history } = history::given(&args.bundle, &args.bundle_history)?;
+    let Given { bundles, history } = history::given(&args.law.bundle, &args.law.bundle_history)?;
     let candidate = args.against.as_deref().map(bundle::authorizer).transpose()?;
-    let logs = logs::sources(&args.logs)?;
+    let logs = logs::sources(&args.read.logs)?;
     let progress = Progress::over(&logs);
     let laws: Vec<_> = bundles.iter().map(|(_, law)| law).collect();
     let trial = Trial { bundles: &laws, history: &history, against: candidate.as_ref() };
-    let reading = logs::reading(&args.log_format, args.log_mapping.as_deref())?;
+    let reading = logs::reading(&args.read.log_format, args.read.log_mapping.as_deref())?;
     let report = replay_logs(trial, &logs, &reading, &mut |bytes| progress.at(bytes)).map_err(|error| logs::unread(&error))?;
     drop(progress);
     let mut out = Out::new();

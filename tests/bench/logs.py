@@ -253,6 +253,7 @@ def ratios(name, ours_cpu, theirs, goal):
 
 def beside(args, path, size, goals, bundle):
     """Interleaved rounds of ours and of every peer on one file."""
+    asked = list(goals)
     taken = {name: [] for name in ["portreeve", *goals]}
     tables = set()
     for _ in range(args.rounds):
@@ -274,7 +275,7 @@ def beside(args, path, size, goals, bundle):
         show(name, values, size)
     for name, goal in goals.items():
         ratios(name, taken["portreeve"], taken[name], goal)
-    for name in PEERS:
+    for name in asked:
         if name not in taken:
             print(f"  {name} is not installed or could not read the file; left out")
 

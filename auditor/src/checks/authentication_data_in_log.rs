@@ -3,7 +3,8 @@
 
 use crate::assessment::Weight;
 use crate::checks::Check;
-use crate::examined::{Draft, Examined, many};
+use crate::checks::card_number_in_log::suspicions;
+use crate::examined::{Draft, Examined};
 use crate::pan::Suspicion;
 
 /// See the file's own text.
@@ -16,18 +17,5 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn find(examined: &Examined<'_>) -> Vec<Draft> {
-    let seen = examined.fold.cards.0.iter().filter(|((_, _, kind), _)| *kind == Suspicion::Authentication);
-    seen.map(|((to, field, _), tally)| Draft {
-        subject: format!("{to} {field}"),
-        summary: format!(
-            "{} to `{to}` have what looks like stripe data or a verification code in the {field}",
-            many(tally.count, "record")
-        ),
-        remedy: "look at the lines; if it is so, declare the parameter `sensitive`, and treat these logs as account data".to_owned(),
-        evidence: tally.evidence.clone(),
-        count: tally.count,
-        suspect: true,
-        ..Draft::default()
-    })
-    .collect()
+    suspicions(examined, Suspicion::Authentication, "what looks like stripe data or a verification code")
 }

@@ -16,10 +16,15 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn find(examined: &Examined<'_>) -> Vec<Draft> {
-    let seen = examined.fold.cards.0.iter().filter(|((_, _, kind), _)| *kind == Suspicion::CardNumber);
+    suspicions(examined, Suspicion::CardNumber, "digits that pass for a card number")
+}
+
+/// A draft for each service and field in which something of this kind was seen, in these words.
+pub(super) fn suspicions(examined: &Examined<'_>, kind: Suspicion, words: &str) -> Vec<Draft> {
+    let seen = examined.fold.cards.0.iter().filter(|((_, _, k), _)| *k == kind);
     seen.map(|((to, field, _), tally)| Draft {
         subject: format!("{to} {field}"),
-        summary: format!("{} to `{to}` have digits that pass for a card number in the {field}", many(tally.count, "record")),
+        summary: format!("{} to `{to}` have {words} in the {field}", many(tally.count, "record")),
         remedy: "look at the lines; if it is so, declare the parameter `sensitive`, and treat these logs as account data".to_owned(),
         evidence: tally.evidence.clone(),
         count: tally.count,

@@ -1,36 +1,15 @@
 //! Grants or requests that lead from one environment into another, by the labels `environment` or `env` of the inventory or, where
-//! there are none, by zones before production. Only attempts, all of them denied, weigh little: the gate did its work.
+//! there are none, by zones before production. Attempts that no grant allows and that were all denied are no crossing.
 
 use crate::assessment::Weight;
 use crate::checks::Check;
-use crate::examined::{Draft, Examined, list, many};
-use crate::graph::estate::{Kind, crossings};
+use crate::examined::{Draft, Examined};
+use crate::graph::estate::{Kind, drafts};
 
 /// See the file's own text.
 pub(super) const CHECK: Check =
     Check { id: "environment_crossing", title: "edges between environments", severity: Weight::Medium, about_evidence: false, find };
 
 fn find(examined: &Examined<'_>) -> Vec<Draft> {
-    let crossings = crossings(examined, Kind::Environment).into_iter().filter(|c| !c.is_told_by_edge);
-    crossings
-        .map(|c| Draft {
-            subject: format!("{} → {}", c.from, c.to),
-            summary: format!(
-                "{} lead from {} `{}` to `{}`, and {} took such a way, {} of them denied: {}",
-                many(c.granted, "grant"),
-                c.kind,
-                c.from,
-                c.to,
-                many(c.allowed + c.denied, "request"),
-                c.denied,
-                list(c.examples.iter().map(String::as_str))
-            ),
-            remedy: "keep environments apart: remove the grant, and give each environment its own trust domain".to_owned(),
-            count: c.allowed + c.denied,
-            evidence: c.evidence,
-            severity: (c.allowed > 0).then_some(Weight::High).or((c.granted == 0).then_some(Weight::Low)),
-            by_policy: c.granted > 0,
-            ..Draft::default()
-        })
-        .collect()
+    drafts(examined, Kind::Environment, "keep environments apart: remove the grant, and give each environment its own trust domain")
 }

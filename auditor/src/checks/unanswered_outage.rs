@@ -1,44 +1,20 @@
 //! Times in which an enforcer failed as a control, and of which no closed incident is on record. Without a governance folder nobody can say,
 //! and the finding is in doubt.
 
-use std::collections::BTreeMap;
-
 use crate::assessment::Weight;
 use crate::checks::Check;
-use crate::examined::{Draft, Examined, few, many};
+use crate::examined::{Draft, Examined};
 use crate::governance::Incident;
+use crate::outages::Outage;
 
 /// See the file's own text.
 pub(super) const CHECK: Check =
     Check { id: "unanswered_outage", title: "outages that nobody dealt with", severity: Weight::Medium, about_evidence: true, find };
 
 fn find(examined: &Examined<'_>) -> Vec<Draft> {
-    let given = examined.governance.is_given();
-    let mut out: BTreeMap<String, Draft> = BTreeMap::new();
-    for (chain, outage) in examined.outages() {
-        let service = examined.service_of(chain).map(|s| &*s.name);
-        let told = |a: &Incident| Some(a.service.as_str()) == service && a.from <= outage.to && a.to >= outage.from && a.closed.is_some();
-        if examined.governance.incidents.iter().any(told) {
-            continue;
-        }
-        let name = examined.process_name(chain);
-        let draft = out.entry(name.clone()).or_insert_with(|| Draft {
-            summary: format!("{name} was {} from {} to {}, and no closed incident is on record", outage.what, outage.from, outage.to),
-            subject: name,
-            remedy: "restore it, find the cause, and record it as an `Incident`".to_owned(),
-            suspect: !given,
-            ..Draft::default()
-        });
-        draft.count += 1;
-        draft.evidence.extend(few(outage.evidence.clone()));
-    }
-    out.into_values()
-        .map(|mut draft| {
-            if draft.count > 1 {
-                draft.summary = format!("{}; {}", draft.summary, many(draft.count - 1, "more such time"));
-            }
-            draft.evidence = few(draft.evidence);
-            draft
-        })
-        .collect()
+    let closed = |service: &str, outage: &Outage, i: &Incident| {
+        i.service == service && i.from <= outage.to && i.to >= outage.from && i.closed.is_some()
+    };
+    let on_record = |service: &str, outage: &Outage| examined.governance.incidents.iter().any(|i| closed(service, outage, i));
+    examined.outages_without(on_record, "closed incident", "restore it, find the cause, and record it as an `Incident`")
 }

@@ -17,7 +17,7 @@ use super::Format;
 use super::envoy::ip;
 use super::judge::{Judge, Judged, Lawful};
 use super::names::Names;
-use super::pairs::{About, Pairs, Side};
+use super::pairs::{About, Counted, Pairs, Side};
 use super::quick::Sketch;
 use super::seen::{Caller, Did, Grade, Reporter, Seen};
 use crate::assessment::Evidence;
@@ -249,11 +249,8 @@ impl<'a> ForeignFold<'a> {
             }
         };
         let cell = counted.map_or(UNDETERMINED, |(_, cell)| cell);
-        let added = self
-            .pairs
-            .as_mut()
-            .zip(request_id)
-            .is_some_and(|(pairs, id)| pairs.add(answered.side, &answered.about, id, at, cell, place.input));
+        let line = Counted { at, grade: answered.grade, input: place.input, cell };
+        let added = self.pairs.as_mut().zip(request_id).is_some_and(|(pairs, id)| pairs.add(answered.side, &answered.about, id, line));
         self.unpaired += u64::from(!added);
         if let Some(certificate) = answered.certificate.and_then(|n| self.certificates.get_mut(n as usize)) {
             certificate.use_at(at, place);

@@ -1,15 +1,17 @@
 //! Finds the two sides of one request, and lines that were read twice, by the request id.
 //!
 //! Both proxies of a call write a line. What is kept of each is a digest of (request id, called service, method, path), the time and
-//! the cell it was counted in: 16 bytes, up to [`PAIRS_MAX`]; beyond it requests are counted without being compared, and that is
+//! the cell it was counted in: 24 bytes, up to [`PAIRS_MAX`]; beyond it requests are counted without being compared, and that is
 //! told. At the end the digests are sorted and the surplus found: of a request that both sides recorded, the called side's line
-//! stays, since that side verified the caller; of a line that is there twice, one stays. So the order of reading does not matter.
+//! stays, since that side verified the caller; of lines of one side at one time, which are the same line or what two formats say of it, the
+//! one that knows the caller best stays. So the order of reading does not matter.
 //!
 //! A request id alone would not do: it is handed on along the whole chain of calls.
 
 use portreeve_engine::Timestamp;
 use sha2::{Digest as _, Sha256};
 
+use super::seen::Grade;
 use crate::limits::PAIRS_MAX;
 
 /// Which side wrote a line.
@@ -26,12 +28,22 @@ pub(crate) struct Pairs {
     calling: Vec<One>,
 }
 
-/// One line: what it is about, when it was written, where it was counted.
+/// Where a line stands and was counted, and how well it knows its caller.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Counted {
+    pub(crate) at: Timestamp,
+    pub(crate) grade: Grade,
+    pub(crate) input: usize,
+    pub(crate) cell: u32,
+}
+
+/// One line: what it is about, when it was written, where it was counted. Of equals in the first two the smallest stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct One {
     about: u64,
     /// The low bits of the time: the same line has the same.
     at: u32,
+    grade: Grade,
     input: u16,
     cell: u32,
 }
@@ -39,12 +51,12 @@ struct One {
 impl Pairs {
     /// Remembers a line; `false` where there is no room.
     #[inline]
-    pub(crate) fn add(&mut self, side: Side, about: &About, request_id: &str, at: Timestamp, cell: u32, input: usize) -> bool {
-        let Ok(input) = u16::try_from(input) else { return false };
+    pub(crate) fn add(&mut self, side: Side, about: &About, request_id: &str, line: Counted) -> bool {
+        let Ok(input) = u16::try_from(line.input) else { return false };
         if self.called.len() + self.calling.len() >= PAIRS_MAX {
             return false;
         }
-        let one = One { about: about.with(request_id), at: low_bits(at), input, cell };
+        let one = One { about: about.with(request_id), at: low_bits(line.at), grade: line.grade, input, cell: line.cell };
         match side {
             Side::Called => self.called.push(one),
             Side::Calling => self.calling.push(one),
@@ -127,11 +139,25 @@ mod tests {
             let mut pairs = Pairs::default();
             for n in 0..lines.len() {
                 let (side, id, path, time, cell) = lines[(n + shift) % lines.len()];
-                assert!(pairs.add(side, &About::of(&["items", "GET", path]), id, at(time), cell, 0));
+                let line = Counted { at: at(time), grade: Grade::A, input: 0, cell };
+                assert!(pairs.add(side, &About::of(&["items", "GET", path]), id, line));
             }
             let mut surplus = pairs.surplus();
             surplus.sort_unstable();
             assert_eq!(surplus, [(10, 0), (11, 0), (21, 0)], "{shift}");
+        }
+    }
+
+    #[test]
+    fn of_two_logs_of_one_proxy_the_better_one_stays() {
+        for order in [[(Grade::D, 0), (Grade::A, 1)], [(Grade::A, 0), (Grade::D, 1)]] {
+            let mut pairs = Pairs::default();
+            for (grade, input) in order {
+                let cell = if grade == Grade::A { 7 } else { 8 };
+                let line = Counted { at: Timestamp::from_unix_ms(5), grade, input, cell };
+                assert!(pairs.add(Side::Called, &About::of(&["items"]), "r1", line));
+            }
+            assert!(matches!(*pairs.surplus(), [(8, _)]));
         }
     }
 }

@@ -1,119 +1,41 @@
 //! The JSON Schema (2020-12) of governance files, for editors. A test holds its tables against the reader, field by field.
 
-use serde_json::{Map, Value, json};
+use portreeve_engine::schema::shape::Holds::{Boolean, Date, Days, Digest, Digests, ListOf, Number, Of, SomeTexts, Text, Time, Words};
+use portreeve_engine::schema::shape::{Field, Shape, document};
+use serde_json::Value;
 
 use super::records::Subject;
-
-/// A mapping with a fixed set of fields.
-struct Shape {
-    name: &'static str,
-    doc: &'static str,
-    fields: &'static [Field],
-    one_of: &'static [&'static str],
-}
-
-/// Name, what it holds, whether it must be there, and what it means.
-struct Field(&'static str, Holds, bool, &'static str);
-
-/// What a field holds.
-enum Holds {
-    Text,
-    Texts,
-    Boolean,
-    Count,
-    Date,
-    Time,
-    Days,
-    Digest,
-    Digests,
-    Subject,
-    Of(&'static str),
-    ListOf(&'static str),
-}
-
-use Holds::{Boolean, Count, Date, Days, Digest, Digests, ListOf, Of, Text, Texts, Time};
 
 /// The schema of one resource of a governance file.
 #[must_use]
 pub fn json_schema() -> Value {
-    let mut definitions: Map<String, Value> = SHAPES.iter().chain(KINDS).map(|shape| (shape.name.to_owned(), shape.schema())).collect();
-    let text = json!({"type": ["string", "number", "boolean"]});
-    definitions.insert("texts".to_owned(), json!({"anyOf": [text, {"type": "array", "items": text, "minItems": 1}]}));
-    let names: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
-    let branch = |kind: &Shape| {
-        let is_it = json!({"properties": {"kind": {"const": kind.name}}, "required": ["kind"]});
-        json!({"if": is_it, "then": {"$ref": format!("#/$defs/{}", kind.name)}})
-    };
-    json!({
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "Portreeve governance file",
-        "description": "One resource. A file holds several, separated by `---`.",
-        "type": "object",
-        "required": ["kind", "name"],
-        "properties": {"kind": {"enum": names, "description": "What the resource is"}},
-        "allOf": KINDS.iter().map(branch).collect::<Vec<_>>(),
-        "$defs": definitions,
-    })
+    document("Portreeve governance file", KINDS, SHAPES, [])
 }
 
-impl Shape {
-    fn schema(&self) -> Value {
-        let mut properties: Map<String, Value> = self.fields.iter().map(|f| (f.0.to_owned(), f.schema())).collect();
-        if KINDS.iter().any(|kind| kind.name == self.name) {
-            properties.insert("kind".to_owned(), json!({"const": self.name}));
-            properties.insert("name".to_owned(), json!({"type": ["string", "number", "boolean"], "description": "Its name"}));
-        }
-        let required: Vec<&str> = self.fields.iter().filter(|f| f.2).map(|f| f.0).collect();
-        let mut out = json!({
-            "description": self.doc, "type": "object", "properties": properties, "required": required, "additionalProperties": false,
-        });
-        if let (false, Some(fields)) = (self.one_of.is_empty(), out.as_object_mut()) {
-            fields.insert("oneOf".to_owned(), self.one_of.iter().map(|name| json!({"required": [name]})).collect());
-        }
-        out
-    }
-}
-
-impl Field {
-    fn schema(&self) -> Value {
-        let reference = |name: &str| json!({"$ref": format!("#/$defs/{name}")});
-        let digest = "^sha256:[0-9a-f]{64}$";
-        let mut out = match self.1 {
-            Text => json!({"type": ["string", "number", "boolean"]}),
-            Texts => reference("texts"),
-            Boolean => json!({"type": "boolean"}),
-            Count => json!({"type": "integer", "minimum": 0}),
-            Date => json!({"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"}),
-            Time => json!({"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}T.*Z$"}),
-            Days => json!({"type": "string", "pattern": "^[0-9]+d$"}),
-            Digest => json!({"type": "string", "pattern": digest}),
-            Digests => {
-                let one = json!({"type": "string", "pattern": digest});
-                json!({"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]})
-            }
-            Holds::Subject => json!({"enum": Subject::ALL.map(|s| s.0)}),
-            Of(shape) => reference(shape),
-            ListOf(shape) => json!({"type": "array", "items": reference(shape)}),
-        };
-        if let Some(fields) = out.as_object_mut() {
-            fields.insert("description".to_owned(), json!(self.3));
-        }
-        out
-    }
-}
-
-const ZONES: Field = Field("zones", Texts, false, "Zones of the inventory");
-const SERVICES: Field = Field("services", Texts, false, "Services of the inventory");
-const BY: Field = Field("by", Texts, true, "Who");
-const APPROVED: Field = Field("approved_by", Texts, true, "Who agreed");
+const ZONES: Field = Field("zones", SomeTexts, false, "Zones of the inventory");
+const SERVICES: Field = Field("services", SomeTexts, false, "Services of the inventory");
+const BY: Field = Field("by", SomeTexts, true, "Who");
+const APPROVED: Field = Field("approved_by", SomeTexts, true, "Who agreed");
 const SERVICE: Field = Field("service", Text, true, "The service whose enforcer failed");
 const FROM: Field = Field("from", Time, true, "The time it is about, in UTC");
 const TO: Field = Field("to", Time, true, "See `from`");
 const REVISION: Field = Field("revision", Digest, false, "The revision of the policies it speaks of");
 const EVERY: Field = Field("every", Days, false, "When it is due again, such as `90d`, if that is sooner than the standard has it");
 
+/// What a review may be of.
+#[expect(clippy::indexing_slicing, reason = "both arrays have the length that the loop ends at, and it runs when this is compiled")]
+static SUBJECTS: [&str; Subject::ALL.len()] = {
+    let mut words = [""; Subject::ALL.len()];
+    let mut n = 0;
+    while n < words.len() {
+        words[n] = Subject::ALL[n].0;
+        n += 1;
+    }
+    words
+};
+
 /// The kinds of resources.
-const KINDS: &[Shape] = &[
+static KINDS: &[Shape] = &[
     Shape {
         name: "Scope",
         doc: "What is in scope, and what counts as what; one for a system",
@@ -123,20 +45,20 @@ const KINDS: &[Shape] = &[
             Field("connected_to", Of("members"), false, "What has a way to that"),
             Field("security_impacting", Of("members"), false, "What can weaken its security"),
             Field("out_of_scope", Of("members"), false, "What is none of these"),
-            Field("sensitive_data", Texts, false, "Classes of data that are sensitive; `pan` and `chd` where nothing is said"),
-            Field("untrusted_zones", Texts, false, "Zones that are not trusted; `edge` where nothing is said"),
-            Field("public", Texts, false, "`service` or `service/operation` that anyone may reach from an untrusted zone"),
+            Field("sensitive_data", SomeTexts, false, "Classes of data that are sensitive; `pan` and `chd` where nothing is said"),
+            Field("untrusted_zones", SomeTexts, false, "Zones that are not trusted; `edge` where nothing is said"),
+            Field("public", SomeTexts, false, "`service` or `service/operation` that anyone may reach from an untrusted zone"),
             Field("environments", ListOf("environment"), false, "Where systems run"),
             Field("tenants", ListOf("tenant"), false, "Customers with systems of their own"),
             Field("provider", Of("members"), false, "Services of the provider that serves the tenants"),
             Field("networks", ListOf("network"), false, "Networks, and which of them are open or public"),
             Field("third_parties", ListOf("third-party"), false, "Providers who take part"),
             Field("cryptography", ListOf("cryptography"), false, "Protocols and suites that are meant to be used"),
-            Field("test_accounts", Texts, false, "Services that exist for tests"),
+            Field("test_accounts", SomeTexts, false, "Services that exist for tests"),
             Field("administration", Of("members"), false, "Services through which systems are administered"),
             Field("log_stores", Of("members"), false, "Services that keep logs"),
             Field("log_readers", Of("members"), false, "Services that may call those"),
-            Field("approvers", Texts, false, "Who may approve grants"),
+            Field("approvers", SomeTexts, false, "Who may approve grants"),
             Field("service_provider", Boolean, false, "Whether the owner serves others, for whom some cycles are shorter"),
             Field("not_applicable", ListOf("not-applicable"), false, "Controls that do not apply"),
         ],
@@ -146,13 +68,13 @@ const KINDS: &[Shape] = &[
         doc: "Somebody looked at something",
         one_of: &[],
         fields: &[
-            Field("of", Holds::Subject, true, "Of what"),
+            Field("of", Words(&SUBJECTS), true, "Of what"),
             Field("on", Date, true, "When"),
             BY,
             REVISION,
-            Field("covers", Texts, false, "The services it covers; all where nothing is said"),
+            Field("covers", SomeTexts, false, "The services it covers; all where nothing is said"),
             EVERY,
-            Field("acknowledged_by", Texts, false, "Who of the management acknowledged it"),
+            Field("acknowledged_by", SomeTexts, false, "Who of the management acknowledged it"),
             Field("result", Text, false, "What came of it"),
         ],
     },
@@ -164,7 +86,7 @@ const KINDS: &[Shape] = &[
             Field("statement", Text, true, "What"),
             BY,
             Field("on", Date, true, "When"),
-            Field("controls", Texts, true, "About which controls, such as `pci-dss-4.0.1 10.3.1`"),
+            Field("controls", SomeTexts, true, "About which controls, such as `pci-dss-4.0.1 10.3.1`"),
             REVISION,
             EVERY,
         ],
@@ -194,7 +116,7 @@ const KINDS: &[Shape] = &[
             BY,
             Field("assessment", Digest, false, "The digest of its assessment.json"),
             REVISION,
-            Field("open_findings", Count, false, "Findings that nobody has dealt with yet"),
+            Field("open_findings", Number, false, "Findings that nobody has dealt with yet"),
         ],
     },
     Shape {
@@ -234,7 +156,7 @@ const KINDS: &[Shape] = &[
         doc: "Certificates that somebody answers for",
         one_of: &[],
         fields: &[
-            Field("identities", Texts, false, "SPIFFE IDs or patterns"),
+            Field("identities", SomeTexts, false, "SPIFFE IDs or patterns"),
             Field("sha256", Digests, false, "Fingerprints, where they are listed one by one"),
             Field("owner", Text, true, "Who answers for them"),
             Field("issuer", Text, true, "Who signs them"),
@@ -246,7 +168,7 @@ const KINDS: &[Shape] = &[
 ];
 
 /// What stands within resources.
-const SHAPES: &[Shape] = &[
+static SHAPES: &[Shape] = &[
     Shape { name: "members", doc: "Services by zone or by name", one_of: &[], fields: &[ZONES, SERVICES] },
     Shape {
         name: "environment",
@@ -266,7 +188,7 @@ const SHAPES: &[Shape] = &[
         one_of: &[],
         fields: &[
             Field("name", Text, true, "Its name"),
-            Field("addresses", Texts, false, "Blocks of addresses, such as `10.0.0.0/8`"),
+            Field("addresses", SomeTexts, false, "Blocks of addresses, such as `10.0.0.0/8`"),
             Field("open_public", Boolean, false, "Whether it is open or public"),
             ZONES,
             SERVICES,
@@ -278,8 +200,8 @@ const SHAPES: &[Shape] = &[
         one_of: &[],
         fields: &[
             Field("name", Text, true, "Its name"),
-            Field("services", Texts, false, "Services of the inventory that are theirs"),
-            Field("hosts", Texts, false, "Host names that are theirs"),
+            Field("services", SomeTexts, false, "Services of the inventory that are theirs"),
+            Field("hosts", SomeTexts, false, "Host names that are theirs"),
         ],
     },
     Shape {
@@ -288,7 +210,7 @@ const SHAPES: &[Shape] = &[
         one_of: &[],
         fields: &[
             Field("version", Text, true, "`TLSv1.3`"),
-            Field("suites", Texts, false, "Suites; any of this version where nothing is said"),
+            Field("suites", SomeTexts, false, "Suites; any of this version where nothing is said"),
             Field("purpose", Text, true, "What for"),
         ],
     },

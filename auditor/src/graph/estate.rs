@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use portreeve_engine::decision::Effect;
 use portreeve_engine::model::Service;
 
+use crate::assessment::Weight;
 use crate::assessment::analyses::Part;
 use crate::assessment::usage::{Crossing, DueStanding, ReviewDate};
-use crate::examined::Examined;
+use crate::examined::{Draft, Examined, list, many};
 use crate::governance::{Scope, Until};
 use crate::graph::map::Map;
 use crate::limits::{ANALYSIS_ENTRIES_MAX, DUE_SOON_DAYS, EVIDENCE_MAX, GRAPH_EXAMPLES_MAX, PREPRODUCTION_ZONES};
@@ -42,7 +43,7 @@ impl Kind {
 }
 
 /// What crosses from one environment, or one tenant, into another.
-pub(crate) fn crossings(examined: &Examined<'_>, kind: Kind) -> Vec<Crossing> {
+fn crossings(examined: &Examined<'_>, kind: Kind) -> Vec<Crossing> {
     let services = examined.newest.services();
     let has_preproduction = services.iter().any(|s| s.zone.as_deref().is_some_and(|zone| PREPRODUCTION_ZONES.contains(&zone)));
     let side = |service: &'_ Service| kind.of(examined.scope(), service, has_preproduction).map(str::to_owned);
@@ -86,6 +87,32 @@ pub(crate) fn crossings(examined: &Examined<'_>, kind: Kind) -> Vec<Crossing> {
         ..crossing
     };
     found.into_iter().map(named).collect()
+}
+
+/// What a check finds of them. Attempts that no grant allows and that were all denied are no crossing: the gate did its work, and
+/// `analyses.separation` counts them. What is told edge by edge is not told again.
+pub(crate) fn drafts(examined: &Examined<'_>, kind: Kind, remedy: &str) -> Vec<Draft> {
+    let is_open = |c: &Crossing| !c.is_told_by_edge && (c.granted > 0 || c.allowed > 0);
+    let draft = |c: Crossing| Draft {
+        subject: format!("{} → {}", c.from, c.to),
+        summary: format!(
+            "{} lead from {} `{}` to `{}`, and {} took such a way, {} of them denied: {}",
+            many(c.granted, "grant"),
+            c.kind,
+            c.from,
+            c.to,
+            many(c.allowed + c.denied, "request"),
+            c.denied,
+            list(c.examples.iter().map(String::as_str))
+        ),
+        remedy: remedy.to_owned(),
+        count: c.allowed + c.denied,
+        evidence: c.evidence,
+        severity: (c.allowed > 0).then_some(Weight::High),
+        by_policy: c.granted > 0,
+        ..Draft::default()
+    };
+    crossings(examined, kind).into_iter().filter(is_open).map(draft).collect()
 }
 
 /// Whether an environment of this name comes before production.
