@@ -200,6 +200,19 @@ fn catalogs() -> Vec<Catalog> {
     BUILT_IN.iter().map(|id| Catalog::built_in(id).unwrap()).collect()
 }
 
+/// Each of the two scenarios of an outage has on record what the other one misses.
+#[test]
+fn what_is_on_record_answers_an_outage() {
+    let names = ["unalerted_outage", "unanswered_outage"];
+    for (name, spoil) in SPOILT.iter().filter(|(name, _)| names.contains(name)) {
+        let mut world = World::good();
+        spoil(&mut world);
+        let a = world.audit();
+        let found: Vec<_> = names.iter().filter(|check| a.findings.iter().any(|f| f.check == **check)).collect();
+        assert_eq!(found, [name]);
+    }
+}
+
 #[test]
 fn where_all_is_as_it_should_be_every_control_says_the_best_it_may() {
     let a = World { days: 366, ..World::good() }.audit();

@@ -164,12 +164,15 @@ mod tests {
         }
     }
 
-    /// The vector that Certificate Transparency's own tests use.
+    /// The vectors that Certificate Transparency's own tests use.
     #[test]
     fn the_known_roots() {
         assert_eq!(Tree::default().finish().0.hex(), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
         let mut tree = Tree::default();
         tree.push(b"", false);
         assert_eq!(tree.finish().0.hex(), "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d");
+        let mut tree = Tree::default();
+        [&b""[..], b"\x00", b"\x10"].iter().for_each(|data| _ = tree.push(data, false));
+        assert_eq!(tree.finish().0.hex(), "aeb6bcfe274b70a14fb067a5e5578264db0fa9b51af5e0ba159158f329e06e77");
     }
 }
