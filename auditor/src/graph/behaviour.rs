@@ -94,10 +94,8 @@ pub(crate) fn stale(map: &Map<'_, '_>, window: &str) -> Part<StaleService> {
 
 /// Hours of many denials of one caller, against its own history; the hour with the most of each.
 pub(crate) fn spikes(examined: &Examined<'_>) -> Vec<Spike> {
-    // Hour 0 stands for records that were counted without their hour.
-    let hours = examined.group(|key| (key.effect == Effect::Deny && key.hour != 0).then(|| (caller(key), key.hour)));
     let mut callers: BTreeMap<String, Vec<(i64, Tally)>> = BTreeMap::new();
-    for ((from, hour), tally) in hours {
+    for ((from, hour), tally) in examined.denied_by_hour(caller) {
         callers.entry(from).or_default().push((hour, tally));
     }
     let spans = examined.fold.seen.map_or(1, |(from, to)| (to.unix_ms() - from.unix_ms()) / HOUR_MS + 1);

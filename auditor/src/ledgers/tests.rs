@@ -198,6 +198,6 @@ fn every_row_survives_being_written() {
     for row in &rows {
         assert_eq!(super::Row::read(&row.write().unwrap()).unwrap(), *row);
     }
-    assert!(rows.iter().any(|r| matches!(&r.key, RowKey::Decided(k) if k.origin == Format::Portreeve)));
+    assert!(rows.iter().any(|r| matches!(&r.key, RowKey::Decided(k, _) if k.origin == Format::Portreeve)));
     assert!(rows.iter().any(|r| matches!(r.key, RowKey::Certificate(..))));
 }
