@@ -302,7 +302,7 @@ impl Running {
     /// Knows which trailers may not go on.
     #[must_use]
     pub fn guard(&self) -> Guard {
-        Guard::of(&self.gate)
+        Guard::of(&self.gate, &self.gate.service)
     }
 
     /// Ready when a new policy has taken the right to it away.
