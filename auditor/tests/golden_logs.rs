@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use portreeve_auditor::foreign::{Mapping, Reading};
 use portreeve_auditor::controls::BUILT_IN;
+use portreeve_auditor::foreign::{Mapping, Reading};
 use portreeve_auditor::{Assessment, Audit, Catalog, LogSource};
 use portreeve_engine::chain::ChainWriter;
 use portreeve_engine::record::{Answer, ContextFacts, Decided, Destination, Event, Mode, Source, Started, Stopped};
