@@ -48,6 +48,7 @@ mod traces;
 pub mod traffic;
 pub mod verdict;
 pub mod verify;
+mod what_if;
 
 pub use assessment::Assessment;
 pub use audit::{Audit, AuditError};

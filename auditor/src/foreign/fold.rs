@@ -505,7 +505,7 @@ impl Certificate {
 }
 
 /// All that tells two questions apart, in one text. Each part stands after its length, so that no text of a caller's can pass for two.
-fn write_question(out: &mut String, (format, bundle): (Format, usize), seen: &Seen<'_>, effect: Effect, timed: bool) {
+pub(super) fn write_question(out: &mut String, (format, bundle): (Format, usize), seen: &Seen<'_>, effect: Effect, timed: bool) {
     out.clear();
     let mut part = |text: Option<&str>| {
         let _ =
