@@ -65,6 +65,8 @@ pub const SPIKE_DENIALS_MIN: u64 = 20;
 pub const SPIKE_FACTOR: u64 = 5;
 /// An SVID that is still valid for longer than this when first seen is long-lived; issuers of SVIDs renew within hours.
 pub const CERTIFICATE_LIFE_MS_MAX: i64 = 7 * 86_400_000;
+/// Bits of an RSA key below which it is weak (NIST SP 800-131A).
+pub const RSA_BITS_MIN: u32 = 2048;
 /// A certificate with less than this left when last seen, and no successor seen, was not renewed in time.
 pub const CERTIFICATE_LEFT_MS_MIN: i64 = 5 * 60_000;
 /// Twelve months, as days.

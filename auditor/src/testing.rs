@@ -159,6 +159,8 @@ impl Log {
                 serial: "1f".to_owned(),
                 sha256: Digest::of(from.as_bytes()),
                 not_after: start().plus_ms(86_400_000),
+                issuer: None,
+                key: None,
             }),
             decision: Answer {
                 effect,

@@ -256,6 +256,12 @@ pub struct Tls {
     pub sha256: Digest,
     /// When it ends.
     pub not_after: Timestamp,
+    /// The name of its issuer. Only in the first record of a connection, as is `key`: it is a fact of the certificate, which `sha256` names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
+    /// The kind of its key, such as `EC P-256`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
 }
 
 /// The answer, as far as it must be kept.

@@ -99,7 +99,7 @@ fn decided() -> impl Strategy<Value = Decided> {
         option::of(Just(Side::Outbound)),
         (id(), option::of(text()), option::of(ip())),
         (option::of(id()), text()),
-        option::of((text(), text(), text(), digest(), time())),
+        option::of((text(), text(), text(), digest(), time(), option::of(text()), option::of(text()))),
     );
     let context = (attributes(), attributes(), option::of(token()), option::of(time()));
     let answer = (
@@ -120,7 +120,15 @@ fn decided() -> impl Strategy<Value = Decided> {
             destination: Destination { id: destination.0, service: destination.1 },
             request,
             context: ContextFacts { headers, query, jwt, time },
-            tls: tls.map(|(version, suite, serial, sha256, not_after)| Tls { version, suite, serial, sha256, not_after }),
+            tls: tls.map(|(version, suite, serial, sha256, not_after, issuer, key)| Tls {
+                version,
+                suite,
+                serial,
+                sha256,
+                not_after,
+                issuer,
+                key,
+            }),
             decision: Answer { effect, reason, policies, errors, shadow },
         }
     })

@@ -22,7 +22,7 @@ use super::quick::Sketch;
 use super::seen::{Caller, Did, Grade, Reporter, Seen};
 use crate::assessment::Evidence;
 use crate::history::History;
-use crate::ledger::{CertificateTally, Key, Ledger, Tally, User};
+use crate::ledger::{CertificateTally, Issued, Key, Ledger, Tally, User};
 use crate::limits::{ADDRESSES_MAX, HOUR_MS, LEDGER_KEYS_MAX, QUESTIONS_MAX, UNNAMED_CALLERS_MAX};
 
 /// Where a foreign line stands; its digest is made only where it is kept as evidence.
@@ -500,7 +500,10 @@ impl Certificate {
         let seen = self.seen.take()?;
         let (expired, addresses) = (std::mem::take(&mut self.expired), std::mem::take(&mut self.addresses));
         let (serial, not_after) = (self.serial.clone(), self.not_after);
-        Some(((self.id.clone(), self.sha256), CertificateTally { id: self.id.clone(), serial, not_after, seen, expired, addresses }))
+        Some((
+            (self.id.clone(), self.sha256),
+            CertificateTally { id: self.id.clone(), serial, not_after, seen, expired, addresses, issued: Issued::default() },
+        ))
     }
 }
 

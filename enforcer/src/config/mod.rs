@@ -15,6 +15,7 @@ mod pages;
 mod proxy;
 mod reader;
 mod sts;
+mod times;
 mod tls;
 mod tokens;
 mod traces;

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use portreeve_engine::yaml::{Fields, Node};
 
@@ -76,17 +75,6 @@ impl<'a> Reader<'a> {
         times.and(bounds).and(retries)?;
         let exchange = exchange.map_or(Some(None), |e| e.map(Some))?;
         (!connect.is_empty()).then_some(Way { connect, settings, exchange })
-    }
-
-    fn timeouts(&mut self, node: &'a Node, settings: &mut Settings) -> Option<()> {
-        let mut f = Fields::of(self.file, node, &mut self.out)?;
-        let mut time = |name, default: Duration| self.duration(&mut f, name, default, limits::TIMEOUT_MAX);
-        let connect = time("connect", settings.connect);
-        let request = time("request", settings.request);
-        let idle = time("idle", settings.idle);
-        f.finish(&mut self.out);
-        (settings.connect, settings.request, settings.idle) = (connect?, request?, idle?);
-        Some(())
     }
 
     fn bounds(&mut self, node: &'a Node, settings: &mut Settings) -> Option<()> {
