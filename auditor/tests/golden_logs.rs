@@ -298,6 +298,31 @@ fn the_order_of_files_and_their_compression_change_no_number() {
     assert!(one.reads.grades.iter().all(|g| g.count == 0 || g.grade == portreeve_auditor::foreign::Grade::A));
 }
 
+/// As management interfaces hand them out: one array, laid out or not, compressed or not.
+#[test]
+fn a_log_that_is_one_array_gives_what_its_lines_give() {
+    for file in ["opa/decisions.jsonl", "hubble/hipstershop.jsonl"] {
+        let text = std::fs::read_to_string(corpus().join(file)).unwrap();
+        let objects: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let folder = file.split('/').next().unwrap();
+        let audit = |bytes: Vec<u8>| {
+            let a = run(Audit::new(vec![(folder.to_owned(), law(folder))]).logs([LogSource::Memory { name: "log".to_owned(), bytes }]));
+            let evidence: Vec<_> = a.findings.iter().map(|f| (f.id.clone(), f.evidence.clone())).collect();
+            (a.totals, a.edges, a.reads.grades, evidence)
+        };
+        let lines: String = objects.iter().map(|o| o.to_string() + "\n").collect();
+        let want = audit(lines.into_bytes());
+        assert_eq!(want.0.lines, objects.len() as u64);
+        let array = Value::Array(objects);
+        let pretty = serde_json::to_string_pretty(&array).unwrap().into_bytes();
+        assert_eq!(audit(array.to_string().into_bytes()), want, "{file}");
+        assert_eq!(audit(zstd::encode_all(&*pretty, 1).unwrap()), want, "{file}");
+        // Cut off in the middle of its last element.
+        let cut = audit(pretty.get(..pretty.len() - 30).unwrap().to_vec());
+        assert_eq!((cut.0.lines, cut.0.rejected), (want.0.lines, 1), "{file}");
+    }
+}
+
 #[test]
 fn below_the_needed_grade_nothing_is_refuted() {
     // The same traffic, once with certificates and once with addresses that the mapping resolves.
