@@ -467,6 +467,9 @@ impl Listeners<'_> {
             let bounds = Bounds { all: limits::CONNECTIONS_MAX, address: limits::CONNECTIONS_MAX };
             side.loops.spawn(workers::accept_loop(listener, bounds, phase, refused, crew.clone(), serve));
         }
+        for destination in destinations.iter().filter(|d| d.settings().health.is_some()) {
+            side.loops.spawn(outbound::watch_over(Arc::clone(destination), side.phase.subscribe()));
+        }
         side.loops.spawn(outbound::sweep(destinations, side.phase.subscribe()));
         Ok(side)
     }

@@ -52,6 +52,19 @@ pub const EJECT_FIRST: Duration = Duration::from_secs(10);
 /// The longest time for which an endpoint is left aside: somebody may have mended it.
 pub const EJECT_MAX: Duration = Duration::from_secs(300);
 
+/// How often an endpoint is checked, where it is.
+pub const HEALTH_INTERVAL: Duration = Duration::from_secs(10);
+/// All of one check: two round trips, the handshake, and a page that says little.
+pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
+/// Checks in a row that fail before an endpoint is down: one lost packet is none.
+pub const HEALTH_DOWN_AFTER: u32 = 3;
+/// Checks in a row that succeed before it is up again.
+pub const HEALTH_UP_AFTER: u32 = 2;
+/// The most of either that a configuration may ask for.
+pub const HEALTH_CHECKS_MAX: usize = 10;
+/// The longest interval a configuration may ask for.
+pub const HEALTH_INTERVAL_MAX: Duration = Duration::from_secs(3600);
+
 /// Tunnels open at once: each holds two connections and no request would ever end it.
 pub const TUNNELS_MAX: usize = 1024;
 /// The head of a CONNECT request.
