@@ -158,6 +158,16 @@ pub const HEARTBEAT: Duration = Duration::from_secs(60);
 pub const INTERVAL_MIN: Duration = Duration::from_millis(10);
 /// The least size at which a log may be rotated: below, files would be mostly opening lines.
 pub const ROTATE_BYTES_MIN: u64 = 4096;
+/// The least age of a closed log file before it is deleted, where deleting is configured at all: twelve months and a day (PCI DSS 10.5.1).
+pub const KEEP_AGE: Duration = Duration::from_secs(366 * 24 * 3600);
+/// The greatest age that a configuration may name: ten years.
+pub const KEEP_AGE_MAX: Duration = Duration::from_secs(3660 * 24 * 3600);
+/// The most closed files that a configuration may ask for; a folder with more is slow to read.
+pub const KEEP_FILES_MAX: usize = 100_000;
+/// How often closed files are looked at, besides after a rotation.
+pub const KEEP_LOOK: Duration = Duration::from_secs(3600);
+/// Files deleted at once, so that the log is not held up for long; the rest goes with the next turn.
+pub const DELETED_AT_ONCE_MAX: usize = 16;
 /// The longest line looked at when the end of an earlier log is read.
 pub const LOG_LINE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 

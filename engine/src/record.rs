@@ -379,6 +379,27 @@ pub struct Heartbeat {
     /// Whether the bundle is older than it may be.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stale: bool,
+    /// Closed files of this log that are deleted now, because they had their time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deleted: Vec<Deleted>,
+}
+
+/// A closed file that was deleted by the enforcer itself, as it was told to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "an object")]
+pub struct Deleted {
+    /// Its name.
+    pub file: String,
+    /// The process that wrote it.
+    pub instance: String,
+    /// The number of its first line.
+    pub first: u64,
+    /// The number of its last line.
+    pub last: u64,
+    /// SHA-256 of its last line.
+    pub head: Digest,
+    /// When its last record was made.
+    pub until: Timestamp,
 }
 
 /// See [`Event::Stopped`].

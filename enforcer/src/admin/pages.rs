@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Pages, json_page};
 use crate::body::ResponseBody;
-use crate::config::{self, Bundle, HeadsTo, Issuer, KeySet, LogTo, Source, UpstreamProtocol};
+use crate::config::{self, Bundle, HeadsTo, Issuer, Keep, KeySet, LogTo, Source, UpstreamProtocol};
 use crate::fetch::Roots;
 use crate::gate::{Caller, Gate};
 use crate::metrics::Sample;
@@ -137,7 +137,7 @@ impl Pages {
             "path": log.to.to_string(),
             "open": open,
             "durability": log.durability.as_str(),
-            "rotate": log.rotate_bytes.map(|size| json!({"size": size})),
+            "rotate": log.rotate_bytes.map(|size| json!({"size": size, "keep": log.keep.map(keep)})),
             "heartbeat": seconds(log.heartbeat),
             "heads": log.heads.as_ref().map(|h| json!({"every": seconds(h.every), "to": h.to.iter().map(head_place).collect::<Vec<_>>(), "key": h.key})),
         })
@@ -225,6 +225,10 @@ fn seconds(duration: std::time::Duration) -> String {
         0 => format!("{}s", duration.as_secs()),
         _ => format!("{}ms", duration.as_millis()),
     }
+}
+
+fn keep(keep: Keep) -> Value {
+    json!({"files": keep.files, "age": keep.age.map(seconds), "min_age": seconds(keep.min_age)})
 }
 
 fn times(inbound: &config::Inbound) -> Value {

@@ -88,17 +88,6 @@ impl<'a> Reader<'a> {
         Some(())
     }
 
-    /// A whole number; `None` where it is not given, `Some(None)` where it is not acceptable.
-    fn count(&mut self, f: &mut Fields<'a>, name: &'static str, least: usize, most: usize) -> Option<Option<usize>> {
-        let text = f.text(name, &mut self.out)?;
-        let found = text.text.parse().ok().filter(|n| (least..=most).contains(n));
-        if found.is_none() {
-            let message = format!("`{}` is not a whole number from {least} to {most}", text.text);
-            self.fault(text.node, "invalid-value", &message, "write one, or leave it out for the default");
-        }
-        Some(found)
-    }
-
     /// One address or a list of them, none twice.
     pub(super) fn addresses(&mut self, f: &mut Fields<'a>, name: &'static str) -> Vec<SocketAddr> {
         let mut out = Vec::new();

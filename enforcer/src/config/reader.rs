@@ -53,6 +53,17 @@ impl<'a> Reader<'a> {
         found
     }
 
+    /// A whole number; `None` where it is not given, `Some(None)` where it is not acceptable.
+    pub(super) fn count(&mut self, f: &mut Fields<'a>, name: &'static str, least: usize, most: usize) -> Option<Option<usize>> {
+        let text = f.text(name, &mut self.out)?;
+        let found = text.text.parse().ok().filter(|n| (least..=most).contains(n));
+        if found.is_none() {
+            let message = format!("`{}` is not a whole number from {least} to {most}", text.text);
+            self.fault(text.node, "invalid-value", &message, "write one, or leave it out for the default");
+        }
+        Some(found)
+    }
+
     pub(super) fn duration(&mut self, f: &mut Fields<'a>, name: &'static str, default: Duration, max: Duration) -> Option<Duration> {
         self.duration_within(f, name, default, (limits::INTERVAL_MIN, max))
     }
