@@ -154,6 +154,13 @@ impl<'a> ForeignFold<'a> {
         self.judges.iter().position(|judge| judge.revision == revision)
     }
 
+    /// The service of the inventory that a request calls, or words for all others.
+    pub(crate) fn called(&self, seen: &Seen<'_>) -> String {
+        let judge = self.judge_at(seen.at).and_then(|n| self.judges.get(n));
+        let named = judge.and_then(|judge| Some(judge.law.service(&judge.judge(seen, &self.names).to)?.name.to_string()));
+        named.unwrap_or_else(|| "services outside the inventory".to_owned())
+    }
+
     /// A fold that compares no two lines: it counts lines, not requests.
     pub(crate) fn unpaired(law: &'a Authorizer, names: Names) -> Self {
         Self { pairs: None, ..Self::new([law], names) }
