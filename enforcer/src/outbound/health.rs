@@ -65,7 +65,7 @@ async fn endpoint(destination: &Destination, check: &HealthCheck, index: usize, 
     sleep(check.interval.mul_f64(part())).await;
     loop {
         let found = timeout(check.timeout, once(pool, check, &destination.host)).await.unwrap_or(Err(Failed::Timeout));
-        destination.checked(index, found.map_err(Failed::as_str));
+        destination.checked(index, found.map_err(|why| why.as_str()));
         sleep(check.interval.mul_f64(0.9 + 0.2 * part())).await;
     }
 }
@@ -85,7 +85,7 @@ enum Failed {
 }
 
 impl Failed {
-    fn as_str(self) -> &'static str {
+    fn as_str(&self) -> &'static str {
         match self {
             Self::Line(failure) => failure.as_str(),
             Self::Http => "http",
