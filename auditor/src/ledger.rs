@@ -146,19 +146,19 @@ impl Tally {
 
     /// Counts one more record. The evidence kept is the smallest, so that the order of reading does not matter.
     pub(crate) fn add(&mut self, at: Timestamp, evidence: &Evidence) {
-        self.count_only(at);
-        if self.evidence.len() < EVIDENCE_MAX || self.evidence.last().is_some_and(|last| evidence < last) {
-            self.evidence.push(evidence.clone());
-            self.evidence.sort();
-            self.evidence.truncate(EVIDENCE_MAX);
-        }
+        self.add_made(at, (evidence.input, evidence.line), || evidence.clone());
     }
 
-    /// One more record, of which no line is kept.
-    pub(crate) fn count_only(&mut self, at: Timestamp) {
+    /// The same; the evidence is made only where it is kept.
+    pub(crate) fn add_made(&mut self, at: Timestamp, place: (usize, u64), evidence: impl FnOnce() -> Evidence) {
         self.count += 1;
         self.first = self.first.min(at);
         self.last = self.last.max(at);
+        if self.evidence.len() < EVIDENCE_MAX || self.evidence.last().is_some_and(|last| place < (last.input, last.line)) {
+            self.evidence.push(evidence());
+            self.evidence.sort();
+            self.evidence.truncate(EVIDENCE_MAX);
+        }
     }
 
     /// Takes in another tally.
@@ -170,6 +170,29 @@ impl Tally {
         self.evidence.sort();
         self.evidence.dedup();
         self.evidence.truncate(EVIDENCE_MAX);
+    }
+}
+
+/// What the first record of each connection says of its certificate, where the log says it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Issued {
+    /// The name of the issuer.
+    pub issuer: Option<String>,
+    /// The kind of its key, such as `EC P-256`.
+    pub key: Option<String>,
+}
+
+impl Issued {
+    /// Takes in what another record says. One certificate has one issuer and one key; where lines disagree the order of reading must
+    /// not tell.
+    pub(crate) fn absorb(&mut self, other: &Self) {
+        for (own, other) in [(&mut self.issuer, &other.issuer), (&mut self.key, &other.key)] {
+            if let Some(other) = other
+                && own.as_ref().is_none_or(|own| other < own)
+            {
+                *own = Some(other.clone());
+            }
+        }
     }
 }
 
@@ -188,6 +211,8 @@ pub struct CertificateTally {
     pub expired: u64,
     /// The addresses it came from, up to a limit.
     pub addresses: BTreeSet<IpAddr>,
+    /// Its issuer and its key.
+    pub issued: Issued,
 }
 
 /// Counts by distinct key.
@@ -230,6 +255,7 @@ impl Ledger {
             seen: Tally::one(at, evidence),
             expired: u64::from(at > tls.not_after),
             addresses: decided.source.ip.into_iter().collect(),
+            issued: Issued { issuer: tls.issuer.clone(), key: tls.key.clone() },
         };
         self.certificates.entry((id.clone(), tls.sha256)).and_modify(|c| c.absorb(&one)).or_insert(one);
     }
@@ -274,6 +300,7 @@ impl CertificateTally {
     pub(crate) fn absorb(&mut self, other: &Self) {
         self.seen.absorb(&other.seen);
         self.expired += other.expired;
+        self.issued.absorb(&other.issued);
         self.addresses.extend(&other.addresses);
         // The smallest are kept, so that the order of reading does not matter.
         while self.addresses.len() > ADDRESSES_MAX {

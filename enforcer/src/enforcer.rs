@@ -434,8 +434,14 @@ impl Listeners<'_> {
                 gate: Arc::clone(self.gate),
                 lanes: (0..crew.len()).map(|_| Lane::new(self.gate, config)).collect(),
                 lifetime: config.connection_lifetime,
+                times: config.times,
                 introduction: Arc::new(config.introduction.clone()),
-                tcp: config.tcp.map(|tcp| Behind { upstream: config.upstream, port: tcp.port, idle: tcp.idle }),
+                tcp: config.tcp.map(|tcp| Behind {
+                    upstream: config.upstream,
+                    port: tcp.port,
+                    connect: config.times.connect,
+                    idle: tcp.idle,
+                }),
                 connections: Arc::clone(connections),
                 handshakes: Handshakes::default(),
                 phase: side.phase.subscribe(),
@@ -460,6 +466,9 @@ impl Listeners<'_> {
             // All of them come from one address, the service's.
             let bounds = Bounds { all: limits::CONNECTIONS_MAX, address: limits::CONNECTIONS_MAX };
             side.loops.spawn(workers::accept_loop(listener, bounds, phase, refused, crew.clone(), serve));
+        }
+        for destination in destinations.iter().filter(|d| d.settings().health.is_some()) {
+            side.loops.spawn(outbound::watch_over(Arc::clone(destination), side.phase.subscribe()));
         }
         side.loops.spawn(outbound::sweep(destinations, side.phase.subscribe()));
         Ok(side)

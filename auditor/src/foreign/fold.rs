@@ -14,16 +14,16 @@ use portreeve_engine::{Authorizer, Digest, SpiffeId, Timestamp};
 use super::Format;
 use super::envoy::ip;
 use super::judge::{Judge, Judged, Lawful};
-use super::names::Names;
 use super::memory::Memory;
+use super::names::Names;
 use super::pairs::{About, Counted, Pairs, Side};
 use super::quick::{Deciding, Sketch};
 use super::seen::{Caller, Did, Grade, Reporter, Seen};
 use crate::assessment::Evidence;
 use crate::cells::{CellId, Cells, Grain, KeyId};
 use crate::history::History;
-use crate::ledger::{CertificateTally, Facts, Key, Ledger, Tally, User};
-use crate::limits::{ADDRESSES_MAX, EVIDENCE_MAX, QUESTIONS_MAX, REMEMBERED_BYTES_MAX, UNNAMED_CALLERS_MAX};
+use crate::ledger::{CertificateTally, Facts, Issued, Key, Ledger, Tally, User};
+use crate::limits::{ADDRESSES_MAX, QUESTIONS_MAX, REMEMBERED_BYTES_MAX, UNNAMED_CALLERS_MAX};
 
 /// Where a foreign line stands; its digest is made only where it is kept as evidence.
 #[derive(Clone, Copy, Debug)]
@@ -164,6 +164,13 @@ impl<'a> ForeignFold<'a> {
         let number = self.judge_at(at);
         let reads_time = !self.names.addresses.is_empty() || number.and_then(|n| self.judges.get(n)).is_some_and(|judge| judge.timed);
         (!reads_time).then(|| number.map_or(UNJUDGED, |n| u32::try_from(n).unwrap_or(UNJUDGED)))
+    }
+
+    /// The service of the inventory that a request calls, or words for all others.
+    pub(crate) fn called(&self, seen: &Seen<'_>) -> String {
+        let judge = self.judge_at(seen.at).and_then(|n| self.judges.get(n));
+        let named = judge.and_then(|judge| Some(judge.law.service(&judge.judge(seen, &self.names).to)?.name.to_string()));
+        named.unwrap_or_else(|| "services outside the inventory".to_owned())
     }
 
     /// Takes one request that was sketched, if what decides it was seen before.
@@ -447,14 +454,7 @@ impl Certificate {
     fn use_at(&mut self, at: Timestamp, place: &Place<'_>) {
         self.expired += u64::from(at > self.not_after);
         match &mut self.seen {
-            Some(tally) => {
-                // Lines come in order: what is kept of the first few is not replaced by later ones of the same input.
-                if tally.evidence.len() < EVIDENCE_MAX || tally.evidence.last().is_some_and(|last| (place.input, place.line) < (last.input, last.line)) {
-                    tally.add(at, &place.evidence());
-                } else {
-                    tally.count_only(at);
-                }
-            }
+            Some(tally) => tally.add_made(at, (place.input, place.line), || place.evidence()),
             None => self.seen = Some(Tally::one(at, &place.evidence())),
         }
     }
@@ -464,12 +464,15 @@ impl Certificate {
         let seen = self.seen.take()?;
         let (expired, addresses) = (std::mem::take(&mut self.expired), std::mem::take(&mut self.addresses));
         let (serial, not_after) = (self.serial.clone(), self.not_after);
-        Some(((self.id.clone(), self.sha256), CertificateTally { id: self.id.clone(), serial, not_after, seen, expired, addresses }))
+        Some((
+            (self.id.clone(), self.sha256),
+            CertificateTally { id: self.id.clone(), serial, not_after, seen, expired, addresses, issued: Issued::default() },
+        ))
     }
 }
 
 /// All that tells two questions apart, in one text. Each part stands after its length, so that no text of a caller's can pass for two.
-fn write_question(out: &mut String, (format, bundle): (Format, usize), seen: &Seen<'_>, effect: Effect, timed: bool) {
+pub(super) fn write_question(out: &mut String, (format, bundle): (Format, usize), seen: &Seen<'_>, effect: Effect, timed: bool) {
     out.clear();
     let mut part = |text: Option<&str>| {
         let _ =

@@ -29,13 +29,7 @@ struct Numbered(HashMap<Box<[u8]>, u32, RandomState>);
 
 impl<A> Memory<A> {
     pub(super) fn new() -> Self {
-        Self {
-            places: Numbered::default(),
-            callers: Numbered::default(),
-            answers: HashMap::default(),
-            question: Vec::new(),
-            bytes: 0,
-        }
+        Self { places: Numbered::default(), callers: Numbered::default(), answers: HashMap::default(), question: Vec::new(), bytes: 0 }
     }
 
     /// The answer to a question that was asked before.
@@ -108,7 +102,9 @@ mod tests {
         let mut memory = Memory::new();
         let parts = ["", "a", "b", "a long one that does not stand in the place that short ones have"];
         let size = parts.len();
-        let one = |n: usize| (u32::try_from(n % 2).unwrap(), deciding(parts[n / 2 % size], parts[n / 2 / size % size], parts[n / 2 / size / size]));
+        let one = |n: usize| {
+            (u32::try_from(n % 2).unwrap(), deciding(parts[n / 2 % size], parts[n / 2 / size % size], parts[n / 2 / size / size]))
+        };
         let all = || (0..2 * size.pow(3)).map(one);
         for (n, (bundle, deciding)) in all().enumerate() {
             assert_eq!(memory.get(bundle, &deciding), None);

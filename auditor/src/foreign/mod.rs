@@ -31,6 +31,7 @@ mod resolve;
 mod seen;
 pub mod text;
 mod time;
+pub(crate) mod two;
 mod ztunnel;
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use portreeve_engine::yaml::{Fields, Node};
 
@@ -55,7 +54,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The fields of a way: `connect`, `timeouts`, `retries`, `limits`, `exchange`.
+    /// The fields of a way: `connect`, `timeouts`, `retries`, `limits`, `health`, `exchange`.
     pub(super) fn way(&mut self, f: &mut Fields<'a>) -> Option<Way> {
         let connect = self.addresses(f, "connect");
         if f.key("connect").is_none() {
@@ -72,21 +71,12 @@ impl<'a> Reader<'a> {
             settings.retries = u32::try_from(found?).ok()?;
             Some(())
         });
+        let health = f.take("health").map(|n| self.health_check(n));
         let exchange = f.take("exchange").map(|n| self.exchange(n));
+        settings.health = health.map_or(Some(None), |h| h.map(Some))?;
         times.and(bounds).and(retries)?;
         let exchange = exchange.map_or(Some(None), |e| e.map(Some))?;
         (!connect.is_empty()).then_some(Way { connect, settings, exchange })
-    }
-
-    fn timeouts(&mut self, node: &'a Node, settings: &mut Settings) -> Option<()> {
-        let mut f = Fields::of(self.file, node, &mut self.out)?;
-        let mut time = |name, default: Duration| self.duration(&mut f, name, default, limits::TIMEOUT_MAX);
-        let connect = time("connect", settings.connect);
-        let request = time("request", settings.request);
-        let idle = time("idle", settings.idle);
-        f.finish(&mut self.out);
-        (settings.connect, settings.request, settings.idle) = (connect?, request?, idle?);
-        Some(())
     }
 
     fn bounds(&mut self, node: &'a Node, settings: &mut Settings) -> Option<()> {
@@ -98,17 +88,6 @@ impl<'a> Reader<'a> {
         f.finish(&mut self.out);
         (settings.requests, settings.pending, settings.connections) = (requests?, pending?, connections?);
         Some(())
-    }
-
-    /// A whole number; `None` where it is not given, `Some(None)` where it is not acceptable.
-    fn count(&mut self, f: &mut Fields<'a>, name: &'static str, least: usize, most: usize) -> Option<Option<usize>> {
-        let text = f.text(name, &mut self.out)?;
-        let found = text.text.parse().ok().filter(|n| (least..=most).contains(n));
-        if found.is_none() {
-            let message = format!("`{}` is not a whole number from {least} to {most}", text.text);
-            self.fault(text.node, "invalid-value", &message, "write one, or leave it out for the default");
-        }
-        Some(found)
     }
 
     /// One address or a list of them, none twice.
