@@ -113,7 +113,7 @@ fn the_page_of_bounds_says_what_the_sources_say() {
 const NO_BOUNDS: [(&str, &str, &str); 5] = [
     ("h1/timer.rs", "FAR", "where a timer rests that nobody waits for"),
     ("workload/wire.rs", "FIELD_MAX", "a number of the wire format"),
-    ("jwt/verifier.rs", "DATE_MS_MAX", "the last moment of the calendar"),
+    ("jwt/verifier.rs", "DATE_MS_MAX", "beyond it a number with a fraction is no whole number any more"),
     ("sizes.rs", "", "sizes that tests hold types to"),
     ("fetch/tests.rs", "", "of tests"),
 ];
