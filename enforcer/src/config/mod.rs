@@ -6,6 +6,7 @@
 mod agent;
 mod bundle;
 mod exchange;
+mod health;
 mod identity;
 mod inbound;
 mod introduction;
