@@ -12,6 +12,7 @@ pub mod baseline;
 mod cells;
 mod chains;
 pub mod checks;
+mod clocks;
 pub mod commits;
 pub mod controls;
 mod ends;

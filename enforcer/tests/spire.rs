@@ -71,24 +71,13 @@ async fn until<T>(what: &str, dir: &Path, mut look: impl AsyncFnMut() -> Option<
 impl Spire {
     async fn start(dir: &Path) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let at = dir.display();
         for folder in ["server", "agent"] {
             std::fs::create_dir(dir.join(folder)).unwrap();
         }
-        let server = format!(
-            "server {{ bind_address = \"127.0.0.1\" bind_port = \"{port}\" socket_path = \"{at}/server.sock\" trust_domain = \"market.example\" \
-             data_dir = \"{at}/server\" log_level = \"WARN\" }}\n\
-             plugins {{ DataStore \"sql\" {{ plugin_data {{ database_type = \"sqlite3\" connection_string = \"{at}/server/db\" }} }} \
-             KeyManager \"disk\" {{ plugin_data {{ keys_path = \"{at}/server/keys\" }} }} NodeAttestor \"join_token\" {{ plugin_data {{}} }} }}\n"
-        );
-        let agent = format!(
-            "agent {{ data_dir = \"{at}/agent\" log_level = \"WARN\" server_address = \"127.0.0.1\" server_port = \"{port}\" \
-             socket_path = \"{at}/agent.sock\" trust_domain = \"market.example\" insecure_bootstrap = true }}\n\
-             plugins {{ NodeAttestor \"join_token\" {{ plugin_data {{}} }} KeyManager \"memory\" {{ plugin_data {{}} }} \
-             WorkloadAttestor \"unix\" {{ plugin_data {{}} }} }}\n"
-        );
-        std::fs::write(dir.join("server.conf"), server).unwrap();
-        std::fs::write(dir.join("agent.conf"), agent).unwrap();
+        for (name, text) in [("server.conf", include_str!("spire/server.conf")), ("agent.conf", include_str!("spire/agent.conf"))] {
+            let text = text.replace("@DIR@", dir.to_str().unwrap()).replace("@PORT@", &port.to_string());
+            std::fs::write(dir.join(name), text).unwrap();
+        }
         let server = started("spire-server", &dir.join("server.conf"), &[]);
         let asked = async || Self::asks(dir, &["token", "generate", "-spiffeID", PARENT]);
         let token = until("a join token", dir, asked).await;

@@ -21,6 +21,7 @@ use super::quick::{Deciding, Sketch};
 use super::seen::{Caller, Did, Grade, Reporter, Seen};
 use crate::assessment::Evidence;
 use crate::cells::{CellId, Cells, Grain, KeyId};
+use crate::clocks::Apart;
 use crate::history::History;
 use crate::ledger::{CertificateTally, Facts, Issued, Key, Ledger, Tally, User};
 use crate::limits::{ADDRESSES_MAX, QUESTIONS_MAX, REMEMBERED_BYTES_MAX, UNNAMED_CALLERS_MAX};
@@ -92,6 +93,8 @@ pub(crate) struct ForeignFold<'a> {
     pub(crate) asked: u64,
     /// Duplicates by input, known at the end.
     pub(crate) surplus: BTreeMap<usize, Surplus>,
+    /// How far the clocks of two logs are apart, calling and called, by requests that both recorded; known at the end.
+    pub(crate) apart: BTreeMap<(u16, u16), Apart>,
 }
 
 /// What is counted.
@@ -131,6 +134,7 @@ impl<'a> ForeignFold<'a> {
             counts: Counts::default(),
             asked: 0,
             surplus: BTreeMap::new(),
+            apart: BTreeMap::new(),
         }
     }
 
@@ -300,7 +304,8 @@ impl<'a> ForeignFold<'a> {
         // What only saves work, and the pairs, go before the ledger comes.
         self.memory.forget();
         self.answers = HashMap::new();
-        let pairs = self.books.pairs.take().unwrap_or_default();
+        let mut pairs = self.books.pairs.take().unwrap_or_default();
+        self.apart = pairs.apart();
         for (cell, input) in pairs.surplus() {
             let surplus = self.surplus.entry(usize::from(input)).or_default();
             match self.books.cells.take_back(cell) {

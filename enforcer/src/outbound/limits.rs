@@ -98,6 +98,16 @@ pub const EXCHANGES_MAX: usize = 64;
 pub const EXCHANGE_MARGIN: Duration = Duration::from_secs(30);
 /// A kept token is used no longer than this, whatever the token service says: a withdrawn right must not live on here.
 pub const EXCHANGED_LIFE_MAX: Duration = Duration::from_secs(300);
+/// How often a tunnel is looked after: a new law cuts it within this time.
+pub const TUNNEL_LOOK: Duration = Duration::from_secs(1);
+/// What a client that was refused may still send before it is cut.
+pub const REFUSED_BYTES_MAX: usize = 256 * 1024;
+/// How long it may take for that: so the answer is not lost to a reset.
+pub const REFUSED_TIME: Duration = Duration::from_secs(1);
+/// The secret of a client; common ones have 64 characters.
+pub const SECRET_BYTES_MAX: u64 = 4096;
+/// How long an answer that is no switch to a WebSocket may take to pass.
+pub const UPGRADE_ANSWER_TIME: Duration = Duration::from_secs(60);
 
 /// How long a handshake may take where the configuration does not say it.
 #[must_use]

@@ -185,7 +185,7 @@ impl Pool {
                 continue;
             }
             // The last answer was read to its end, so the connection's task needs at most a moment to see that.
-            if sender.is_ready() || matches!(timeout(READY_WAIT, sender.ready()).await, Ok(Ok(()))) {
+            if sender.is_ready() || matches!(timeout(crate::limits::READY_WAIT, sender.ready()).await, Ok(Ok(()))) {
                 return Some(Line::Whole(sender));
             }
         }
@@ -368,5 +368,3 @@ fn absolute_form<B>(request: &mut Request<B>) -> Option<()> {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
-
-const READY_WAIT: Duration = Duration::from_millis(20);
