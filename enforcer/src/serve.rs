@@ -7,11 +7,12 @@ use std::hash::{BuildHasher as _, Hasher as _};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use futures_util::task::AtomicWaker;
 use hyper::body::{Body, Incoming};
 use hyper::rt::{Read, Write};
 use hyper::server::conn::{http1, http2};
@@ -357,12 +358,7 @@ where
 {
     let (streams, received) = streams();
     let (io, sender) = gathered(io);
-    Http2 {
-        connection: http2_settings(streams).serve_connection(io, service),
-        sender,
-        received: received.0,
-        running: FuturesUnordered::new(),
-    }
+    Http2::new(http2_settings(streams).serve_connection(io, service), sender, received)
 }
 
 /// The same, where streams may become tunnels, which are run through the other end of `received`.
@@ -379,7 +375,7 @@ where
     let mut builder = http2_settings(streams);
     builder.enable_connect_protocol();
     let (io, sender) = gathered(io);
-    Http2 { connection: builder.serve_connection(io, service), sender, received: received.0, running: FuturesUnordered::new() }
+    Http2::new(builder.serve_connection(io, service), sender, received)
 }
 
 fn http2_settings(streams: Streams) -> http2::Builder<Streams> {
@@ -417,13 +413,44 @@ impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Streams
     }
 }
 
+/// Wakes an HTTP/2 connection's task for the connection, but not while its streams are polled: whatever they have for the connection
+/// it takes right after, and the task would be woken once more for nothing.
+#[derive(Debug, Default)]
+struct Bell {
+    task: AtomicWaker,
+    deaf: AtomicBool,
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        if !self.deaf.load(Ordering::SeqCst) {
+            self.task.wake();
+        }
+    }
+}
+
 /// An HTTP/2 connection with its streams.
 struct Http2<C, I> {
     connection: C,
+    bell: Arc<Bell>,
+    /// Rings the bell.
+    rings: Waker,
     /// Sends what the connection wrote, once there is nothing else to do.
     sender: Sender<I>,
     received: mpsc::UnboundedReceiver<Task>,
     running: FuturesUnordered<Task>,
+}
+
+impl<C, I> Http2<C, I> {
+    fn new(connection: C, sender: Sender<I>, Received(received): Received) -> Self {
+        let bell = Arc::<Bell>::default();
+        let rings = Waker::from(Arc::clone(&bell));
+        Self { connection, bell, rings, sender, received, running: FuturesUnordered::new() }
+    }
 }
 
 impl<C: Future<Output = hyper::Result<()>> + Unpin, I: Read + Write + Unpin> Future for Http2<C, I> {
@@ -431,13 +458,16 @@ impl<C: Future<Output = hyper::Result<()>> + Unpin, I: Read + Write + Unpin> Fut
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
+        this.bell.task.register(cx.waker());
         loop {
+            this.bell.deaf.store(true, Ordering::SeqCst);
             while let Poll::Ready(Some(task)) = this.received.poll_recv(cx) {
                 this.running.push(task);
             }
             // Streams first: what they write is framed by the connection right after, in one go with whatever else there is.
             while let Poll::Ready(Some(())) = this.running.poll_next_unpin(cx) {}
-            if let Poll::Ready(done) = Pin::new(&mut this.connection).poll(cx) {
+            this.bell.deaf.store(false, Ordering::SeqCst);
+            if let Poll::Ready(done) = Pin::new(&mut this.connection).poll(&mut Context::from_waker(&this.rings)) {
                 // A connection that ends in order has sent everything with its shutdown; any other says its last word if it can.
                 let _ = this.sender.poll_send(cx);
                 return Poll::Ready(done);
