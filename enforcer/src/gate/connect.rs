@@ -67,6 +67,7 @@ impl Gate {
                 Err(NotAccepted::Share | NotAccepted::Full | NotAccepted::Down) => return None,
                 Ok(ticket) => ticket,
             };
+            caller.is_recorded();
             self.decided(&policy, &request, &decision);
             let ticket = ticket?;
             return match self.draw(&decision, caller) {
