@@ -7,12 +7,11 @@ use std::hash::{BuildHasher as _, Hasher as _};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use futures_util::task::AtomicWaker;
 use hyper::body::{Body, Incoming};
 use hyper::rt::{Read, Write};
 use hyper::server::conn::{http1, http2};
@@ -417,32 +416,9 @@ impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Streams
     }
 }
 
-/// Wakes an HTTP/2 connection's task for the connection, but not while its streams are polled: whatever they have for the connection
-/// it takes right after, and the task would be woken once more for nothing.
-#[derive(Debug, Default)]
-struct Bell {
-    task: AtomicWaker,
-    deaf: AtomicBool,
-}
-
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        if !self.deaf.load(Ordering::SeqCst) {
-            self.task.wake();
-        }
-    }
-}
-
 /// An HTTP/2 connection with its streams.
 struct Http2<C, I> {
     connection: C,
-    bell: Arc<Bell>,
-    /// Rings the bell.
-    rings: Waker,
     /// Sends what the connection wrote, once there is nothing else to do.
     sender: Sender<I>,
     received: mpsc::UnboundedReceiver<Task>,
@@ -451,9 +427,7 @@ struct Http2<C, I> {
 
 impl<C, I> Http2<C, I> {
     fn new(connection: C, sender: Sender<I>, Received(received): Received) -> Self {
-        let bell = Arc::<Bell>::default();
-        let rings = Waker::from(Arc::clone(&bell));
-        Self { connection, bell, rings, sender, received, running: FuturesUnordered::new() }
+        Self { connection, sender, received, running: FuturesUnordered::new() }
     }
 }
 
@@ -462,22 +436,22 @@ impl<C: Future<Output = hyper::Result<()>> + Unpin, I: Read + Write + Unpin> Fut
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        this.bell.task.register(cx.waker());
         loop {
-            this.bell.deaf.store(true, Ordering::SeqCst);
-            while let Poll::Ready(Some(task)) = this.received.poll_recv(cx) {
-                this.running.push(task);
-            }
-            // Streams first: what they write is framed by the connection right after, in one go with whatever else there is.
-            while let Poll::Ready(Some(())) = this.running.poll_next_unpin(cx) {}
-            this.bell.deaf.store(false, Ordering::SeqCst);
-            if let Poll::Ready(done) = Pin::new(&mut this.connection).poll(&mut Context::from_waker(&this.rings)) {
+            if let Poll::Ready(done) = Pin::new(&mut this.connection).poll(cx) {
                 // A connection that ends in order has sent everything with its shutdown; any other says its last word if it can.
                 let _ = this.sender.poll_send(cx);
                 return Poll::Ready(done);
             }
-            // A stream that has just begun may be answered at once.
-            if this.received.is_empty() {
+            let mut moved = false;
+            while let Poll::Ready(Some(task)) = this.received.poll_recv(cx) {
+                this.running.push(task);
+                moved = true;
+            }
+            while let Poll::Ready(Some(())) = this.running.poll_next_unpin(cx) {
+                moved = true;
+            }
+            // A stream that moved may have written something that only the connection can frame.
+            if !moved {
                 // Where the connection is broken, its reader or the next write says so.
                 let _ = this.sender.poll_send(cx);
                 return Poll::Pending;

@@ -218,3 +218,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         self.output.poll_drain(&mut self.io, cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_handed_back_is_lent_empty_and_only_so_much_is_kept() {
+        let mut input = Input::default();
+        input.extend(b"of one connection");
+        let place = input.bytes.as_ptr();
+        input.consume(17);
+        input.shrink();
+        assert_eq!(input.bytes.capacity(), 0, "an idle connection holds none");
+        let again = spare();
+        assert!(again.is_empty() && again.as_ptr() == place);
+        hand_back(Vec::with_capacity(limits::SPARE_BYTES_MAX + 1));
+        assert_eq!(spare().capacity(), 0, "what is too large is given back");
+        for _ in 0..2 * limits::SPARES_MAX {
+            hand_back(Vec::with_capacity(8));
+        }
+        assert_eq!(SPARE.with_borrow(Vec::len), limits::SPARES_MAX);
+    }
+
+    #[test]
+    fn what_was_not_sent_stays() {
+        let mut output = Output::default();
+        output.prepare();
+        output.bytes.extend_from_slice(b"rest");
+        output.shrink();
+        assert_eq!(output.bytes, b"rest");
+    }
+}
