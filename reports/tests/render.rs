@@ -220,8 +220,8 @@ fn every_mark_of_the_blocks_is_drawn_once_and_leads_to_its_pair() {
     for a in [sample::crowd(33), sample::crowd(200), sample::busy(500, 10)] {
         let page = html(&a).unwrap();
         let drawn = |class: &str| -> usize {
-            let paths = page.split(&format!("<path class=\"{class}\" d=\"")).skip(1);
-            paths.map(|rest| rest.split('"').next().unwrap_or_default().matches('M').count()).sum()
+            let path = format!("<path class=\"{class}\" d=\"");
+            page.split(&path).skip(1).map(|rest| rest.split('"').next().unwrap_or_default().matches('M').count()).sum()
         };
         let (_, marks) = page.split_once("class=\"matrix marks\"").unwrap();
         for (mark, class) in
