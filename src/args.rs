@@ -219,9 +219,15 @@ pub(crate) struct DiffArgs {
     pub(crate) old: String,
     /// The bundle after
     pub(crate) new: String,
-    /// Decision logs: files, patterns, or `-`; may be repeated. Each change is told how many recorded requests it touches
+    /// Logs, ours or another mesh's: files, patterns, or `-`; may be repeated. Each recorded request is put to both bundles
     #[arg(long, value_name = "LOG")]
     pub(crate) logs: Vec<String>,
+    /// The format of the logs, or `envoy-text:FORMAT`; by default each log's is recognised by its first lines
+    #[arg(long, value_name = "FORMAT", default_value = "auto", value_parser = crate::logs::format, requires = "logs")]
+    pub(crate) log_format: crate::logs::LogFormat,
+    /// Where the facts stand in a log of your own, and what its names and addresses mean (YAML)
+    #[arg(long, value_name = "FILE", requires = "logs")]
+    pub(crate) log_mapping: Option<PathBuf>,
     /// How to print what differs
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: DiffFormat,

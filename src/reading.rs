@@ -13,6 +13,11 @@ pub(crate) fn told(assessment: &Assessment) -> String {
     let mut out = String::new();
     for input in assessment.inputs.iter().filter(|i| i.format != "portreeve") {
         one(&mut out, input);
+        if let Some(joined) = input.coverage.joined
+            && let Some(rest) = assessment.inputs.get(joined.rest_input)
+        {
+            let _ = writeln!(out, "    line {} was cut by rotation and goes on at {}:{}", joined.line, rest.path, joined.rest_line);
+        }
     }
     if out.is_empty() {
         return out;

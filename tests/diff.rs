@@ -234,11 +234,88 @@ fn recorded_traffic_is_counted_by_change() {
     fs::write(pair.0.path().join("log.ndjson"), lines.join("\n") + "\n").unwrap();
     let (code, document) = pair.json(&["--logs", "log.ndjson"]);
     assert_eq!(code, 1);
-    let logs = serde_json::json!({"lines": 8, "rejected": 1, "decided": 7, "not_replayable": 1, "unchanged": 3, "newly_allowed": 1, "newly_denied": 2});
-    assert_eq!(document["logs"], logs, "{document:#}");
+    let logs = &document["logs"];
+    for (what, want) in [
+        ("lines", 8),
+        ("rejected", 1),
+        ("decided", 7),
+        ("duplicates", 0),
+        ("other", 0),
+        ("not_replayable", 1),
+        ("unchanged", 3),
+        ("newly_allowed", 1),
+        ("newly_denied", 2),
+    ] {
+        assert_eq!(logs[what], want, "{what}: {document:#}");
+    }
+    let brought: Vec<_> = logs["by_policy"].as_array().unwrap().iter().map(|p| (&p["policy"], &p["proposed"], &p["examples"])).collect();
+    let (name, old, new) =
+        (serde_json::json!("users-write-items"), serde_json::json!(["log.ndjson:2", "log.ndjson:3"]), serde_json::json!(["log.ndjson:4"]));
+    assert_eq!(brought, [(&name, &serde_json::json!(false), &old), (&name, &serde_json::json!(true), &new)], "{logs:#}");
+    assert_eq!(logs["reasons"][0]["examples"], serde_json::json!(["log.ndjson:7"]));
     let of = |kind: &str| document["changes"].as_array().unwrap().iter().find(|c| c["kind"] == kind).unwrap()["recorded"].clone();
     assert_eq!(of("newly-denied"), serde_json::json!({"requests": 5, "newly_allowed": 0, "newly_denied": 2}));
     assert_eq!(of("newly-allowed"), serde_json::json!({"requests": 5, "newly_allowed": 1, "newly_denied": 0}));
+}
+
+/// Logs of other meshes are put to both bundles too, each request once, and no line is lost from view.
+#[test]
+fn traffic_of_every_format_is_counted() {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/corpus/logs");
+    // The grant that is taken away, and how many requests use it: as often as a plain script counts the pair, whatever the mesh did.
+    for (log, grant, newly_denied, not_replayable) in [
+        ("istio/access.json", "page-reads-reviews", 44, 0),
+        ("istio/waypoint.log", "page-reads-reviews", 0, 8),
+        ("envoy/access.log", "sleep-asks-httpbin", 0, 2),
+        ("ztunnel/ztunnel.log", "page-reads-reviews", 0, 13),
+        ("hubble/hipstershop.jsonl", "frontend-calls-cartservice", 1, 0),
+        ("opa/decisions.jsonl", "buyer-buys", 0, 2),
+        ("mapped/flows.csv", "jobs-use-the-database", 10, 10),
+    ] {
+        let folder = corpus.join(log.split('/').next().unwrap());
+        let policy = fs::read_to_string(folder.join("policy.yaml")).unwrap();
+        let parts = policy.split("---\n").filter(|part| !part.starts_with(&format!("kind: Permission\nname: {grant}\n")));
+        let without = parts.collect::<Vec<_>>().join("---\n");
+        assert_ne!(policy, without, "{log}");
+        let pair = Pair::new(&[("policy.yaml", &policy)], &[("policy.yaml", &without)]);
+        let (path, mapping) = (corpus.join(log), folder.join("mapping.yaml"));
+        let mut args = vec!["--logs", path.to_str().unwrap()];
+        if mapping.exists() {
+            args.extend(["--log-mapping", mapping.to_str().unwrap()]);
+        }
+        let (code, document) = pair.json(&args);
+        assert_eq!(code, 1, "{log}");
+        let logs = &document["logs"];
+        let n = |what: &str| logs[what].as_u64().unwrap();
+        assert_eq!(n("lines"), n("decided") + n("duplicates") + n("other") + n("rejected"), "{log}: {logs:#}");
+        assert_eq!(n("decided"), n("unchanged") + n("newly_allowed") + n("newly_denied") + n("not_replayable"), "{log}: {logs:#}");
+        assert_eq!((n("newly_denied"), n("newly_allowed"), n("not_replayable")), (newly_denied, 0, not_replayable), "{log}: {logs:#}");
+        let reasons: u64 = logs["reasons"].as_array().unwrap().iter().map(|r| r["count"].as_u64().unwrap()).sum();
+        assert_eq!(reasons, not_replayable, "{log}: {logs:#}");
+        let responsible: Vec<_> =
+            logs["by_policy"].as_array().unwrap().iter().map(|p| (p["policy"].as_str(), p["newly_denied"].as_u64())).collect();
+        let want = if newly_denied == 0 { vec![] } else { vec![(Some(grant), Some(newly_denied))] };
+        assert_eq!(responsible, want, "{log}");
+        let of_change = &document["changes"][0]["recorded"];
+        assert_eq!(of_change["newly_denied"], newly_denied, "{log}: {document:#}");
+        // Audited, the same log has as many requests.
+        let run = run_in(
+            pair.0.path(),
+            &[&["replay", "--format", "json", "--bundle", "old", "--against", "new"], &args_of_replay(&args)[..]].concat(),
+            b"",
+        );
+        let replayed: Value = serde_json::from_str(&run.out).unwrap();
+        assert_eq!(
+            replayed["decided"].as_u64().unwrap() + replayed["duplicates"].as_u64().unwrap(),
+            n("decided") + n("duplicates"),
+            "{log}"
+        );
+    }
+}
+
+/// The arguments of `diff` about logs, as `replay` takes them.
+fn args_of_replay<'a>(args: &[&'a str]) -> Vec<&'a str> {
+    args.iter().copied().filter(|a| *a != "--logs").collect()
 }
 
 #[test]

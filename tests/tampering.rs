@@ -108,6 +108,8 @@ fn decided(law: &Authorizer, path: &str, second: u64) -> Decided {
             serial: "1f".into(),
             sha256: Digest::of(b"certificate"),
             not_after: "2026-11-23T10:00:00.000Z".parse().unwrap(),
+            issuer: None,
+            key: None,
         }),
         decision: Answer::from(&decision),
     }

@@ -452,7 +452,12 @@ fn silence_weak_tls_and_certificates_are_found() {
         tls.not_after = crate::testing::start();
     }
     odd.source.ip = Some("10.0.0.8".parse().unwrap());
-    let of = log.decide(odd.clone());
+    // The first record of a connection says more of the certificate.
+    let mut first = odd.clone();
+    if let Some(tls) = &mut first.tls {
+        (tls.issuer, tls.key) = (Some("CN=shop".to_owned()), Some("RSA 1024".to_owned()));
+    }
+    let of = log.decide(first);
     log.end(of);
     odd.source.ip = Some("10.0.0.9".parse().unwrap());
     let of = log.decide(odd);
@@ -461,7 +466,10 @@ fn silence_weak_tls_and_certificates_are_found() {
     let a = audit(vec![memory("late", &log.out), memory("early", &file)]);
     let silent = a.findings.iter().find(|f| f.check == "silent_enforcer").unwrap();
     assert_eq!((silent.count, a.enforcers[0].silence_ms_max), (2, 601_000));
-    assert_eq!(found(&a, "weak_tls"), ["invoices → items TLSv1.1 TLS13_AES_128_GCM_SHA256"]);
+    let certificate = format!("{} {} RSA 1024", id("invoices"), Digest::of(b"invoices"));
+    assert_eq!(found(&a, "weak_tls"), ["invoices → items TLSv1.1 TLS13_AES_128_GCM_SHA256".to_owned(), certificate]);
+    let inventory = &a.analyses.certificates.entries[0];
+    assert_eq!((&*inventory.issuers, &*inventory.algorithms), (&["CN=shop".to_owned()][..], &["RSA 1024".to_owned()][..]));
     assert_eq!(a.findings.iter().find(|f| f.check == "expired_certificate_used").unwrap().count, 2);
     assert!(a.findings.iter().any(|f| f.check == "identity_shared_by_sources" && f.summary.contains("2 addresses")));
     assert_eq!(verdict(&a, "4.2.1"), Verdict::NotMet);

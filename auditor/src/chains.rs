@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 
 use portreeve_engine::chain::{ChainReader, Head};
-use portreeve_engine::record::{After, Event, Record};
+use portreeve_engine::record::{After, Deleted, Event, Record};
 use portreeve_engine::{Digest, SpiffeId, Timestamp};
 
 use crate::heads::VerifiedHeads;
@@ -132,12 +132,44 @@ impl Chain {
     }
 }
 
+/// Files that enforcers say they deleted after their time, by the process that wrote them. Such a word stands in a chain like any other
+/// line, so it is worth what that chain is worth: who can put it there can rewrite the whole log (INV-10).
+#[derive(Debug, Default)]
+struct Gone(BTreeMap<String, BTreeMap<u64, (u64, Digest)>>);
+
+impl Gone {
+    fn take(&mut self, deleted: &[Deleted]) {
+        for one in deleted {
+            self.0.entry(one.instance.clone()).or_default().insert(one.first, (one.last, one.head));
+        }
+    }
+
+    /// Whether all lines from the one number to the other are in such files.
+    fn has(&self, instance: &str, (first, last): (u64, u64)) -> bool {
+        let Some(files) = self.0.get(instance) else { return false };
+        let mut next = first;
+        for (from, (to, _)) in files {
+            if *from > next || next > last {
+                break;
+            }
+            next = next.max(to.saturating_add(1));
+        }
+        next > last
+    }
+
+    /// The digest of the last line of such a file.
+    fn head_of(&self, instance: &str, last: u64) -> Option<Digest> {
+        self.0.get(instance)?.values().find(|(to, _)| *to == last).map(|(_, head)| *head)
+    }
+}
+
 /// All chains.
 #[derive(Debug)]
 pub(crate) struct Chains {
     pub(crate) all: Vec<Chain>,
     by_instance: BTreeMap<String, usize>,
     heads: BTreeMap<String, Vec<Head>>,
+    gone: Gone,
 }
 
 impl Chains {
@@ -146,15 +178,16 @@ impl Chains {
         for head in heads.iter() {
             by_name.entry(head.instance.clone()).or_default().push(head.clone());
         }
-        Self { all: Vec::new(), by_instance: BTreeMap::new(), heads: by_name }
+        Self { all: Vec::new(), by_instance: BTreeMap::new(), heads: by_name, gone: Gone::default() }
     }
 
-    /// Processes that signed heads name and of which no line was read.
+    /// Processes that signed heads name and of which no line was read, although no enforcer says that it deleted all of them.
     pub(crate) fn absent(&self) -> impl Iterator<Item = (&str, u64)> {
         self.heads
             .iter()
             .filter(|(name, _)| !self.by_instance.contains_key(*name))
             .filter_map(|(name, heads)| Some((name.as_str(), heads.iter().map(|h| h.seq).max()?)))
+            .filter(|(name, seq)| !self.gone.has(name, (0, *seq)))
     }
 
     /// Takes the next record of an input.
@@ -169,6 +202,9 @@ impl Chains {
             check_time(chain, &mut cursor.asked, input, line, record);
             check_end(chain, input, line, record);
             check_heads(chain, input, line, record.seq, digest);
+            if let Event::Heartbeat(heartbeat) = &record.event {
+                self.gone.take(&heartbeat.deleted);
+            }
         }
         chain.duplicates += u64::from(standing == Standing::Duplicate);
         Placed { chain: *index, digest, standing }
@@ -234,13 +270,13 @@ impl Chains {
     /// Links segments and processes once everything was read.
     pub(crate) fn link(&mut self) {
         for chain in &mut self.all {
-            link_segments(chain);
+            link_segments(chain, &self.gone);
             check_cut(chain);
         }
         let ends: BTreeMap<String, (Option<u64>, BTreeMap<u64, Digest>)> =
             self.all.iter().filter_map(|c| Some((c.instance.clone()?, (c.last_seq(), self.wanted(c))))).collect();
         for chain in &mut self.all {
-            link_before(chain, &ends);
+            link_before(chain, &ends, &self.gone);
         }
     }
 
@@ -336,8 +372,8 @@ fn check_heads(chain: &mut Chain, input: usize, line: u64, seq: u64, digest: Dig
 }
 
 /// The first line of each segment must follow from the line before it, wherever that was read.
-fn link_segments(chain: &mut Chain) {
-    let mut faults = Vec::new();
+fn link_segments(chain: &mut Chain, gone: &Gone) {
+    let (mut faults, mut notes) = (Vec::new(), Vec::new());
     for segment in &chain.segments {
         let Some(before) = segment.first_seq.checked_sub(1) else { continue };
         if chain.covered.contains(before) {
@@ -347,10 +383,22 @@ fn link_segments(chain: &mut Chain) {
             }
         } else if chain.instance.is_some() {
             let first = chain.missing().into_iter().find(|(_, to)| *to == before).map_or(before, |(from, _)| from);
-            let why = format!("the lines with `seq` {first} to {before} of this process are missing: a file was removed or not given");
+            let deleted = chain.instance.as_deref().filter(|name| gone.has(name, (first, before)));
+            let why = match deleted.and_then(|name| gone.head_of(name, before)) {
+                Some(head) if head == segment.first_prev => {
+                    notes.push(format!("the lines with `seq` {first} to {before} were deleted after their time, as the log itself says"));
+                    continue;
+                }
+                Some(_) => format!(
+                    "`prev` of `seq` {} is not the digest with which the file ended that the log says to be deleted",
+                    segment.first_seq
+                ),
+                None => format!("the lines with `seq` {first} to {before} of this process are missing: a file was removed or not given"),
+            };
             faults.push(Fault { input: segment.input, line: segment.first_line, why });
         }
     }
+    chain.notes.extend(notes);
     for fault in faults {
         chain.fault(fault.input, fault.line, fault.why);
     }
@@ -366,11 +414,21 @@ fn check_cut(chain: &mut Chain) {
 }
 
 /// `started.after` links a process to the one before it.
-fn link_before(chain: &mut Chain, ends: &BTreeMap<String, (Option<u64>, BTreeMap<u64, Digest>)>) {
+fn link_before(chain: &mut Chain, ends: &BTreeMap<String, (Option<u64>, BTreeMap<u64, Digest>)>, gone: &Gone) {
     let Some(after) = chain.after.clone() else { return };
     let place = chain.segments.iter().find(|s| s.first_seq == 0).map(|s| (s.input, s.first_line));
     let Some((input, line)) = place else { return };
     match ends.get(&after.instance) {
+        None if gone.has(&after.instance, (0, after.seq)) => match gone.head_of(&after.instance, after.seq) {
+            Some(head) if head != after.head => chain.fault(
+                input,
+                line,
+                format!("`started` names another digest for `seq` {} of `{}` than the log that deleted it", after.seq, after.instance),
+            ),
+            _ => chain
+                .notes
+                .push(format!("the log of the process before it (`{}`) was deleted after its time, as the log says", after.instance)),
+        },
         None => {
             chain.notes.push(format!("the log of the process before it (`{}`, up to `seq` {}) was not given", after.instance, after.seq))
         }

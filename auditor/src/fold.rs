@@ -16,7 +16,7 @@ use crate::intake::{Line, Sink};
 use crate::ledger::{Ledger, Tally};
 use crate::limits::{EVIDENCE_MAX, MISMATCH_GROUPS_MAX, RELOAD_GRACE_MS, SILENCE_MS_MAX};
 use crate::outages::Outages;
-use crate::pan::Cards;
+use crate::pan::{Cards, NO_REQUEST, Suspicion};
 use crate::replay::{Difference, Replayed, Replayer};
 use crate::traces::Traces;
 
@@ -238,6 +238,16 @@ impl Sink for Fold<'_> {
 
     fn caller_address_counts(&self) -> bool {
         self.foreign.caller_address_counts()
+    }
+
+    fn looks_for_cards(&self) -> bool {
+        true
+    }
+
+    fn card_data(&mut self, place: &Place<'_>, seen: Option<&Seen<'_>>, last: Option<Timestamp>, found: (Suspicion, &'static str)) {
+        let to = seen.map_or_else(|| NO_REQUEST.to_owned(), |seen| self.foreign.called(seen));
+        let at = seen.map(|seen| seen.at).or(last).unwrap_or(Timestamp::from_unix_ms(0));
+        self.cards.see_line(to, found.1, found.0, at, &place.evidence());
     }
 
     fn seen_again(&mut self, place: &Place<'_>, sketch: &Sketch<'_>, deciding: &[u8]) -> Option<(Taken, Grade)> {

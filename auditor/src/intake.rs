@@ -4,13 +4,15 @@
 
 use std::collections::BTreeMap;
 
-use portreeve_engine::{Digest, Record};
+use portreeve_engine::{Digest, Record, Timestamp};
 
 use crate::assessment::Rejected;
 use crate::chains::{Chains, Cursor, Standing};
 use crate::foreign::{Adapter, Format, Grade, Place, Read, Reading, Recognised, Seen, Sketch, Taken, recognise};
 use crate::heads::VerifiedHeads;
-use crate::limits::{LINE_BYTES_MAX, RECOGNITION_LINES_MAX, REJECTED_EXAMPLES_MAX};
+use crate::joins::{self, Ends, Half};
+use crate::limits::{HALVES_BYTES_MAX, LINE_BYTES_MAX, RECOGNITION_LINES_MAX, REJECTED_EXAMPLES_MAX};
+use crate::pan::{Suspicion, field, in_bytes, in_target};
 use crate::reader::{LineReader, RawLine, parse_line, reason};
 use crate::source::{LogSource, Stream};
 
@@ -91,6 +93,16 @@ pub(crate) trait Sink {
         Taken::Undetermined
     }
 
+    /// Whether lines of other meshes are to be looked over for card data.
+    fn looks_for_cards(&self) -> bool {
+        false
+    }
+
+    /// A line of another mesh seems to hold card data. `seen` is the request it holds, if it holds one; `last` a time known near it.
+    fn card_data(&mut self, place: &Place<'_>, seen: Option<&Seen<'_>>, last: Option<Timestamp>, found: (Suspicion, &'static str)) {
+        let _ = (place, seen, last, found);
+    }
+
     /// Whether the address of a caller that has an identity may change what is counted.
     fn caller_address_counts(&self) -> bool {
         true
@@ -125,6 +137,8 @@ pub(crate) struct InputRead {
     /// The chains it holds lines of, with the first and last sequence number here.
     pub(crate) chains: BTreeMap<usize, (u64, u64)>,
     pub(crate) foreign: ForeignRead,
+    /// The halves of lines at its ends.
+    pub(crate) ends: Ends,
 }
 
 /// What was read of a log of another mesh.
@@ -143,7 +157,7 @@ pub(crate) struct ForeignRead {
 }
 
 impl ForeignRead {
-    fn took(&mut self, taken: Taken, grade: Grade) {
+    pub(crate) fn took(&mut self, taken: Taken, grade: Grade) {
         match taken {
             Taken::Decided(_) => *self.decided.entry(grade).or_default() += 1,
             Taken::Undetermined => self.undetermined += 1,
@@ -178,13 +192,21 @@ pub(crate) fn read_as(
 ) -> Result<Intake, ReadError> {
     let mut intake = Intake { inputs: Vec::new(), chains: Chains::new(heads) };
     let mut before = 0;
+    let mut held = 0;
     for source in sources {
         let more = read_one(&mut intake, source, reading, sink, &mut |bytes| progress(before + bytes))?;
         before += more.bytes;
+        if let Some(read) = intake.inputs.last_mut() {
+            held += read.ends.held();
+            if held > HALVES_BYTES_MAX {
+                read.ends.drop_halves();
+            }
+        }
         if more.ended {
             break;
         }
     }
+    joins::join(&mut intake.inputs, reading, sink);
     intake.chains.link();
     Ok(intake)
 }
@@ -354,7 +376,13 @@ fn foreign(adapter: &mut Adapter, read: &mut InputRead, sink: &mut dyn Sink, (in
         }
     };
     let place = Place { input, line, bytes };
-    let sketch = adapter.sketch(bytes, sink.caller_address_counts());
+    let looks = sink.looks_for_cards();
+    let mut found = if looks { in_bytes(bytes).map(|(found, at)| (found, field(bytes, at))) } else { None };
+    // What seems to hold card data goes the general way, each time.
+    let sketch = adapter.sketch(bytes, sink.caller_address_counts()).filter(|_| found.is_none());
+    if let Some(sketch) = &sketch {
+        read.ends.at(sketch.at);
+    }
     if let Some((taken, grade)) = sketch.and_then(|sketch| sink.seen_again(&place, &sketch, adapter.deciding())) {
         read.foreign.took(taken, grade);
         return;
@@ -363,8 +391,17 @@ fn foreign(adapter: &mut Adapter, read: &mut InputRead, sink: &mut dyn Sink, (in
     read.foreign.lost = read.foreign.lost.saturating_add(adapter.take_lost());
     match said {
         Read::Request(seen) => {
-            let taken = sink.seen(adapter.format, &place, &seen, sketch.map(|_| adapter.deciding()));
+            read.ends.at(seen.at);
+            if looks && found.is_none() {
+                found = seen.path.as_deref().and_then(in_target).map(|found| (found, "query"));
+            }
+            let deciding = sketch.filter(|_| found.is_none()).map(|_| adapter.deciding());
+            let taken = sink.seen(adapter.format, &place, &seen, deciding);
             read.foreign.took(taken, seen.grade);
+            if let Some(found) = found {
+                sink.card_data(&place, Some(&seen), None, found);
+            }
+            return;
         }
         Read::Other(what) => *read.foreign.other.entry(what).or_default() += 1,
         Read::Lost(count) => {
@@ -375,6 +412,12 @@ fn foreign(adapter: &mut Adapter, read: &mut InputRead, sink: &mut dyn Sink, (in
             let is_tail = line == 1 && !adapter.begins(bytes);
             let is_torn = matches!(raw, RawLine::Unended(_));
             read.foreign.cut += u64::from(is_tail || is_torn);
+            let half = || Some(Half { line, bytes: bytes.to_vec(), cut: is_tail || is_torn });
+            match (line == 1, is_torn) {
+                (true, false) => read.ends.head = half(),
+                (false, true) => read.ends.tail = half(),
+                (true, true) | (false, false) => {}
+            }
             let why = match (is_tail, is_torn) {
                 (true, _) => format!("the first line begins in its middle, as when a file is cut by rotation: {why}"),
                 (false, true) => format!("the last line is torn, as when a file is cut by rotation: {why}"),
@@ -382,6 +425,9 @@ fn foreign(adapter: &mut Adapter, read: &mut InputRead, sink: &mut dyn Sink, (in
             };
             read.reject(line, reason(&why));
         }
+    }
+    if let Some(found) = found {
+        sink.card_data(&place, None, read.ends.last, found);
     }
 }
 
@@ -429,7 +475,15 @@ impl InputRead {
             duplicates: 0,
             chains: BTreeMap::new(),
             foreign: ForeignRead { decided: BTreeMap::new(), undetermined: 0, other: BTreeMap::new(), lost: 0, cut: 0 },
+            ends: Ends { head: None, tail: None, first: None, last: None, joined: None },
         }
+    }
+
+    /// Takes back that a line was rejected: it was half of one that can be read.
+    pub(crate) fn unreject(&mut self, half: &Half) {
+        self.rejected = self.rejected.saturating_sub(1);
+        self.foreign.cut = self.foreign.cut.saturating_sub(u64::from(half.cut));
+        self.rejected_examples.retain(|example| example.line != half.line);
     }
 
     fn reject(&mut self, line: u64, why: String) {

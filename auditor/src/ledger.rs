@@ -129,6 +129,29 @@ impl Tally {
     }
 }
 
+/// What the first record of each connection says of its certificate, where the log says it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Issued {
+    /// The name of the issuer.
+    pub issuer: Option<String>,
+    /// The kind of its key, such as `EC P-256`.
+    pub key: Option<String>,
+}
+
+impl Issued {
+    /// Takes in what another record says. One certificate has one issuer and one key; where lines disagree the order of reading must
+    /// not tell.
+    pub(crate) fn absorb(&mut self, other: &Self) {
+        for (own, other) in [(&mut self.issuer, &other.issuer), (&mut self.key, &other.key)] {
+            if let Some(other) = other
+                && own.as_ref().is_none_or(|own| other < own)
+            {
+                *own = Some(other.clone());
+            }
+        }
+    }
+}
+
 /// A client certificate as records show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateTally {
@@ -144,6 +167,8 @@ pub struct CertificateTally {
     pub expired: u64,
     /// The addresses it came from, up to a limit.
     pub addresses: BTreeSet<IpAddr>,
+    /// Its issuer and its key.
+    pub issued: Issued,
 }
 
 /// Counts by distinct key.
@@ -182,6 +207,7 @@ impl Ledger {
             seen: Tally::one(at, evidence),
             expired: u64::from(at > tls.not_after),
             addresses: decided.source.ip.into_iter().collect(),
+            issued: Issued { issuer: tls.issuer.clone(), key: tls.key.clone() },
         };
         self.certificates.entry((id.clone(), tls.sha256)).and_modify(|c| c.absorb(&one)).or_insert(one);
     }
@@ -222,6 +248,7 @@ impl CertificateTally {
     pub(crate) fn absorb(&mut self, other: &Self) {
         self.seen.absorb(&other.seen);
         self.expired += other.expired;
+        self.issued.absorb(&other.issued);
         self.addresses.extend(&other.addresses);
         // The smallest are kept, so that the order of reading does not matter.
         while self.addresses.len() > ADDRESSES_MAX {

@@ -4,6 +4,7 @@
 //!
 //! INVARIANT (INV-11): one proved counterexample refutes; the absence of counterexamples in absent evidence proves nothing.
 
+mod array;
 mod assemble;
 pub mod assessment;
 pub mod audit;
@@ -25,6 +26,7 @@ pub mod heads;
 pub mod history;
 pub mod intake;
 mod intervals;
+mod joins;
 pub mod ledger;
 pub mod ledgers;
 pub mod limits;
@@ -48,6 +50,7 @@ mod traces;
 pub mod traffic;
 pub mod verdict;
 pub mod verify;
+mod what_if;
 
 pub use assessment::Assessment;
 pub use audit::{Audit, AuditError};

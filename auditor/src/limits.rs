@@ -65,6 +65,8 @@ pub const SPIKE_DENIALS_MIN: u64 = 20;
 pub const SPIKE_FACTOR: u64 = 5;
 /// An SVID that is still valid for longer than this when first seen is long-lived; issuers of SVIDs renew within hours.
 pub const CERTIFICATE_LIFE_MS_MAX: i64 = 7 * 86_400_000;
+/// Bits of an RSA key below which it is weak (NIST SP 800-131A).
+pub const RSA_BITS_MIN: u32 = 2048;
 /// A certificate with less than this left when last seen, and no successor seen, was not renewed in time.
 pub const CERTIFICATE_LEFT_MS_MIN: i64 = 5 * 60_000;
 /// Twelve months, as days.
@@ -131,3 +133,15 @@ pub const SAMPLE_SIZE_MAX: usize = 10_000;
 pub const SUGGEST_KEYS_MAX: usize = 20_000;
 /// Denied words of one service that get an operation of their own, so that a wider one does not cover them; beyond it the grant goes.
 pub const SUGGEST_LITERALS_MAX: usize = 64;
+/// First bytes of a log in which it is looked for the beginning of a JSON array; whoever lays one out puts less white space before it.
+pub const ARRAY_SNIFF_BYTES_MAX: usize = 4_096;
+/// What is taken at once of a JSON array while lines are made of it.
+pub const ARRAY_BLOCK_BYTES: usize = 64 << 10;
+/// Bytes of half lines, at the ends of all files together, up to which halves are joined: a thousand files with lines of the longest kind
+/// that meshes write have a fraction of this.
+pub const HALVES_BYTES_MAX: usize = 64 << 20;
+/// Files among which it is looked by their times which one goes on where another ends: each is held against each.
+pub const JOINS_BY_TIME_FILES_MAX: usize = 200;
+/// Silence between two files, in milliseconds, over which their times do not say that one goes on where the other ends: with traffic in it,
+/// a file was lost in between.
+pub const JOIN_GAP_MS_MAX: i64 = 60_000;

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::assessment::{Coverage, GradeCount, OtherLines, Reads};
+use crate::assessment::{Coverage, GradeCount, JoinedLine, OtherLines, Reads};
 use crate::examined::Examined;
 use crate::foreign::{Format, Grade, Lawful, fitness};
 use crate::intake::InputRead;
@@ -63,6 +63,7 @@ pub(crate) fn coverage(examined: &Examined<'_>, index: usize, read: &InputRead) 
         duplicates,
         rejected: read.rejected,
         cut: read.foreign.cut,
+        joined: read.ends.joined.map(|j| JoinedLine { line: j.line, rest_input: j.rest_input, rest_line: j.rest_line }),
         undetermined,
         other: lines(read.foreign.other.iter().map(|(what, n)| (*what, *n)).collect()),
         lost: read.foreign.lost,

@@ -4,10 +4,9 @@
 //! It is the fold of `audit` with a second question beside it. What was never asked is not in a log: newly allowed requests are
 //! those that were asked and denied.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use portreeve_engine::decision::{Effect, Reason};
+use portreeve_engine::decision::Reason;
 use portreeve_engine::record::{Decided, Event, RequestFacts};
 use portreeve_engine::{Authorizer, Digest, Record, Timestamp};
 
@@ -23,14 +22,12 @@ use crate::heads::VerifiedHeads;
 use crate::history::History;
 use crate::intake::{self, Intake, Line, ReadError, Sink};
 use crate::ledger::{Ledger, Tally};
-use crate::limits::{CALLS_NAMED_MAX, MISMATCH_GROUPS_MAX};
 use crate::proposed::{Proposal, Proposed};
 use crate::replay::Replayer;
-use crate::replay_report::{
-    Call, ChangeGroup, Changed, DifferenceGroup, Groups, PolicyChange, ReachChange, ReplayReport, RevisionReplayed, Unknown, WhatIf,
-};
+use crate::replay_report::{Call, DifferenceGroup, Groups, ReachChange, ReplayReport, RevisionReplayed, Unknown};
 use crate::source::LogSource;
 use crate::verify::Verification;
+use crate::what_if::{Change, Effects, places};
 
 /// What records are put to.
 #[derive(Clone, Copy, Debug)]
@@ -58,14 +55,7 @@ pub fn replay_logs(
     let against = against.map(|law| Against {
         proposal: Proposal::new(law),
         laws,
-        unchanged: 0,
-        newly_allowed: 0,
-        newly_denied: 0,
-        unknown: BTreeMap::new(),
-        changes: BTreeMap::new(),
-        further: 0,
-        by_policy: BTreeMap::new(),
-        calls: BTreeSet::new(),
+        effects: Effects::of(law),
         foreign: ForeignFold::new([law], reading.names.clone()),
     });
     let laws = || bundles.iter().copied();
@@ -131,13 +121,6 @@ fn fidelity(fold: &Fold<'_>, intake: &Intake) -> ReplayReport {
         differences,
         ..ReplayReport::default()
     }
-}
-
-/// `file:line` of some evidence: the first, and the first few.
-fn places(intake: &Intake, evidence: &[Evidence]) -> (String, Vec<String>) {
-    let place = |e: &Evidence| format!("{}:{}", intake.inputs.get(e.input).map_or("", |i| &*i.path), e.line);
-    let all: Vec<String> = evidence.iter().map(place).collect();
-    (all.first().cloned().unwrap_or_default(), all)
 }
 
 /// What changes in reach between the newest bundle in force and the proposed one.
@@ -206,52 +189,10 @@ impl Sink for Retrial<'_> {
     }
 }
 
-/// The proposed effect, its reason, its policies, and who called what.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct ChangeKey {
-    recorded: Effect,
-    candidate: Effect,
-    reason: Reason,
-    policies: Vec<String>,
-    call: Call,
-}
-
-/// A change of effect of one or more records.
-struct Change<'c> {
-    recorded: Effect,
-    candidate: Effect,
-    reason: Reason,
-    /// The determining policies of the proposed bundle.
-    proposed: &'c [String],
-    /// Those of the record.
-    granted: &'c [String],
-    call: Call,
-}
-
-/// A policy and whether it is the proposed bundle's.
-type Responsible = (bool, Option<String>);
-
-/// What one policy brings.
-#[derive(Default)]
-struct Brought {
-    newly_allowed: u64,
-    newly_denied: u64,
-    calls: BTreeSet<Call>,
-    tally: Option<Tally>,
-    at: Option<String>,
-}
-
 struct Against<'a> {
     proposal: Proposal<'a>,
     laws: BTreeMap<Digest, &'a Authorizer>,
-    unchanged: u64,
-    newly_allowed: u64,
-    newly_denied: u64,
-    unknown: BTreeMap<String, Tally>,
-    changes: BTreeMap<ChangeKey, Tally>,
-    further: u64,
-    by_policy: BTreeMap<Responsible, Brought>,
-    calls: BTreeSet<(Effect, Call)>,
+    effects: Effects<'a>,
     /// What other meshes recorded, under the proposed bundle alone.
     foreign: ForeignFold<'a>,
 }
@@ -262,18 +203,19 @@ impl Against<'_> {
         let of = self.laws.get(&decided.revision).copied();
         let (candidate, reason, proposed) = match self.proposal.ask(at, decided, of) {
             Proposed::Unknown(reason) => {
-                put(&mut self.unknown, reason, &Tally::one(at, evidence));
+                self.effects.unknown(reason, &Tally::one(at, evidence));
                 return;
             }
             Proposed::Answers { effect, .. } if effect == recorded => {
-                self.unchanged += 1;
+                self.effects.unchanged += 1;
                 return;
             }
             Proposed::Answers { effect, reason, policies } => (effect, reason, policies),
         };
         let tally = Tally::one(at, evidence);
-        let change = Change { recorded, candidate, reason, proposed: &proposed, granted: &decided.decision.policies, call: call(decided) };
-        self.change(change, of, &tally);
+        let change =
+            Change { before: recorded, candidate, reason, proposed: &proposed, granted: &decided.decision.policies, call: call(decided) };
+        self.effects.change(change, of, &tally);
     }
 
     /// The records of other meshes: what the mesh did beside what the proposed bundle says.
@@ -283,118 +225,33 @@ impl Against<'_> {
         for (key, tally) in ledger.decided {
             let (candidate, reason) = match key.lawful {
                 Lawful::NotAsked(lack) => {
-                    put(&mut self.unknown, lack.as_str().to_owned(), &tally);
+                    self.effects.unknown(lack.as_str().to_owned(), &tally);
                     continue;
                 }
                 Lawful::Says(effect) => (effect, key.reason),
                 Lawful::Recorded => (key.effect, key.reason),
             };
             if candidate == key.effect {
-                self.unchanged += tally.count;
+                self.effects.unchanged += tally.count;
                 continue;
             }
             let operation = key.operation.clone().unwrap_or_else(|| "undeclared paths".to_owned());
             let call = Call { from: caller(&key), to: key.to.clone(), operation };
             let reason = reason.unwrap_or(Reason::NoPermission);
-            let change = Change { recorded: key.effect, candidate, reason, proposed: &key.policies, granted: &[], call };
-            self.change(change, None, &tally);
-        }
-    }
-
-    fn change(&mut self, change: Change<'_>, of: Option<&Authorizer>, tally: &Tally) {
-        *(if change.candidate == Effect::Allow { &mut self.newly_allowed } else { &mut self.newly_denied }) += tally.count;
-        self.bring(&change, of, tally);
-        let Change { recorded, candidate, reason, proposed, granted, call } = change;
-        if self.calls.len() < MISMATCH_GROUPS_MAX * CALLS_NAMED_MAX {
-            self.calls.insert((candidate, call.clone()));
-        }
-        let policies = if proposed.is_empty() { granted.to_vec() } else { with_places(self.proposal.law, proposed) };
-        let key = ChangeKey { recorded, candidate, reason, policies, call };
-        if self.changes.len() >= MISMATCH_GROUPS_MAX && !self.changes.contains_key(&key) {
-            self.further += tally.count;
-            return;
-        }
-        put(&mut self.changes, key, tally);
-    }
-
-    /// Counts a change for the policies that bring it: those of the proposed bundle or, where it names none, those that granted.
-    fn bring(&mut self, change: &Change<'_>, of: Option<&Authorizer>, tally: &Tally) {
-        let is_proposed = !change.proposed.is_empty();
-        let law = if is_proposed { Some(self.proposal.law) } else { of };
-        let named = if is_proposed { change.proposed } else { change.granted };
-        let named: Vec<Option<&String>> = if named.is_empty() { vec![None] } else { named.iter().map(Some).collect() };
-        for policy in named {
-            if self.by_policy.len() >= MISMATCH_GROUPS_MAX && !self.by_policy.contains_key(&(is_proposed, policy.cloned())) {
-                continue;
-            }
-            let brought = self.by_policy.entry((is_proposed, policy.cloned())).or_default();
-            *(if change.candidate == Effect::Allow { &mut brought.newly_allowed } else { &mut brought.newly_denied }) += tally.count;
-            if brought.calls.len() < CALLS_NAMED_MAX {
-                brought.calls.insert(change.call.clone());
-            }
-            if brought.at.is_none() {
-                brought.at = policy.and_then(|id| place(law?, id));
-            }
-            match &mut brought.tally {
-                Some(all) => all.absorb(tally),
-                none => *none = Some(tally.clone()),
-            }
+            let change = Change { before: key.effect, candidate, reason, proposed: &key.policies, granted: &[], call };
+            self.effects.change(change, None, &tally);
         }
     }
 
     fn tell(self, report: &mut ReplayReport, intake: &Intake, reach: impl FnOnce(&Authorizer) -> ReachChange) {
-        let calls = |effect: Effect| self.calls.iter().filter(|(candidate, _)| *candidate == effect).count() as u64;
-        let newly_allowed = Changed { requests: self.newly_allowed, calls: calls(Effect::Allow) };
-        let newly_denied = Changed { requests: self.newly_denied, calls: calls(Effect::Deny) };
-        let not_replayable = self.unknown.values().map(|t| t.count).sum();
-        report.changed = newly_allowed.requests + newly_denied.requests;
-        let mut what_if = WhatIf {
-            revision: Some(*self.proposal.law.revision()),
-            newly_allowed,
-            newly_denied,
-            unchanged: self.unchanged,
-            not_replayable,
-            reasons: Vec::new(),
-            by_policy: Vec::new(),
-            reach: reach(self.proposal.law),
-        };
-        let unknown =
-            |(reason, tally): (String, Tally)| Unknown { reason, count: tally.count, examples: places(intake, &tally.evidence).1 };
-        what_if.reasons = self.unknown.into_iter().map(unknown).collect();
-        let brought = |((proposed, policy), b): (Responsible, Brought)| PolicyChange {
-            policy,
-            at: b.at,
-            proposed,
-            newly_allowed: b.newly_allowed,
-            newly_denied: b.newly_denied,
-            calls: b.calls.into_iter().collect(),
-            examples: b.tally.map(|t| places(intake, &t.evidence).1).unwrap_or_default(),
-        };
-        what_if.by_policy = self.by_policy.into_iter().map(brought).collect();
-        what_if.by_policy.sort_by_key(|p| Reverse(p.newly_allowed + p.newly_denied));
-        let change = |(key, tally): (ChangeKey, Tally)| {
-            let (first, examples) = places(intake, &tally.evidence);
-            let ChangeKey { recorded, candidate, reason, policies, call } = key;
-            ChangeGroup { recorded, candidate, reason: reason.as_str(), policies, call, count: tally.count, first, examples }
-        };
-        report.changes = Groups { groups: self.changes.into_iter().map(change).collect(), further: self.further };
-        report.against = Some(what_if);
+        let (what_if, changes) = self.effects.tell(intake, reach(self.proposal.law));
+        report.changed = what_if.newly_allowed.requests + what_if.newly_denied.requests;
+        (report.changes, report.against) = (changes, Some(what_if));
     }
 }
 
-fn put<K: Ord>(to: &mut BTreeMap<K, Tally>, key: K, tally: &Tally) {
-    to.entry(key).and_modify(|t| t.absorb(tally)).or_insert_with(|| tally.clone());
-}
-
-fn place(law: &Authorizer, id: &str) -> Option<String> {
-    law.policies().iter().find(|p| *p.reference.id == *id).map(|p| p.reference.at.short())
-}
-
-fn with_places(law: &Authorizer, ids: &[String]) -> Vec<String> {
-    ids.iter().map(|id| place(law, id).map_or_else(|| id.clone(), |at| format!("{id} ({at})"))).collect()
-}
-
-fn call(decided: &Decided) -> Call {
+/// Who called what, in the words of a record.
+pub(crate) fn call(decided: &Decided) -> Call {
     let operation = |facts: &RequestFacts| match (&facts.operation, &facts.method, facts.port) {
         (Some(operation), _, _) => operation.clone(),
         (None, Some(method), _) => format!("{method} on an undeclared path"),
@@ -411,7 +268,9 @@ fn call(decided: &Decided) -> Call {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::replay_report::Changed;
     use crate::testing::{Log, POLICY, authorizer, id, memory};
+    use portreeve_engine::decision::Effect;
     use portreeve_engine::record::Answer;
 
     static NO_HISTORY: std::sync::LazyLock<History> = std::sync::LazyLock::new(History::default);

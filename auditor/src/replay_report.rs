@@ -72,7 +72,7 @@ impl<T> Default for Groups<T> {
 }
 
 /// Who called what.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Call {
     /// The caller: its service, or its identity.
     pub from: String,

@@ -93,6 +93,12 @@ impl<'n> Reading<'n> {
         let heads = self.find("log.heads").is_some();
         self.told("log.heads", if heads { "signed" } else { "none" }, self.find("log.heads").map(|n| self.at(n)));
         self.advise(heads, "log.heads", "nothing outside the log vouches for it");
+        if let Some(keep) = self.find("log.rotate.keep") {
+            let least = keep.get("min_age").and_then(Node::as_str).unwrap_or(KEEP_AGE);
+            self.told("log.rotate.keep.min_age", least, Some(self.at(keep.get("min_age").unwrap_or(keep))));
+            let why = "records may be deleted before twelve months have passed";
+            self.advise(hours(least).is_some_and(|hours| hours >= YEAR_HOURS), "log.rotate.keep.min_age", why);
+        }
         let key = self.find("bundle.key").is_some();
         self.told("bundle.key", if key { "required" } else { "none" }, self.find("bundle.key").map(|n| self.at(n)));
         self.advise(key, "bundle.key", "policies are taken up unsigned");
@@ -144,6 +150,23 @@ impl<'n> Reading<'n> {
     }
 }
 
+/// A time of the configuration in whole hours.
+fn hours(text: &str) -> Option<u64> {
+    let (number, unit) = text.split_at_checked(text.find(|c: char| !c.is_ascii_digit())?)?;
+    let per_hour = match unit {
+        "ms" => 3_600_000,
+        "s" => 3600,
+        "m" => 60,
+        "h" => 1,
+        _ => return None,
+    };
+    number.parse::<u64>().ok().map(|n| n / per_hour)
+}
+
+/// The least age of a deleted file where the configuration does not say it.
+const KEEP_AGE: &str = "8784h";
+const YEAR_HOURS: u64 = 365 * 24;
+
 /// Whether nothing outside the machine (or the pod) can reach it: loopback, a Unix socket, or nothing at all.
 fn is_private(address: &str) -> bool {
     if address == "none" || address.starts_with("unix:") {
@@ -177,6 +200,7 @@ mod tests {
             ("admin: {", "tls: {min_version: '1.2'}\nadmin: {", "tls.min_version", false),
             ("durability: written", "durability: queued", "log.durability", false),
             (", heads: {every: 60s, to: h.ndjson, key: k}", "", "log.heads", false),
+            (", durability", ", rotate: {size: 1GiB, keep: {files: 9, min_age: 8759h}}, durability", "log.rotate.keep.min_age", false),
             (", key: bundle.pub", "", "bundle.key", false),
             ("key: bundle.pub", "key: bundle.pub, max_age: 1h", "bundle.on_stale", false),
             ("127.0.0.1:8080", "10.0.0.9:8080", "inbound[0].upstream", false),

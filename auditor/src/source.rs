@@ -1,7 +1,7 @@
 //! Where the bytes of a log come from: a file, standard input, or memory; plain, gzip or zstd, recognised by content.
 //!
 //! It hashes the bytes as stored while they pass, and never holds a file whole. Concatenated gzip members and zstd frames are
-//! read through. It knows nothing of lines.
+//! read through. It knows nothing of lines, but that of a JSON array lines are made (see `array`).
 
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, Read, Seek as _, SeekFrom};
@@ -11,6 +11,7 @@ use flate2::bufread::MultiGzDecoder;
 use portreeve_engine::Digest;
 use sha2::{Digest as _, Sha256};
 
+use crate::array::Layout;
 use crate::limits::READ_BUFFER_BYTES;
 
 /// A log as the user named it.
@@ -74,7 +75,7 @@ impl LogSource {
                 let mut file = File::open(path)?;
                 file.seek(SeekFrom::Start(*from))?;
                 let part = file.take(to.saturating_sub(*from));
-                // What begins in the middle of a text is text.
+                // What begins in the middle of a text is not compressed.
                 return if *from > 0 { Ok(Stream::plain(Box::new(part))) } else { Stream::new(Box::new(part)) };
             }
             Self::Stdin => Box::new(io::stdin().lock()),
@@ -85,7 +86,7 @@ impl LogSource {
 }
 
 /// The decoded bytes of a log; [`Stream::finish`] gives the digest of the stored ones.
-pub struct Stream<'a>(Body<'a>);
+pub struct Stream<'a>(Body<'a>, Layout);
 
 enum Body<'a> {
     Plain(Raw<'a>),
@@ -113,7 +114,10 @@ impl Read for Hashing<'_> {
 
 impl<'a> Stream<'a> {
     fn plain(inner: Box<dyn Read + 'a>) -> Self {
-        Self(Body::Plain(BufReader::with_capacity(READ_BUFFER_BYTES, Hashing { inner, hash: Sha256::new(), bytes: 0, failed: false })))
+        let hashing = Hashing { inner, hash: Sha256::new(), bytes: 0, failed: false };
+        let mut body = Body::Plain(BufReader::with_capacity(READ_BUFFER_BYTES, hashing));
+        let layout = Layout::of(&mut body);
+        Self(body, layout)
     }
 
     fn new(mut inner: Box<dyn Read + 'a>) -> io::Result<Self> {
@@ -124,13 +128,15 @@ impl<'a> Stream<'a> {
         let is_zstd = magic.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]);
         let inner = Box::new(Cursor::new(magic).chain(inner));
         let raw = BufReader::with_capacity(READ_BUFFER_BYTES, Hashing { inner, hash: Sha256::new(), bytes: 0, failed: false });
-        Ok(Self(if is_gzip {
+        let mut body = if is_gzip {
             Body::Gzip(Box::new(MultiGzDecoder::new(raw)))
         } else if is_zstd {
             Body::Zstd(zstd::Decoder::with_buffer(raw)?)
         } else {
             Body::Plain(raw)
-        }))
+        };
+        let layout = Layout::of(&mut body);
+        Ok(Self(body, layout))
     }
 
     /// Whether the bytes are compressed, so that a read error may be damage and not a fault of the machine.
@@ -177,7 +183,13 @@ impl<'a> Stream<'a> {
 
 impl Read for Stream<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        match &mut self.0 {
+        self.1.read(&mut self.0, buf)
+    }
+}
+
+impl Read for Body<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        match self {
             // A block larger than its buffer goes past it.
             Body::Plain(raw) => raw.read(buf),
             Body::Gzip(gzip) => gzip.read(buf),

@@ -2,8 +2,9 @@
 
 use std::io::Write as _;
 
-use portreeve_engine::Digest;
 use portreeve_engine::chain::{Head, HeadSigner};
+use portreeve_engine::record::{After, Deleted};
+use portreeve_engine::{Digest, Record};
 
 use crate::assessment::ChainVerdict;
 use crate::heads::VerifiedHeads;
@@ -196,6 +197,62 @@ fn rotated_files_link_in_any_order_and_a_missing_one_shows() {
     let last_missing = check(&[&files[0], &files[1], &files[2]], &none());
     assert_eq!(last_missing.verdict, ChainVerdict::SelfConsistent);
     assert!(last_missing.inputs[2].open_ended && !last_missing.inputs[1].open_ended);
+}
+
+/// A file that the enforcer deleted after its time, as it says, is told from one that somebody took away.
+#[test]
+fn a_file_that_the_log_says_to_be_deleted_is_a_note_and_any_other_a_fault() {
+    let mut log = Log::start("items", "one", Digest::of(b"policy"));
+    let mut files = Vec::new();
+    for _ in 0..3 {
+        log.allow("invoices", "/v1/items/1", "read-item", "invoices-read-items");
+        files.push(log.rotate());
+    }
+    let told = |n: usize, instance: &str| {
+        let all = lines(&files[n]);
+        let of = |line: &[u8]| Record::from_line(line.trim_ascii_end()).unwrap();
+        let (first, last) = (of(&all[0]), of(all.last().unwrap()));
+        Deleted {
+            file: format!("decisions.{n}.ndjson"),
+            instance: instance.to_owned(),
+            first: first.seq,
+            last: last.seq,
+            head: Digest::of(all.last().unwrap().trim_ascii_end()),
+            until: last.at,
+        }
+    };
+    let with = |deleted: Vec<Deleted>| {
+        let mut log = log.clone();
+        log.deletes(deleted, 0);
+        log.stop();
+        log.out
+    };
+    // The first two are gone, and the log says so.
+    let lawful = with(vec![told(0, "one"), told(1, "one")]);
+    let result = check(&[&files[2], &lawful], &none());
+    assert_eq!(result.verdict, ChainVerdict::SelfConsistent, "{}", result.render());
+    assert!(result.is_sound() && result.render().contains("were deleted after their time, as the log itself says"), "{}", result.render());
+    // It says so of one alone, of the lines of another process, of a file that ended otherwise, or not at all.
+    let mut other = told(1, "one");
+    other.head = Digest::of(b"another line");
+    for said in [vec![told(0, "one")], vec![told(1, "one")], vec![told(0, "one"), told(1, "two")], vec![told(0, "one"), other], Vec::new()]
+    {
+        let result = check(&[&files[2], &with(said.clone())], &none());
+        assert_eq!(result.verdict, ChainVerdict::Broken, "{said:?}");
+    }
+    // A file that nobody says to be deleted is missing although those before it are gone lawfully.
+    let result = check(&[&with(vec![told(0, "one"), told(1, "one")])], &none());
+    assert!(result.render().contains("are missing: a file was removed or not given"), "{}", result.render());
+    // A whole process that is gone: a head of it is no sign of a log that was withheld.
+    let end = told(1, "one");
+    let after = After { instance: "one".to_owned(), seq: end.last, head: end.head };
+    let mut second = Log::start_after("items", "two", log.revision, Some(after), log.mode);
+    second.deletes(vec![told(0, "one"), told(1, "one")], 0);
+    second.stop();
+    let head = |seq| signer().sign("one", seq, end.head, second.at);
+    let result = check(&[&second.out], &heads(&[head(end.last)]));
+    assert!(result.is_sound() && result.render().contains("was deleted after its time"), "{}", result.render());
+    assert_eq!(check(&[&second.out], &heads(&[head(end.last + 1)])).absent.len(), 1);
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use portreeve_engine::chain::ChainWriter;
 use portreeve_engine::decision::{Effect, Reason};
 use portreeve_engine::record::{
-    After, Answer, ContextFacts, Continued, Decided, Destination, Ended, Event, Heartbeat, Mode, Outcome, RequestFacts, Source, Started,
-    Stopped, Tls, Why,
+    After, Answer, ContextFacts, Continued, Decided, Deleted, Destination, Ended, Event, Heartbeat, Mode, Outcome, RequestFacts, Source,
+    Started, Stopped, Tls, Why,
 };
 use portreeve_engine::{Digest, SpiffeId, Timestamp};
 
@@ -90,7 +90,19 @@ impl Log {
     }
 
     pub(crate) fn heartbeat(&mut self, unrecorded: u64) -> u64 {
-        self.push(&Event::Heartbeat(Heartbeat { revision: self.revision, mode: self.mode, unrecorded, refusals_dropped: 0, stale: false }))
+        self.deletes(Vec::new(), unrecorded)
+    }
+
+    /// A heartbeat that tells of files that are deleted.
+    pub(crate) fn deletes(&mut self, deleted: Vec<Deleted>, unrecorded: u64) -> u64 {
+        self.push(&Event::Heartbeat(Heartbeat {
+            revision: self.revision,
+            mode: self.mode,
+            unrecorded,
+            refusals_dropped: 0,
+            stale: false,
+            deleted,
+        }))
     }
 
     pub(crate) fn stop(&mut self) -> u64 {
@@ -159,6 +171,8 @@ impl Log {
                 serial: "1f".to_owned(),
                 sha256: Digest::of(from.as_bytes()),
                 not_after: start().plus_ms(86_400_000),
+                issuer: None,
+                key: None,
             }),
             decision: Answer {
                 effect,

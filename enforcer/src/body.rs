@@ -14,6 +14,7 @@ use crate::gate::{Guard, Running};
 use crate::h1::call::Answer;
 use crate::headers;
 use crate::pool::Lease;
+use crate::times::Patience;
 
 /// A request body on its way to a service. Its trailers are cleaned like headers.
 #[derive(Debug)]
@@ -129,6 +130,7 @@ pub struct Stream {
     inner: Incoming,
     running: Option<Running>,
     lease: Option<Lease>,
+    patience: Patience,
 }
 
 impl ResponseBody {
@@ -140,8 +142,9 @@ impl ResponseBody {
 
     /// A service's body, with what ends with it.
     #[must_use]
-    pub fn stream(inner: Incoming, running: Option<Running>, lease: Option<Lease>) -> Self {
-        let mut stream = Stream { inner, running, lease };
+    pub fn stream(inner: Incoming, running: Option<Running>, lease: Option<Lease>, mut patience: Patience) -> Self {
+        patience.moved();
+        let mut stream = Stream { inner, running, lease, patience };
         if stream.inner.is_end_stream() {
             stream.whole();
         }
@@ -186,7 +189,12 @@ impl Body for ResponseBody {
             stream.lease = None;
             return Poll::Ready(Some(Err(BodyError::Denied)));
         }
-        let frame = ready!(Pin::new(&mut stream.inner).poll_frame(cx));
+        let Poll::Ready(frame) = Pin::new(&mut stream.inner).poll_frame(cx) else {
+            ready!(stream.patience.poll(cx));
+            stream.broken();
+            return Poll::Ready(Some(Err(BodyError::Service)));
+        };
+        stream.patience.moved();
         match &frame {
             Some(Ok(frame)) => {
                 if let (Some(running), Some(data)) = (&mut stream.running, frame.data_ref()) {

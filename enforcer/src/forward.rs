@@ -14,6 +14,7 @@ use crate::body::{RequestBody, ResponseBody};
 use crate::gate::{NotKept, Permit, Permitted};
 use crate::headers;
 use crate::pool::{Pool, SendError};
+use crate::times::Patience;
 
 /// Sends the request as judged and gives back the answer, or 502 or 504.
 pub async fn forward(permit: Permit, pool: &Arc<Pool>, body: Incoming) -> Response<ResponseBody> {
@@ -43,6 +44,7 @@ pub async fn forward(permit: Permit, pool: &Arc<Pool>, body: Incoming) -> Respon
     *request.uri_mut() = uri;
     *request.version_mut() = Version::HTTP_11;
     *request.headers_mut() = headers;
+    let patience = Patience::new(pool.times().stream, pool.times().request, progress.clone());
     let sent = {
         let mut sent = std::pin::pin!(pool.send(request, progress));
         poll_fn(|cx| if running.poll_cut(cx).is_ready() { Poll::Ready(None) } else { sent.as_mut().poll(cx).map(Some) }).await
@@ -64,7 +66,7 @@ pub async fn forward(permit: Permit, pool: &Arc<Pool>, body: Incoming) -> Respon
             headers::strip_identity(&mut parts.headers);
             parts.version = Version::default();
             set_request_id(&mut parts.headers, &request_id);
-            Response::from_parts(parts, ResponseBody::stream(body, Some(running), lease))
+            Response::from_parts(parts, ResponseBody::stream(body, Some(running), lease, patience))
         }
         // The body that the caller sent broke off or was broken: that is not the service's failure.
         Err(SendError::Http(error)) if error.is_user() => {

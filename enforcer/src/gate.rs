@@ -10,14 +10,14 @@ mod leaving;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use http::{StatusCode, Version};
-use portreeve_engine::model::{Limit, Operation};
+use portreeve_engine::model::Limit;
 use portreeve_engine::record::{ContextFacts, Destination, Mode, Outcome, RequestFacts, Source, Why};
 use portreeve_engine::record_text::{ConnectionText, EventText};
 use portreeve_engine::request::{Method, Target};
@@ -107,6 +107,8 @@ pub struct Caller {
     share: OnceLock<Share>,
     /// What the records of this connection have in common.
     common: Mutex<Option<Arc<Common>>>,
+    /// Whether a record has said what is said once for each connection.
+    introduced_in_log: AtomicBool,
 }
 
 /// The part of a connection's records that changes only with the bundle or with our own identity.
@@ -144,6 +146,14 @@ impl Caller {
             leaving: Leaving::default(),
             share: OnceLock::new(),
             common: Mutex::new(None),
+            introduced_in_log: AtomicBool::new(false),
+        }
+    }
+
+    /// The log has a record of it. Requests of one moment may each have been the first; then several say the same.
+    fn is_recorded(&self) {
+        if !self.introduced_in_log.load(Ordering::Relaxed) {
+            self.introduced_in_log.store(true, Ordering::Relaxed);
         }
     }
 
@@ -302,7 +312,7 @@ impl Running {
     /// Knows which trailers may not go on.
     #[must_use]
     pub fn guard(&self) -> Guard {
-        Guard::of(&self.gate)
+        Guard::of(&self.gate, &self.gate.service)
     }
 
     /// Ready when a new policy has taken the right to it away.
@@ -439,7 +449,7 @@ impl Gate {
             paths: policy.paths(&self.service),
             tokens: &self.tokens.load(),
             is_service: &|name| policy.service(name).is_some(),
-            offers: &|target, switch| offers(policy.operation(&self.service, target), switch),
+            offers: &|target, switch| switch.is_offered_by(policy.operation(&self.service, target)),
         };
         question::ask(head, asker, &asked, self.clock.now())
     }
@@ -475,6 +485,7 @@ impl Gate {
                 Err(NotAccepted::Stale) => question.request.context.time = self.clock.now(),
                 Err(NotAccepted::Full | NotAccepted::Down) => return unrecorded(arrival.id),
                 Ok(ticket) => {
+                    caller.is_recorded();
                     self.decided(policy, &question.request, &decision);
                     return match ticket {
                         Some(ticket) => match self.draw(&decision, caller) {
@@ -628,6 +639,7 @@ impl Gate {
         match self.log.denied_text(Moment::NotBefore(self.clock.now()), self.share(caller), text.borrowed()) {
             Err(_) => StatusCode::SERVICE_UNAVAILABLE,
             Ok(()) => {
+                caller.is_recorded();
                 self.metrics.decided(decision.effect, decision.reason);
                 refused.status
             }
@@ -648,7 +660,8 @@ impl Gate {
         decision: &Decision<'_>,
     ) -> EventText {
         let mut text = EventText::default();
-        text.decided(&self.common(caller, policy, decision.revision).text, request, context, decision);
+        let first = !caller.introduced_in_log.load(Ordering::Relaxed);
+        text.decided(&self.common(caller, policy, decision.revision).text, first, request, context, decision);
         text
     }
 
@@ -676,13 +689,4 @@ pub(crate) fn moment(attempt: usize, now: Timestamp, context: &mut ContextFacts)
     }
     context.time = Some(now);
     Moment::NotBefore(now)
-}
-
-/// Whether an operation of the inventory lets its connection be switched so. An undeclared one never does.
-fn offers(operation: Option<&Operation>, switch: Switch) -> bool {
-    match switch {
-        // An operation that is reached by `CONNECT` has it among its methods.
-        Switch::Tunnel => operation.is_some(),
-        Switch::Upgrade(upgrade) => operation.is_some_and(|o| o.upgrade.contains(&upgrade)),
-    }
 }

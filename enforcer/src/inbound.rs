@@ -31,6 +31,7 @@ use crate::serve::{self, Phase, leaving};
 use crate::strict::{Faults, Strict};
 use crate::tcp::{self, Behind};
 use crate::tenure;
+use crate::times::Times;
 use crate::tls::{self, Identity, Refusal, VerifiedPeer};
 
 /// One inbound listener's connections.
@@ -42,6 +43,8 @@ pub struct Inbound {
     pub lanes: Vec<Lane>,
     /// After this time a connection takes no further request.
     pub lifetime: Duration,
+    /// How long callers and service are waited for.
+    pub times: Times,
     /// What stands behind, where the listener passes bytes on instead of HTTP.
     pub tcp: Option<Behind>,
     /// How callers are introduced to the service.
@@ -69,8 +72,8 @@ impl Lane {
     pub fn new(gate: &Arc<Gate>, config: &config::Inbound) -> Self {
         let (address, http2) = (config.upstream, config.upstream_protocol == UpstreamProtocol::Http2);
         Self {
-            pool: Pool::new(Dial::Service { address, http2 }, Arc::clone(gate)),
-            direct: (!http2).then(|| Arc::new(Upstream::new(address))),
+            pool: Pool::new(Dial::Service { address, http2 }, config.times, Arc::clone(gate)),
+            direct: (!http2).then(|| Arc::new(Upstream::new(address, config.times))),
         }
     }
 }
@@ -82,7 +85,7 @@ impl Inbound {
         loop {
             tokio::select! {
                 () = leaving(&mut phase) => return,
-                () = sleep(limits::POOL_IDLE_TIMEOUT) => self.lanes.iter().filter_map(|l| l.direct.as_ref()).for_each(|u| u.sweep()),
+                () = sleep(self.times.upstream_idle) => self.lanes.iter().filter_map(|l| l.direct.as_ref()).for_each(|u| u.sweep()),
             }
         }
     }
@@ -161,8 +164,8 @@ impl Inbound {
         let aging = self.aging(&caller, http2, &own);
         let ended = match faults {
             Some(faults) => {
-                let io = TokioIo::new(Strict::new(stream, faults));
-                serve::drive_aging(serve::http1().serve_connection(io, service), phase, cut, aging, on_cut).await
+                let io = TokioIo::new(Strict::new(stream, self.times.head, faults));
+                serve::drive_aging(serve::http1(self.times.idle).serve_connection(io, service), phase, cut, aging, on_cut).await
             }
             None => serve::drive_aging(serve::http2_with_tunnels(TokioIo::new(stream), service, streams), phase, cut, aging, on_cut).await,
         };
@@ -196,7 +199,7 @@ impl Inbound {
 
     /// Completes each time at which the connection should end if nothing runs on it. An idle HTTP/1 connection sees to that itself.
     fn aging(&self, caller: &Arc<Caller>, http2: bool, own: &Identity) -> serve::Aging {
-        serve::Aging::new(Arc::clone(caller), self.lifetime, http2, &self.gate, own)
+        serve::Aging::new(Arc::clone(caller), (self.lifetime, &self.times), http2, &self.gate, own)
     }
 
     async fn handshake(
@@ -205,15 +208,15 @@ impl Inbound {
         ip: IpAddr,
         own: &Identity,
     ) -> Result<(tokio_rustls::server::TlsStream<TcpStream>, VerifiedPeer), Refusal> {
-        let Ok(Ok(_place)) = timeout(limits::HANDSHAKE_TIMEOUT, self.handshakes.place(ip)).await else {
+        let Ok(Ok(_place)) = timeout(self.times.handshake, self.handshakes.place(ip)).await else {
             return Err(Refusal::HandshakeTimeout);
         };
         // Without it small answers wait for acknowledgements; a connection that cannot have it is broken.
         stream.set_nodelay(true).map_err(|_| Refusal::ConnectionClosed)?;
         if self.tcp.is_some() {
-            return tls::accept_raw(own, stream, limits::HANDSHAKE_TIMEOUT).await;
+            return tls::accept_raw(own, stream, self.times.handshake).await;
         }
-        tls::accept(own, stream, limits::HANDSHAKE_TIMEOUT).await
+        tls::accept(own, stream, self.times.handshake).await
     }
 }
 

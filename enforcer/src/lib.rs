@@ -49,6 +49,7 @@ pub mod supply;
 pub mod tasks;
 pub mod tcp;
 pub mod tenure;
+pub mod times;
 pub mod tls;
 pub mod trace;
 pub mod witness;

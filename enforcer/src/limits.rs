@@ -25,6 +25,8 @@ pub const HANDSHAKES_MAX: usize = 256;
 pub const HANDSHAKES_PER_ADDRESS_MAX: usize = HANDSHAKES_MAX / 2;
 /// A handshake that takes longer is cut; a healthy one takes two round trips.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest such time a configuration may ask for: strangers can hold a place for as long.
+pub const HANDSHAKE_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 /// Connections that wait to be accepted: what Linux allows by default, and less than is accepted in one turn of the loop.
 pub const BACKLOG: u32 = 4096;
 /// How long a shared port is drained before it is closed: longer than a round trip, shorter than the second after which callers
@@ -34,10 +36,19 @@ pub const RETIRE: Duration = Duration::from_millis(500);
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// An HTTP/1 head must be whole within this time of its first byte.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest such time a configuration may ask for: whoever sends a byte now and then holds a connection for as long.
+pub const HEAD_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 /// A connection must begin its first request within this time of its handshake. Clients connect when they have something to say.
 pub const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest such time a configuration may ask for.
+pub const FIRST_BYTE_TIMEOUT_MAX: Duration = Duration::from_secs(600);
 /// An idle connection is closed after this time. Longer than the minute that common clients keep theirs.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
+/// The longest such time a configuration may ask for.
+pub const IDLE_TIMEOUT_MAX: Duration = Duration::from_secs(3600);
+/// The shortest of the times for which callers and services are waited for that a configuration may ask for: half of it is the way to
+/// another continent and back.
+pub const TIMEOUT_MIN: Duration = Duration::from_millis(100);
 /// HTTP/2 asks an idle peer for a sign of life this often, and so finds the dead ones.
 pub const H2_PING_INTERVAL: Duration = Duration::from_secs(30);
 /// An HTTP/2 peer that does not answer a ping within this time is gone.
@@ -71,8 +82,12 @@ pub const INTERIM_ANSWERS_MAX: usize = 16;
 /// A request, an answer or a tunnel on which no byte moves in either direction is cut after this time. What streams rarely
 /// sends a sign of life more often than that.
 pub const STREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+/// The longest such time a configuration may ask for.
+pub const STREAM_IDLE_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
 /// From the head of a request to the last byte of its answer. Longer than any sensible answer; it ends what only trickles.
 pub const REQUEST_LIFETIME: Duration = Duration::from_secs(24 * 3600);
+/// The longest such time a configuration may ask for.
+pub const REQUEST_LIFETIME_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 /// After an answer that ends the connection, what the caller still sends is thrown away for this long, so that the answer is not
 /// lost to a reset.
 pub const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
@@ -81,12 +96,18 @@ pub const LINGER_BYTES_MAX: usize = 1024 * 1024;
 
 /// Connecting to the service behind the enforcer.
 pub const UPSTREAM_CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// The longest such time a configuration may ask for, for services and for places outside the mesh.
+pub const UPSTREAM_CONNECT_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 /// The service must begin to answer within this time of the last byte it took.
 pub const UPSTREAM_RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
+/// The longest such time a configuration may ask for.
+pub const UPSTREAM_RESPONSE_TIMEOUT_MAX: Duration = Duration::from_secs(3600);
 /// Idle connections kept per destination.
 pub const POOL_IDLE_MAX: usize = 128;
 /// An idle upstream connection is used no longer than this; most servers close theirs later.
 pub const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest such time a configuration may ask for.
+pub const POOL_IDLE_TIMEOUT_MAX: Duration = Duration::from_secs(3600);
 
 /// What one way of a connection that is no HTTP holds at once: as much as one record of TLS.
 pub const TCP_BUFFER_BYTES: usize = 16 * 1024;
@@ -137,6 +158,16 @@ pub const HEARTBEAT: Duration = Duration::from_secs(60);
 pub const INTERVAL_MIN: Duration = Duration::from_millis(10);
 /// The least size at which a log may be rotated: below, files would be mostly opening lines.
 pub const ROTATE_BYTES_MIN: u64 = 4096;
+/// The least age of a closed log file before it is deleted, where deleting is configured at all: twelve months and a day (PCI DSS 10.5.1).
+pub const KEEP_AGE: Duration = Duration::from_secs(366 * 24 * 3600);
+/// The greatest age that a configuration may name: ten years.
+pub const KEEP_AGE_MAX: Duration = Duration::from_secs(3660 * 24 * 3600);
+/// The most closed files that a configuration may ask for; a folder with more is slow to read.
+pub const KEEP_FILES_MAX: usize = 100_000;
+/// How often closed files are looked at, besides after a rotation.
+pub const KEEP_LOOK: Duration = Duration::from_secs(3600);
+/// Files deleted at once, so that the log is not held up for long; the rest goes with the next turn.
+pub const DELETED_AT_ONCE_MAX: usize = 16;
 /// The longest line looked at when the end of an earlier log is read.
 pub const LOG_LINE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 

@@ -6,7 +6,7 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Request, Response, Uri, Version, header};
@@ -21,6 +21,7 @@ use crate::body::{Progress, RequestBody};
 use crate::gate::Gate;
 use crate::limits;
 use crate::tasks::Tasks;
+use crate::times::Times;
 
 /// Where a pool's connections lead.
 #[derive(Debug)]
@@ -38,6 +39,7 @@ pub enum Dial {
 #[derive(Debug)]
 pub struct Pool {
     dial: Dial,
+    times: Times,
     gate: Arc<Gate>,
     idle: Mutex<Vec<Idle>>,
     shared: Mutex<Option<(http2::SendRequest<RequestBody>, u64)>>,
@@ -121,8 +123,14 @@ impl Lease {
 impl Pool {
     /// A pool without connections.
     #[must_use]
-    pub fn new(dial: Dial, gate: Arc<Gate>) -> Arc<Self> {
-        Arc::new(Self { dial, gate, idle: Mutex::new(Vec::new()), shared: Mutex::new(None), tasks: Tasks::default() })
+    pub fn new(dial: Dial, times: Times, gate: Arc<Gate>) -> Arc<Self> {
+        Arc::new(Self { dial, times, gate, idle: Mutex::new(Vec::new()), shared: Mutex::new(None), tasks: Tasks::default() })
+    }
+
+    /// How long callers and service are waited for.
+    #[must_use]
+    pub const fn times(&self) -> &Times {
+        &self.times
     }
 
     /// Sends a request (with an origin-form target and a `Host`) and waits for the head of the answer.
@@ -144,13 +152,13 @@ impl Pool {
                 Sender::H1(mut sender) => {
                     origin_form(&mut request);
                     let answer = sender.try_send_request(request);
-                    let answer = patience(answer, progress.as_deref()).await?;
+                    let answer = patience(answer, progress.as_deref(), self.times.response).await?;
                     answer.map(|a| (a, Some(Lease { pool: Arc::clone(self), sender, epoch })))
                 }
                 Sender::H2(mut sender) => {
                     absolute_form(&mut request).ok_or(SendError::Form)?;
                     let answer = sender.try_send_request(request);
-                    patience(answer, progress.as_deref()).await?.map(|a| (a, None))
+                    patience(answer, progress.as_deref(), self.times.response).await?.map(|a| (a, None))
                 }
             };
             match sent {
@@ -174,7 +182,7 @@ impl Pool {
         }
         loop {
             let Idle { mut sender, since, epoch: of } = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
-            if of != epoch || sender.is_closed() || since.elapsed() > limits::POOL_IDLE_TIMEOUT {
+            if of != epoch || sender.is_closed() || since.elapsed() > self.times.upstream_idle {
                 continue;
             }
             // The last answer was read to its end, so the connection's task needs at most a moment to see that.
@@ -186,7 +194,7 @@ impl Pool {
 
     async fn connect(&self, epoch: u64) -> Result<Sender, SendError> {
         let Dial::Service { address, http2 } = &self.dial;
-        let stream = timeout(limits::UPSTREAM_CONNECT_TIMEOUT, TcpStream::connect(address)).await;
+        let stream = timeout(self.times.connect, TcpStream::connect(address)).await;
         let stream = stream.map_err(|_| SendError::ConnectTimeout)?.map_err(SendError::Connect)?;
         stream.set_nodelay(true).map_err(SendError::Connect)?;
         if *http2 { self.http2(TokioIo::new(stream), epoch).await } else { self.http1(TokioIo::new(stream)).await }
@@ -222,12 +230,12 @@ impl Pool {
 }
 
 /// Waits for an answer as long as the service may take, counted from the last moment at which the request moved.
-async fn patience<T>(answer: impl Future<Output = T>, progress: Option<&Progress>) -> Result<T, SendError> {
+async fn patience<T>(answer: impl Future<Output = T>, progress: Option<&Progress>, within: Duration) -> Result<T, SendError> {
     let mut answer = std::pin::pin!(answer);
     let began = Instant::now();
     loop {
         let last = progress.map_or(began, Progress::last);
-        let left = limits::UPSTREAM_RESPONSE_TIMEOUT.saturating_sub(last.elapsed());
+        let left = within.saturating_sub(last.elapsed());
         if left.is_zero() {
             return Err(SendError::Timeout);
         }
@@ -260,4 +268,4 @@ fn absolute_form<B>(request: &mut Request<B>) -> Option<()> {
     Some(())
 }
 
-const READY_WAIT: std::time::Duration = std::time::Duration::from_millis(20);
+const READY_WAIT: Duration = Duration::from_millis(20);

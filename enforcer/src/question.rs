@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::{StatusCode, Version};
-use portreeve_engine::model::{Upgrade, Visible};
+use portreeve_engine::model::{Operation, Upgrade, Visible};
 use portreeve_engine::path::{CanonicalPath, Paths};
 use portreeve_engine::request::{self, Attributes, Context, Target};
 use portreeve_engine::{Malformed, Request, SpiffeId, Timestamp};
@@ -56,6 +56,16 @@ pub enum Switch {
 }
 
 impl Switch {
+    /// Whether an operation of the inventory lets its connection be switched so. An undeclared one never does.
+    #[must_use]
+    pub fn is_offered_by(self, operation: Option<&Operation>) -> bool {
+        match self {
+            // An operation that is reached by `CONNECT` has it among its methods.
+            Self::Tunnel => operation.is_some(),
+            Self::Upgrade(upgrade) => operation.is_some_and(|o| o.upgrade.contains(&upgrade)),
+        }
+    }
+
     /// What a head asks for.
     ///
     /// # Errors

@@ -28,6 +28,7 @@ use crate::gate::{Caller, Gate};
 use crate::gather::{Gathered, Sender, gathered};
 use crate::limits;
 use crate::ports::Listener;
+use crate::times::Times;
 use crate::tls::Identity;
 
 /// How far the enforcer is on its way to its end.
@@ -137,6 +138,8 @@ pub struct Aging {
     idle: bool,
     requests: u64,
     patience: Duration,
+    /// How long it may be idle after its first request.
+    then: Duration,
     wound: bool,
 }
 
@@ -178,12 +181,13 @@ enum Age {
 impl Aging {
     /// For a connection that begins now, and to which `own` was shown.
     #[must_use]
-    pub fn new(caller: Arc<Caller>, lifetime: Duration, idle: bool, gate: &Arc<Gate>, own: &Identity) -> Self {
+    pub fn new(caller: Arc<Caller>, (lifetime, times): (Duration, &Times), idle: bool, gate: &Arc<Gate>, own: &Identity) -> Self {
         let lifetime = lifetime.mul_f64(1.0 - 0.1 * part());
         let (gate, changes) = (Arc::clone(gate), gate.identity.changes());
         let shown = Shown { gate, certificate: own.svid().sha256, until: own.not_after(), changes };
         let dies = Instant::now() + lifetime;
-        Self { caller, dies, shown: Some(shown), idle, requests: 0, patience: limits::FIRST_BYTE_TIMEOUT, wound: false }
+        let (patience, then) = (times.first_request, times.idle);
+        Self { caller, dies, shown: Some(shown), idle, requests: 0, patience, then, wound: false }
     }
 
     async fn next(&mut self) -> Age {
@@ -211,7 +215,7 @@ impl Aging {
             let silent = self.caller.running.load(Ordering::Relaxed) == 0 && requests == self.requests;
             let over = Instant::now() >= self.dies || (self.idle && silent);
             self.requests = requests;
-            self.patience = limits::IDLE_TIMEOUT;
+            self.patience = self.then;
             if self.wound && silent {
                 return Age::End;
             }
@@ -298,14 +302,14 @@ async fn drive_until<C: Connection>(
     }
 }
 
-/// The settings of every HTTP/1 listener.
+/// The settings of every HTTP/1 listener, whose connections are idle for no longer than `idle`.
 #[must_use]
-pub fn http1() -> http1::Builder {
+pub fn http1(idle: Duration) -> http1::Builder {
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
         // This timer also runs while a connection is idle, so it is the idle limit; the strict reader bounds the head itself.
-        .header_read_timeout(limits::IDLE_TIMEOUT)
+        .header_read_timeout(idle)
         .max_headers(limits::HEADERS_MAX)
         // Not `pipeline_flush`: with it an answer that ends the connection is lost when further bytes came after its request.
         .max_buf_size(limits::H1_BUFFER_BYTES_MAX);

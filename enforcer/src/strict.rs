@@ -14,7 +14,7 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf as _, BytesMut};
 use http::StatusCode;
@@ -83,13 +83,15 @@ pub struct Strict<S> {
     heads: u64,
     head_began: Option<Instant>,
     discarded: usize,
+    /// How long a head may take.
+    patience: Duration,
     faults: Arc<Faults>,
 }
 
 impl<S> Strict<S> {
-    /// Reads `inner` strictly and tells `faults` what was not acceptable.
+    /// Reads `inner` strictly and tells `faults` what was not acceptable. A head is whole within `patience`.
     #[must_use]
-    pub fn new(inner: S, faults: Arc<Faults>) -> Self {
+    pub fn new(inner: S, patience: Duration, faults: Arc<Faults>) -> Self {
         Self {
             inner,
             state: State::Head,
@@ -99,6 +101,7 @@ impl<S> Strict<S> {
             heads: 0,
             head_began: None,
             discarded: 0,
+            patience,
             faults,
         }
     }
@@ -159,7 +162,7 @@ impl<S> Strict<S> {
     /// Looks for a whole head. `false` if more bytes are needed.
     fn take_head(&mut self) -> bool {
         let began = *self.head_began.get_or_insert_with(Instant::now);
-        if began.elapsed() > limits::HEAD_TIMEOUT {
+        if began.elapsed() > self.patience {
             self.refuse("the head did not arrive in time", StatusCode::REQUEST_TIMEOUT);
             return true;
         }
@@ -422,9 +425,9 @@ mod tests {
             let _ = tokio::io::AsyncWriteExt::write_all(&mut client, &input).await;
         });
         let faults = Arc::new(Faults::default());
-        let mut strict = Strict::new(server, Arc::clone(&faults));
+        let mut strict = Strict::new(server, limits::HEAD_TIMEOUT, Arc::clone(&faults));
         let mut out = Vec::new();
-        let read = tokio::time::timeout(std::time::Duration::from_millis(100), strict.read_to_end(&mut out)).await;
+        let read = tokio::time::timeout(Duration::from_millis(100), strict.read_to_end(&mut out)).await;
         feeder.abort();
         let at = faults.at.load(Ordering::Acquire);
         let out = match read {

@@ -28,6 +28,8 @@ pub struct Behind {
     pub upstream: SocketAddr,
     /// The port by which the inventory knows it.
     pub port: u16,
+    /// How long it may take to connect to it.
+    pub connect: Duration,
     /// How long nothing may move.
     pub idle: Duration,
 }
@@ -60,7 +62,7 @@ async fn relay<S: AsyncRead + AsyncWrite + Unpin>(
     let Some(mut running) = passage.redeem().await else { return };
     let mut over = pin!(over);
     let connected = tokio::select! {
-        connected = timeout(limits::UPSTREAM_CONNECT_TIMEOUT, TcpStream::connect(behind.upstream)) => connected,
+        connected = timeout(behind.connect, TcpStream::connect(behind.upstream)) => connected,
         // Why is known to the caller's record.
         () = over.as_mut() => return,
     };

@@ -161,3 +161,28 @@ async fn a63_without_descriptors_the_gate_waits_and_comes_back() {
     let mut byte = [0];
     assert!(tokio::time::timeout(Duration::from_millis(50), open[0].read(&mut byte)).await.is_err());
 }
+
+/// Issuer and key stand in the first record of each connection, whatever that record is, and in no later one.
+#[tokio::test]
+async fn the_first_record_of_a_connection_says_who_issued_its_certificate() {
+    let world = World::new(SHOP);
+    let enforcer = world.start(fixed("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await).await;
+    for first in ["/v1/items/1", "/v1/nothing", "/%2e%2e/"] {
+        let mut stream = world.connect(enforcer.inbound()[0], "invoices", b"http/1.1").await;
+        let request = |target: &str| format!("GET {target} HTTP/1.1\r\nHost: items\r\n\r\n");
+        stream.write_all(request(first).as_bytes()).await.unwrap();
+        let end = if first == "/v1/items/1" { "ok" } else { "}\n" };
+        assert!(until(&mut stream, end).await.starts_with("HTTP/1.1 "));
+        // The malformed one ended its connection.
+        if first != "/%2e%2e/" {
+            stream.write_all(request("/v1/items/2").as_bytes()).await.unwrap();
+            assert!(until(&mut stream, "ok").await.starts_with("HTTP/1.1 200"));
+        }
+    }
+    enforcer.shutdown().await;
+    let records = world.records();
+    let said: Vec<_> = decided(&records).iter().map(|d| d.tls.clone().unwrap()).map(|t| (t.issuer, t.key)).collect();
+    let once = (said[0].0.clone(), Some("EC P-256".to_owned()));
+    assert!(said[0].0.as_ref().is_some_and(|name| name.starts_with("O=Portreeve, CN=Portreeve intermediate ")), "{said:?}");
+    assert_eq!(said, [once.clone(), (None, None), once.clone(), (None, None), once]);
+}

@@ -73,3 +73,5 @@ pub(crate) const CEDAR_FORMAT_STACK_BYTES: usize = 256 * 1024 * 1024;
 pub(crate) const FOLD_QUESTIONS_MAX: usize = 5_000;
 /// Pairs of atoms under which one folded Cedar policy may be entered.
 pub(crate) const FOLD_ATOMS_MAX: usize = 10_000;
+/// Bytes of an issuer's name that records keep: distinguished names that people write have a few dozen.
+pub(crate) const ISSUER_BYTES_MAX: usize = 256;

@@ -256,6 +256,12 @@ pub struct Tls {
     pub sha256: Digest,
     /// When it ends.
     pub not_after: Timestamp,
+    /// The name of its issuer. Only in the first record of a connection, as is `key`: it is a fact of the certificate, which `sha256` names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
+    /// The kind of its key, such as `EC P-256`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
 }
 
 /// The answer, as far as it must be kept.
@@ -373,6 +379,27 @@ pub struct Heartbeat {
     /// Whether the bundle is older than it may be.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stale: bool,
+    /// Closed files of this log that are deleted now, because they had their time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deleted: Vec<Deleted>,
+}
+
+/// A closed file that was deleted by the enforcer itself, as it was told to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "an object")]
+pub struct Deleted {
+    /// Its name.
+    pub file: String,
+    /// The process that wrote it.
+    pub instance: String,
+    /// The number of its first line.
+    pub first: u64,
+    /// The number of its last line.
+    pub last: u64,
+    /// SHA-256 of its last line.
+    pub head: Digest,
+    /// When its last record was made.
+    pub until: Timestamp,
 }
 
 /// See [`Event::Stopped`].

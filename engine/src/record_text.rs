@@ -25,6 +25,8 @@ pub struct EventText(Vec<u8>);
 pub struct ConnectionText {
     head: Vec<u8>,
     tls: Vec<u8>,
+    /// What only the first line of the connection says.
+    once: Vec<u8>,
 }
 
 /// Events one after another in one piece of memory, so that keeping one costs a copy and no allocation.
@@ -57,8 +59,17 @@ impl EventText {
     }
 
     /// Becomes the text of a `decided` event.
-    pub fn decided(&mut self, connection: &ConnectionText, request: &RequestFacts, context: &ContextFacts, decision: &Decision<'_>) {
-        self.begin(connection, request, context);
+    ///
+    /// With `first` it says what is said once for each connection, too.
+    pub fn decided(
+        &mut self,
+        connection: &ConnectionText,
+        first: bool,
+        request: &RequestFacts,
+        context: &ContextFacts,
+        decision: &Decision<'_>,
+    ) {
+        self.begin(connection, first, request, context);
         let policies = decision.policies.iter().map(|p| &*p.id);
         let shadow = decision.shadow.iter().map(|p| &*p.id);
         push_answer(&mut self.0, decision.effect, decision.reason, policies, decision.errors.iter().map(|e| &**e), shadow);
@@ -67,14 +78,14 @@ impl EventText {
 
     fn decided_whole(&mut self, decided: &Decided) {
         let Decided { mode, revision, side, source, destination, request, context, tls, decision } = decided;
-        self.begin(&ConnectionText::new(*mode, revision, *side, source, destination, tls.as_ref()), request, context);
+        self.begin(&ConnectionText::new(*mode, revision, *side, source, destination, tls.as_ref()), true, request, context);
         let Answer { effect, reason, policies, errors, shadow } = decision;
         let (policies, errors, shadow) = (policies.iter(), errors.iter(), shadow.iter());
         push_answer(&mut self.0, *effect, *reason, policies.map(|t| &**t), errors.map(|t| &**t), shadow.map(|t| &**t));
         self.0.extend_from_slice(b"}");
     }
 
-    fn begin(&mut self, connection: &ConnectionText, request: &RequestFacts, context: &ContextFacts) {
+    fn begin(&mut self, connection: &ConnectionText, first: bool, request: &RequestFacts, context: &ContextFacts) {
         let out = &mut self.0;
         out.clear();
         // Room for a line of the usual length at once, not in many steps.
@@ -83,7 +94,13 @@ impl EventText {
         out.extend_from_slice(&connection.head);
         push_request(out, request);
         push_context(out, context);
-        out.extend_from_slice(&connection.tls);
+        if !connection.tls.is_empty() {
+            out.extend_from_slice(&connection.tls);
+            if first {
+                out.extend_from_slice(&connection.once);
+            }
+            out.push(b'}');
+        }
     }
 
     /// Becomes the text of an `ended` event.
@@ -214,12 +231,12 @@ impl ConnectionText {
         push_source(&mut head, source);
         push_destination(&mut head, destination);
         head.push(b',');
-        let mut text = Vec::new();
+        let (mut text, mut once) = (Vec::new(), Vec::new());
         if let Some(tls) = tls {
             text.reserve(250);
-            push_tls(&mut text, tls);
+            push_tls(&mut text, &mut once, tls);
         }
-        Self { head, tls: text }
+        Self { head, tls: text, once }
     }
 }
 
@@ -250,8 +267,9 @@ fn push_destination(out: &mut Vec<u8>, destination: &Destination) {
     out.push(b'}');
 }
 
-fn push_tls(out: &mut Vec<u8>, tls: &Tls) {
-    let Tls { version, suite, serial, sha256, not_after } = tls;
+/// Leaves the object open: `once` may follow.
+fn push_tls(out: &mut Vec<u8>, once: &mut Vec<u8>, tls: &Tls) {
+    let Tls { version, suite, serial, sha256, not_after, issuer, key } = tls;
     out.extend_from_slice(b",\"tls\":{\"version\":");
     push_text(out, version);
     out.extend_from_slice(b",\"suite\":");
@@ -262,7 +280,8 @@ fn push_tls(out: &mut Vec<u8>, tls: &Tls) {
     push_digest(out, sha256);
     out.extend_from_slice(b",\"not_after\":");
     push_time(out, *not_after);
-    out.push(b'}');
+    push_optional(once, b",\"issuer\":", issuer.as_deref());
+    push_optional(once, b",\"key\":", key.as_deref());
 }
 
 fn push_request(out: &mut Vec<u8>, request: &RequestFacts) {

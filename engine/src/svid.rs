@@ -7,12 +7,17 @@
 use x509_parser::asn1_rs::Any;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{BasicConstraints, GeneralName, KeyUsage, ParsedExtension, SubjectAlternativeName};
-use x509_parser::oid_registry::{OID_X509_EXT_BASIC_CONSTRAINTS, OID_X509_EXT_KEY_USAGE, OID_X509_EXT_SUBJECT_ALT_NAME, Oid};
+use x509_parser::oid_registry::{
+    OID_EC_P256, OID_KEY_TYPE_EC_PUBLIC_KEY, OID_NIST_EC_P384, OID_NIST_EC_P521, OID_PKCS1_RSAENCRYPTION, OID_SIG_ED25519,
+    OID_X509_EXT_BASIC_CONSTRAINTS, OID_X509_EXT_KEY_USAGE, OID_X509_EXT_SUBJECT_ALT_NAME, Oid,
+};
 use x509_parser::prelude::FromDer;
+use x509_parser::public_key::PublicKey;
 use x509_parser::time::ASN1Time;
 
 use crate::digest::Digest;
 use crate::id::{SpiffeId, SpiffeIdError};
+use crate::limits::ISSUER_BYTES_MAX;
 use crate::time::Timestamp;
 
 /// A leaf certificate that obeys the SPIFFE rules.
@@ -28,6 +33,10 @@ pub struct Svid {
     pub not_before: Timestamp,
     /// End of validity.
     pub not_after: Timestamp,
+    /// The name of its issuer, as it reads; cut where it is too long to be kept.
+    pub issuer: String,
+    /// The kind of its public key, such as `EC P-256`, `RSA 2048` or `Ed25519`; the object identifier of one that is not known.
+    pub key: String,
 }
 
 /// Why a certificate is not an X.509-SVID.
@@ -78,6 +87,8 @@ impl Svid {
             sha256: Digest::of(der),
             not_before: timestamp(validity.not_before)?,
             not_after: timestamp(validity.not_after)?,
+            issuer: cut(certificate.issuer().to_string()),
+            key: key_kind(&certificate),
         })
     }
 }
@@ -183,6 +194,31 @@ fn extension<'a>(
     match Any::from_der(found.value) {
         Ok(([], _)) => Ok(Some(found.parsed_extension())),
         _ => Err(SvidError::Extension(name)),
+    }
+}
+
+/// A name that a stranger chose, no longer than a record should carry.
+fn cut(mut name: String) -> String {
+    let end = name.floor_char_boundary(ISSUER_BYTES_MAX);
+    name.truncate(end);
+    name
+}
+
+/// What kind of key, and how strong: the curve is named by the parameters of its algorithm, the length of an RSA key is that of its modulus.
+fn key_kind(certificate: &X509Certificate<'_>) -> String {
+    let key = certificate.public_key();
+    let oid = &key.algorithm.algorithm;
+    let curve = key.algorithm.parameters.as_ref().and_then(|p| p.as_oid().ok());
+    if *oid == OID_PKCS1_RSAENCRYPTION
+        && let Ok(PublicKey::RSA(rsa)) = key.parsed()
+    {
+        return format!("RSA {}", rsa.key_size());
+    }
+    let known = [(OID_EC_P256, "EC P-256"), (OID_NIST_EC_P384, "EC P-384"), (OID_NIST_EC_P521, "EC P-521")];
+    match curve.filter(|_| *oid == OID_KEY_TYPE_EC_PUBLIC_KEY) {
+        Some(curve) => known.iter().find(|(oid, _)| *oid == curve).map_or_else(|| format!("EC {curve}"), |(_, name)| (*name).to_owned()),
+        None if *oid == OID_SIG_ED25519 => "Ed25519".to_owned(),
+        None => oid.to_string(),
     }
 }
 

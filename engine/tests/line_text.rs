@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use portreeve_engine::chain::{ChainReader, ChainWriter};
 use portreeve_engine::record::{
-    Answer, ContextFacts, Decided, Destination, Ended, Heartbeat, Mode, Outcome, Refused, RequestFacts, Side, Source, Tls, Why,
+    Answer, ContextFacts, Decided, Deleted, Destination, Ended, Heartbeat, Mode, Outcome, Refused, RequestFacts, Side, Source, Tls, Why,
 };
 use portreeve_engine::record_text::{EventText, EventTexts};
 use portreeve_engine::request::{AttributeValue, Attributes, Claims, Token};
@@ -99,7 +99,7 @@ fn decided() -> impl Strategy<Value = Decided> {
         option::of(Just(Side::Outbound)),
         (id(), option::of(text()), option::of(ip())),
         (option::of(id()), text()),
-        option::of((text(), text(), text(), digest(), time())),
+        option::of((text(), text(), text(), digest(), time(), option::of(text()), option::of(text()))),
     );
     let context = (attributes(), attributes(), option::of(token()), option::of(time()));
     let answer = (
@@ -120,7 +120,15 @@ fn decided() -> impl Strategy<Value = Decided> {
             destination: Destination { id: destination.0, service: destination.1 },
             request,
             context: ContextFacts { headers, query, jwt, time },
-            tls: tls.map(|(version, suite, serial, sha256, not_after)| Tls { version, suite, serial, sha256, not_after }),
+            tls: tls.map(|(version, suite, serial, sha256, not_after, issuer, key)| Tls {
+                version,
+                suite,
+                serial,
+                sha256,
+                not_after,
+                issuer,
+                key,
+            }),
             decision: Answer { effect, reason, policies, errors, shadow },
         }
     })
@@ -152,9 +160,15 @@ fn ended() -> impl Strategy<Value = Ended> {
         })
 }
 
+fn deleted() -> impl Strategy<Value = Deleted> {
+    let parts = (text(), text(), any::<u64>(), any::<u64>(), digest(), time());
+    parts.prop_map(|(file, instance, first, last, head, until)| Deleted { file, instance, first, last, head, until })
+}
+
 fn event() -> impl Strategy<Value = Event> {
-    let heartbeat = (digest(), any::<u64>(), any::<u64>(), any::<bool>()).prop_map(|(revision, unrecorded, refusals_dropped, stale)| {
-        Event::Heartbeat(Heartbeat { revision, mode: Mode::Enforce, unrecorded, refusals_dropped, stale })
+    let heartbeat = (digest(), any::<u64>(), any::<u64>(), any::<bool>(), vec(deleted(), 0..3));
+    let heartbeat = heartbeat.prop_map(|(revision, unrecorded, refusals_dropped, stale, deleted)| {
+        Event::Heartbeat(Heartbeat { revision, mode: Mode::Enforce, unrecorded, refusals_dropped, stale, deleted })
     });
     let refused = (ip(), text(), any::<u64>()).prop_map(|(ip, reason, count)| Event::Refused(Refused { ip, reason, count }));
     prop_oneof![6 => decided().prop_map(|d| Event::Decided(Box::new(d))), 3 => ended().prop_map(Event::Ended), 1 => heartbeat, 1 => refused]

@@ -85,6 +85,18 @@ fn fixtures_without_expectations() {
     assert!(matches!(check_signing_certificate(&fixture("ca_with_spiffe_signing.der")), Err(SvidError::Path(_))));
 }
 
+/// What `openssl x509 -text` says of the same files.
+#[test]
+fn issuers_and_keys_are_told() {
+    for (file, issuer, key) in [
+        ("go-spiffe/svid/x509svid/testdata/good-leaf-only.pem", "C=US, O=SPIFFE", "RSA 2048"),
+        ("go-spiffe/svid/x509svid/testdata/good-leaf-and-intermediate.pem", "C=US, O=SPIFFE", "EC P-256"),
+    ] {
+        let (svid, _) = judge(file).unwrap();
+        assert_eq!((svid.issuer.as_str(), svid.key.as_str()), (issuer, key), "{file}");
+    }
+}
+
 #[test]
 fn every_truncation_and_every_extra_byte_is_refused() {
     let der = chain("rust-spiffe/spiffe/tests/testdata/svid/x509/svid-with-dns.der").remove(0);

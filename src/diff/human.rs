@@ -7,6 +7,7 @@ use portreeve_engine::diff::{ChangedOperation, ChangedService, Kind, Status, Ver
 use crate::diagnostics::many;
 use crate::diff::report::{Both, Change, Declaration, Report, Witness};
 use crate::limits::NAMES_SHOWN_MAX;
+use crate::replay::human as replay;
 
 /// Every change, then the verdict.
 pub(crate) fn render(report: &Report<'_>) -> String {
@@ -30,6 +31,10 @@ pub(crate) fn render(report: &Report<'_>) -> String {
             out.push_str(&format!("  {}\n", in_the_logs(recorded)));
         }
         out.push('\n');
+    }
+    if let Some(logs) = report.logs {
+        logs.by_policy.iter().for_each(|change| out.push_str(&replay::brought(change, "of the new bundle", "of the old bundle")));
+        logs.reasons.iter().for_each(|unknown| out.push_str(&replay::not_replayed(unknown)));
     }
     out.push_str(&summary(report));
     out
@@ -119,6 +124,9 @@ pub(crate) fn summary(report: &Report<'_>) -> String {
             "    logs: {} decided, {} unchanged, {} newly allowed, {} newly denied, {} not replayable; {} lines, {} rejected\n",
             logs.decided, logs.unchanged, logs.newly_allowed, logs.newly_denied, logs.not_replayable, logs.lines, logs.rejected
         ));
+        if let Some(period) = &logs.period {
+            out.push_str(&format!("    recorded from {} to {}\n", period.from, period.to));
+        }
     }
     out.push_str(&format!("    old {}\n    new {}\n", report.old.revision, report.new.revision));
     out

@@ -10,6 +10,7 @@ use crate::diff::human;
 use crate::diff::report::{Change, Declaration, Report};
 use crate::escape::xml;
 use crate::limits::{CHANGES_SHOWN_MAX, WITNESSES_SHOWN_MAX};
+use crate::replay::markdown as replay;
 
 /// Verdict, table, details.
 pub(crate) fn render(report: &Report<'_>) -> String {
@@ -35,6 +36,10 @@ pub(crate) fn render(report: &Report<'_>) -> String {
             "\nRecorded traffic: {} decided, {} unchanged, {} newly allowed, {} newly denied, {} not replayable.\n",
             logs.decided, logs.unchanged, logs.newly_allowed, logs.newly_denied, logs.not_replayable
         ));
+        if !logs.by_policy.is_empty() {
+            replay::by_policy(&logs.by_policy, ", of the old bundle", &mut out);
+        }
+        replay::unknown(&logs.reasons, &mut out);
     }
     out
 }

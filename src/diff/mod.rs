@@ -1,7 +1,7 @@
 //! `portreeve diff`: what does a change of policy change?
 //!
-//! The engine compares, this renders. With `--logs` every recorded request is put to both bundles, and each change is told how
-//! many of them it touches.
+//! The engine compares, this renders. With `--logs` every recorded request, ours or another mesh's, is put to both bundles, and each
+//! change is told how many of them it touches.
 
 mod human;
 pub(crate) mod markdown;
@@ -29,7 +29,9 @@ pub(crate) fn run(args: &DiffArgs) -> Outcome {
         None
     } else {
         let progress = Progress::over(&logs);
-        Some(traffic(&logs, [&old_law, &new_law], &comparison, &mut |bytes| progress.at(bytes)).map_err(Failure::new)?)
+        let reading = logs::reading(&args.log_format, args.log_mapping.as_deref())?;
+        let found = traffic(&logs, &reading, [&old_law, &new_law], &comparison, &mut |bytes| progress.at(bytes));
+        Some(found.map_err(|error| logs::unread(&error))?)
     };
     let sources = [Source::new(&args.old, &old_law), Source::new(&args.new, &new_law)];
     let report = Report::new(sources, &comparison, [&old_law, &new_law], traffic.as_ref());

@@ -1,7 +1,7 @@
 //! A replay in words. Only renders.
 
 use portreeve_auditor::assessment::graphs::Reach;
-use portreeve_auditor::replay_report::{ReplayReport, Unknown, WhatIf};
+use portreeve_auditor::replay_report::{PolicyChange, ReplayReport, Unknown, WhatIf};
 
 use crate::diagnostics::many;
 
@@ -48,10 +48,7 @@ fn against(what_if: &WhatIf) -> String {
         out.push_str(&not_replayed(unknown));
     }
     for change in &what_if.by_policy {
-        let name = change.policy.as_deref().unwrap_or("no policy");
-        let place = change.at.as_ref().map(|at| format!(" ({at})")).unwrap_or_default();
-        let side = if change.proposed { "proposed" } else { "granted so far" };
-        out.push_str(&format!("by {name}{place}, {side}: {}\n", newly(change.newly_allowed, change.newly_denied)));
+        out.push_str(&brought(change, "proposed", "granted so far"));
     }
     for (what, reach) in [("gained", &what_if.reach.gained), ("lost", &what_if.reach.lost)] {
         for entry in reach {
@@ -77,7 +74,17 @@ pub(crate) fn calls(n: u64) -> String {
     many(usize::try_from(n).unwrap_or(usize::MAX), "call")
 }
 
-fn not_replayed(unknown: &Unknown) -> String {
+/// What one policy brings; the words say which side it is on.
+pub(crate) fn brought(change: &PolicyChange, proposed: &str, before: &str) -> String {
+    let name = change.policy.as_deref().unwrap_or("no policy");
+    let place = change.at.as_ref().map(|at| format!(" ({at})")).unwrap_or_default();
+    let side = if change.proposed { proposed } else { before };
+    let first = change.examples.first().map(|at| format!(" (first {at})")).unwrap_or_default();
+    format!("by {name}{place}, {side}: {}{first}\n", newly(change.newly_allowed, change.newly_denied))
+}
+
+/// Answers that cannot be known, for one reason.
+pub(crate) fn not_replayed(unknown: &Unknown) -> String {
     let first = unknown.examples.first().map(|at| format!(" (first {at})")).unwrap_or_default();
     format!("not replayable: {} × {}{first}\n", unknown.count, unknown.reason)
 }

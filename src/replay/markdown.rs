@@ -2,7 +2,7 @@
 //!
 //! Names come from logs and bundles and may be hostile: each stands in a code span that it cannot leave.
 
-use portreeve_auditor::replay_report::{ReplayReport, Unknown, WhatIf};
+use portreeve_auditor::replay_report::{PolicyChange, ReplayReport, Unknown, WhatIf};
 
 use crate::diff::markdown::{code, short, text};
 use crate::limits::GROUPS_SHOWN_MAX;
@@ -48,18 +48,7 @@ fn proposed(report: &ReplayReport, what_if: &WhatIf, name: &str, out: &mut Strin
     ));
     unknown(&what_if.reasons, out);
     if !what_if.by_policy.is_empty() {
-        out.push_str("\n| policy | brings | for example |\n|---|---|---|\n");
-        for change in what_if.by_policy.iter().take(GROUPS_SHOWN_MAX) {
-            let place = change.at.as_ref().map(|at| format!(" {}", code(at))).unwrap_or_default();
-            let side = if change.proposed { "" } else { ", which granted so far" };
-            out.push_str(&format!(
-                "| {}{place}{side} | {} | {} |\n",
-                code(change.policy.as_deref().unwrap_or("no policy")),
-                newly(change.newly_allowed, change.newly_denied),
-                change.examples.first().map(|at| code(at)).unwrap_or_default(),
-            ));
-        }
-        rest(what_if.by_policy.len(), "policies", out);
+        by_policy(&what_if.by_policy, ", which granted so far", out);
         out.push_str("\n| change | requests | call | reason | first |\n|---|---|---|---|---|\n");
         for group in report.changes.groups.iter().take(GROUPS_SHOWN_MAX) {
             let call = format!("{} → {} {}", group.call.from, group.call.to, group.call.operation);
@@ -85,7 +74,24 @@ fn proposed(report: &ReplayReport, what_if: &WhatIf, name: &str, out: &mut Strin
     }
 }
 
-fn unknown(reasons: &[Unknown], out: &mut String) {
+/// The changes that each policy brings; `old` marks those of the bundle before.
+pub(crate) fn by_policy(changes: &[PolicyChange], old: &str, out: &mut String) {
+    out.push_str("\n| policy | brings | for example |\n|---|---|---|\n");
+    for change in changes.iter().take(GROUPS_SHOWN_MAX) {
+        let place = change.at.as_ref().map(|at| format!(" {}", code(at))).unwrap_or_default();
+        let side = if change.proposed { "" } else { old };
+        out.push_str(&format!(
+            "| {}{place}{side} | {} | {} |\n",
+            code(change.policy.as_deref().unwrap_or("no policy")),
+            newly(change.newly_allowed, change.newly_denied),
+            change.examples.first().map(|at| code(at)).unwrap_or_default(),
+        ));
+    }
+    rest(changes.len(), "policies", out);
+}
+
+/// Why answers cannot be known.
+pub(crate) fn unknown(reasons: &[Unknown], out: &mut String) {
     for unknown in reasons.iter().take(GROUPS_SHOWN_MAX) {
         out.push_str(&format!("\n> **Not replayable:** {} × {}\n", unknown.count, text(&unknown.reason)));
     }

@@ -2,8 +2,8 @@
 //!
 //! The auditor replays, this loads and renders.
 
-mod human;
-mod markdown;
+pub(crate) mod human;
+pub(crate) mod markdown;
 
 use portreeve_auditor::{Trial, replay_logs};
 

@@ -23,7 +23,7 @@ pub use governance::{
     AttestationSummary, CommitSummary, ConfigSummary, EnvironmentSummary, ExceptionSummary, FileSummary, GovernanceSummary, NetworkSummary,
     NotApplicableSummary, ReviewSummary, ScopeSummary, ServiceClass, Setting, Waiver,
 };
-pub use reading::{Coverage, Fitness, GradeCount, Impossible, OtherLines, Reads};
+pub use reading::{Coverage, Fitness, GradeCount, Impossible, JoinedLine, OtherLines, Reads};
 pub use sample::SampleSummary;
 
 /// Everything a report shows.

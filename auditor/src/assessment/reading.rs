@@ -49,6 +49,21 @@ pub struct Coverage {
     pub other: Vec<OtherLines>,
     /// Records that the log itself says were lost.
     pub lost: u64,
+    /// The last line, where it was cut by rotation and joined with its rest in another log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub joined: Option<JoinedLine>,
+}
+
+/// A line of which two logs hold a half each: one decision of the log it begins in; its rest is among the `other` lines of the log it ends
+/// in. As evidence its digest is that of both halves together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct JoinedLine {
+    /// The line it begins on.
+    pub line: u64,
+    /// The index of the log that holds the rest.
+    pub rest_input: usize,
+    /// The line there.
+    pub rest_line: u64,
 }
 
 /// So many lines of a kind.

@@ -22,7 +22,7 @@ use super::quick::Sketch;
 use super::seen::{Caller, Did, Grade, Reporter, Seen};
 use crate::assessment::Evidence;
 use crate::history::History;
-use crate::ledger::{CertificateTally, Key, Ledger, Tally, User};
+use crate::ledger::{CertificateTally, Issued, Key, Ledger, Tally, User};
 use crate::limits::{ADDRESSES_MAX, HOUR_MS, LEDGER_KEYS_MAX, QUESTIONS_MAX, UNNAMED_CALLERS_MAX};
 
 /// Where a foreign line stands; its digest is made only where it is kept as evidence.
@@ -152,6 +152,13 @@ impl<'a> ForeignFold<'a> {
         }
         let revision = self.history.at(at)?;
         self.judges.iter().position(|judge| judge.revision == revision)
+    }
+
+    /// The service of the inventory that a request calls, or words for all others.
+    pub(crate) fn called(&self, seen: &Seen<'_>) -> String {
+        let judge = self.judge_at(seen.at).and_then(|n| self.judges.get(n));
+        let named = judge.and_then(|judge| Some(judge.law.service(&judge.judge(seen, &self.names).to)?.name.to_string()));
+        named.unwrap_or_else(|| "services outside the inventory".to_owned())
     }
 
     /// A fold that compares no two lines: it counts lines, not requests.
@@ -500,12 +507,15 @@ impl Certificate {
         let seen = self.seen.take()?;
         let (expired, addresses) = (std::mem::take(&mut self.expired), std::mem::take(&mut self.addresses));
         let (serial, not_after) = (self.serial.clone(), self.not_after);
-        Some(((self.id.clone(), self.sha256), CertificateTally { id: self.id.clone(), serial, not_after, seen, expired, addresses }))
+        Some((
+            (self.id.clone(), self.sha256),
+            CertificateTally { id: self.id.clone(), serial, not_after, seen, expired, addresses, issued: Issued::default() },
+        ))
     }
 }
 
 /// All that tells two questions apart, in one text. Each part stands after its length, so that no text of a caller's can pass for two.
-fn write_question(out: &mut String, (format, bundle): (Format, usize), seen: &Seen<'_>, effect: Effect, timed: bool) {
+pub(super) fn write_question(out: &mut String, (format, bundle): (Format, usize), seen: &Seen<'_>, effect: Effect, timed: bool) {
     out.clear();
     let mut part = |text: Option<&str>| {
         let _ =

@@ -115,6 +115,11 @@ impl<'a> Judge<'a> {
 
     /// Resolves and asks.
     pub(crate) fn judge(&self, seen: &Seen<'_>, names: &Names) -> Judged {
+        self.judge_with(seen, names).0
+    }
+
+    /// The same, with the question that was asked, where one could be.
+    pub(crate) fn judge_with(&self, seen: &Seen<'_>, names: &Names) -> (Judged, Option<Request>) {
         let target = self.rough_target(seen);
         let from = self.resolver.caller(&seen.caller, seen.caller_ip, seen.at, names);
         let to = self.resolver.callee(&seen.callee, target.as_ref(), seen.at, names);
@@ -129,20 +134,23 @@ impl<'a> Judge<'a> {
             policies: Vec::new(),
             lawful: Lawful::NotAsked(Lack::Callee),
         };
-        match to {
+        let asked = match to {
             Some(to) => self.ask(seen, &from, to, &mut judged),
-            None => judged.path = path_of(seen),
-        }
-        judged
+            None => {
+                judged.path = path_of(seen);
+                None
+            }
+        };
+        (judged, asked)
     }
 
-    fn ask(&self, seen: &Seen<'_>, from: &From<'a>, to: &'a Service, judged: &mut Judged) {
+    fn ask(&self, seen: &Seen<'_>, from: &From<'a>, to: &'a Service, judged: &mut Judged) -> Option<Request> {
         let (target, context) = match self.question(seen, to) {
             Ok(question) => question,
             Err(lack) => {
                 judged.path = path_of(seen);
                 judged.lawful = Lawful::NotAsked(lack);
-                return;
+                return None;
             }
         };
         judged.operation = self.law.operation(&to.name, &target).map(|o| o.id.to_string());
@@ -155,23 +163,24 @@ impl<'a> Judge<'a> {
         let Some(principal) = principal else {
             let is_named = from.service.is_some() || from.name.is_some();
             judged.lawful = Lawful::NotAsked(if is_named { Lack::CallerService } else { Lack::Caller });
-            return;
+            return None;
         };
         let is_granted = self.granted.contains(&(from.service.map(|s| &*s.name), &*to.name));
         let speaks_of_paths = !to.operations.is_empty() && !to.operations.iter().any(|o| matches!(o.endpoint, Endpoint::Connect { .. }));
         if matches!(target, Target::Connect { .. }) && is_granted && speaks_of_paths {
             judged.lawful = Lawful::NotAsked(Lack::Layer);
-            return;
+            return None;
         }
         let request = Request { principal, service: (&*to.name).into(), target, host: None, context };
         if let Some(lack) = self.undecided(&request, from, seen) {
             judged.lawful = Lawful::NotAsked(lack);
-            return;
+            return None;
         }
         let decision = self.law.decide(&request);
         judged.reason = Some(decision.reason);
         judged.policies = decision.policies.iter().map(|p| p.id.to_string()).collect();
         judged.lawful = Lawful::Says(decision.effect);
+        Some(request)
     }
 
     /// The question as far as the line has it.

@@ -30,6 +30,7 @@ mod resolve;
 mod seen;
 pub mod text;
 mod time;
+pub(crate) mod two;
 mod ztunnel;
 
 #[cfg(test)]

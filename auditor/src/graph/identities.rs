@@ -40,8 +40,8 @@ pub(crate) fn certificates(examined: &Examined<'_>, window: &str) -> Part<Identi
             not_after: latest.1.not_after,
             expired: examined.now.is_some_and(|now| latest.1.not_after < now),
             renewed_after_ms: spread(all.iter().map(|(_, c)| c.seen.first)),
-            issuers: Vec::new(),
-            algorithms: Vec::new(),
+            issuers: said(&all, |c| c.issued.issuer.as_deref()),
+            algorithms: said(&all, |c| c.issued.key.as_deref()),
             handshakes: seen.into_iter().collect(),
             seen_by: by.into_iter().map(str::to_owned).collect(),
             addresses: addresses.into_iter().take(ADDRESSES_MAX).map(|ip| ip.to_string()).collect(),
@@ -55,13 +55,20 @@ pub(crate) fn certificates(examined: &Examined<'_>, window: &str) -> Part<Identi
         have: entries.iter().filter(|e| e.expired).count() as u64,
         of: entries.len() as u64,
         rests_on: format!(
-            "Handshakes behind the records of {window}. A record names a certificate's serial, digest and end, but neither its issuer nor \
-             its key's algorithm. Several workloads of one identity renew each on its own, so the times between certificates are then \
-             shorter than the life of any of them. Certificates never used in a recorded request are not here."
+            "Handshakes behind the records of {window}. A record names a certificate's serial, digest and end; its issuer and the kind \
+             of its key stand in the first record of each connection. Several workloads of one identity renew each on its own, so the \
+             times between certificates are then shorter than the life of any of them. Certificates never used in a recorded request \
+             are not here."
         ),
         ..Part::default()
     }
     .listing(entries, ANALYSIS_ENTRIES_MAX)
+}
+
+/// What records say of certificates, each thing once.
+fn said<'l>(all: &[(&Digest, &'l CertificateTally)], of: impl Fn(&'l CertificateTally) -> Option<&'l str>) -> Vec<String> {
+    let said: BTreeSet<&str> = all.iter().filter_map(|(_, c)| of(c)).collect();
+    said.into_iter().map(str::to_owned).collect()
 }
 
 /// The times between the first uses of successive certificates.

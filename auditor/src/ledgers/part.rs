@@ -8,6 +8,7 @@ use portreeve_engine::Digest;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::array::begins_as_array;
 use crate::limits::{LEDGER_PART_BYTES, READ_BLOCK_BYTES};
 
 /// A range of the bytes of a log, and what its lines were.
@@ -55,11 +56,12 @@ impl Part {
 }
 
 /// Where the parts of a file end that begin at `from`: behind a newline, at most a part's size on, and not behind the last newline. A
-/// compressed file is one part.
+/// compressed file is one part, and so is a JSON array.
 pub(super) fn cut(path: &Path, from: u64) -> io::Result<Vec<(u64, u64)>> {
     let mut file = File::open(path)?;
     let size = file.metadata()?.len();
-    if is_compressed(&mut file)? {
+    let is_whole = is_compressed(&mut file)? || begins_as_array(&File::open(path)?)?;
+    if is_whole {
         return Ok(if from < size { vec![(from, size)] } else { Vec::new() });
     }
     let mut out = Vec::new();

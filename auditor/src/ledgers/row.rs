@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::assessment::Evidence;
 use crate::foreign::{Format, Grade, Lack, Lawful};
-use crate::ledger::{CertificateTally, Key, Ledger, Tally, User};
+use crate::ledger::{CertificateTally, Issued, Key, Ledger, Tally, User};
 use crate::limits::{ADDRESSES_MAX, EVIDENCE_MAX};
 
 /// What a row counts; rows stand in this order.
@@ -31,8 +31,8 @@ pub struct Row {
     pub key: RowKey,
     /// How often, and where.
     pub tally: Tally,
-    /// Of a certificate: its serial number, its end, uses after it, and the addresses it came from.
-    pub certificate: Option<(String, Timestamp, u64, BTreeSet<IpAddr>)>,
+    /// Of a certificate: its serial number, its end, uses after it, the addresses it came from, and who issued it for which key.
+    pub certificate: Option<(String, Timestamp, u64, BTreeSet<IpAddr>, Issued)>,
     /// Of strangers: how many, which may be more than the lines that tell of them.
     pub attempts: u64,
 }
@@ -44,7 +44,7 @@ impl Row {
         let plain = |key, tally| Self { key, tally, certificate: None, attempts: 0 };
         let decided = ledger.decided.into_iter().map(|(key, tally)| plain(RowKey::Decided(Box::new(key)), tally));
         let certificates = ledger.certificates.into_iter().map(|((id, sha256), c)| Self {
-            certificate: Some((c.serial, c.not_after, c.expired, c.addresses)),
+            certificate: Some((c.serial, c.not_after, c.expired, c.addresses, c.issued)),
             ..plain(RowKey::Certificate(id, sha256), c.seen)
         });
         let refused =
@@ -56,13 +56,15 @@ impl Row {
     pub(super) fn absorb(&mut self, other: &Self) {
         self.tally.absorb(&other.tally);
         self.attempts = self.attempts.saturating_add(other.attempts);
-        if let (Some((serial, not_after, expired, addresses)), Some((s, n, e, a))) = (&mut self.certificate, &other.certificate) {
+        if let (Some((serial, not_after, expired, addresses, issued)), Some((s, n, e, a, i))) = (&mut self.certificate, &other.certificate)
+        {
             // One certificate has one serial number and one end; where lines disagree the order of reading must not tell.
             if *s < *serial {
                 serial.clone_from(s);
             }
             *not_after = (*not_after).min(*n);
             *expired += e;
+            issued.absorb(i);
             addresses.extend(a);
             while addresses.len() > ADDRESSES_MAX {
                 addresses.pop_last();
@@ -87,8 +89,8 @@ impl Row {
                 ledger.decided.entry(*key).and_modify(|t| t.absorb(&tally)).or_insert(tally);
             }
             RowKey::Certificate(id, sha256) => {
-                let Some((serial, not_after, expired, addresses)) = self.certificate else { return };
-                let one = CertificateTally { id: id.clone(), serial, not_after, seen: tally, expired, addresses };
+                let Some((serial, not_after, expired, addresses, issued)) = self.certificate else { return };
+                let one = CertificateTally { id: id.clone(), serial, not_after, seen: tally, expired, addresses, issued };
                 ledger.certificates.entry((id, sha256)).and_modify(|c| c.absorb(&one)).or_insert(one);
             }
             RowKey::Refused(reason) => {
@@ -169,6 +171,10 @@ struct Text {
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     addresses: BTreeSet<IpAddr>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    issuer: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     refusal: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     attempts: Option<u64>,
@@ -193,7 +199,8 @@ impl Text {
             RowKey::Certificate(id, sha256) => {
                 "certificate".clone_into(&mut text.row);
                 (text.from_id, text.sha256) = (Some(id.clone()), Some(*sha256));
-                if let Some((serial, not_after, expired, addresses)) = &row.certificate {
+                if let Some((serial, not_after, expired, addresses, issued)) = &row.certificate {
+                    (text.issuer, text.key) = (issued.issuer.clone(), issued.key.clone());
                     (text.serial, text.not_after, text.expired) = (Some(serial.clone()), Some(*not_after), Some(*expired));
                     text.addresses.clone_from(addresses);
                 }
@@ -253,7 +260,13 @@ impl Text {
                 lawful: lawfuls().find(|l| Some(lawful_name(*l)) == self.lawful.as_deref())?,
             }))),
             "certificate" => Row {
-                certificate: Some((self.serial?, self.not_after?, self.expired?, self.addresses)),
+                certificate: Some((
+                    self.serial?,
+                    self.not_after?,
+                    self.expired?,
+                    self.addresses,
+                    Issued { issuer: self.issuer, key: self.key },
+                )),
                 ..plain(RowKey::Certificate(self.from_id?, self.sha256?))
             },
             "refused" => Row { attempts: self.attempts?, ..plain(RowKey::Refused(self.refusal?)) },

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use portreeve_engine::decision::{Effect, Reason};
+
 use super::{Build, LedgerError, LedgerFile, RowKey, merge};
 use crate::foreign::{Format, Reading};
 use crate::ledger::Ledger;
@@ -59,6 +61,11 @@ fn ours() -> Vec<u8> {
     for n in 0..40 {
         log.ask(&law, &id(["invoices", "users"][n % 2]), "GET", &format!("/v1/items/{}", n % 3));
     }
+    let mut first = log.question("users", "/v1/items/1", Some("read-item"), Effect::Deny, Reason::NoPermission, &[]);
+    if let Some(tls) = &mut first.tls {
+        (tls.issuer, tls.key) = (Some("CN=shop".to_owned()), Some("EC P-256".to_owned()));
+    }
+    log.decide(first);
     log.stop();
     log.out
 }
@@ -199,5 +206,7 @@ fn every_row_survives_being_written() {
         assert_eq!(super::Row::read(&row.write().unwrap()).unwrap(), *row);
     }
     assert!(rows.iter().any(|r| matches!(&r.key, RowKey::Decided(k) if k.origin == Format::Portreeve)));
-    assert!(rows.iter().any(|r| matches!(r.key, RowKey::Certificate(..))));
+    let issued = rows.iter().filter_map(|r| r.certificate.as_ref()).map(|c| (c.4.issuer.as_deref(), c.4.key.as_deref()));
+    let issued: Vec<_> = issued.filter(|(issuer, _)| issuer.is_some()).collect();
+    assert_eq!(issued, [(Some("CN=shop"), Some("EC P-256"))]);
 }

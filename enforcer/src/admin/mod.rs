@@ -134,7 +134,7 @@ impl Pages {
             let response = pages.answer(&request, door);
             async move { Ok::<_, Infallible>(response) }
         });
-        let connection = serve::http1().serve_connection(TokioIo::new(stream), service);
+        let connection = serve::http1(limits::IDLE_TIMEOUT).serve_connection(TokioIo::new(stream), service);
         // How a connection of a probe ended concerns nobody.
         let _ = serve::drive(connection, self.end.clone(), std::future::pending(), || ()).await;
     }

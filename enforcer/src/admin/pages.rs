@@ -9,11 +9,12 @@ use serde_json::{Value, json};
 
 use super::{Pages, json_page};
 use crate::body::ResponseBody;
-use crate::config::{self, Bundle, HeadsTo, Issuer, KeySet, LogTo, Source, UpstreamProtocol};
+use crate::config::{self, Bundle, HeadsTo, Issuer, Keep, KeySet, LogTo, Source, UpstreamProtocol};
 use crate::fetch::Roots;
 use crate::gate::{Caller, Gate};
 use crate::metrics::Sample;
 use crate::serve::Phase;
+use crate::times::Times;
 use crate::tls::{Identity, Standing};
 
 impl Pages {
@@ -108,6 +109,7 @@ impl Pages {
                 "forward_token": i.introduction.forward_token,
                 "tcp": i.tcp.map(|tcp| json!({"port": tcp.port, "idle": seconds(tcp.idle)})),
                 "connection_lifetime": seconds(i.connection_lifetime),
+                "timeouts": times(i),
             })).collect::<Vec<_>>(),
             "tls": {"min_version": c.tls.min_version.as_str()},
             "outbound": crate::outbound::listed(c),
@@ -135,7 +137,7 @@ impl Pages {
             "path": log.to.to_string(),
             "open": open,
             "durability": log.durability.as_str(),
-            "rotate": log.rotate_bytes.map(|size| json!({"size": size})),
+            "rotate": log.rotate_bytes.map(|size| json!({"size": size, "keep": log.keep.map(keep)})),
             "heartbeat": seconds(log.heartbeat),
             "heads": log.heads.as_ref().map(|h| json!({"every": seconds(h.every), "to": h.to.iter().map(head_place).collect::<Vec<_>>(), "key": h.key})),
         })
@@ -223,6 +225,28 @@ fn seconds(duration: std::time::Duration) -> String {
         0 => format!("{}s", duration.as_secs()),
         _ => format!("{}ms", duration.as_millis()),
     }
+}
+
+fn keep(keep: Keep) -> Value {
+    json!({"files": keep.files, "age": keep.age.map(seconds), "min_age": seconds(keep.min_age)})
+}
+
+fn times(inbound: &config::Inbound) -> Value {
+    let Times { handshake, first_request, head, idle, connect, response, stream, request, upstream_idle } = inbound.times;
+    let mut times = json!({"handshake": seconds(handshake), "connect": seconds(connect)});
+    if let (None, Some(times)) = (inbound.tcp, times.as_object_mut()) {
+        let of_http = [
+            ("first_request", first_request),
+            ("head", head),
+            ("idle", idle),
+            ("response", response),
+            ("stream", stream),
+            ("request", request),
+            ("upstream_idle", upstream_idle),
+        ];
+        times.extend(of_http.map(|(name, time)| (name.to_owned(), json!(seconds(time)))));
+    }
+    times
 }
 
 /// The identity in use, and where it comes from: places, never what lies there.

@@ -9,6 +9,7 @@ use portreeve_engine::yaml::{Fields, Node};
 use super::reader::Reader;
 use crate::introduction::Introduction;
 use crate::limits;
+use crate::times::Times;
 
 /// One mTLS listener.
 #[derive(Clone, Debug)]
@@ -23,6 +24,8 @@ pub struct Inbound {
     pub introduction: Introduction,
     /// After this time a connection takes no further request.
     pub connection_lifetime: Duration,
+    /// How long callers and service are waited for.
+    pub times: Times,
     /// Where no HTTP is spoken: how connections are known and how long they may be idle.
     pub tcp: Option<Tcp>,
 }
@@ -63,6 +66,8 @@ impl<'a> Reader<'a> {
         } else {
             self.duration(&mut f, "connection_lifetime", limits::CONNECTION_LIFETIME, limits::CONNECTION_LIFETIME_MAX)
         };
+        let times = f.take("timeouts");
+        let times = self.times(times, is_tcp);
         let introduction = if is_tcp { Introduction::default() } else { self.introduction(&mut f) };
         if node.get("paths").is_some() {
             let node = f.key("paths").unwrap_or(node);
@@ -76,6 +81,7 @@ impl<'a> Reader<'a> {
             upstream_protocol: upstream_protocol?,
             introduction,
             connection_lifetime: lifetime?,
+            times: times?,
             tcp,
         })
     }

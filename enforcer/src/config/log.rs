@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use portreeve_engine::yaml::{Fields, Node};
+use portreeve_engine::yaml::{Fields, Node, Text};
 
 use super::reader::{Reader, parse_size};
 use crate::fetch::{Reach, Roots, Url};
@@ -17,12 +17,25 @@ pub struct Log {
     pub to: LogTo,
     /// Size at which the file is rotated; `None` never.
     pub rotate_bytes: Option<u64>,
+    /// Which closed files are kept; without it all of them.
+    pub keep: Option<Keep>,
     /// What must have become of a record before its request is forwarded.
     pub durability: Durability,
     /// Interval of heartbeats.
     pub heartbeat: Duration,
     /// Signed heads.
     pub heads: Option<Heads>,
+}
+
+/// Which closed files of the log are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// No more than so many.
+    pub files: Option<u64>,
+    /// None whose last record is older.
+    pub age: Option<Duration>,
+    /// But every one whose last record is younger than this.
+    pub min_age: Duration,
 }
 
 /// What must have become of a `decided` record before its request is forwarded.
@@ -136,7 +149,8 @@ impl<'a> Reader<'a> {
             "-" => LogTo::Stdout,
             path => LogTo::File(self.base.join(path)),
         });
-        let rotate_bytes = f.take("rotate").and_then(|n| self.rotate(n));
+        let rotate = f.take("rotate");
+        let (rotate_bytes, keep) = rotate.map_or((None, None), |n| self.rotate(n));
         let durability = self.word(&mut f, "durability", &Durability::WORDS, Durability::Queued);
         let heartbeat = self.duration(&mut f, "heartbeat", limits::HEARTBEAT, limits::HEARTBEAT);
         let heads = f.take("heads").map(|n| self.heads(n));
@@ -153,20 +167,54 @@ impl<'a> Reader<'a> {
             let place = node.get("durability").unwrap_or(node);
             self.fault(place, "config", "standard output cannot be synchronised with a disk", "write `written`, or log to a file");
         }
+        if let (Some(place), None) = (keep.and(rotate).and_then(|n| n.get("keep")), &heads) {
+            let message = "`keep` deletes records, and nothing would be left that vouches for what followed them";
+            self.fault(place, "config", message, "add `heads: {every: 60s, to: …, key: …}` to `log`, and send them to another machine");
+        }
         Some(Log {
             to: to?,
             rotate_bytes,
+            keep,
             durability: durability?,
             heartbeat: heartbeat?,
             heads: heads.map_or(Some(None), |h| h.map(Some))?,
         })
     }
 
-    fn rotate(&mut self, node: &'a Node) -> Option<u64> {
-        let mut f = Fields::of(self.file, node, &mut self.out)?;
+    fn rotate(&mut self, node: &'a Node) -> (Option<u64>, Option<Keep>) {
+        let Some(mut f) = Fields::of(self.file, node, &mut self.out) else { return (None, None) };
         let size = f.require_text("size", &mut self.out);
+        let keep = f.take("keep").and_then(|n| self.keep(n));
         f.finish(&mut self.out);
-        let size = size?;
+        (size.and_then(|size| self.rotate_size(size)), keep)
+    }
+
+    fn keep(&mut self, node: &'a Node) -> Option<Keep> {
+        let mut f = Fields::of(self.file, node, &mut self.out)?;
+        let files = self.count(&mut f, "files", 1, limits::KEEP_FILES_MAX);
+        let min_age = self.duration(&mut f, "min_age", limits::KEEP_AGE, limits::KEEP_AGE_MAX);
+        let age_at = f.key("age");
+        let age = if age_at.is_some() { Some(self.duration(&mut f, "age", limits::KEEP_AGE, limits::KEEP_AGE_MAX)?) } else { None };
+        f.finish(&mut self.out);
+        let (files, min_age) = (files.map_or(Some(None), |n| n.map(Some))?, min_age?);
+        if files.is_none() && age.is_none() {
+            self.fault(
+                node,
+                "missing-field",
+                "`keep` says neither how many files nor how old",
+                "write `files: 400` or `age: 9000h`, or leave it out to keep all",
+            );
+        }
+        if let Some((place, age)) = age_at.zip(age).filter(|(_, age)| *age < min_age) {
+            let message = format!("`age` ({}s) is less than `min_age` ({}s): no file is deleted before", age.as_secs(), min_age.as_secs());
+            let help = "keep records for twelve months (PCI DSS 10.5.1), or say with a shorter `min_age` that they are kept elsewhere";
+            self.fault(place, "config", &message, help);
+        }
+        let files = files.map(|n| u64::try_from(n).unwrap_or(u64::MAX));
+        Some(Keep { files, age, min_age })
+    }
+
+    fn rotate_size(&mut self, size: Text<'a>) -> Option<u64> {
         match parse_size(size.text) {
             Some(bytes) if bytes >= limits::ROTATE_BYTES_MIN => Some(bytes),
             _ => {

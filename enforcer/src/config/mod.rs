@@ -15,6 +15,7 @@ mod pages;
 mod proxy;
 mod reader;
 mod sts;
+mod times;
 mod tls;
 mod tokens;
 mod traces;
@@ -34,7 +35,7 @@ pub use bundle::{Bundle, Freshness, OnStale, Remote, Source};
 pub use exchange::{Exchange, ExchangeAt};
 pub use identity::{Identity, WorkloadApi};
 pub use inbound::{Inbound, Tcp, UpstreamProtocol};
-pub use log::{Durability, Heads, HeadsTo, Log, LogTo, Witness};
+pub use log::{Durability, Heads, HeadsTo, Keep, Log, LogTo, Witness};
 pub use outbound::{Outbound, Way};
 pub use pages::AdminAt;
 pub use proxy::{Egress, Proxy, Served};
@@ -261,7 +262,14 @@ mode: enforce
         assert_eq!(config.inbound[0].upstream_protocol, UpstreamProtocol::Http1);
         assert_eq!(&*config.outbound[0].service, "users");
         assert_eq!(config.jwt[0].jwks, KeySet::File("/etc/p/jwks.json".into()));
-        assert_eq!(config.log.rotate_bytes, Some(256 << 20));
+        assert_eq!((config.log.rotate_bytes, config.log.keep), (Some(256 << 20), None));
+        let keep = |said: &str| {
+            let text = GOOD.replace("256MiB}", &format!("256MiB, keep: {{{said}}}}}"));
+            Config::parse("e.yaml", &text, Path::new("")).unwrap().log.keep.unwrap()
+        };
+        assert_eq!(keep("files: 400"), Keep { files: Some(400), age: None, min_age: limits::KEEP_AGE });
+        let hours = |n: u64| Duration::from_secs(n * 3600);
+        assert_eq!(keep("age: 720h, min_age: 24h"), Keep { files: None, age: Some(hours(720)), min_age: hours(24) });
         let heads = config.log.heads.unwrap();
         assert_eq!((heads.every, heads.to), (Duration::from_secs(60), vec![HeadsTo::File("/etc/p/heads.ndjson".into())]));
         assert_eq!(config.mode, Mode::Enforce);
@@ -312,6 +320,18 @@ mode: enforce
             ("127.0.0.1:15001", "10.0.0.1:15001", "not-loopback", 5, "\"10.0.0.1:", "in the name of this service"),
             ("256MiB", "256MB", "invalid-value", 7, "256", "`256MB` is not a size"),
             ("every: 60s", "every: 60", "invalid-value", 7, "60,", "`60` is not a time"),
+            ("256MiB}", "256MiB, keep: {}}", "missing-field", 7, "{}}", "neither how many files nor how old"),
+            ("256MiB}", "256MiB, keep: {age: 720h}}", "config", 7, "age", "a shorter `min_age`"),
+            ("256MiB}", "256MiB, keep: {files: 0}}", "invalid-value", 7, "0}", "from 1 to"),
+            ("256MiB}", "256MiB, keep: {age: 100000h}}", "invalid-value", 7, "100000h", "is not a time"),
+            (
+                "256MiB}, durability: queued, heads: {every: 60s, to: heads.ndjson, key: head.key}",
+                "256MiB, keep: {files: 9}}",
+                "config",
+                7,
+                "{files",
+                "nothing would be left that vouches",
+            ),
             ("127.0.0.1:8080", "localhost:8080", "invalid-value", 4, "\"localhost", "names are not looked up"),
             ("audiences: [items]", "audiences: []", "missing-field", 6, "{issuer", "audiences"),
             ("market.example: ca.pem", "Market_: ca.pem", "invalid-value", 3, "Market_", "not a trust domain"),

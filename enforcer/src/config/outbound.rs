@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use portreeve_engine::yaml::{Fields, Node};
 
@@ -78,17 +77,6 @@ impl<'a> Reader<'a> {
         (!connect.is_empty()).then_some(Way { connect, settings, exchange })
     }
 
-    fn timeouts(&mut self, node: &'a Node, settings: &mut Settings) -> Option<()> {
-        let mut f = Fields::of(self.file, node, &mut self.out)?;
-        let mut time = |name, default: Duration| self.duration(&mut f, name, default, limits::TIMEOUT_MAX);
-        let connect = time("connect", settings.connect);
-        let request = time("request", settings.request);
-        let idle = time("idle", settings.idle);
-        f.finish(&mut self.out);
-        (settings.connect, settings.request, settings.idle) = (connect?, request?, idle?);
-        Some(())
-    }
-
     fn bounds(&mut self, node: &'a Node, settings: &mut Settings) -> Option<()> {
         let mut f = Fields::of(self.file, node, &mut self.out)?;
         let mut bound = |name, least, default: usize| self.count(&mut f, name, least, limits::PLACES_MAX).unwrap_or(Some(default));
@@ -98,17 +86,6 @@ impl<'a> Reader<'a> {
         f.finish(&mut self.out);
         (settings.requests, settings.pending, settings.connections) = (requests?, pending?, connections?);
         Some(())
-    }
-
-    /// A whole number; `None` where it is not given, `Some(None)` where it is not acceptable.
-    fn count(&mut self, f: &mut Fields<'a>, name: &'static str, least: usize, most: usize) -> Option<Option<usize>> {
-        let text = f.text(name, &mut self.out)?;
-        let found = text.text.parse().ok().filter(|n| (least..=most).contains(n));
-        if found.is_none() {
-            let message = format!("`{}` is not a whole number from {least} to {most}", text.text);
-            self.fault(text.node, "invalid-value", &message, "write one, or leave it out for the default");
-        }
-        Some(found)
     }
 
     /// One address or a list of them, none twice.

@@ -10,6 +10,7 @@ use portreeve_engine::yaml::{Fields, Node, Text, Value};
 
 use super::outbound::Way;
 use super::reader::Reader;
+use crate::outbound::EgressTimes;
 
 /// One proxy, on one listener or several.
 #[derive(Clone, Debug, Default)]
@@ -44,6 +45,8 @@ pub struct Egress {
     pub private: Vec<IpNet>,
     /// Tunnels that need not be TLS.
     pub without_tls: Vec<Host>,
+    /// How long they are waited for.
+    pub times: EgressTimes,
 }
 
 impl<'a> Reader<'a> {
@@ -112,8 +115,10 @@ impl<'a> Reader<'a> {
             }
         }
         let without_tls = f.texts("without_tls", &mut self.out).into_iter().filter_map(|text| self.host(text, true)).collect();
+        let times = f.take("timeouts");
+        let times = self.egress_times(times);
         f.finish(&mut self.out);
-        Some(Egress { private, without_tls })
+        Some(Egress { private, without_tls, times: times? })
     }
 
     fn host(&mut self, text: Text<'a>, with_port: bool) -> Option<Host> {

@@ -53,12 +53,34 @@ impl<'a> Reader<'a> {
         found
     }
 
-    pub(super) fn duration(&mut self, f: &mut Fields<'a>, name: &'static str, default: Duration, max: Duration) -> Option<Duration> {
-        let Some(text) = f.text(name, &mut self.out) else { return Some(default) };
-        let found = parse_duration(text.text).filter(|d| *d >= limits::INTERVAL_MIN && *d <= max);
+    /// A whole number; `None` where it is not given, `Some(None)` where it is not acceptable.
+    pub(super) fn count(&mut self, f: &mut Fields<'a>, name: &'static str, least: usize, most: usize) -> Option<Option<usize>> {
+        let text = f.text(name, &mut self.out)?;
+        let found = text.text.parse().ok().filter(|n| (least..=most).contains(n));
         if found.is_none() {
-            let message = format!("`{}` is not a time between 10ms and {}s", text.text, max.as_secs());
-            self.fault(text.node, "invalid-value", &message, "write a number and `ms`, `s`, `m` or `h`, such as `60s`");
+            let message = format!("`{}` is not a whole number from {least} to {most}", text.text);
+            self.fault(text.node, "invalid-value", &message, "write one, or leave it out for the default");
+        }
+        Some(found)
+    }
+
+    pub(super) fn duration(&mut self, f: &mut Fields<'a>, name: &'static str, default: Duration, max: Duration) -> Option<Duration> {
+        self.duration_within(f, name, default, (limits::INTERVAL_MIN, max))
+    }
+
+    pub(super) fn duration_within(
+        &mut self,
+        f: &mut Fields<'a>,
+        name: &'static str,
+        default: Duration,
+        (min, max): (Duration, Duration),
+    ) -> Option<Duration> {
+        let Some(text) = f.text(name, &mut self.out) else { return Some(default) };
+        let found = parse_duration(text.text).filter(|d| (min..=max).contains(d));
+        if found.is_none() {
+            let message = format!("`{}` is not a time between {} and {}", text.text, spelled(min), spelled(max));
+            let help = format!("write a number and `ms`, `s`, `m` or `h`, such as `60s`; the default is {}", spelled(default));
+            self.fault(text.node, "invalid-value", &message, &help);
         }
         found
     }
@@ -66,6 +88,11 @@ impl<'a> Reader<'a> {
     pub(super) fn fault(&mut self, node: &Node, code: &'static str, message: &str, help: &str) {
         self.out.push(Diagnostic::error(code, message).at(node.location(self.file)).help(help));
     }
+}
+
+/// A time as a configuration says it.
+fn spelled(time: Duration) -> String {
+    if time.subsec_millis() == 0 { format!("{}s", time.as_secs()) } else { format!("{}ms", time.as_millis()) }
 }
 
 /// Reads `250ms`, `60s`, `5m`, `1h`.

@@ -65,6 +65,7 @@ impl Gate {
                 Err(NotAccepted::Full | NotAccepted::Down) => return None,
                 Ok(ticket) => ticket,
             };
+            caller.is_recorded();
             self.decided(&policy, &request, &decision);
             let ticket = ticket?;
             return match self.draw(&decision, caller) {

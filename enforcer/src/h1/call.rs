@@ -7,6 +7,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -29,6 +30,7 @@ use crate::h1::write;
 use crate::head::{Fields, Kind};
 use crate::headers;
 use crate::limits;
+use crate::times::Times;
 
 /// Sends the request as judged and gives back the answer, or the gate's own.
 pub async fn forward(permit: Permit, upstream: &Arc<Upstream>, body: Incoming) -> Response<ResponseBody> {
@@ -50,7 +52,8 @@ pub async fn forward(permit: Permit, upstream: &Arc<Upstream>, body: Incoming) -
         let stop = match to {
             Err(stop) => stop,
             Ok(to) => {
-                let mut call = Call::new(to, head, body.take().map(|body| (body, running.guard())), framing, replayable);
+                let mut call =
+                    Call::new(to, head, body.take().map(|body| (body, running.guard())), (framing, replayable), upstream.times());
                 let answered = poll_fn(|cx| match running.poll_cut(cx) {
                     Poll::Ready(()) => Poll::Ready(Err(Stop::Denied)),
                     Poll::Pending => call.poll_head(cx, method.as_str(), false),
@@ -109,7 +112,10 @@ pub(super) struct Call {
     body: Option<(Incoming, Guard)>,
     encoder: Encoder,
     timer: Timer,
-    began: Instant,
+    response: Duration,
+    stream: Duration,
+    /// When all of it is over, however much still moves.
+    until: Instant,
     moved: Instant,
 }
 
@@ -123,12 +129,19 @@ pub(super) struct Read {
 }
 
 impl Call {
-    pub(super) fn new(lent: Lent, head: Vec<u8>, body: Option<(Incoming, Guard)>, framing: Framing, replayable: bool) -> Self {
+    pub(super) fn new(
+        lent: Lent,
+        head: Vec<u8>,
+        body: Option<(Incoming, Guard)>,
+        (framing, replayable): (Framing, bool),
+        times: &Times,
+    ) -> Self {
         let Lent { mut wire, used } = lent;
         wire.output.bytes = head;
         let now = Instant::now();
         let (encoder, timer) = (Encoder::new(framing), Timer::default());
-        Self { wire, used, replayable, deaf: false, body, encoder, timer, began: now, moved: now }
+        let (response, stream, until) = (times.response, times.stream, now + times.request);
+        Self { wire, used, replayable, deaf: false, body, encoder, timer, response, stream, until, moved: now }
     }
 
     /// Moves the request on; whether anything moved.
@@ -201,11 +214,11 @@ impl Call {
             self.moved = Instant::now();
         }
         let (patience, late) = if self.body.is_none() {
-            (limits::UPSTREAM_RESPONSE_TIMEOUT, Stop::Service(StatusCode::GATEWAY_TIMEOUT))
+            (self.response, Stop::Service(StatusCode::GATEWAY_TIMEOUT))
         } else {
-            (limits::STREAM_IDLE_TIMEOUT, Stop::Caller(StatusCode::REQUEST_TIMEOUT))
+            (self.stream, Stop::Caller(StatusCode::REQUEST_TIMEOUT))
         };
-        ready!(self.timer.poll(cx, self.moved + patience));
+        ready!(self.timer.poll(cx, (self.moved + patience).min(self.until)));
         Poll::Ready(Err(late))
     }
 
@@ -315,7 +328,7 @@ impl Answer {
                 Poll::Ready(_) => return Poll::Ready(Some(Err(self.broken(Why::Upstream, BodyError::Service)))),
                 Poll::Pending if sent => call.moved = Instant::now(),
                 Poll::Pending => {
-                    let until = (call.moved + limits::STREAM_IDLE_TIMEOUT).min(call.began + limits::REQUEST_LIFETIME);
+                    let until = (call.moved + call.stream).min(call.until);
                     ready!(call.timer.poll(cx, until));
                     return Poll::Ready(Some(Err(self.broken(Why::Upstream, BodyError::Service))));
                 }

@@ -49,7 +49,7 @@ pub async fn forward(permit: Permit, upstream: &Arc<Upstream>, switched: OnUpgra
         Ok(lent) => lent,
         Err(error) => return stopped(Stop::Service(status_of(&error)), &mut running, &request_id),
     };
-    let mut call = Call::new(lent, head, None, Framing::None, false);
+    let mut call = Call::new(lent, head, None, (Framing::None, false), upstream.times());
     let answered = poll_fn(|cx| match running.poll_cut(cx) {
         Poll::Ready(()) => Poll::Ready(None),
         Poll::Pending => call.poll_head(cx, method.as_str(), true).map(Some),
@@ -77,11 +77,11 @@ pub async fn forward(permit: Permit, upstream: &Arc<Upstream>, switched: OnUpgra
     response.headers_mut().remove("sec-websocket-accept");
     response.headers_mut().remove(http::header::CONTENT_LENGTH);
     set_request_id(response.headers_mut(), &request_id);
-    let mut service = call.into_wire();
+    let (mut service, silence) = (call.into_wire(), upstream.times().stream);
     streams.take(async move {
         let Ok(client) = switched.await else { return };
         let mut client = Wire::new(TokioIo::new(client));
-        let why = tunnel::carry(&mut client, &mut service, &mut Timer::default(), &mut running).await;
+        let why = tunnel::carry(&mut client, &mut service, &mut Timer::default(), &mut running, silence).await;
         running.because(why);
     });
     response

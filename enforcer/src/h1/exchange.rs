@@ -24,6 +24,7 @@ use crate::h1::upstream::Lent;
 use crate::h1::write;
 use crate::head::Kind;
 use crate::limits;
+use crate::times::Times;
 
 /// What is known of the request besides its head.
 #[derive(Clone, Debug)]
@@ -77,6 +78,7 @@ enum Answer {
 #[derive(Debug)]
 pub struct Exchange<'a, S> {
     asked: &'a Asked,
+    times: &'a Times,
     client: &'a mut Wire<S>,
     running: &'a mut Running,
     timer: &'a mut Timer,
@@ -112,7 +114,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Exchange<'a, S> {
     /// Begins to send `head`.
     #[must_use]
     pub fn new(
-        asked: &'a Asked,
+        (asked, times): (&'a Asked, &'a Times),
         client: &'a mut Wire<S>,
         running: &'a mut Running,
         timer: &'a mut Timer,
@@ -123,6 +125,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Exchange<'a, S> {
         upstream.output.bytes = head;
         let now = Instant::now();
         Self {
+            times,
             client,
             running,
             timer,
@@ -381,10 +384,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Exchange<'a, S> {
 
     fn deadline(&self) -> Instant {
         let patience = match self.answer {
-            Answer::Head(_) if self.request_whole => limits::UPSTREAM_RESPONSE_TIMEOUT,
-            _ => limits::STREAM_IDLE_TIMEOUT,
+            Answer::Head(_) if self.request_whole => self.times.response,
+            _ => self.times.stream,
         };
-        (self.moved + patience).min(self.began + limits::REQUEST_LIFETIME)
+        (self.moved + patience).min(self.began + self.times.request)
     }
 
     /// Whose fault it is that time ran out.

@@ -74,7 +74,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Serves requests, one after the other, until the connection ends.
     pub async fn serve(mut self) {
-        let mut patience = limits::FIRST_BYTE_TIMEOUT;
+        let mut patience = self.upstream.times().first_request;
         let mut first = true;
         let end = loop {
             // Requests that came at once, and are answered at once, give way to other connections now and then.
@@ -91,7 +91,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             if next != Next::Request {
                 break next;
             }
-            patience = limits::IDLE_TIMEOUT;
+            patience = self.upstream.times().idle;
             first = false;
         };
         self.end(end).await;
@@ -124,7 +124,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 ready!(self.timer.poll(cx, until.idle));
                 return Poll::Ready(Came::Nothing);
             }
-            let until = *until.head.get_or_insert_with(|| Instant::now() + limits::HEAD_TIMEOUT);
+            let until = *until.head.get_or_insert_with(|| Instant::now() + self.upstream.times().head);
             ready!(self.timer.poll(cx, until));
             return Poll::Ready(Came::Flaw(("the head did not arrive in time", StatusCode::REQUEST_TIMEOUT)));
         }
@@ -199,14 +199,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     Err(error) => return self.unavailable(&mut running, &asked, status_of(&error), false).await,
                 },
             };
-            let mut exchange = Exchange::new(&asked, &mut self.wire, &mut running, &mut self.timer, to, head);
+            let mut exchange = Exchange::new((&asked, self.upstream.times()), &mut self.wire, &mut running, &mut self.timer, to, head);
             let ended = poll_fn(|cx| exchange.poll(cx)).await;
             let (answered, whole, closing) = (exchange.is_answered(), exchange.is_request_whole(), exchange.is_closing());
             let switched = exchange.is_switched();
             let (mut wire, reusable) = exchange.into_upstream();
             match ended {
                 Ok(()) if switched => {
-                    let why = tunnel::carry(&mut self.wire, &mut wire, &mut self.timer, &mut running).await;
+                    let why = tunnel::carry(&mut self.wire, &mut wire, &mut self.timer, &mut running, self.upstream.times().stream).await;
                     running.because(why);
                     return if why == Why::Complete { Next::Close } else { Next::Cut };
                 }
@@ -282,7 +282,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     /// Sends an answer of our own to its end.
     async fn finish(&mut self, closing: bool, whole: bool) -> Next {
-        let until = Instant::now() + limits::STREAM_IDLE_TIMEOUT;
+        let until = Instant::now() + self.upstream.times().stream;
         let Self { wire, timer, .. } = self;
         let sent = poll_fn(|cx| match wire.poll_drain(cx) {
             Poll::Ready(done) => Poll::Ready(done.is_ok()),

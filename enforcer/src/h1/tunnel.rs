@@ -6,6 +6,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use portreeve_engine::record::Why;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -14,7 +15,6 @@ use tokio::time::Instant;
 use crate::gate::Running;
 use crate::h1::buffer::Wire;
 use crate::h1::timer::Timer;
-use crate::limits;
 
 /// One direction.
 #[derive(Clone, Copy, Debug, Default)]
@@ -26,8 +26,8 @@ struct Way {
     bytes: usize,
 }
 
-/// Carries bytes between a caller and the service until both have ended, and says why it ended.
-pub async fn carry<C, S>(client: &mut Wire<C>, service: &mut Wire<S>, timer: &mut Timer, running: &mut Running) -> Why
+/// Carries bytes between a caller and the service until both have ended or nothing moved for `silence`, and says why it ended.
+pub async fn carry<C, S>(client: &mut Wire<C>, service: &mut Wire<S>, timer: &mut Timer, running: &mut Running, silence: Duration) -> Why
 where
     C: AsyncRead + AsyncWrite + Unpin,
     S: AsyncRead + AsyncWrite + Unpin,
@@ -52,7 +52,7 @@ where
         if before != (out.bytes, back.bytes) {
             moved = Instant::now();
         }
-        timer.poll(cx, moved + limits::STREAM_IDLE_TIMEOUT).map(|()| Why::Client)
+        timer.poll(cx, moved + silence).map(|()| Why::Client)
     })
     .await
 }

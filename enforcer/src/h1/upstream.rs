@@ -13,11 +13,13 @@ use tokio::time::timeout;
 use crate::h1::buffer::Wire;
 use crate::limits;
 use crate::pool::SendError;
+use crate::times::Times;
 
 /// Connections to one service.
 #[derive(Debug)]
 pub struct Upstream {
     address: SocketAddr,
+    times: Times,
     idle: Mutex<Vec<Idle>>,
 }
 
@@ -39,15 +41,21 @@ pub struct Lent {
 impl Upstream {
     /// No connections yet.
     #[must_use]
-    pub const fn new(address: SocketAddr) -> Self {
-        Self { address, idle: Mutex::new(Vec::new()) }
+    pub const fn new(address: SocketAddr, times: Times) -> Self {
+        Self { address, times, idle: Mutex::new(Vec::new()) }
+    }
+
+    /// How long callers and service are waited for.
+    #[must_use]
+    pub const fn times(&self) -> &Times {
+        &self.times
     }
 
     /// An idle connection that is still open and silent.
     pub fn take(&self) -> Option<Lent> {
         loop {
             let Idle { wire, since } = self.lock().pop()?;
-            if since.elapsed() > limits::POOL_IDLE_TIMEOUT {
+            if since.elapsed() > self.times.upstream_idle {
                 // The ones below have been idle for longer.
                 self.lock().clear();
                 return None;
@@ -65,7 +73,7 @@ impl Upstream {
     /// # Errors
     /// There is none, or not in time.
     pub async fn connect(&self) -> Result<Lent, SendError> {
-        let stream = timeout(limits::UPSTREAM_CONNECT_TIMEOUT, TcpStream::connect(self.address)).await;
+        let stream = timeout(self.times.connect, TcpStream::connect(self.address)).await;
         let stream = stream.map_err(|_| SendError::ConnectTimeout)?.map_err(SendError::Connect)?;
         stream.set_nodelay(true).map_err(SendError::Connect)?;
         Ok(Lent { wire: Wire::new(stream), used: false })
@@ -86,7 +94,7 @@ impl Upstream {
 
     /// Closes what has been idle for too long.
     pub fn sweep(&self) {
-        self.lock().retain(|idle| idle.since.elapsed() <= limits::POOL_IDLE_TIMEOUT);
+        self.lock().retain(|idle| idle.since.elapsed() <= self.times.upstream_idle);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Idle>> {

@@ -1,4 +1,4 @@
-//! The file of a decision log: opened, locked, rotated, and never a byte of it deleted.
+//! The file of a decision log: opened, locked, rotated, and never a byte of it deleted here.
 //!
 //! INVARIANT: what ends in a newline is whole. A write that failed in the middle is cut off before the next one, and a torn tail
 //! that another process left is put aside under its own name.
@@ -79,6 +79,10 @@ impl LogFile {
         let found = if path.exists() { put_aside(path, instance).map_err(fail)? } else { Found::default() };
         let file = create(path).map_err(fail)?;
         Ok((Self { path: path.to_owned(), file, len: 0, torn: false, _lock: lock }, found))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     pub(super) fn len(&self) -> u64 {
@@ -182,7 +186,7 @@ fn put_aside(path: &Path, instance: &str) -> std::io::Result<Found> {
 }
 
 /// What follows the last newline, and the last whole line.
-fn tail(file: &mut File, len: u64) -> std::io::Result<(Vec<u8>, Option<Vec<u8>>)> {
+pub(super) fn tail(file: &mut File, len: u64) -> std::io::Result<(Vec<u8>, Option<Vec<u8>>)> {
     let from = len.saturating_sub(2 * limits::LOG_LINE_BYTES_MAX);
     file.seek(SeekFrom::Start(from))?;
     let mut end = Vec::new();

@@ -10,6 +10,7 @@
 //! bounded table and told at the heartbeat; while the file cannot be written nothing is accepted (INV-9).
 
 mod file;
+mod keep;
 mod queue;
 mod writer;
 

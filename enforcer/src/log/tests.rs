@@ -10,14 +10,15 @@ use portreeve_engine::{Effect, Event, Reason, Record};
 use super::*;
 use crate::config::{Heads, HeadsTo, LogTo};
 
-const CALLER: &str = "spiffe://market.example/ns/shop/sa/invoices";
+pub(super) const CALLER: &str = "spiffe://market.example/ns/shop/sa/invoices";
 const BOUNDS: Bounds = Bounds { queue: 64, caller: 32, bytes: 1 << 20, caller_bytes: 1 << 19, refusals: 4 };
 
-fn opening(path: &Path, instance: &str) -> Opening {
+pub(super) fn opening(path: &Path, instance: &str) -> Opening {
     Opening {
         config: config::Log {
             to: LogTo::File(path.to_owned()),
             rotate_bytes: None,
+            keep: None,
             durability: Durability::Queued,
             heartbeat: Duration::from_secs(60),
             heads: None,
@@ -32,13 +33,13 @@ fn opening(path: &Path, instance: &str) -> Opening {
     }
 }
 
-fn open(opening: Opening) -> (DecisionLog, Arc<Clock>) {
+pub(super) fn open(opening: Opening) -> (DecisionLog, Arc<Clock>) {
     let clock = Arc::new(Clock::new());
     let log = DecisionLog::open_bounded(opening, Arc::clone(&clock), Arc::new(Metrics::new()), Report::silent(), BOUNDS).unwrap();
     (log, clock)
 }
 
-fn decided(caller: &str) -> Box<Decided> {
+pub(super) fn decided(caller: &str) -> Box<Decided> {
     Box::new(Decided {
         mode: Mode::Enforce,
         revision: Digest::of(b"one"),

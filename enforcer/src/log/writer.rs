@@ -12,6 +12,7 @@ use portreeve_engine::record_text::{EventText, EventTextRef};
 use portreeve_engine::{Event, Timestamp};
 
 use super::file::{Found, LogFile, Out};
+use super::keep;
 use super::queue::{Entry, Waiting, What};
 use super::{Batch, LogError, Opening, Shared};
 use crate::config::{Durability, LogTo};
@@ -67,6 +68,10 @@ pub(super) struct Writer {
     report: Report,
     next_beat: Instant,
     next_head: Instant,
+    /// When closed files are looked at next.
+    next_look: Instant,
+    /// What was told of them last, so that it is told once.
+    told_of_closed: Option<String>,
     failing: bool,
 }
 
@@ -84,6 +89,8 @@ impl Writer {
         Ok(Self {
             next_beat: now + opening.config.heartbeat,
             next_head: now + heads.as_ref().map_or(opening.config.heartbeat, HeadWriter::every),
+            next_look: now,
+            told_of_closed: None,
             opening,
             out,
             found,
@@ -169,7 +176,7 @@ impl Writer {
             let unrecorded = shared.unrecorded.swap(0, Ordering::Relaxed);
             let (revision, mode) = (self.opening.revision, self.opening.mode);
             let stale = is_stale(self.opening.bundle.as_ref(), at);
-            self.line(at, &Event::Heartbeat(Heartbeat { revision, mode, unrecorded, refusals_dropped, stale }));
+            self.line(at, &Event::Heartbeat(Heartbeat { revision, mode, unrecorded, refusals_dropped, stale, deleted: Vec::new() }));
             self.next_beat = Instant::now() + self.opening.config.heartbeat;
         }
         if stopping {
@@ -184,6 +191,9 @@ impl Writer {
             {
                 self.fail(shared, &why);
             }
+        }
+        if !stopping {
+            self.clear_away(shared, at);
         }
         waiting
     }
@@ -242,6 +252,74 @@ impl Writer {
             bundle: self.opening.bundle.clone(),
         });
         self.first_seq = self.line(at, &continued);
+        self.next_look = Instant::now();
+    }
+
+    /// Deletes closed files that had their time. First a line says so and is on the disk, and a signed head of it is out; a file that
+    /// a line names and that is there still, because the process ended in between, is named and deleted by the next look.
+    fn clear_away(&mut self, shared: &Shared, at: Timestamp) {
+        let (Out::File(file), Some(keep)) = (&self.out, &self.opening.config.keep) else { return };
+        if self.failing || Instant::now() < self.next_look {
+            return;
+        }
+        let looked = keep::look(file.path(), keep, at);
+        self.next_look = Instant::now() + limits::KEEP_LOOK;
+        let found = match looked {
+            Ok(found) => found,
+            Err(why) => return self.tell_of_closed(Some(format!("closed files of `{}` cannot be looked at: {why}", self.name()))),
+        };
+        shared.metrics.log_closed_files.set(i64::try_from(found.closed).unwrap_or(i64::MAX));
+        self.tell_of_closed(self.concern(&found));
+        if found.due.is_empty() {
+            return;
+        }
+        let deleted = found.due.iter().map(|closed| closed.told.clone()).collect();
+        let unrecorded = shared.unrecorded.swap(0, Ordering::Relaxed);
+        let (revision, mode) = (self.opening.revision, self.opening.mode);
+        let stale = is_stale(self.opening.bundle.as_ref(), at);
+        self.line(at, &Event::Heartbeat(Heartbeat { revision, mode, unrecorded, refusals_dropped: 0, stale, deleted }));
+        if !self.flush(shared) {
+            return;
+        }
+        if let Err(why) = self.sync() {
+            return self.fail(shared, &why);
+        }
+        if !self.sign(at) {
+            // Without a head that tells of it nothing is deleted; the next look names it again.
+            return;
+        }
+        for closed in &found.due {
+            match std::fs::remove_file(&closed.path) {
+                Ok(()) => drop(shared.metrics.log_deleted_files.inc()),
+                Err(why) => self.tell_of_closed(Some(format!("`{}` cannot be deleted: {why}", closed.path.display()))),
+            }
+        }
+        shared.metrics.log_closed_files.dec_by(i64::try_from(found.due.len()).unwrap_or(0));
+        if found.more {
+            self.next_look = Instant::now();
+        }
+    }
+
+    /// What an operator should know of the closed files.
+    fn concern(&self, found: &keep::Found) -> Option<String> {
+        if let Some(path) = found.strange.first() {
+            return Some(format!("`{}` is kept: its lines are not those that its name says", path.display()));
+        }
+        let young = found.young;
+        let what = format!(
+            "{young} more closed files of `{}` than `log.rotate.keep.files` says are kept: they are younger than `min_age`",
+            self.name()
+        );
+        (young > 0).then_some(what)
+    }
+
+    fn tell_of_closed(&mut self, what: Option<String>) {
+        // How many they are changes from look to look, and is in the metrics.
+        let kind = what.as_ref().map(|text| text.trim_start_matches(|c: char| c.is_ascii_digit()).to_owned());
+        if let Some(text) = what.filter(|_| self.told_of_closed != kind) {
+            self.report.tell(&text);
+        }
+        self.told_of_closed = kind;
     }
 
     /// Writes what is pending. Whether everything is in the file now, as durable as configured.
@@ -308,13 +386,16 @@ impl Writer {
         self.out = Out::Faulty(disk);
     }
 
-    fn sign(&mut self, at: Timestamp) {
-        let Some(heads) = &mut self.heads else { return };
+    /// Signs the head, where heads are signed. Whether there is one of all that was written.
+    fn sign(&mut self, at: Timestamp) -> bool {
+        let Some(heads) = &mut self.heads else { return false };
         self.next_head = Instant::now() + heads.every();
-        let Some(seq) = self.chain.next_seq().checked_sub(1) else { return };
-        if let Err(why) = heads.append(&self.opening.instance, seq, self.chain.head(), at) {
+        let Some(seq) = self.chain.next_seq().checked_sub(1) else { return false };
+        let signed = heads.append(&self.opening.instance, seq, self.chain.head(), at);
+        if let Err(why) = &signed {
             self.report.tell(&why.to_string());
         }
+        signed.is_ok()
     }
 
     fn name(&self) -> String {

@@ -99,6 +99,10 @@ pub struct Metrics {
     pub key_sets_failing: Gauge,
     /// 1 while the decision log cannot be written.
     pub log_alarm: Gauge,
+    /// Closed files of the log, as far as they are looked at.
+    pub log_closed_files: Gauge,
+    /// Closed files that were deleted.
+    pub log_deleted_files: Counter,
     /// Requests answered 503 because their record had no place.
     pub unrecorded: Counter<u64, AtomicU64>,
     /// Requests answered 503 because their record was not written or synchronised in time.
@@ -167,6 +171,8 @@ impl Metrics {
             heads_alarm: Gauge::default(),
             identity_alarm: Gauge::default(),
             log_alarm: Gauge::default(),
+            log_closed_files: Gauge::default(),
+            log_deleted_files: Counter::default(),
             unrecorded: Counter::default(),
             not_kept: Counter::default(),
             log_late: Counter::default(),
@@ -224,6 +230,12 @@ impl Metrics {
             "Requests refused because their record was not kept as durably as configured in time",
             self.not_kept.clone(),
         );
+        r.register(
+            "log_closed_files",
+            "Closed files of the decision log, where `rotate.keep` looks at them",
+            self.log_closed_files.clone(),
+        );
+        r.register("log_deleted_files", "Closed files of the decision log that were deleted", self.log_deleted_files.clone());
         r.register("log_late", "Writes of the decision log by a request, as its own thread got no time", self.log_late.clone());
         r.register("log_records", "Records written to the decision log", self.log_records.clone());
         r.register("dry_run", "Is 1 while denials by policy are forwarded", self.dry_run.clone());

@@ -10,13 +10,17 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use super::egress::Running;
 use super::pool::Lease;
 use super::send::Share;
-use crate::body::{Progress, clean_trailers};
+use crate::body::{BodyError, Progress, clean_trailers};
+use crate::gate::Guard;
+use crate::times::Patience;
 
 /// A request body on its way to a callee.
 #[derive(Debug)]
 pub struct Outgoing {
     /// `None` where there is nothing to send; only such a request can be sent twice.
     inner: Option<Incoming>,
+    /// Which trailers may not go on, where the request was judged here.
+    guard: Option<Guard>,
     progress: Option<Arc<Progress>>,
 }
 
@@ -27,13 +31,19 @@ impl Outgoing {
         if inner.is_end_stream() {
             return Self::empty();
         }
-        Self { inner: Some(inner), progress: Some(Progress::start()) }
+        Self { inner: Some(inner), guard: None, progress: Some(Progress::start()) }
+    }
+
+    /// The same for a request that was judged here: what policy read in its head does not follow as a trailer.
+    #[must_use]
+    pub fn judged(inner: Incoming, guard: Guard) -> Self {
+        Self { guard: Some(guard), ..Self::new(inner) }
     }
 
     /// Nothing.
     #[must_use]
     pub const fn empty() -> Self {
-        Self { inner: None, progress: None }
+        Self { inner: None, guard: None, progress: None }
     }
 
     /// Whether there is nothing to send.
@@ -59,7 +69,11 @@ impl Body for Outgoing {
         if let Some(progress) = &self.progress {
             progress.touch();
         }
-        Poll::Ready(frame.map(|frame| frame.map(|frame| clean_trailers(frame, |_| false))))
+        Poll::Ready(
+            frame.map(|frame| {
+                frame.map(|frame| clean_trailers(frame, |name| self.guard.as_ref().is_some_and(|guard| guard.holds_back(name))))
+            }),
+        )
     }
 
     fn is_end_stream(&self) -> bool {
@@ -88,6 +102,7 @@ pub struct Stream {
     /// The places that the request takes.
     share: Option<Share>,
     running: Option<Running>,
+    patience: Patience,
 }
 
 impl Reply {
@@ -99,14 +114,14 @@ impl Reply {
 
     /// The body of a callee in the mesh.
     #[must_use]
-    pub fn of_mesh(inner: Incoming, lease: Lease, share: Share) -> Self {
-        Self::stream(Stream { inner, lease: Some(lease), share: Some(share), running: None })
+    pub fn of_mesh(inner: Incoming, lease: Lease, share: Share, patience: Patience) -> Self {
+        Self::stream(Stream { inner, lease: Some(lease), share: Some(share), running: None, patience })
     }
 
     /// The body of a place outside the mesh; its end is recorded.
     #[must_use]
-    pub fn of_outside(inner: Incoming, running: Running) -> Self {
-        Self::stream(Stream { inner, lease: None, share: None, running: Some(running) })
+    pub fn of_outside(inner: Incoming, running: Running, patience: Patience) -> Self {
+        Self::stream(Stream { inner, lease: None, share: None, running: Some(running), patience })
     }
 
     fn stream(mut stream: Stream) -> Self {
@@ -129,27 +144,32 @@ impl Stream {
         }
     }
 
-    fn broken(&mut self) {
+    fn broken(&mut self, detail: &'static str) {
         self.lease = None;
         if let Some(share) = self.share.take() {
             share.broke_off();
         }
         if let Some(running) = self.running.take() {
-            running.upstream("broken-off");
+            running.upstream(detail);
         }
     }
 }
 
 impl Body for Reply {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let stream = match &mut *self {
             Self::Own(text) => return Poll::Ready(text.take().map(|t| Ok(Frame::data(t)))),
             Self::Stream(stream) => stream,
         };
-        let frame = ready!(Pin::new(&mut stream.inner).poll_frame(cx));
+        let Poll::Ready(frame) = Pin::new(&mut stream.inner).poll_frame(cx) else {
+            ready!(stream.patience.poll(cx));
+            stream.broken("timeout");
+            return Poll::Ready(Some(Err(BodyError::Service)));
+        };
+        stream.patience.moved();
         match &frame {
             Some(Ok(frame)) => {
                 if let (Some(running), Some(data)) = (&mut stream.running, frame.data_ref()) {
@@ -160,10 +180,10 @@ impl Body for Reply {
                     stream.whole();
                 }
             }
-            Some(Err(_)) => stream.broken(),
+            Some(Err(_)) => stream.broken("broken-off"),
             None => stream.whole(),
         }
-        Poll::Ready(frame)
+        Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Http)))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -6,7 +6,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::StatusCode;
 use http::request::Parts;
@@ -18,8 +18,8 @@ use portreeve_engine::request::{Context, Method, Target};
 use portreeve_engine::{Authorizer, Decision, Malformed, Request};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::limits::{REQUESTS_MAX, TUNNELS_MAX};
-use crate::gate::{Gate, moment};
+use super::limits::{CONNECT_TIMEOUT, REQUEST_TIMEOUT, REQUESTS_MAX, RESOLVE_TIMEOUT, TUNNEL_IDLE, TUNNELS_MAX};
+use crate::gate::{Gate, Guard, moment};
 use crate::head::{Head, Lines};
 use crate::jwt::Verifier;
 use crate::limits;
@@ -36,12 +36,44 @@ pub struct Egress {
     pub private: Vec<IpNet>,
     /// Tunnels that need not be TLS, by host and port as the configuration writes them.
     pub without_tls: Vec<Host>,
+    /// How long they are waited for.
+    pub times: EgressTimes,
     /// Places for tunnels.
     pub tunnels: Arc<Semaphore>,
     /// Places for plain requests.
     pub requests: Arc<Semaphore>,
     /// The connections for plain requests.
     pub tasks: Tasks,
+}
+
+/// How long places outside the mesh are waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EgressTimes {
+    /// Looking a name up.
+    pub resolve: Duration,
+    /// Opening a connection to one address.
+    pub connect: Duration,
+    /// From the last movement of a request to the head of its answer.
+    pub request: Duration,
+    /// Nothing moves on an answer or the request beside it.
+    pub stream: Duration,
+    /// From the head of an answer to its last byte.
+    pub whole: Duration,
+    /// Nothing moves in a tunnel.
+    pub tunnel: Duration,
+}
+
+impl Default for EgressTimes {
+    fn default() -> Self {
+        Self {
+            resolve: RESOLVE_TIMEOUT,
+            connect: CONNECT_TIMEOUT,
+            request: REQUEST_TIMEOUT,
+            stream: limits::STREAM_IDLE_TIMEOUT,
+            whole: limits::REQUEST_LIFETIME,
+            tunnel: TUNNEL_IDLE,
+        }
+    }
 }
 
 /// Leave to reach one place outside the mesh.
@@ -73,6 +105,8 @@ pub enum What {
         target: String,
         /// The cleaned header lines.
         lines: Lines,
+        /// Which trailers may not follow them.
+        guard: Guard,
     },
 }
 
@@ -196,9 +230,9 @@ struct Facts<'a> {
 impl Egress {
     /// An egress side without tunnels.
     #[must_use]
-    pub fn new(gate: Arc<Gate>, private: Vec<IpNet>, without_tls: Vec<Host>) -> Self {
+    pub fn new(gate: Arc<Gate>, private: Vec<IpNet>, without_tls: Vec<Host>, times: EgressTimes) -> Self {
         let (tunnels, requests) = (Arc::new(Semaphore::new(TUNNELS_MAX)), Arc::new(Semaphore::new(REQUESTS_MAX)));
-        Self { gate, private, without_tls, tunnels, requests, tasks: Tasks::default() }
+        Self { gate, private, without_tls, times, tunnels, requests, tasks: Tasks::default() }
     }
 
     /// Whether a tunnel to this host and port need not be TLS.
@@ -284,7 +318,7 @@ impl Egress {
         let (question, running) = self.decide(&policy, asked.request, &facts(asked.correlation))?;
         let Target::Http { method, path } = question.target else { return Err(self.unrecorded(&request_id)) };
         let target = question::target_of(&path, asked.query.as_deref());
-        Ok(Permit { running, what: What::Request { host, method, target, lines } })
+        Ok(Permit { running, what: What::Request { host, method, target, lines, guard: Guard::of(&self.gate, &name) } })
     }
 
     /// Records what is no question about a place outside, and says how it is answered.

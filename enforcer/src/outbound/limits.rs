@@ -6,6 +6,9 @@ use std::time::Duration;
 pub const ENDPOINTS_MAX: usize = 64;
 /// Opening a connection to an endpoint, the mutual handshake left aside: two lost packets are still within it.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// A handshake may take so many times what its connection may, and no longer than an inbound one: it has two round trips and some
+/// arithmetic more.
+pub const HANDSHAKE_SHARE: u32 = 3;
 /// The head of an answer must come within this time of the last byte of the request: the callee's enforcer has the same bound.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// An idle connection is used no longer than this; the callee closes its side after 75 s.
@@ -20,6 +23,8 @@ pub const REQUESTS_MAX: usize = 1024;
 pub const PENDING_MAX: usize = 256;
 /// How long they wait: whoever has waited a second is better told so.
 pub const PENDING_WAIT: Duration = Duration::from_secs(1);
+/// The longest such time a configuration may ask for.
+pub const PENDING_WAIT_MAX: Duration = Duration::from_secs(60);
 /// Connections to one endpoint. HTTP/2 needs one for a hundred requests; a callee with HTTP/1 alone gets one for each.
 pub const CONNECTIONS_MAX: usize = 256;
 /// The most of any of these that a configuration may ask for.
@@ -53,6 +58,8 @@ pub const TUNNELS_MAX: usize = 1024;
 pub const CONNECT_HEAD_BYTES_MAX: usize = 16 * 1024;
 /// A tunnel through which nothing came for this long is closed.
 pub const TUNNEL_IDLE: Duration = Duration::from_secs(3600);
+/// The longest such time a configuration may ask for.
+pub const TUNNEL_IDLE_MAX: Duration = Duration::from_secs(24 * 3600);
 /// The first TLS message of a tunnel, several records included; those of browsers with post-quantum keys have 2 KiB.
 pub const HELLO_BYTES_MAX: usize = 16 * 1024;
 /// It must be there within this time: the caller sends it without waiting for anything.
@@ -78,3 +85,9 @@ pub const EXCHANGES_MAX: usize = 64;
 pub const EXCHANGE_MARGIN: Duration = Duration::from_secs(30);
 /// A kept token is used no longer than this, whatever the token service says: a withdrawn right must not live on here.
 pub const EXCHANGED_LIFE_MAX: Duration = Duration::from_secs(300);
+
+/// How long a handshake may take where the configuration does not say it.
+#[must_use]
+pub fn handshake_within(connect: Duration) -> Duration {
+    crate::limits::HANDSHAKE_TIMEOUT.min(connect.saturating_mul(HANDSHAKE_SHARE))
+}

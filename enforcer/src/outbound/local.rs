@@ -21,15 +21,14 @@ use portreeve_engine::record::Why;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::timeout;
 
 use super::body::{Outgoing, Reply};
 use super::connect;
 use super::egress::{Egress, Permit, Refused, What};
 use super::hello::{self, Hello};
 use super::io::{First, Prefixed, first};
-use super::limits::{CONNECT_TIMEOUT, HELLO_TIMEOUT, REQUEST_TIMEOUT};
-use super::pool::origin_form;
+use super::limits::HELLO_TIMEOUT;
+use super::pool::{origin_form, patience};
 use super::resolve;
 use super::send::{Destination, Failure};
 use super::transparent;
@@ -44,6 +43,7 @@ use crate::question;
 use crate::report::Report;
 use crate::serve::{self, Phase};
 use crate::strict::{Faults, Strict};
+use crate::times::Patience;
 
 /// One listener for the local service.
 #[derive(Debug)]
@@ -218,7 +218,7 @@ impl Local {
 
     async fn http1(self: &Arc<Self>, stream: Prefixed<TcpStream>, routing: Routing) {
         let faults = Arc::new(Faults::default());
-        let io = TokioIo::new(Strict::new(stream, Arc::clone(&faults)));
+        let io = TokioIo::new(Strict::new(stream, limits::HEAD_TIMEOUT, Arc::clone(&faults)));
         let count = AtomicU64::new(0);
         let local = Arc::clone(self);
         let service = service_fn(move |request: Request<Incoming>| {
@@ -233,7 +233,7 @@ impl Local {
         });
         let never = std::future::pending();
         // How a local connection ended concerns nobody but the local service.
-        let _ = serve::drive(serve::http1().serve_connection(io, service), self.phase.clone(), never, || ()).await;
+        let _ = serve::drive(serve::http1(limits::IDLE_TIMEOUT).serve_connection(io, service), self.phase.clone(), never, || ()).await;
     }
 
     /// Answers what is no request. Where it could have been meant for a place outside the mesh, it is recorded too.
@@ -396,7 +396,7 @@ async fn plain(egress: &Arc<Egress>, permit: Permit, body: Incoming) -> Response
         running.unavailable(status, Why::Upstream, detail);
         answer(status, &id, false)
     };
-    let What::Request { host, method, target, lines } = what else { return failed(running, StatusCode::BAD_GATEWAY, "form") };
+    let What::Request { host, method, target, lines, guard } = what else { return failed(running, StatusCode::BAD_GATEWAY, "form") };
     let (Ok(uri), Ok(method), Ok(named)) =
         (Uri::try_from(target), Method::from_bytes(method.as_str().as_bytes()), HeaderValue::try_from(host.to_string()))
     else {
@@ -406,7 +406,7 @@ async fn plain(egress: &Arc<Egress>, permit: Permit, body: Incoming) -> Response
         Ok(place) => running.hold(place),
         Err(_) => return failed(running, StatusCode::SERVICE_UNAVAILABLE, "overload"),
     }
-    let (stream, attempts) = resolve::connect(&host, host.port().unwrap_or(80), &egress.private, CONNECT_TIMEOUT).await;
+    let (stream, attempts) = resolve::connect(&host, host.port().unwrap_or(80), &egress.private, &egress.times).await;
     running.attempts(attempts);
     let stream = match stream {
         Ok(stream) => stream,
@@ -421,25 +421,27 @@ async fn plain(egress: &Arc<Egress>, permit: Permit, body: Incoming) -> Response
         // Its end is seen by whoever holds the sender.
         let _ = connection.await;
     });
-    let mut request = Request::new(Outgoing::new(body));
+    let body = Outgoing::judged(body, guard);
+    let (moves, times) = (body.progress(), egress.times);
+    let mut request = Request::new(body);
     (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, uri, lines.to_map());
     request.headers_mut().remove(header::EXPECT);
     request.headers_mut().insert(header::HOST, named);
     origin_form(&mut request);
-    match timeout(REQUEST_TIMEOUT, sender.send_request(request)).await {
-        Ok(Ok(response)) => {
+    match patience(sender.send_request(request), moves.as_deref(), times.request).await {
+        Some(Ok(response)) => {
             running.answered(response.status());
             let (parts, body) = response.into_parts();
-            cleaned(Response::from_parts(parts, Reply::of_outside(body, running)))
+            cleaned(Response::from_parts(parts, Reply::of_outside(body, running, Patience::new(times.stream, times.whole, moves))))
         }
         // The body that the local service sent broke off: that is not the place's failure.
-        Ok(Err(error)) if error.is_user() => {
+        Some(Err(error)) if error.is_user() => {
             running.answered(StatusCode::BAD_REQUEST);
             running.ended(Why::Client, "broken-off");
             answer(StatusCode::BAD_REQUEST, &id, false)
         }
-        Ok(Err(_)) => failed(running, StatusCode::BAD_GATEWAY, "http"),
-        Err(_) => failed(running, StatusCode::GATEWAY_TIMEOUT, "timeout"),
+        Some(Err(_)) => failed(running, StatusCode::BAD_GATEWAY, "http"),
+        None => failed(running, StatusCode::GATEWAY_TIMEOUT, "timeout"),
     }
 }
 

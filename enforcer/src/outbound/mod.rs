@@ -23,7 +23,7 @@ pub mod tunnel;
 pub mod upgrade;
 mod wiring;
 
-pub use egress::Egress;
+pub use egress::{Egress, EgressTimes};
 pub use exchange::Client;
 pub use send::{Destination, Settings};
 pub use wiring::{Outbound, addresses, exchange_listed, listed, proxy_listed, sweep, token_services, unknown};

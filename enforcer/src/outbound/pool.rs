@@ -26,7 +26,7 @@ use super::send::{Failure, Settings};
 use crate::body::Progress;
 use crate::gate::Gate;
 use crate::limits::{H1_BUFFER_BYTES_MAX, H2_CONNECTION_WINDOW, H2_PING_INTERVAL, H2_PING_TIMEOUT, H2_STREAM_WINDOW};
-use crate::limits::{HANDSHAKE_TIMEOUT, HEAD_BYTES_MAX, HEADERS_MAX};
+use crate::limits::{HEAD_BYTES_MAX, HEADERS_MAX};
 use crate::tasks::{Parts, Tasks};
 use crate::tenure;
 use crate::tls::{self, ExpectedPeer, VerifiedPeer};
@@ -211,7 +211,7 @@ impl Pool {
         let stream = self.connected().await?;
         let expected = self.expected().ok_or(Failure::UnknownService)?;
         let identity = self.gate.identity.load_full();
-        let (stream, peer) = tls::connect(&identity, expected, stream, self.handshake_limit()).await.map_err(Failure::Peer)?;
+        let (stream, peer) = tls::connect(&identity, expected, stream, self.settings.handshake).await.map_err(Failure::Peer)?;
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         self.http1_only.store(!http2, Ordering::Relaxed);
         let (stream, held) = (TokioIo::new(stream), (peer, place));
@@ -229,7 +229,7 @@ impl Pool {
         let expected = self.expected().ok_or(Failure::UnknownService)?;
         let handshake = desk::http1(&self.gate, expected, stream);
         let (stream, peer) =
-            timeout(self.handshake_limit(), handshake).await.map_err(|_| Failure::ConnectTimeout)?.map_err(Failure::Peer)?;
+            timeout(self.settings.handshake, handshake).await.map_err(|_| Failure::ConnectTimeout)?.map_err(Failure::Peer)?;
         Ok((stream, peer, place))
     }
 
@@ -239,10 +239,6 @@ impl Pool {
         // Without it small requests wait for acknowledgements; a connection that cannot have it is broken.
         stream.set_nodelay(true).map_err(Failure::Connect)?;
         Ok(stream)
-    }
-
-    fn handshake_limit(&self) -> Duration {
-        HANDSHAKE_TIMEOUT.min(self.settings.connect.saturating_mul(HANDSHAKE_SHARE))
     }
 
     /// Who may answer: the service's identities of the inventory in force.
@@ -318,7 +314,7 @@ impl Shared {
 }
 
 /// Waits for an answer as long as the callee may take, counted from the last moment at which the request moved.
-async fn patience<T>(answer: impl Future<Output = T>, progress: Option<&Progress>, within: Duration) -> Option<T> {
+pub async fn patience<T>(answer: impl Future<Output = T>, progress: Option<&Progress>, within: Duration) -> Option<T> {
     let mut answer = std::pin::pin!(answer);
     let began = Instant::now();
     loop {
@@ -363,5 +359,3 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 const READY_WAIT: Duration = Duration::from_millis(20);
-/// The handshake may take so many times what the connection may: it has two round trips and some arithmetic more.
-const HANDSHAKE_SHARE: u32 = 3;

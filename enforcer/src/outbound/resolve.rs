@@ -11,7 +11,8 @@ use portreeve_engine::outside::Host;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
-use super::limits::{ADDRESSES_MAX, RESOLVE_TIMEOUT};
+use super::egress::EgressTimes;
+use super::limits::ADDRESSES_MAX;
 use crate::fetch::objection;
 
 /// Why no connection came about.
@@ -41,15 +42,15 @@ impl Unreachable {
 }
 
 /// Connects to a place outside the mesh. Says how many addresses were tried.
-pub async fn connect(host: &Host, port: u16, private: &[IpNet], within: Duration) -> (Result<TcpStream, Unreachable>, u32) {
-    let addresses = match addresses(host, port, private).await {
+pub async fn connect(host: &Host, port: u16, private: &[IpNet], times: &EgressTimes) -> (Result<TcpStream, Unreachable>, u32) {
+    let addresses = match addresses(host, port, private, times.resolve).await {
         Ok(addresses) => addresses,
         Err(why) => return (Err(why), 1),
     };
     let (mut last, mut attempts) = (Unreachable::Connect, 0);
     for address in addresses {
         attempts += 1;
-        last = match timeout(within, TcpStream::connect(address)).await {
+        last = match timeout(times.connect, TcpStream::connect(address)).await {
             Ok(Ok(stream)) if stream.set_nodelay(true).is_ok() => return (Ok(stream), attempts),
             Ok(_) => Unreachable::Connect,
             Err(_) => Unreachable::ConnectTimeout,
@@ -58,11 +59,11 @@ pub async fn connect(host: &Host, port: u16, private: &[IpNet], within: Duration
     (Err(last), attempts)
 }
 
-async fn addresses(host: &Host, port: u16, private: &[IpNet]) -> Result<Vec<SocketAddr>, Unreachable> {
+async fn addresses(host: &Host, port: u16, private: &[IpNet], within: Duration) -> Result<Vec<SocketAddr>, Unreachable> {
     let found: Vec<SocketAddr> = match host.address() {
         Some(ip) => vec![(ip, port).into()],
         None => {
-            let found = timeout(RESOLVE_TIMEOUT, lookup_host((host.name(), port))).await;
+            let found = timeout(within, lookup_host((host.name(), port))).await;
             found.map_err(|_| Unreachable::Resolve)?.map_err(|_| Unreachable::Resolve)?.collect()
         }
     };
@@ -107,12 +108,12 @@ mod tests {
     async fn a09_the_address_that_was_judged_is_the_one_connected_to() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (refused, _) = connect(&"localhost".parse().unwrap(), port, &[], RESOLVE_TIMEOUT).await;
+        let (refused, _) = connect(&"localhost".parse().unwrap(), port, &[], &EgressTimes::default()).await;
         assert_eq!(refused.unwrap_err(), Unreachable::AddressRefused);
         let nets = ["127.0.0.0/8".parse().unwrap()];
-        let (stream, _) = connect(&"localhost".parse().unwrap(), port, &nets, RESOLVE_TIMEOUT).await;
+        let (stream, _) = connect(&"localhost".parse().unwrap(), port, &nets, &EgressTimes::default()).await;
         assert!(stream.unwrap().peer_addr().unwrap().ip().is_loopback());
-        let (none, _) = connect(&"no-such-host.invalid".parse().unwrap(), port, &nets, RESOLVE_TIMEOUT).await;
+        let (none, _) = connect(&"no-such-host.invalid".parse().unwrap(), port, &nets, &EgressTimes::default()).await;
         assert_eq!(none.unwrap_err(), Unreachable::Resolve);
     }
 }

@@ -22,7 +22,9 @@ use super::limits;
 use super::metrics::{Meter, Outcome};
 use super::pool::Pool;
 use crate::gate::Gate;
+use crate::limits::{REQUEST_LIFETIME, STREAM_IDLE_TIMEOUT};
 use crate::tasks::Tasks;
+use crate::times::Patience;
 use crate::tls::{Refusal, VerifiedPeer};
 
 /// What may be set for a destination; see the configuration.
@@ -34,6 +36,16 @@ pub struct Settings {
     pub request: Duration,
     /// How long a connection is kept idle.
     pub idle: Duration,
+    /// The mutual handshake.
+    pub handshake: Duration,
+    /// How long a request waits for a place.
+    pub pending_wait: Duration,
+    /// Nothing moves on an answer or the request beside it.
+    pub stream: Duration,
+    /// From the head of an answer to its last byte.
+    pub whole: Duration,
+    /// Nothing moves in a WebSocket.
+    pub tunnel: Duration,
     /// How often a request may be sent again.
     pub retries: u32,
     /// Requests under way.
@@ -50,6 +62,11 @@ impl Default for Settings {
             connect: limits::CONNECT_TIMEOUT,
             request: limits::REQUEST_TIMEOUT,
             idle: limits::IDLE_TIMEOUT,
+            handshake: limits::handshake_within(limits::CONNECT_TIMEOUT),
+            pending_wait: limits::PENDING_WAIT,
+            stream: STREAM_IDLE_TIMEOUT,
+            whole: REQUEST_LIFETIME,
+            tunnel: limits::TUNNEL_IDLE,
             retries: limits::RETRIES,
             requests: limits::REQUESTS_MAX,
             pending: limits::PENDING_MAX,
@@ -224,6 +241,7 @@ impl Destination {
             tried.push(pick.index);
             let copy = (again && left > 0).then(|| copy_of(&request));
             let pool = self.pools.get(pick.index).ok_or(Failure::UnknownService)?;
+            let moves = request.body().progress();
             let (failure, unsent) = match pool.send(request).await {
                 Ok((response, lease)) => {
                     let is_fault = is_fault(response.status());
@@ -243,8 +261,9 @@ impl Destination {
                     }
                     let (parts, body) = response.into_parts();
                     self.meter.under_way.inc();
+                    let patience = Patience::new(self.settings.stream, self.settings.whole, moves);
                     let share = Share { _place: place, pick, destination: Arc::clone(self) };
-                    return Ok(Response::from_parts(parts, Reply::of_mesh(body, lease, share)));
+                    return Ok(Response::from_parts(parts, Reply::of_mesh(body, lease, share, patience)));
                 }
                 Err(failed) => failed,
             };
@@ -290,10 +309,10 @@ impl Destination {
         Err(last)
     }
 
-    /// How long an answer may take.
+    /// How it is called.
     #[must_use]
-    pub fn patience(&self) -> Duration {
-        self.settings.request
+    pub fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// Closes idle connections, and shows how many endpoints are left aside.
@@ -320,7 +339,7 @@ impl Destination {
             return Some(place);
         }
         let waiting = Counted::below(&self.pending, self.settings.pending)?;
-        let place = timeout(limits::PENDING_WAIT, Arc::clone(&self.requests).acquire_owned()).await.ok()?.ok();
+        let place = timeout(self.settings.pending_wait, Arc::clone(&self.requests).acquire_owned()).await.ok()?.ok();
         drop(waiting);
         place
     }

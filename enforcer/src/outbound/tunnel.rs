@@ -20,7 +20,7 @@ use tokio::time::{sleep, timeout};
 
 use super::egress::{Egress, Permit, Refused, Running, What};
 use super::hello::{self, Hello};
-use super::limits::{CONNECT_TIMEOUT, COPY_BYTES, TUNNEL_IDLE};
+use super::limits::COPY_BYTES;
 use super::resolve::{self, Unreachable};
 use crate::serve::Phase;
 
@@ -53,7 +53,7 @@ impl Tunnel {
             running.unavailable(StatusCode::SERVICE_UNAVAILABLE, Why::Upstream, "overload");
             return Err(refused(StatusCode::SERVICE_UNAVAILABLE));
         };
-        let (far, attempts) = resolve::connect(&host, port, &egress.private, CONNECT_TIMEOUT).await;
+        let (far, attempts) = resolve::connect(&host, port, &egress.private, &egress.times).await;
         running.attempts(attempts);
         match far {
             Ok(far) => Ok(Self { far, running, host, port, question, egress: Arc::clone(egress), _place: place }),
@@ -179,7 +179,7 @@ where
 }
 
 /// Carries bytes between two ends until either is done, nothing moves for long, or the enforcer ends.
-pub async fn between<N, F>(near: N, far: F, mut phase: watch::Receiver<Phase>)
+pub async fn between<N, F>(near: N, far: F, idle: Duration, mut phase: watch::Receiver<Phase>)
 where
     N: AsyncRead + AsyncWrite,
     F: AsyncRead + AsyncWrite,
@@ -187,7 +187,7 @@ where
     let moved = Moved::default();
     let over = async {
         // The sender is gone only when the enforcer is.
-        while timeout(LOOK, phase.wait_for(|p| *p == Phase::Cut)).await.is_err() && moved.still() < TUNNEL_IDLE {}
+        while timeout(LOOK.min(idle), phase.wait_for(|p| *p == Phase::Cut)).await.is_err() && moved.still() < idle {}
     };
     tokio::select! {
         _ = relay(near, far, BytesMut::new(), &moved) => {}
@@ -243,11 +243,11 @@ async fn watch_over(moved: &Moved, egress: &Egress, question: &Request, mut phas
     let mut epoch = None;
     loop {
         // The sender is gone only when the enforcer is.
-        if let Ok(cut) = timeout(LOOK, phase.wait_for(|p| *p == Phase::Cut)).await {
+        if let Ok(cut) = timeout(LOOK.min(egress.times.tunnel), phase.wait_for(|p| *p == Phase::Cut)).await {
             drop(cut);
             return End::Shutdown;
         }
-        if moved.still() >= TUNNEL_IDLE {
+        if moved.still() >= egress.times.tunnel {
             return End::Idle;
         }
         let now = Some(egress.gate.epoch.load(Ordering::Acquire));

@@ -97,6 +97,8 @@ pub enum Agreed {
 pub struct Far {
     io: TokioIo<hyper::upgrade::Upgraded>,
     kept: Kept,
+    /// How long nothing may move.
+    idle: Duration,
 }
 
 /// Asks the callee. `request` is cleaned and has its `Host`.
@@ -117,7 +119,7 @@ pub async fn ask(destination: &Arc<Destination>, request: Request<()>) -> Result
     parts.headers.insert(header::UPGRADE, WEBSOCKET);
     let mut request = Request::from_parts(parts, Outgoing::empty());
     super::pool::origin_form(&mut request);
-    let answer = timeout(destination.patience(), sender.send_request(request)).await.map_err(|_| Failure::Timeout)?;
+    let answer = timeout(destination.settings().request, sender.send_request(request)).await.map_err(|_| Failure::Timeout)?;
     let mut answer = answer.map_err(Failure::Http)?;
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
         return Ok(Agreed::Answer(answer));
@@ -127,7 +129,10 @@ pub async fn ask(destination: &Arc<Destination>, request: Request<()>) -> Result
         return Err(Failure::Form);
     }
     let io = hyper::upgrade::on(&mut answer).await.map_err(Failure::Http)?;
-    Ok(Agreed::Switched(std::mem::take(answer.headers_mut()), Box::new(Far { io: TokioIo::new(io), kept })))
+    Ok(Agreed::Switched(
+        std::mem::take(answer.headers_mut()),
+        Box::new(Far { io: TokioIo::new(io), kept, idle: destination.settings().tunnel }),
+    ))
 }
 
 /// Tells the local service that the connection switches, and carries bytes until either end is done or may not go on.
@@ -137,9 +142,9 @@ pub async fn carry(mut near: TcpStream, headers: &HeaderMap, far: Box<Far>, gate
     if near.write_all(&head).await.is_err() {
         return;
     }
-    let Far { io, kept } = *far;
+    let Far { io, kept, idle } = *far;
     tokio::select! {
-        () = tunnel::between(near, io, phase) => {}
+        () = tunnel::between(near, io, idle, phase) => {}
         _ = tenure::over(gate, &kept.peer) => {}
     }
 }

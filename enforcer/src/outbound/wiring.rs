@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::HeaderValue;
 use portreeve_engine::Authorizer;
@@ -99,8 +100,8 @@ impl Outbound {
             let meant = served.addresses.iter().chain(&served.way.connect);
             by_address.extend(meant.map(|address| (*address, Arc::clone(&destination))));
         }
-        let config::Egress { private, without_tls } = proxy.egress.clone();
-        Ok(Proxy { by_name, by_address, egress: Arc::new(Egress::new(Arc::clone(means.0), private, without_tls)) })
+        let config::Egress { private, without_tls, times } = proxy.egress.clone();
+        Ok(Proxy { by_name, by_address, egress: Arc::new(Egress::new(Arc::clone(means.0), private, without_tls, times)) })
     }
 
     fn destination(&mut self, service: &Arc<str>, way: &config::Way, (gate, all): Means<'_>) -> Result<Arc<Destination>, FetchError> {
@@ -145,20 +146,40 @@ pub fn proxy_listed(config: &Config) -> Value {
         "egress": {
             "private": proxy.egress.private.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "without_tls": texts(&proxy.egress.without_tls),
+            "timeouts_ms": {
+                "resolve": ms(proxy.egress.times.resolve),
+                "connect": ms(proxy.egress.times.connect),
+                "request": ms(proxy.egress.times.request),
+                "stream": ms(proxy.egress.times.stream),
+                "whole": ms(proxy.egress.times.whole),
+                "tunnel": ms(proxy.egress.times.tunnel),
+            },
         },
     })
 }
 
 fn way_listed(way: &config::Way) -> Value {
     let s = &way.settings;
-    let ms = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     json!({
         "connect": way.connect,
-        "timeouts_ms": {"connect": ms(s.connect), "request": ms(s.request), "idle": ms(s.idle)},
+        "timeouts_ms": {
+            "connect": ms(s.connect),
+            "handshake": ms(s.handshake),
+            "request": ms(s.request),
+            "idle": ms(s.idle),
+            "pending": ms(s.pending_wait),
+            "stream": ms(s.stream),
+            "whole": ms(s.whole),
+            "tunnel": ms(s.tunnel),
+        },
         "retries": s.retries,
         "limits": {"requests": s.requests, "pending": s.pending, "connections": s.connections},
         "exchange": way.exchange.as_ref().map(|e| exchange_listed(e.as_ref())),
     })
+}
+
+fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// An exchange of tokens as it is configured; `"off"` where there is none. No secret is in it, only its file.

@@ -69,6 +69,8 @@ impl VerifiedPeer {
             serial: svid.serial.clone(),
             sha256: svid.sha256,
             not_after: svid.not_after,
+            issuer: Some(svid.issuer.clone()).filter(|name| !name.is_empty()),
+            key: Some(svid.key.clone()),
         };
         let until = earliest_end(svid.not_after, chain.iter().skip(1).map(AsRef::as_ref));
         let chain = chain.iter().map(|der| der.clone().into_owned()).collect();

@@ -284,3 +284,87 @@ async fn a79_what_cannot_be_recorded_does_not_leave() {
     assert_eq!(count.load(std::sync::atomic::Ordering::SeqCst), 0);
     caller.shutdown().await;
 }
+
+/// Every time of the outbound side, short in the place of a default of a minute and more, brings about what it is for.
+#[tokio::test]
+async fn the_times_of_the_way_out_are_the_configured_ones() {
+    async fn soon<T>(what: impl Future<Output = T>) -> T {
+        tokio::time::timeout(Duration::from_secs(20), what).await.expect("the configured time brings it about")
+    }
+    let begun = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nbegun";
+    let (outside, _) = app(move |_, _| begun.to_vec()).await;
+    let town = Town::new(outside.port());
+    let callee = town.callee("users", outside).await;
+    let way = format!("{{connect: \"{}\", timeouts: {{stream: 200ms, tunnel: 200ms}}}}", callee.inbound()[0]);
+    let extra = format!(
+        "proxy: {{listen: \"127.0.0.1:0\", services: {{users: {way}}}, egress: {{private: [127.0.0.0/8], \
+         without_tls: [\"localhost:{}\"], timeouts: {{stream: 200ms, tunnel: 200ms}}}}}}\n",
+        outside.port()
+    );
+    let caller = town.start("payments", "payments", &extra).await;
+    let proxy = caller.outbound()[0];
+    // Outside, and in the mesh: an answer that stops is broken off.
+    for host in [format!("localhost:{}", outside.port()), "users".to_owned()] {
+        let path = if host == "users" { "/v1/users/1" } else { "/v1/rates/1" };
+        let (status, answer) = soon(get(proxy, path, &host)).await;
+        assert!(status == 200 && answer.ends_with("begun"), "{host}: {answer}");
+    }
+    // A tunnel in which nothing moves is closed.
+    let (mut tunnel, head) = connect(proxy, &format!("localhost:{}", outside.port())).await;
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    let mut rest = Vec::new();
+    soon(tunnel.read_to_end(&mut rest)).await.unwrap();
+    let metrics = caller.gate().metrics.render();
+    assert!(metrics.contains("portreeve_outbound_failures_total{service=\"users\",reason=\"broken-off\"} 1"), "{metrics}");
+    caller.shutdown().await;
+    callee.shutdown().await;
+    let records = town.records("payments");
+    let ends: Vec<_> = ended(&records).iter().map(|e| (e.why, e.detail.clone().unwrap_or_default())).collect();
+    assert_eq!(ends, [(Why::Upstream, "timeout".to_owned()), (Why::Client, "idle".to_owned())]);
+}
+
+/// A place outside that answers with the trailers it got.
+async fn trailers_told() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut seen = Vec::new();
+                let mut buffer = [0; 1024];
+                while !String::from_utf8_lossy(&seen).contains("\r\n0\r\n") || !seen.ends_with(b"\r\n\r\n") {
+                    let Ok(n @ 1..) = stream.read(&mut buffer).await else { return };
+                    seen.extend_from_slice(&buffer[..n]);
+                }
+                let text = String::from_utf8_lossy(&seen).into_owned();
+                let told = text.split_once("\r\n0\r\n").unwrap().1.trim_end().to_ascii_lowercase();
+                let _ = stream.write_all(&ok(&told)).await;
+            });
+        }
+    });
+    address
+}
+
+/// What policy reads in the head of a request to a place outside does not follow it as a trailer.
+#[tokio::test]
+async fn trailers_to_places_outside_are_held_against_what_policy_reads() {
+    let outside = trailers_told().await;
+    let town = Town::new(outside.port());
+    let law = town::LAW.replace("PORT", &outside.port().to_string());
+    town.law(2, &law.replace("{id: rates, method: GET,", "{id: rates, method: [GET, POST],"));
+    let caller = town.start("payments", "payments", &PROXY.replace("USERS", "127.0.0.1:1")).await;
+    let trailers = "X-Tenant: eu\r\nx_tenant: eu\r\nX-Portreeve-Principal: me\r\nX-Checksum: 7\r\n";
+    let answer = raw(
+        caller.outbound()[0],
+        &format!(
+            "POST http://localhost:{port}/v1/rates/1 HTTP/1.1\r\nHost: localhost:{port}\r\nX-Tenant: us\r\nConnection: close\r\n\
+             Trailer: x-checksum\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n{trailers}\r\n",
+            port = outside.port()
+        ),
+    )
+    .await;
+    caller.shutdown().await;
+    assert_eq!(code(&answer), 200, "{answer}");
+    assert!(answer.ends_with("\r\n\r\nx-checksum: 7"), "{answer}");
+    replays(&town.authorizer(), &town.records("payments"));
+}

@@ -27,6 +27,7 @@ pub(super) fn add(a: &mut Assessment) {
             undetermined: 7,
             other: vec![OtherLines { what: "probes".into(), count: 3 }],
             lost: 5,
+            ..Default::default()
         };
     }
     a.fidelity = fidelity();

@@ -1,38 +1,91 @@
 """Counts the logs of this folder again, by plain rules and without any code of the product.
 
-Prints one JSON object: for each set its lines, what they are, and how often who was allowed or denied what by whom.
+    recount.py [OURS]      OURS: a log of ours, of the services of the `istio` set
+
+Prints one JSON object: for each set its lines with their digests, what they are, how often who was allowed or denied what by whom and how
+well the caller is known, and what of it the policy beside the log grants.
 """
 
 import collections
 import csv
+import hashlib
 import json
 import pathlib
 import re
+import sys
 
 HERE = pathlib.Path(__file__).parent
 
 
-def services(name):
-    """The inventory: names and the identities after them, read without a YAML library."""
-    found, current = {}, None
-    for line in (HERE / name / "policy.yaml").read_text().splitlines():
-        if line.startswith("name: "):
-            current = line[6:]
-        if line.startswith("identities: ["):
-            found[line[13:-1]] = current
-    return found
+class Law:
+    """What `policy.yaml` says, read without a YAML library: identities, operations and grants by service."""
+
+    def __init__(self, name):
+        self.services, self.operations, self.grants, current = {}, [], set(), None
+        for line in (HERE / name / "policy.yaml").read_text().splitlines():
+            if line.startswith("name: "):
+                current = line[6:]
+            if line.startswith("identities: ["):
+                self.services[line[13:-1]] = current
+            if asked := re.match(r"  - {id: (\S+), method: (\S+), path: (\S+)}$", line):
+                form = re.sub(r"{\w+}", "[^/]+", asked[3].strip('"'))
+                self.operations.append((current, asked[1], asked[2], form))
+            if asked := re.match(r"  - {id: (\S+), port: (\d+)}", line):
+                self.operations.append((current, asked[1], "port", asked[2]))
+            if asked := re.match(r"allow: {from: (\S+), to: (\S+), operations: \[(\S+)\]}", line):
+                self.grants.add((asked[1], asked[2], asked[3]))
+
+    def operation(self, service, how, what):
+        """The operation of a request; `None` where it is none that is declared."""
+        path = str(what).split("?")[0]
+        found = (o for s, o, verb, form in self.operations if (s, verb) == (service, how) and re.fullmatch(form, path))
+        return next(found, None)
+
+    def judge(self, caller, callee, operation):
+        """Whether it is granted; `None` where that hangs on something the line does not say."""
+        named = caller in self.services.values() or caller.startswith("spiffe://")
+        if not named or callee not in self.services.values():
+            return None
+        if operation is None and any((caller, callee) == (a, b) for a, b, _ in self.grants):
+            return None
+        return (caller, callee, operation) in self.grants
 
 
-def result(lines, rows, **other):
-    """Rows are (from, to, allowed)."""
-    edges = collections.defaultdict(lambda: [0, 0])
-    for caller, callee, allowed in rows:
-        edges[f"{caller} -> {callee}"][0 if allowed else 1] += 1
+def result(lines, rows, law, **other):
+    """Lines are raw; rows are (from, to, operation, allowed, grade)."""
     kinds = {"duplicates": 0, "rejected": 0, "lifecycle": 0, "undetermined": 0, "lost": 0, **other}
-    decided = len(rows)
-    allowed = sum(1 for row in rows if row[2])
-    assert lines == decided + kinds["duplicates"] + kinds["rejected"] + kinds["lifecycle"], (lines, decided, kinds)
-    return {"lines": lines, "decided": decided, "allowed": allowed, "denied": decided - allowed, "edges": edges, **kinds}
+    count = lambda pairs: {key: len([k for k, _ in pairs if k == key]) for key, _ in pairs}
+    decided, allowed = len(rows), sum(1 for row in rows if row[3])
+    assert len(lines) == decided + kinds["duplicates"] + kinds["rejected"] + kinds["lifecycle"], (len(lines), decided, kinds)
+    edges = collections.defaultdict(lambda: [0, 0])
+    for caller, callee, operation, passed, _ in rows:
+        edges[f"{caller} -> {callee} {operation or 'undeclared paths'}"][0 if passed else 1] += 1
+    judged = [(f"{a} → {b} {o or 'undeclared paths'}", passed, law.judge(a, b, o)) for a, b, o, passed, _ in rows]
+    unlawful = [(edge, 1) for edge, passed, granted in judged if passed and granted is False]
+    overdenied = [(edge, 1) for edge, passed, granted in judged if not passed and granted]
+    strangers = [row for row in rows if row[0].startswith("spiffe://")]
+    let_in = {row[0] for row in strangers if row[3]}
+    findings = {
+        "shadow_edge": count(unlawful),
+        "unlawful_access": count(unlawful),
+        "denied_although_granted": count(overdenied),
+        "unknown_identity_allowed": count([(row[0], 1) for row in strangers if row[0] in let_in]),
+        "unknown_identity_seen": count([(row[0], 1) for row in strangers if row[0] not in let_in]),
+    }
+    return {
+        "lines": len(lines),
+        "decided": decided,
+        "allowed": allowed,
+        "denied": decided - allowed,
+        "unlawful": len(unlawful),
+        "overdenied": len(overdenied),
+        "not_replayable": len([1 for _, _, granted in judged if granted is None]),
+        "edges": edges,
+        "grades": count([(row[4], 1) for row in rows]),
+        "findings": findings,
+        "digests": ["sha256:" + hashlib.sha256(line.encode()).hexdigest() for line in lines],
+        **kinds,
+    }
 
 
 def host(name, known):
@@ -41,7 +94,8 @@ def host(name, known):
 
 
 def text(name, file):
-    known, rows, seen, duplicates, other = services(name), [], {}, 0, 0
+    law, rows, seen, duplicates, other = Law(name), [], {}, 0, 0
+    known = law.services
     lines = (HERE / name / file).read_text().splitlines()
     for line in lines:
         asked = re.search(r'"(\S+) (\S+) HTTP/\S+" (\d+) ', line)
@@ -58,7 +112,8 @@ def text(name, file):
             callee, caller, side = quoted[-2], "unknown", "inbound"
         request_id = quoted[-3]
         key = (request_id, callee, asked.group(1), asked.group(2))
-        row = (caller, callee, "rbac_access_denied" not in line)
+        operation = law.operation(callee, asked.group(1), asked.group(2))
+        row = (caller, callee, operation, "rbac_access_denied" not in line, "E" if caller == "unknown" else "D")
         if key in seen and seen[key][0] != side:
             duplicates += 1
             if side == "inbound":
@@ -66,11 +121,12 @@ def text(name, file):
             continue
         seen[key] = (side, len(rows))
         rows.append(row)
-    return result(len(lines), rows, duplicates=duplicates, lifecycle=other)
+    return result(lines, rows, law, duplicates=duplicates, lifecycle=other)
 
 
 def istio_json():
-    known, called, calling, seen, rejected, duplicates = services("istio"), [], [], set(), 0, 0
+    law, called, calling, seen, rejected, duplicates = Law("istio"), [], [], set(), 0, 0
+    known = law.services
     lines = (HERE / "istio/access.json").read_text().splitlines()
     for line in lines:
         try:
@@ -85,10 +141,12 @@ def istio_json():
         (called if it["upstream_cluster"].startswith("inbound") else calling).append(it)
     key = lambda it, callee: (it["request_id"], known[callee], it["method"], it["path"])
     at_callee = {key(it, it["downstream_local_uri_san"]) for it in called}
-    rows = [
-        (known[it["downstream_peer_uri_san"]], known[it["downstream_local_uri_san"]], "rbac" not in it["response_code_details"])
-        for it in called
-    ]
+
+    def row(caller, callee, it, allowed):
+        return known[caller], known[callee], law.operation(known[callee], it["method"], it["path"]), allowed, "A"
+
+    passed = lambda it: "rbac" not in it["response_code_details"]
+    rows = [row(it["downstream_peer_uri_san"], it["downstream_local_uri_san"], it, passed(it)) for it in called]
     undetermined = 0
     for it in calling:
         if key(it, it["upstream_peer_uri_san"]) in at_callee:
@@ -96,12 +154,13 @@ def istio_json():
         elif it["response_code"] == 403:
             undetermined += 1
         else:
-            rows.append((known[it["upstream_local_uri_san"]], known[it["upstream_peer_uri_san"]], True))
-    return result(len(lines), rows, duplicates=duplicates, rejected=rejected, lifecycle=undetermined, undetermined=undetermined)
+            rows.append(row(it["upstream_local_uri_san"], it["upstream_peer_uri_san"], it, True))
+    return result(lines, rows, law, duplicates=duplicates, rejected=rejected, lifecycle=undetermined, undetermined=undetermined)
 
 
 def ztunnel():
-    known, rows = services("ztunnel"), []
+    law, rows = Law("ztunnel"), []
+    known = law.services
     lines = (HERE / "ztunnel/ztunnel.log").read_text().splitlines()
     for line in lines:
         field = dict(re.findall(r'(\S+?)="?([^"\s]*)"?', line.split("complete", 1)[1]))
@@ -109,12 +168,14 @@ def ztunnel():
         callee = field["dst.identity"]
         by_name = field["dst.service"].split(".")[0]
         to = known.get(callee) or (by_name if by_name in known.values() else callee)
-        rows.append((known.get(caller, caller), to, "error" not in field))
-    return result(len(lines), rows)
+        # Below HTTP: a connection has no operation here.
+        rows.append((known.get(caller, caller), to, None, "error" not in field, "C"))
+    return result(lines, rows, law)
 
 
 def hubble(file):
-    known, rows, other, lost = services("hubble"), [], 0, 0
+    law, rows, other, lost = Law("hubble"), [], 0, 0
+    known = law.services
     lines = (HERE / "hubble" / file).read_text().splitlines()
     for line in lines:
         it = json.loads(line)
@@ -134,25 +195,31 @@ def hubble(file):
                 return name
             return f'{of["namespace"]}/{name}' if side == "source" else name
 
-        rows.append((end("source"), end("destination"), flow["verdict"] == "FORWARDED"))
-    return result(len(lines), rows, lifecycle=other, lost=lost)
+        callee = end("destination")
+        operation = law.operation(callee, "port", flow["l4"]["TCP"]["destination_port"])
+        rows.append((end("source"), callee, operation, flow["verdict"] == "FORWARDED", "C"))
+    return result(lines, rows, law, lifecycle=other, lost=lost)
 
 
 def opa():
-    known, rows = services("opa"), []
+    law, rows = Law("opa"), []
+    known = law.services
     lines = (HERE / "opa/decisions.jsonl").read_text().splitlines()
     for line in lines:
         it = json.loads(line)
         at = it["input"]["attributes"]
-        rows.append((at["source"]["address"]["socketAddress"]["address"], host(at["request"]["http"]["host"], known), it["result"]))
-    return result(len(lines), rows)
+        http = at["request"]["http"]
+        callee = host(http["host"], known)
+        operation = law.operation(callee, http["method"], http["path"])
+        rows.append((at["source"]["address"]["socketAddress"]["address"], callee, operation, it["result"], "D"))
+    return result(lines, rows, law)
 
 
 def mapped():
     owner = {"10.0.1": "web", "10.0.2": "jobs", "10.0.3": "db"}
-    rows, other, lost, rejected, last = [], 1, 0, 0, None
-    with open(HERE / "mapped/flows.csv", newline="") as file:
-        table = list(csv.DictReader(file, delimiter=";"))
+    law, rows, other, lost, rejected, last = Law("mapped"), [], 1, 0, 0, None
+    lines = (HERE / "mapped/flows.csv").read_text().splitlines()
+    table = list(csv.DictReader(lines, delimiter=";"))
     for it in table:
         if last is not None:
             lost += int(it["no"]) - last - 1
@@ -163,8 +230,29 @@ def mapped():
             rejected += 1
         else:
             name = lambda ip: owner.get(ip.rsplit(".", 1)[0], ip)
-            rows.append((name(it["source"]), name(it["target"]), it["action"] == "ACCEPT"))
-    return result(len(table) + 1, rows, lifecycle=other, rejected=rejected, lost=lost)
+            callee = name(it["target"])
+            operation = law.operation(callee, "port", it["dport"])
+            rows.append((name(it["source"]), callee, operation, it["action"] == "ACCEPT", "D"))
+    return result(lines, rows, law, lifecycle=other, rejected=rejected, lost=lost)
+
+
+def ours(path):
+    """A log of our own: its chain, and what was decided."""
+    law, rows, other, before = Law("istio"), [], 0, "sha256:" + "0" * 64
+    lines = pathlib.Path(path).read_text().splitlines()
+    for number, line in enumerate(lines):
+        it = json.loads(line)
+        assert it["seq"] == number and it["prev"] == before, f"line {number + 1}: the chain is broken"
+        before = "sha256:" + hashlib.sha256(line.encode()).hexdigest()
+        if it["event"] != "decided":
+            other += 1
+            continue
+        caller, callee, asked = law.services[it["source"]["id"]], it["destination"]["service"], it["request"]
+        allowed = it["decision"]["effect"] == "allow"
+        operation = law.operation(callee, asked["method"], asked["path"])
+        assert law.judge(caller, callee, operation) == allowed, f"line {number + 1}: the law says otherwise"
+        rows.append((caller, callee, operation, allowed, "A"))
+    return result(lines, rows, law, lifecycle=other)
 
 
 print(
@@ -178,6 +266,7 @@ print(
             "hubble/hipstershop.jsonl": hubble("hipstershop.jsonl"),
             "opa/decisions.jsonl": opa(),
             "mapped/flows.csv": mapped(),
+            **({"ours": ours(sys.argv[1])} if sys.argv[1:] else {}),
         },
         indent=1,
     )

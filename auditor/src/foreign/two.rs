@@ -1,0 +1,154 @@
+//! Puts requests of other meshes to two bundles, for whoever wants to know what a change of policy does to them.
+//!
+//! Each distinct question is asked once. As in the fold, the two sides of one request and lines read twice are counted once where
+//! lines have a request id. What the mesh did plays no part: both answers are policy's.
+//!
+//! INVARIANT: each request taken adds to one group, but for duplicates, which add to none.
+
+use std::collections::{BTreeSet, HashMap};
+
+use portreeve_engine::decision::{Effect, Reason};
+use portreeve_engine::{Authorizer, Request};
+
+use super::Format;
+use super::fold::{Place, Taken, write_question};
+use super::judge::{Judge, Judged, Lawful};
+use super::names::Names;
+use super::pairs::{About, Counted, Pairs, Side};
+use super::seen::{Did, Reporter, Seen};
+use crate::ledger::Tally;
+use crate::limits::{QUESTIONS_MAX, UNNAMED_CALLERS_MAX};
+use crate::replay_report::Call;
+
+/// What one bundle says.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Answer {
+    pub(crate) lawful: Lawful,
+    pub(crate) reason: Option<Reason>,
+    pub(crate) policies: Vec<String>,
+}
+
+/// Requests that both bundles treat alike.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Group {
+    pub(crate) call: Call,
+    pub(crate) before: Answer,
+    pub(crate) after: Answer,
+    /// What the caller of [`TwoLaws::take`] knows of them.
+    pub(crate) marks: Vec<usize>,
+}
+
+/// The requests taken so far, under two bundles.
+pub(crate) struct TwoLaws<'a> {
+    judges: [Judge<'a>; 2],
+    names: Names,
+    /// Groups by question; cleared when there are too many, since it only saves work.
+    known: HashMap<String, u32>,
+    groups: Vec<(Group, Tally)>,
+    by_group: HashMap<Group, u32>,
+    pairs: Pairs,
+    unnamed: BTreeSet<String>,
+    question: String,
+}
+
+impl<'a> TwoLaws<'a> {
+    pub(crate) fn new(laws: [&'a Authorizer; 2], names: Names) -> Self {
+        Self {
+            judges: laws.map(Judge::new),
+            names,
+            known: HashMap::new(),
+            groups: Vec::new(),
+            by_group: HashMap::new(),
+            pairs: Pairs::default(),
+            unnamed: BTreeSet::new(),
+            question: String::new(),
+        }
+    }
+
+    /// Takes one request. `marks` is asked of a question that both bundles can answer.
+    pub(crate) fn take(&mut self, format: Format, place: &Place<'_>, seen: &Seen<'_>, marks: impl FnOnce(&Request) -> Vec<usize>) -> Taken {
+        let mut question = std::mem::take(&mut self.question);
+        let timed = !self.names.addresses.is_empty() || self.judges.iter().any(|judge| judge.timed);
+        write_question(&mut question, (format, 0), seen, Effect::Allow, timed);
+        let index = match self.known.get(question.as_str()) {
+            Some(index) => *index,
+            None => {
+                let index = self.group(seen, marks);
+                if self.known.len() >= QUESTIONS_MAX {
+                    self.known.clear();
+                }
+                self.known.insert(question.clone(), index);
+                index
+            }
+        };
+        self.question = question;
+        if let Some((group, tally)) = self.groups.get_mut(index as usize) {
+            tally.add_with(seen.at, (place.input, place.line), || place.evidence());
+            let side = match seen.reporter {
+                Reporter::Inbound => Side::Called,
+                Reporter::Outbound => Side::Calling,
+            };
+            if let Some(id) = seen.request_id.as_deref() {
+                let about =
+                    About::of(&[&group.call.to, seen.method.as_deref().unwrap_or_default(), seen.path.as_deref().unwrap_or_default()]);
+                self.pairs.add(side, &about, id, Counted { at: seen.at, grade: seen.grade, input: place.input, cell: index });
+            }
+        }
+        match seen.did {
+            Did::Allowed => Taken::Decided(Effect::Allow),
+            Did::Denied(_) => Taken::Decided(Effect::Deny),
+            Did::Unknown => Taken::Undetermined,
+        }
+    }
+
+    /// The groups with their counts, and how many lines said again what another line says.
+    pub(crate) fn finish(mut self) -> (Vec<(Group, Tally)>, u64) {
+        let surplus = self.pairs.surplus();
+        for (cell, _) in &surplus {
+            if let Some((_, tally)) = self.groups.get_mut(*cell as usize) {
+                tally.count = tally.count.saturating_sub(1);
+            }
+        }
+        self.groups.retain(|(_, tally)| tally.count > 0);
+        (self.groups, surplus.len() as u64)
+    }
+
+    /// The group of a question that was not asked before, with no request in it yet.
+    fn group(&mut self, seen: &Seen<'_>, marks: impl FnOnce(&Request) -> Vec<usize>) -> u32 {
+        let [(before, request), (after, _)] = self.judges.each_ref().map(|judge| judge.judge_with(seen, &self.names));
+        let both_answer = matches!((before.lawful, after.lawful), (Lawful::Says(_), Lawful::Says(_)));
+        let marks = request.filter(|_| both_answer).map(|request| marks(&request)).unwrap_or_default();
+        let call = self.call(&before, &after);
+        let group = Group { call, before: Answer::of(before), after: Answer::of(after), marks };
+        if let Some(index) = self.by_group.get(&group) {
+            return *index;
+        }
+        let index = u32::try_from(self.groups.len()).unwrap_or(u32::MAX);
+        self.by_group.insert(group.clone(), index);
+        let none = Tally { count: 0, first: seen.at, last: seen.at, evidence: vec![] };
+        self.groups.push((group, none));
+        index
+    }
+
+    /// Who called what, in the words of the new bundle where it knows them.
+    fn call(&mut self, before: &Judged, after: &Judged) -> Call {
+        let named = |j: &Judged| j.from.clone().or_else(|| j.from_id.as_ref().map(ToString::to_string));
+        let from = named(after).or_else(|| named(before)).unwrap_or_else(|| {
+            let name = after.from_name.clone().unwrap_or_else(|| "unknown".to_owned());
+            if self.unnamed.contains(&name) || self.unnamed.len() < UNNAMED_CALLERS_MAX {
+                self.unnamed.insert(name.clone());
+                name
+            } else {
+                "others".to_owned()
+            }
+        });
+        let operation = after.operation.as_ref().or(before.operation.as_ref());
+        Call { from, to: after.to.clone(), operation: operation.cloned().unwrap_or_else(|| "undeclared paths".to_owned()) }
+    }
+}
+
+impl Answer {
+    fn of(judged: Judged) -> Self {
+        Self { lawful: judged.lawful, reason: judged.reason, policies: judged.policies }
+    }
+}
