@@ -219,6 +219,7 @@ pub(crate) const EXPORT_SCHEMA: &str = "\
 Examples:
   portreeve export json-schema > policies/portreeve.schema.json
   portreeve export json-schema governance > governance/governance.schema.json
+  portreeve export json-schema enforcer > enforcer.schema.json
 
 Then let each policy file begin with
   # yaml-language-server: $schema=portreeve.schema.json

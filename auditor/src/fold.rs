@@ -10,6 +10,7 @@ use portreeve_engine::record::{Decided, Event, Mode};
 use portreeve_engine::{Digest, Record, Timestamp};
 
 use crate::assessment::{Evidence, Totals};
+use crate::clocks::Clocks;
 use crate::ends::Ends;
 use crate::foreign::{ForeignFold, Format, Grade, Lawful, Place, Seen, Sketch, Taken};
 use crate::intake::{Line, Sink};
@@ -89,6 +90,8 @@ pub(crate) struct Fold<'a> {
     pub(crate) cards: Cards,
     /// Which allowed calls were recorded under one trace.
     pub(crate) traces: Traces,
+    /// What the two ends of requests say of clocks.
+    pub(crate) clocks: Clocks,
     pub(crate) seen: Option<(Timestamp, Timestamp)>,
     in_force: BTreeMap<Digest, Timestamp>,
     /// Records that differ or cannot be replayed, each once.
@@ -116,6 +119,7 @@ impl<'a> Fold<'a> {
             agreed: BTreeMap::new(),
             cards: Cards::default(),
             traces: Traces::default(),
+            clocks: Clocks::default(),
             seen: None,
             in_force: BTreeMap::new(),
             disagreeing: 0,
@@ -189,6 +193,7 @@ impl<'a> Fold<'a> {
         *self.grades.entry(evidence.input).or_default().entry(Grade::of(decided)).or_default() += 1;
         if is_allow {
             self.traces.see(decided);
+            self.clocks.see(at, decided, chain, evidence);
         }
         tally(self.revisions.entry(decided.revision), at, evidence);
         let process = self.processes.entry(chain).or_default();
