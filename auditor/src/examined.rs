@@ -205,6 +205,11 @@ pub(crate) fn many(n: u64, noun: &str) -> String {
     if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
 }
 
+/// `was` or `were`.
+pub(crate) const fn was(n: u64) -> &'static str {
+    if n == 1 { "was" } else { "were" }
+}
+
 /// A list in words, cut after a few.
 pub(crate) fn list<'t>(names: impl IntoIterator<Item = &'t str>) -> String {
     let names: Vec<&str> = names.into_iter().collect();

@@ -358,7 +358,7 @@ async fn trailers_to_places_outside_are_held_against_what_policy_reads() {
         caller.outbound()[0],
         &format!(
             "POST http://localhost:{port}/v1/rates/1 HTTP/1.1\r\nHost: localhost:{port}\r\nX-Tenant: us\r\nConnection: close\r\n\
-             Trailer: x-checksum\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n{trailers}\r\n",
+             Trailer: x-checksum, x-tenant, x_tenant, x-portreeve-principal\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n{trailers}\r\n",
             port = outside.port()
         ),
     )
