@@ -49,6 +49,8 @@ enum SchemaOf {
     Governance,
     /// What checks in Rego read as `input`
     CheckInput,
+    /// The configuration of an enforcer
+    Enforcer,
 }
 
 #[derive(Debug, Args)]
@@ -76,6 +78,7 @@ pub(crate) fn run(args: &ExportArgs) -> Outcome {
                 SchemaOf::Policy => schema::json_schema(),
                 SchemaOf::Governance => governance::schema::json_schema(),
                 SchemaOf::CheckInput => own_checks::input::json_schema(),
+                SchemaOf::Enforcer => portreeve_enforcer::config::json_schema(),
             })?;
             out.flush()?;
             Ok(Verdict::Yes)

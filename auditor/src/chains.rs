@@ -100,6 +100,11 @@ impl Chain {
         self.covered.gaps()
     }
 
+    /// Whether a signed head names a line beyond the last: the end was cut off, which is a fault and no open end.
+    pub(crate) fn end_is_cut(&self) -> bool {
+        self.heads.last_key_value().is_some_and(|(latest, _)| self.last_seq().is_some_and(|last| *latest > last))
+    }
+
     /// The number after which nothing vouches that the log ends there.
     pub(crate) fn open_ended_after(&self) -> Option<u64> {
         let last = self.last_seq()?;

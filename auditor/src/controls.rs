@@ -384,6 +384,8 @@ fn proofs(catalog: &str, id: &str, examined: &Examined<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     /// Rows of the table whose `not-met` no input of ours can show, and why.
@@ -419,6 +421,33 @@ mod tests {
                 assert!(!(has('s') && control.doubted_by.is_empty() && control.refuted_by.is_empty()), "{id}: suspect");
             }
         }
+    }
+
+    /// Ids exist and stand in the family that is theirs; the words of titles are ours.
+    #[test]
+    fn the_catalogues_of_nist_and_soc_2_name_what_there_is() {
+        let list = include_str!("../../tests/corpus/controls/nist-800-53-r5.tsv");
+        let rows = list.lines().filter(|line| !line.starts_with('#')).map(|line| line.split_once('\t').unwrap());
+        let known: BTreeMap<&str, &str> = rows.collect();
+        let catalog = Catalog::built_in("nist-800-53-r5").unwrap();
+        let plain = |text: &str| text.to_lowercase().replace(", and ", " and ");
+        let mut tenets = Vec::new();
+        for control in &catalog.controls {
+            let (letters, number) = control.id.split_once('-').unwrap();
+            if letters == "ZT" {
+                tenets.push(number);
+                assert!(control.family.contains("SP 800-207") && control.title.contains(&format!("tenet {number}")), "{}", control.id);
+                continue;
+            }
+            let title = known.get(control.id.as_str()).unwrap_or_else(|| panic!("there is no {}", control.id));
+            assert_ne!(plain(title), plain(&control.title), "{}: the words are to be ours", control.id);
+            assert_eq!(plain(&control.family), plain(&format!("{letters} {}", known[letters])), "{}", control.id);
+        }
+        assert_eq!(tenets, ["1", "2", "3", "4", "5", "6", "7"]);
+        let of = |id: &str| Catalog::built_in(id).unwrap().controls.into_iter().map(|c| c.id).collect::<Vec<_>>();
+        assert_eq!(of("nist-800-53-r5").len() - 7, known.len() - known.keys().filter(|k| !k.contains('-')).count());
+        let criteria = (1..=8).map(|n| format!("CC6.{n}")).chain((1..=5).map(|n| format!("CC7.{n}")));
+        assert_eq!(of("soc2"), criteria.collect::<Vec<_>>());
     }
 
     #[test]

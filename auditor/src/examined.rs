@@ -113,6 +113,11 @@ impl<'a> Examined<'a> {
         out
     }
 
+    /// Denials by the hour, put together by what `by` makes of their facts. Those counted without their hour are left out.
+    pub(crate) fn denied_by_hour<K: Ord>(&self, by: impl Fn(&'a Key) -> K) -> BTreeMap<(K, i64), Tally> {
+        self.group(|key| (key.effect == Effect::Deny && key.hour != 0).then(|| (by(key), key.hour)))
+    }
+
     /// The service whose enforcer wrote a chain.
     pub(crate) fn service_of(&self, chain: usize) -> Option<&'a Service> {
         let enforcer = self.chains.all.get(chain)?.enforcer.as_ref()?;
@@ -198,6 +203,11 @@ pub(crate) fn caller(key: &Key) -> String {
 /// `1 record`, `2 records`.
 pub(crate) fn many(n: u64, noun: &str) -> String {
     if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
+}
+
+/// `was` or `were`.
+pub(crate) const fn was(n: u64) -> &'static str {
+    if n == 1 { "was" } else { "were" }
 }
 
 /// A list in words, cut after a few.

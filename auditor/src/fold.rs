@@ -10,13 +10,14 @@ use portreeve_engine::record::{Decided, Event, Mode};
 use portreeve_engine::{Digest, Record, Timestamp};
 
 use crate::assessment::{Evidence, Totals};
+use crate::clocks::Clocks;
 use crate::ends::Ends;
 use crate::foreign::{ForeignFold, Format, Grade, Lawful, Place, Seen, Sketch, Taken};
 use crate::intake::{Line, Sink};
 use crate::ledger::{Ledger, Tally};
 use crate::limits::{EVIDENCE_MAX, MISMATCH_GROUPS_MAX, RELOAD_GRACE_MS, SILENCE_MS_MAX};
 use crate::outages::Outages;
-use crate::pan::Cards;
+use crate::pan::{Cards, NO_REQUEST, Suspicion};
 use crate::replay::{Difference, Replayed, Replayer};
 use crate::traces::Traces;
 
@@ -89,6 +90,8 @@ pub(crate) struct Fold<'a> {
     pub(crate) cards: Cards,
     /// Which allowed calls were recorded under one trace.
     pub(crate) traces: Traces,
+    /// What the two ends of requests say of clocks.
+    pub(crate) clocks: Clocks,
     pub(crate) seen: Option<(Timestamp, Timestamp)>,
     in_force: BTreeMap<Digest, Timestamp>,
     /// Records that differ or cannot be replayed, each once.
@@ -116,6 +119,7 @@ impl<'a> Fold<'a> {
             agreed: BTreeMap::new(),
             cards: Cards::default(),
             traces: Traces::default(),
+            clocks: Clocks::default(),
             seen: None,
             in_force: BTreeMap::new(),
             disagreeing: 0,
@@ -189,6 +193,7 @@ impl<'a> Fold<'a> {
         *self.grades.entry(evidence.input).or_default().entry(Grade::of(decided)).or_default() += 1;
         if is_allow {
             self.traces.see(decided);
+            self.clocks.see(at, decided, chain, evidence);
         }
         tally(self.revisions.entry(decided.revision), at, evidence);
         let process = self.processes.entry(chain).or_default();
@@ -238,6 +243,16 @@ impl Sink for Fold<'_> {
 
     fn caller_address_counts(&self) -> bool {
         self.foreign.caller_address_counts()
+    }
+
+    fn looks_for_cards(&self) -> bool {
+        true
+    }
+
+    fn card_data(&mut self, place: &Place<'_>, seen: Option<&Seen<'_>>, last: Option<Timestamp>, found: (Suspicion, &'static str)) {
+        let to = seen.map_or_else(|| NO_REQUEST.to_owned(), |seen| self.foreign.called(seen));
+        let at = seen.map(|seen| seen.at).or(last).unwrap_or(Timestamp::from_unix_ms(0));
+        self.cards.see_line(to, found.1, found.0, at, &place.evidence());
     }
 
     fn seen_again(&mut self, place: &Place<'_>, sketch: &Sketch<'_>, deciding: &[u8]) -> Option<(Taken, Grade)> {

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use portreeve_engine::{Digest, Record};
+use portreeve_engine::{Digest, Record, Timestamp};
 
 use crate::assessment::Rejected;
 use crate::chains::{Chains, Cursor, Standing};
@@ -12,6 +12,7 @@ use crate::foreign::{Adapter, Format, Grade, Place, Read, Reading, Recognised, S
 use crate::heads::VerifiedHeads;
 use crate::joins::{self, Ends, Half};
 use crate::limits::{HALVES_BYTES_MAX, LINE_BYTES_MAX, RECOGNITION_LINES_MAX, REJECTED_EXAMPLES_MAX};
+use crate::pan::{Suspicion, field, in_bytes, in_target};
 use crate::reader::{LineReader, RawLine, parse_line, reason};
 use crate::source::{LogSource, Stream};
 
@@ -90,6 +91,16 @@ pub(crate) trait Sink {
     fn seen(&mut self, format: Format, place: &Place<'_>, seen: &Seen<'_>, deciding: Option<&[u8]>) -> Taken {
         let _ = (format, place, seen, deciding);
         Taken::Undetermined
+    }
+
+    /// Whether lines of other meshes are to be looked over for card data.
+    fn looks_for_cards(&self) -> bool {
+        false
+    }
+
+    /// A line of another mesh seems to hold card data. `seen` is the request it holds, if it holds one; `last` a time known near it.
+    fn card_data(&mut self, place: &Place<'_>, seen: Option<&Seen<'_>>, last: Option<Timestamp>, found: (Suspicion, &'static str)) {
+        let _ = (place, seen, last, found);
     }
 
     /// Whether the address of a caller that has an identity may change what is counted.
@@ -365,7 +376,10 @@ fn foreign(adapter: &mut Adapter, read: &mut InputRead, sink: &mut dyn Sink, (in
         }
     };
     let place = Place { input, line, bytes };
-    let sketch = adapter.sketch(bytes, sink.caller_address_counts());
+    let looks = sink.looks_for_cards();
+    let mut found = if looks { in_bytes(bytes).map(|(found, at)| (found, field(bytes, at))) } else { None };
+    // What seems to hold card data goes the general way, each time.
+    let sketch = adapter.sketch(bytes, sink.caller_address_counts()).filter(|_| found.is_none());
     if let Some(sketch) = &sketch {
         read.ends.at(sketch.at);
     }
@@ -378,8 +392,16 @@ fn foreign(adapter: &mut Adapter, read: &mut InputRead, sink: &mut dyn Sink, (in
     match said {
         Read::Request(seen) => {
             read.ends.at(seen.at);
-            let taken = sink.seen(adapter.format, &place, &seen, sketch.map(|_| adapter.deciding()));
+            if looks && found.is_none() {
+                found = seen.path.as_deref().and_then(in_target).map(|found| (found, "query"));
+            }
+            let deciding = sketch.filter(|_| found.is_none()).map(|_| adapter.deciding());
+            let taken = sink.seen(adapter.format, &place, &seen, deciding);
             read.foreign.took(taken, seen.grade);
+            if let Some(found) = found {
+                sink.card_data(&place, Some(&seen), None, found);
+            }
+            return;
         }
         Read::Other(what) => *read.foreign.other.entry(what).or_default() += 1,
         Read::Lost(count) => {
@@ -403,6 +425,9 @@ fn foreign(adapter: &mut Adapter, read: &mut InputRead, sink: &mut dyn Sink, (in
             };
             read.reject(line, reason(&why));
         }
+    }
+    if let Some(found) = found {
+        sink.card_data(&place, None, read.ends.last, found);
     }
 }
 

@@ -11,6 +11,7 @@ pub mod audit;
 pub mod baseline;
 mod chains;
 pub mod checks;
+mod clocks;
 pub mod commits;
 pub mod controls;
 mod ends;

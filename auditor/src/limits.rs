@@ -59,6 +59,15 @@ pub const SILENCE_MS_MAX: i64 = 3 * HEARTBEAT_MS;
 pub const RELOAD_GRACE_MS: i64 = 5_000;
 /// A rollout is done within a day; an enforcer that decides under a bundle replaced for longer was left out of it.
 pub const ROLLOUT_MS_MAX: i64 = 86_400_000;
+/// Time between the two ends of a request, in milliseconds, beyond which no network explains that the second end came first; clocks that are
+/// kept are within a tenth of it.
+pub const CLOCK_SKEW_MS: i64 = 1_000;
+/// Pairs of logs whose clocks are compared: a hundred proxies that all call each other have as many.
+pub const CLOCKS_MAX: usize = 10_000;
+/// Requests that must stand the wrong way round before two clocks are said to disagree: one may bear an id that was used before.
+pub const CLOCK_PAIRS_MIN: u64 = 3;
+/// Requests that must all come late before a clock is suspected to be ahead.
+pub const CLOCK_PAIRS_SURE: u64 = 10;
 /// Denials of one caller within an hour below which there is no spike, whatever its history.
 pub const SPIKE_DENIALS_MIN: u64 = 20;
 /// A spike is so many times the caller's mean over its other hours.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use portreeve_engine::Timestamp;
 use portreeve_engine::record::Decided;
 use portreeve_engine::request::{AttributeValue, Token};
+use wide::u8x16;
 
 use crate::assessment::Evidence;
 use crate::ledger::Tally;
@@ -38,12 +39,20 @@ impl Cards {
         }
     }
 
-    fn count(&mut self, field: &'static str, found: Option<Suspicion>, at: Timestamp, decided: &Decided, evidence: &Evidence) {
-        let Some(found) = found else { return };
-        let entry = self.0.entry((decided.destination.service.clone(), field, found));
+    /// Counts a line of another mesh that was looked at. `to` is the called service.
+    pub(crate) fn see_line(&mut self, to: String, field: &'static str, found: Suspicion, at: Timestamp, evidence: &Evidence) {
+        let entry = self.0.entry((to, field, found));
         entry.and_modify(|t| t.add(at, evidence)).or_insert_with(|| Tally::one(at, evidence));
     }
+
+    fn count(&mut self, field: &'static str, found: Option<Suspicion>, at: Timestamp, decided: &Decided, evidence: &Evidence) {
+        let Some(found) = found else { return };
+        self.see_line(decided.destination.service.clone(), field, found, at, evidence);
+    }
 }
+
+/// Called in no request: lines of other meshes that hold none.
+pub(crate) const NO_REQUEST: &str = "no request";
 
 fn of_value(name: &str, value: &AttributeValue) -> Option<Suspicion> {
     match value {
@@ -72,31 +81,201 @@ const CODES: [&str; 6] = ["cvv", "cvv2", "cvc", "cvc2", "cav2", "csc"];
 /// What this text seems to hold. Digits may be parted by single spaces, `+`, `%20` or hyphens, as people write card numbers.
 #[must_use]
 pub fn suspicion(text: &str) -> Option<Suspicion> {
-    // Most texts have no thirteen digits at all.
-    if text.bytes().filter(u8::is_ascii_digit).count() < *DIGITS.start() {
-        return None;
-    }
-    let bytes = text.as_bytes();
-    let mut at = 0;
+    in_bytes(text.as_bytes()).map(|(found, _)| found)
+}
+
+/// What these bytes seem to hold, and where its first digit stands. A line that holds nothing costs one look over it with vectors.
+#[must_use]
+pub fn in_bytes(bytes: &[u8]) -> Option<(Suspicion, usize)> {
+    let step = *DIGITS.start();
     let mut found = None;
+    // A run of so many covers one of the bytes looked at.
+    let mut at = first_run(bytes)? + step - 1;
     while let Some(byte) = bytes.get(at) {
-        if !byte.is_ascii_digit() {
-            at += 1;
+        if !may_be_part(*byte) {
+            at += step;
             continue;
         }
-        let (digits, end) = run(bytes, at);
-        if DIGITS.contains(&digits.len()) && is_card(&digits) {
-            let before = bytes.get(..at).unwrap_or_default();
-            let after = bytes.get(end).copied().unwrap_or_default();
-            let on_stripe = (after == b'^' && before.to_ascii_lowercase().ends_with(b"b")) || (after == b'=' && before.ends_with(b";"));
-            if on_stripe {
-                return Some(Suspicion::Authentication);
+        let run = |b: &&u8| may_be_part(**b);
+        let from = at - bytes.get(..at).unwrap_or_default().iter().rev().take_while(run).count();
+        let to = at + bytes.get(at..).unwrap_or_default().iter().take_while(run).count();
+        if to - from >= step {
+            found = found.max(in_run(bytes, from, to));
+            if matches!(found, Some((Suspicion::Authentication, _))) {
+                return found;
             }
-            found = Some(Suspicion::CardNumber);
         }
-        at = end.max(at + 1);
+        at = to + step;
     }
     found
+}
+
+/// A place before which no run of bytes is long enough to be a card number; `None` where none is at all. It takes for a part of one
+/// whatever lies between the space and the digits.
+fn first_run(bytes: &[u8]) -> Option<usize> {
+    let mut rest = bytes;
+    while let Some((window, _)) = rest.split_first_chunk::<WINDOW>() {
+        if has_run(near_digits(window)) {
+            return Some(bytes.len() - rest.len());
+        }
+        // The next window begins with what could be the beginning of a run that ends in it.
+        rest = rest.get(WINDOW + 1 - DIGITS.start()..).unwrap_or_default();
+    }
+    let mut window = [0; WINDOW];
+    window.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+    has_run(near_digits(&window)).then(|| bytes.len() - rest.len())
+}
+
+/// A bit for each byte between the space and the digits.
+#[inline]
+fn near_digits(window: &[u8; WINDOW]) -> u64 {
+    let (parts, _) = window.as_chunks::<16>();
+    let mut mask = 0;
+    for (n, part) in parts.iter().enumerate() {
+        let above = u8x16::new(*part) - u8x16::splat(b' ');
+        let near = above.min(u8x16::splat(b'9' - b' ')).simd_eq(above);
+        mask |= u64::from(near.to_bitmask()) << (16 * n);
+    }
+    mask
+}
+
+/// Whether thirteen bits in a row are set.
+#[inline]
+const fn has_run(mask: u64) -> bool {
+    let two = mask & (mask >> 1);
+    let four = two & (two >> 2);
+    let eight = four & (four >> 4);
+    eight & (eight >> 5) != 0
+}
+
+/// Bytes that are looked over together.
+const WINDOW: usize = 64;
+
+/// What may stand in a card number.
+const fn may_be_part(byte: u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b' ' | b'-' | b'+' | b'%')
+}
+
+/// What a run of such bytes holds: the groups of digits that may be one number.
+fn in_run(bytes: &[u8], from: usize, to: usize) -> Option<(Suspicion, usize)> {
+    let run = bytes.get(from..to)?;
+    if run.iter().filter(|b| b.is_ascii_digit()).count() < *DIGITS.start() {
+        return None;
+    }
+    let mut found = None;
+    let mut at = from;
+    while at < to {
+        let groups = groups(bytes, &mut at, to);
+        for first in 0..groups.len() {
+            for last in first..groups.len() {
+                let number = groups.get(first..=last).unwrap_or_default();
+                found = found.max(in_groups(bytes, number));
+            }
+        }
+        at += 1;
+    }
+    found
+}
+
+/// Groups of digits from here on, parted by one separator each; moves behind them.
+fn groups(bytes: &[u8], at: &mut usize, to: usize) -> Vec<(usize, usize)> {
+    let mut groups = Vec::new();
+    while *at < to {
+        let rest = bytes.get(*at..to).unwrap_or_default();
+        let digits = rest.iter().take_while(|b| b.is_ascii_digit()).count();
+        if digits == 0 {
+            break;
+        }
+        groups.push((*at, *at + digits));
+        *at += digits;
+        *at += match rest.get(digits..) {
+            Some([b' ' | b'-' | b'+', next, ..]) if next.is_ascii_digit() => 1,
+            Some([b'%', b'2', b'0', next, ..]) if next.is_ascii_digit() => 3,
+            _ => break,
+        };
+    }
+    groups
+}
+
+fn in_groups(bytes: &[u8], groups: &[(usize, usize)]) -> Option<(Suspicion, usize)> {
+    let (from, to) = (groups.first()?.0, groups.last()?.1);
+    let length = |(from, to): &(usize, usize)| to - from;
+    let digits: usize = groups.iter().map(length).sum();
+    // As people part them: in fours, or as the numbers of fifteen digits are, with a rest.
+    let is_parted = groups.len() == 1 || groups.iter().all(|g| length(g) <= 6) && groups.iter().rev().skip(1).all(|g| length(g) >= 4);
+    if !DIGITS.contains(&digits) || !is_parted {
+        return None;
+    }
+    let number: Vec<u8> = groups.iter().filter_map(|(from, to)| bytes.get(*from..*to)).flatten().map(|b| b - b'0').collect();
+    let (before, after) = (bytes.get(..from).unwrap_or_default(), bytes.get(to..).unwrap_or_default());
+    let on_stripe = match after {
+        [b'^', ..] => before.to_ascii_lowercase().ends_with(b"b"),
+        [b'=', ..] => before.ends_with(b";"),
+        _ => false,
+    };
+    if !is_card(&number) || !(on_stripe || stands_alone(before, after)) {
+        return None;
+    }
+    Some((if on_stripe { Suspicion::Authentication } else { Suspicion::CardNumber }, from))
+}
+
+/// Whether digits are no part of a longer word, as in a digest or a trace id, nor of a decimal fraction.
+fn stands_alone(before: &[u8], after: &[u8]) -> bool {
+    let in_word = |b: Option<&u8>| b.is_some_and(u8::is_ascii_alphanumeric);
+    let in_fraction = |b: Option<&u8>, next: Option<&u8>| b == Some(&b'.') && next.is_some_and(u8::is_ascii_digit);
+    let (left, right) = ((before.last(), before.iter().rev().nth(1)), (after.first(), after.get(1)));
+    !in_word(left.0) && !in_word(right.0) && !in_fraction(left.0, left.1) && !in_fraction(right.0, right.1)
+}
+
+/// What a target seems to hold: what [`suspicion`] says, or a verification code in its query.
+#[must_use]
+pub fn in_target(target: &str) -> Option<Suspicion> {
+    let query = target.split_once('?').map_or("", |(_, query)| query);
+    let pairs = query.split(['&', ';']).filter_map(|pair| pair.split_once('='));
+    pairs.filter_map(|(name, value)| named(name, value)).max().max(suspicion(target))
+}
+
+/// In which field of a line a byte stands, in words of our own: the names in a stranger's log are a stranger's.
+#[must_use]
+pub fn field(line: &[u8], at: usize) -> &'static str {
+    let Some(start) = line.iter().position(|b| *b == b'{').filter(|start| *start < at) else { return "line" };
+    let mut key: &[u8] = b"";
+    let mut text: Option<usize> = None;
+    let mut escaped = false;
+    for (n, byte) in line.iter().enumerate().skip(start).take(at.saturating_sub(start)) {
+        match (text, byte) {
+            (Some(_), b'\\') => escaped = !escaped,
+            (Some(from), b'"') if !escaped => {
+                let said = line.get(from..n).unwrap_or_default();
+                let rest = line.get(n + 1..).unwrap_or_default();
+                if rest.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b':') {
+                    key = said;
+                }
+                text = None;
+            }
+            (Some(_), _) => escaped = false,
+            (None, b'"') => (text, escaped) = (Some(n + 1), false),
+            (None, _) => {}
+        }
+    }
+    let value = text.and_then(|from| line.get(from..at)).unwrap_or_default();
+    let key = key.to_ascii_lowercase();
+    let has = |word: &[u8]| key.windows(word.len()).any(|w| w == word);
+    match () {
+        () if has(b"path") || has(b"uri") || has(b"url") => {
+            if value.contains(&b'?') {
+                "query"
+            } else {
+                "path"
+            }
+        }
+        () if has(b"query") => "query",
+        () if has(b"agent") => "user agent",
+        () if has(b"referer") || has(b"referrer") => "referer",
+        () if has(b"authority") || has(b"host") => "host",
+        () if has(b"id") => "id",
+        () => "other fields",
+    }
 }
 
 /// What a named value seems to hold: a verification code, or what [`suspicion`] says.
@@ -105,28 +284,6 @@ pub fn named(name: &str, value: &str) -> Option<Suspicion> {
     let is_code =
         CODES.contains(&name.to_ascii_lowercase().as_str()) && (3..=4).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_digit());
     if is_code { Some(Suspicion::Authentication) } else { suspicion(value) }
-}
-
-/// The digits from here on, and where they end.
-fn run(bytes: &[u8], from: usize) -> (Vec<u8>, usize) {
-    let mut digits = Vec::new();
-    let mut at = from;
-    let mut end = from;
-    while let Some(byte) = bytes.get(at) {
-        if byte.is_ascii_digit() {
-            digits.push(byte - b'0');
-            at += 1;
-            end = at;
-            continue;
-        }
-        let gap = match bytes.get(at..) {
-            Some([b' ' | b'-' | b'+', next, ..]) if next.is_ascii_digit() => 1,
-            Some([b'%', b'2', b'0', next, ..]) if next.is_ascii_digit() => 3,
-            _ => break,
-        };
-        at += gap;
-    }
-    (digits, end)
 }
 
 /// Whether the digits begin as those of a card do and pass the check digit.
@@ -169,6 +326,19 @@ mod tests {
             ("%B4111111111111111^CARD/HOLDER^", Some(Authentication)),
             (";4111111111111111=2512", Some(Authentication)),
             ("", None),
+            // In the middle of other numbers, and at the ends of a text.
+            ("GET 200 4111 1111 1111 1111 3", Some(CardNumber)),
+            ("x 4111111111111111", Some(CardNumber)),
+            ("3782-822463-10005", Some(CardNumber)),
+            // Fields of a text line beside one another; parts of digests, of trace ids, of UUIDs and of fractions.
+            ("\" 200 - 0 1541 11 11 1111 1111 4", None),
+            ("41-11 11-1111 1111 1111", None),
+            ("a4111111111111111", None),
+            ("4111111111111111f", None),
+            ("0.4111111111111111", None),
+            ("4111111111111111.5", None),
+            ("Version 4111111111111111.", Some(CardNumber)),
+            ("41111111-1111-1111-1111-111111111111", None),
         ] {
             assert_eq!(suspicion(text), want, "{text}");
         }
@@ -176,6 +346,47 @@ mod tests {
         assert_eq!(named("CVC2", "1234"), Some(Authentication));
         assert_eq!((named("cvv", "12"), named("page", "123"), named("cvv", "abc")), (None, None, None));
         assert_eq!(named("q", "4111111111111111"), Some(CardNumber));
+    }
+
+    #[test]
+    fn a_number_is_found_wherever_it_stands() {
+        for before in 0..60 {
+            for after in [0, 1, 13, 40] {
+                for number in ["4111111111111111", "4222222222222", "4111 1111 1111 1111", "6304000000000000000"] {
+                    let line = format!("{}{number}{}", "\"x:".repeat(20).get(..before).unwrap(), "/,y".repeat(20).get(..after).unwrap());
+                    let alone = !line.get(..before).unwrap().ends_with('x');
+                    let want = alone.then_some((Suspicion::CardNumber, before));
+                    assert_eq!(in_bytes(line.as_bytes()), want, "{line}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn runs_are_found_wherever_windows_meet() {
+        for at in 0..200 {
+            for length in [12, 13, 19] {
+                let mut bytes = vec![b'x'; 240];
+                bytes[at..at + length].fill(b'7');
+                let found = first_run(&bytes);
+                assert_eq!(found.is_some(), length >= *DIGITS.start(), "{at} {length}");
+                assert!(found.is_none_or(|from| from <= at), "{at} {length}");
+            }
+        }
+        assert_eq!((first_run(b""), first_run(b"4111")), (None, None));
+    }
+
+    #[test]
+    fn codes_in_queries_and_the_names_of_fields() {
+        assert_eq!(in_target("/pay?amount=3&cvv=123"), Some(Suspicion::Authentication));
+        assert_eq!(in_target("/pay?card=4111111111111111"), Some(Suspicion::CardNumber));
+        assert_eq!((in_target("/cvv=123"), in_target("/pay?cvv=12345")), (None, None));
+        let line = br#"{"a":{"user_agent":"x \" 4111"},"path":"/v1/4111?x=4222","n":4333,"x-request-id" : "4444"}"#;
+        let at = |digits: &[u8]| line.windows(4).position(|w| w == digits).unwrap();
+        let fields: Vec<&str> = [&b"4111"[..], b"4222", b"4333", b"4444"].iter().map(|d| field(line, at(d))).collect();
+        assert_eq!(fields, ["user agent", "query", "other fields", "id"]);
+        let second = line.windows(4).rposition(|w| w == b"4111").unwrap();
+        assert_eq!((field(line, second), field(b"[time] 4111", 7), field(b"{4111", 1)), ("path", "line", "other fields"));
     }
 
     #[test]

@@ -115,6 +115,15 @@ const SPOILT: &[(&str, Spoil)] = &[
         }))
     }),
     ("clock_step", |w| w.instances_go_back = true),
+    ("clock_skew", |w| {
+        // What `items` was called for stands, by its clock, before `invoices` was asked.
+        for path in ["/v1/invoices/t1", "/v1/invoices/t2", "/v1/invoices/t3", "/v1/invoices/t4"] {
+            w.asks.push(Ask { alter: Some(traced), ..ask("gateway", "invoices", "GET", path) });
+        }
+        for path in ["/v1/items/t1", "/v1/items/t2", "/v1/items/t3", "/v1/items/t4"] {
+            w.asks.push(Ask { alter: Some(traced), ..ask("invoices", "items", "GET", path) });
+        }
+    }),
     ("unreviewed_day", |w| w.runs = false),
     ("open_finding", |w| w.asks.push(Ask { alter: Some(old_tls), ..ask("invoices", "items", "GET", "/v1/items/3") })),
     ("policy_review_due", |w| World::replace(&mut w.governance, "of: policy\non: 2026-11-01", "of: policy\non: 2026-05-01")),
@@ -182,6 +191,10 @@ fn borrowed_certificate(decided: &mut Decided) {
 
 fn stripe(decided: &mut Decided) {
     decided.request.correlation = Some(";4111111111111111=2512".to_owned());
+}
+
+fn traced(decided: &mut Decided) {
+    decided.request.correlation = decided.request.path.as_deref().and_then(|path| path.rsplit('/').next()).map(str::to_owned);
 }
 
 fn another_address(decided: &mut Decided) {

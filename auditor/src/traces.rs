@@ -89,7 +89,7 @@ impl Traces {
 }
 
 /// A digest of the trace's name; the two kinds of names never meet.
-fn name(facts: &RequestFacts) -> Option<u128> {
+pub(crate) fn name(facts: &RequestFacts) -> Option<u128> {
     let (kind, id) = match (&facts.trace, &facts.correlation) {
         (Some(trace), _) => ("trace ", trace),
         (None, Some(correlation)) => ("correlation ", correlation),

@@ -97,10 +97,10 @@ impl Clock {
         let ran = running.saturating_duration_since(since);
         // Clocks that are kept right are slewed, by far less than this between two looks.
         match system.duration_since(then) {
-            Ok(passed) if passed > ran + STEP_MIN => Some(Step::Forward(passed - ran)),
-            Ok(passed) if passed + STEP_MIN < ran => Some(Step::Back(ran - passed)),
+            Ok(passed) if passed > ran + crate::limits::CLOCK_STEP_MIN => Some(Step::Forward(passed - ran)),
+            Ok(passed) if passed + crate::limits::CLOCK_STEP_MIN < ran => Some(Step::Back(ran - passed)),
             Ok(_) => None,
-            Err(back) => Some(Step::Back(back.duration() + ran)).filter(|_| back.duration() + ran > STEP_MIN),
+            Err(back) => Some(Step::Back(back.duration() + ran)).filter(|_| back.duration() + ran > crate::limits::CLOCK_STEP_MIN),
         }
     }
 
@@ -114,7 +114,7 @@ impl Clock {
         let ms = unix_ms(system);
         let last = self.last_ms.fetch_max(ms, Ordering::Relaxed);
         // Two threads that read at once may meet out of order by a moment; that is no step.
-        if last > ms.saturating_add(STEP_MS_MIN) {
+        if last > ms.saturating_add(crate::limits::CLOCK_STEP_MS_MIN) {
             self.steps_back.fetch_add(1, Ordering::Relaxed);
         }
         Timestamp::from_unix_ms(last.max(ms))
@@ -140,11 +140,6 @@ pub fn wall() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_unix_ms(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
-
-/// A step back of less than this is the order of two threads, not of the clock.
-const STEP_MS_MIN: i64 = 50;
-/// A difference to the clock that only runs on that is no slewing.
-const STEP_MIN: Duration = Duration::from_millis(500);
 
 /// No random numbers could be had from the system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -155,7 +155,7 @@ impl Side {
         self.phase.send_replace(Phase::Cut);
         let all = async { while self.loops.join_next().await.is_some() {} };
         // A connection that is cut ends at its next turn; one that does not is dropped with its task.
-        let _ = tokio::time::timeout(CUT_LIMIT, all).await;
+        let _ = tokio::time::timeout(limits::CUT_LIMIT, all).await;
         self.loops.shutdown().await;
     }
 }
@@ -388,14 +388,14 @@ impl Enforcer {
         let mut hurry = false;
         self.inbound.end(limit(self.drain, at_once.as_mut(), &mut hurry)).await;
         // The service may have needed its ways out until its last answer.
-        self.outbound.end(limit(OUTBOUND_DRAIN.min(self.drain), at_once.as_mut(), &mut hurry)).await;
+        self.outbound.end(limit(limits::OUTBOUND_DRAIN.min(self.drain), at_once.as_mut(), &mut hurry)).await;
         self.pages.end(std::future::ready(())).await;
         self.key_sets.end(std::future::ready(())).await;
         self.workers.end().await;
         let gate = Arc::clone(&self.gate);
         // Joining the writer blocks; a failure to do so leaves the log to its own end.
         let _ = spawn_blocking(move || gate.log.stop()).await;
-        self.telling.end(sleep(LAST_WORDS)).await;
+        self.telling.end(sleep(limits::LAST_WORDS)).await;
     }
 }
 
@@ -466,6 +466,9 @@ impl Listeners<'_> {
             // All of them come from one address, the service's.
             let bounds = Bounds { all: limits::CONNECTIONS_MAX, address: limits::CONNECTIONS_MAX };
             side.loops.spawn(workers::accept_loop(listener, bounds, phase, refused, crew.clone(), serve));
+        }
+        for destination in destinations.iter().filter(|d| d.settings().health.is_some()) {
+            side.loops.spawn(outbound::watch_over(Arc::clone(destination), side.phase.subscribe()));
         }
         side.loops.spawn(outbound::sweep(destinations, side.phase.subscribe()));
         Ok(side)
@@ -568,10 +571,3 @@ pub fn enforce(path: &Path, check_only: bool, report: &Report) -> Result<(), Enf
         }
     })
 }
-
-/// How long the ways out of a service that has ended its work may take to end theirs.
-const OUTBOUND_DRAIN: Duration = Duration::from_secs(2);
-/// How long what tells others may take to hand over the last of it.
-const LAST_WORDS: Duration = Duration::from_secs(3);
-/// How long connections that are cut may take to notice.
-const CUT_LIMIT: Duration = Duration::from_secs(2);

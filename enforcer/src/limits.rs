@@ -243,3 +243,43 @@ pub const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
 
 /// The most bytes read of a built bundle's file; what is longer is cut here and then is no archive.
 pub(crate) const ARCHIVE_FILE_BYTES_MAX: u64 = 64 << 20;
+/// The wait after the first failure to hand signed heads to a witness; each further one waits twice as long.
+pub const WITNESS_FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// One attempt to hand signed heads to a witness.
+pub const WITNESS_TIMEOUT: Duration = Duration::from_secs(10);
+/// What a witness answers is not looked at beyond its status.
+pub const WITNESS_ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// How long the last heads may take at the end of the process.
+pub const WITNESS_LAST: Duration = Duration::from_secs(2);
+/// How often one batch of spans is offered.
+pub const SPANS_ATTEMPTS: u32 = 4;
+/// The wait before the second attempt; each further one waits twice as long.
+pub const SPANS_FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// One attempt to send spans.
+pub const SPANS_TIMEOUT: Duration = Duration::from_secs(10);
+/// What a collector answers is not looked at beyond its status.
+pub const SPANS_ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// How long the last spans may take at the end of the process.
+pub const SPANS_LAST: Duration = Duration::from_secs(2);
+/// Members of a `tracestate`: what the standard allows.
+pub const TRACE_MEMBERS_MAX: usize = 32;
+/// Bytes of a `tracestate`: what the standard asks everyone to carry.
+pub const TRACE_STATE_BYTES_MAX: usize = 512;
+/// How long the ways out of a service that has ended its work may take to end theirs.
+pub const OUTBOUND_DRAIN: Duration = Duration::from_secs(2);
+/// How long what tells others may take to hand over the last of it.
+pub const LAST_WORDS: Duration = Duration::from_secs(3);
+/// How long connections that are cut may take to notice.
+pub const CUT_LIMIT: Duration = Duration::from_secs(2);
+/// When to come back where nothing says when there will be room under a limit.
+pub const QUOTA_AGAIN: Duration = Duration::from_secs(1);
+/// How long a kept connection may take to be ready again: its task has only to see that the last answer has ended.
+pub const READY_WAIT: Duration = Duration::from_millis(20);
+/// A step back of the clock of less than this is the order of two threads, not of the clock.
+pub const CLOCK_STEP_MS_MIN: i64 = 50;
+/// A difference to the clock that only runs on of more than this is no slewing.
+pub const CLOCK_STEP_MIN: Duration = Duration::from_millis(500);
+/// What does not show in files (a lock, a full disk) is tried again after this time.
+pub const STANDBY_RETRY: Duration = Duration::from_secs(5);
+/// How long a new directory must have been left alone. Copying pauses for less.
+pub const SETTLE: Duration = Duration::from_secs(2);

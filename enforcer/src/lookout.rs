@@ -6,7 +6,7 @@
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use portreeve_engine::Revision;
 use tokio::task::spawn_blocking;
@@ -61,7 +61,7 @@ impl Lookout {
         // One that cannot be read is told too, so that its fault is.
         let revision = spawn_blocking(move || policy::revision_on_disk(&source)).await.ok().flatten();
         match &self.settling {
-            Some((stamp, before, since)) if stamp == now && *before == revision => since.elapsed() >= SETTLE,
+            Some((stamp, before, since)) if stamp == now && *before == revision => since.elapsed() >= crate::limits::SETTLE,
             _ => {
                 self.settling = Some((now.clone(), revision, Instant::now()));
                 false
@@ -76,9 +76,6 @@ fn stamp(path: &Path) -> Option<Stamp> {
     Some(Stamp { real, dev: metadata.dev(), ino: metadata.ino(), born: metadata.created().ok() })
 }
 
-/// How long a new directory must have been left alone. Copying pauses for less.
-const SETTLE: Duration = Duration::from_secs(2);
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,7 +88,7 @@ mod tests {
     /// Looks as if the wait were over.
     async fn look_later(lookout: &mut Lookout) -> bool {
         if let Some((_, _, since)) = &mut lookout.settling {
-            *since -= SETTLE;
+            *since -= crate::limits::SETTLE;
         }
         lookout.look().await
     }

@@ -186,7 +186,7 @@ impl Pool {
                 continue;
             }
             // The last answer was read to its end, so the connection's task needs at most a moment to see that.
-            if sender.is_ready() || matches!(timeout(READY_WAIT, sender.ready()).await, Ok(Ok(()))) {
+            if sender.is_ready() || matches!(timeout(limits::READY_WAIT, sender.ready()).await, Ok(Ok(()))) {
                 return Some(Sender::H1(sender));
             }
         }
@@ -267,5 +267,3 @@ fn absolute_form<B>(request: &mut Request<B>) -> Option<()> {
     *request.uri_mut() = Uri::from_parts(parts).ok()?;
     Some(())
 }
-
-const READY_WAIT: Duration = Duration::from_millis(20);

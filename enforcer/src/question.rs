@@ -156,13 +156,8 @@ pub fn ask(head: &mut Head<'_>, asker: Asker<'_>, asked: &Asked<'_>, now: Timest
         {
             return Err((carrier("the operation offers no such upgrade or tunnel"), StatusCode::NOT_IMPLEMENTED));
         }
-        let request = Request {
-            principal: asker.id.clone(),
-            service: Arc::clone(asked.service),
-            target,
-            host: host.take().map(Into::into),
-            context,
-        };
+        let request =
+            Request { principal: asker.id.clone(), service: Arc::clone(asked.service), target, host: host.take().map(Into::into), context };
         Ok(Question { request, query: query.map(str::to_owned), switch, correlation: correlation.clone() })
     };
     body(&mut host).map_err(|e| refused(e, host))

@@ -151,7 +151,7 @@ impl Permission {
         if callers.len() >= limits::QUOTA_CALLERS_MAX {
             callers.retain(|_, budgets| budgets.iter().any(|b| !b.meter.is_whole(now) || Arc::strong_count(&b.meter) > 1));
             if callers.len() >= limits::QUOTA_CALLERS_MAX {
-                return Err(Limited { by: "callers", retry_after: AGAIN });
+                return Err(Limited { by: "callers", retry_after: limits::QUOTA_AGAIN });
             }
         }
         let meter = Arc::<Meter>::default();
@@ -163,7 +163,7 @@ impl Permission {
 impl Meter {
     fn look(&self, limit: &Limit, now: u64) -> Result<(), Limited> {
         if limit.concurrency.is_some_and(|most| self.running.load(Ordering::Acquire) >= most) {
-            return Err(Limited { by: "concurrency", retry_after: AGAIN });
+            return Err(Limited { by: "concurrency", retry_after: limits::QUOTA_AGAIN });
         }
         if let Some(pace) = Pace::of(limit) {
             pace.after(self.due.load(Ordering::Acquire), now)?;
@@ -175,7 +175,7 @@ impl Meter {
         if let Some(most) = limit.concurrency {
             if self.running.fetch_add(1, Ordering::AcqRel) >= most {
                 self.running.fetch_sub(1, Ordering::AcqRel);
-                return Err(Limited { by: "concurrency", retry_after: AGAIN });
+                return Err(Limited { by: "concurrency", retry_after: limits::QUOTA_AGAIN });
             }
             held.0.push(Arc::clone(&self));
         }
@@ -230,8 +230,6 @@ fn nanoseconds(time: Duration) -> u64 {
 }
 
 const SECOND: u64 = 1_000_000_000;
-/// When to come back where nothing says when there will be room.
-const AGAIN: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -299,7 +297,7 @@ mod tests {
         let take = || quotas.take_at([&open, &wide, &narrow].into_iter(), &id("a"), None, ms(0));
         let held = take().unwrap();
         for _ in 0..10 {
-            assert_eq!(take().map(|_| ()), Err(Limited { by: "concurrency", retry_after: AGAIN }));
+            assert_eq!(take().map(|_| ()), Err(Limited { by: "concurrency", retry_after: limits::QUOTA_AGAIN }));
         }
         drop(held);
         let held = take().unwrap();
@@ -331,7 +329,7 @@ mod tests {
         for n in 0..limits::QUOTA_CALLERS_MAX {
             assert_eq!(take(n, ms(0)), Ok(()));
         }
-        assert_eq!(take(limits::QUOTA_CALLERS_MAX, ms(0)), Err(Limited { by: "callers", retry_after: AGAIN }));
+        assert_eq!(take(limits::QUOTA_CALLERS_MAX, ms(0)), Err(Limited { by: "callers", retry_after: limits::QUOTA_AGAIN }));
         assert!(take(0, ms(0)).is_err(), "a used budget was forgotten");
         assert_eq!(take(limits::QUOTA_CALLERS_MAX, ms(1000)), Ok(()), "whole budgets make room");
         assert_eq!(quotas.permission("p", policy.limit.unwrap()).callers.lock().unwrap().len(), 1);

@@ -228,7 +228,7 @@ impl Aging {
 }
 
 /// Some part of one: any will do, as long as connections get different ones.
-fn part() -> f64 {
+pub(crate) fn part() -> f64 {
     let percent = std::hash::RandomState::new().build_hasher().finish() % 100;
     0.01 * f64::from(u8::try_from(percent).unwrap_or(0))
 }

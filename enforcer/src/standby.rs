@@ -7,7 +7,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use portreeve_engine::Revision;
 use tokio::signal::unix::Signal;
@@ -242,7 +242,7 @@ impl Standby {
             }
             _ => false,
         };
-        let pause = self.watched.supply.as_ref().map_or(RETRY, Supply::pause_without);
+        let pause = self.watched.supply.as_ref().map_or(limits::STANDBY_RETRY, Supply::pause_without);
         let since = Instant::now();
         loop {
             tokio::select! {
@@ -294,6 +294,3 @@ enum Trigger {
     /// Other files changed, or time has passed.
     Time,
 }
-
-/// What does not show in files (a lock, a full disk) is tried again after this time.
-const RETRY: Duration = Duration::from_secs(5);

@@ -5,7 +5,6 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 use portreeve_engine::Timestamp;
@@ -67,7 +66,7 @@ impl Witness {
 
     /// Sends until told to end, then what is left, for a moment.
     pub async fn run(self: Arc<Self>, report: Report, mut phase: watch::Receiver<Phase>) {
-        let mut schedule = Schedule::within(FIRST_PAUSE, limits::HEADS_BACK_OFF_MAX);
+        let mut schedule = Schedule::within(limits::WITNESS_FIRST_PAUSE, limits::HEADS_BACK_OFF_MAX);
         let mut fetcher = None;
         let mut failing = false;
         loop {
@@ -100,7 +99,7 @@ impl Witness {
         }
         let rest = async { while self.oldest().is_some() && self.send(&mut fetcher).await.is_ok() {} };
         // At the end of the process a witness that is away is not waited for; the file of heads, if there is one, has them all.
-        let _ = timeout(LAST, rest).await;
+        let _ = timeout(limits::WITNESS_LAST, rest).await;
     }
 
     /// Sends the oldest ones that wait.
@@ -113,7 +112,8 @@ impl Witness {
         };
         let fetcher = kept.insert(fetcher);
         let lines: Vec<u8> = batch.iter().flat_map(|head| head.line.iter().copied()).collect();
-        let mut ask = Ask::post(&self.to.url, "application/x-ndjson", Bytes::from(lines), ANSWER_BYTES_MAX, WITHIN);
+        let mut ask =
+            Ask::post(&self.to.url, "application/x-ndjson", Bytes::from(lines), limits::WITNESS_ANSWER_BYTES_MAX, limits::WITNESS_TIMEOUT);
         if let Some(token) = &self.to.token {
             ask = ask.with(http::header::AUTHORIZATION, bearer(token).map_err(|why| why.to_string())?);
         }
@@ -130,12 +130,3 @@ impl Witness {
         Ok(())
     }
 }
-
-/// The wait after the first failure; each further one waits twice as long.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// One attempt.
-const WITHIN: Duration = Duration::from_secs(10);
-/// What a witness answers is not looked at beyond its status.
-const ANSWER_BYTES_MAX: usize = 64 * 1024;
-/// How long the last heads may take at the end of the process.
-const LAST: Duration = Duration::from_secs(2);

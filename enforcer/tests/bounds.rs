@@ -108,3 +108,54 @@ fn the_page_of_bounds_says_what_the_sources_say() {
         "docs/bounds.md is not what the sources say; PORTREEVE_BLESS=1 cargo test -p portreeve-enforcer --test bounds writes it anew"
     );
 }
+
+/// Constants that look like bounds and are none: the file, the name, what it is.
+const NO_BOUNDS: [(&str, &str, &str); 5] = [
+    ("h1/timer.rs", "FAR", "where a timer rests that nobody waits for"),
+    ("workload/wire.rs", "FIELD_MAX", "a number of the wire format"),
+    ("jwt/verifier.rs", "DATE_MS_MAX", "beyond it a number with a fraction is no whole number any more"),
+    ("sizes.rs", "", "sizes that tests hold types to"),
+    ("fetch/tests.rs", "", "of tests"),
+];
+
+/// A time, a size or a count that bounds something stands in a `limits.rs`, and so on the page.
+#[test]
+fn no_bound_hides_beside_its_use() {
+    fn rust(dir: &Path, out: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                rust(&path, out);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                out.push(path);
+            }
+        }
+    }
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let (mut files, mut hidden, mut seen) = (Vec::new(), Vec::new(), 0);
+    rust(&src, &mut files);
+    for path in files.iter().filter(|path| path.file_name().is_some_and(|name| name != "limits.rs")) {
+        let name = path.strip_prefix(&src).unwrap().to_str().unwrap();
+        let text = std::fs::read_to_string(path).unwrap();
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        for line in code.lines().map(str::trim_start) {
+            let line = line
+                .strip_prefix("pub ")
+                .or_else(|| line.strip_prefix("pub(crate) "))
+                .or_else(|| line.strip_prefix("pub(super) "))
+                .unwrap_or(line);
+            let Some((constant, kind)) =
+                line.strip_prefix("const ").filter(|rest| !rest.starts_with("fn ")).and_then(|rest| rest.split_once(": "))
+            else {
+                continue;
+            };
+            seen += 1;
+            let is_bound = kind.starts_with("Duration") || kind.starts_with("std::time::Duration") || constant.ends_with("_MAX");
+            if is_bound && !NO_BOUNDS.iter().any(|(file, of, _)| *file == name && (of.is_empty() || *of == constant)) {
+                hidden.push(format!("{name}: {constant}"));
+            }
+        }
+    }
+    assert!(seen > 50, "only {seen} constants were seen");
+    assert!(hidden.is_empty(), "give these a name and a reason in a `limits.rs`: {hidden:?}");
+}

@@ -639,14 +639,3 @@ async fn go_spiffe_is_content_with_agent_and_sidecar() {
     items.shutdown().await;
     agent.shutdown().await;
 }
-
-/// Real SPIRE, where its agent is installed and a server runs; elsewhere the reason is printed.
-#[tokio::test]
-async fn spire_gives_an_identity_where_there_is_one() {
-    let Some(socket) = std::env::var_os("PORTREEVE_TEST_SPIRE_SOCKET") else {
-        return eprintln!("skipped: `PORTREEVE_TEST_SPIRE_SOCKET` names no socket of a SPIRE agent");
-    };
-    let endpoint: Endpoint = socket.to_str().unwrap().parse().unwrap();
-    let News::Identity(identity) = FromApi::new(endpoint, None, MinVersion::default()).next().await else { panic!("no identity") };
-    assert_eq!(identity.standing(now()), Standing::Good);
-}

@@ -157,6 +157,19 @@ def findings(edges, report, faults):
     same("spike of denials", {caller: denied[caller] for caller in spikes}, spikes, faults)
 
 
+def cards(found, report, faults):
+    """Lines with a number that passes for a card's; in these recordings it stands by itself."""
+    def is_card(digits):
+        doubled = [int(d) * (2 if n % 2 else 1) for n, d in enumerate(reversed(digits))]
+        return sum(d - 9 if d > 9 else d for d in doubled) % 10 == 0
+
+    alone = re.compile(rb"(?<![0-9A-Za-z])[2-6][0-9]{12,18}(?![0-9A-Za-z])")
+    lines = sum(any(is_card(n.decode()) for n in alone.findall(line)) for line in found)
+    told = sum(finding["count"] for finding in report["findings"] if finding["check"] == "card_number_in_log")
+    if lines != told:
+        faults.append(f"lines with card numbers: counted {lines}, reported {told}")
+
+
 def evidence(found, report, faults):
     """Every line that the report points at, by its digest."""
     for finding in report["findings"]:
@@ -178,6 +191,7 @@ def main():
     report = json.load(open(assessment[0]))
     faults = compare(counted, report)
     evidence(found, report, faults)
+    cards(found, report, faults)
     print("\n".join(faults) or "every number is the same")
     sys.exit(1 if faults else 0)
 

@@ -123,10 +123,37 @@ pub struct StaleService {
     pub denied: u64,
 }
 
-/// An hour of many denials of one caller.
+/// What a spike of denials is of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SpikeOf {
+    /// One caller, whatever it asked.
+    #[default]
+    Caller,
+    /// One operation, asked for by several callers.
+    Operation,
+    /// One service, several of its operations.
+    Service,
+}
+
+impl SpikeOf {
+    /// The word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Caller => "caller",
+            Self::Operation => "operation",
+            Self::Service => "service",
+        }
+    }
+}
+
+/// An hour of many denials.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Spike {
-    /// The caller: its service, or its identity.
+    /// What it is of.
+    pub of: SpikeOf,
+    /// The caller (its service, or its identity), the operation (with its service) or the called service.
     pub from: String,
     /// The hour begins.
     pub hour: Timestamp,

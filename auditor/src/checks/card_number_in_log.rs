@@ -4,7 +4,7 @@
 use crate::assessment::Weight;
 use crate::checks::Check;
 use crate::examined::{Draft, Examined, many};
-use crate::pan::Suspicion;
+use crate::pan::{NO_REQUEST, Suspicion};
 
 /// See the file's own text.
 pub(super) const CHECK: Check = Check {
@@ -22,14 +22,21 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
 /// A draft for each service and field in which something of this kind was seen, in these words.
 pub(super) fn suspicions(examined: &Examined<'_>, kind: Suspicion, words: &str) -> Vec<Draft> {
     let seen = examined.fold.cards.0.iter().filter(|((_, _, k), _)| *k == kind);
-    seen.map(|((to, field, _), tally)| Draft {
-        subject: format!("{to} {field}"),
-        summary: format!("{} to `{to}` have {words} in the {field}", many(tally.count, "record")),
-        remedy: "look at the lines; if it is so, declare the parameter `sensitive`, and treat these logs as account data".to_owned(),
-        evidence: tally.evidence.clone(),
-        count: tally.count,
-        suspect: true,
-        ..Draft::default()
+    seen.map(|((to, field, _), tally)| {
+        let has = if tally.count == 1 { "has" } else { "have" };
+        let records = match to.as_str() {
+            NO_REQUEST => format!("{} without a request", many(tally.count, "line")),
+            to => format!("{} to `{to}`", many(tally.count, "record")),
+        };
+        Draft {
+            subject: format!("{to} {field}"),
+            summary: format!("{records} {has} {words} in the {field}"),
+            remedy: "look at the lines; if it is so, declare the parameter `sensitive`, and treat these logs as account data".to_owned(),
+            evidence: tally.evidence.clone(),
+            count: tally.count,
+            suspect: true,
+            ..Draft::default()
+        }
     })
     .collect()
 }

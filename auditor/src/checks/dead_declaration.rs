@@ -4,7 +4,7 @@
 use crate::assessment::Weight;
 use crate::assessment::graphs::DeadKind;
 use crate::checks::Check;
-use crate::examined::{Draft, Examined, many};
+use crate::examined::{Draft, Examined, many, was};
 use crate::graph::map::Map;
 use crate::graph::three::dead_declarations;
 
@@ -18,7 +18,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
     dead.map(|dead| Draft {
         summary: match dead.kind {
             DeadKind::Operation if dead.denied > 0 => {
-                format!("no grant leads to `{}`; {} for it were denied", dead.subject, many(dead.denied, "request"))
+                format!("no grant leads to `{}`; {} for it {} denied", dead.subject, many(dead.denied, "request"), was(dead.denied))
             }
             DeadKind::Operation => format!("no grant leads to `{}`, and nobody asked for it", dead.subject),
             DeadKind::ProhibitedGrant => format!("all that `{}` grants is prohibited again", dead.subject),

@@ -4,7 +4,7 @@ use portreeve_engine::decision::Effect;
 
 use crate::assessment::Weight;
 use crate::checks::Check;
-use crate::examined::{Draft, Examined, caller, many};
+use crate::examined::{Draft, Examined, caller, many, was};
 use crate::foreign::Lawful;
 
 /// See the file's own text.
@@ -26,8 +26,10 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
         .map(|((from, to, operation), tally)| Draft {
             subject: format!("{from} → {to} {operation}"),
             summary: format!(
-                "{} from `{from}` to `{to}` (`{operation}`) were denied by another mesh, and policy grants them",
-                many(tally.count, "request")
+                "{} from `{from}` to `{to}` (`{operation}`) {} denied by another mesh, and policy grants {}",
+                many(tally.count, "request"),
+                was(tally.count),
+                if tally.count == 1 { "it" } else { "them" }
             ),
             remedy: "bring the mesh's policies and this bundle together".to_owned(),
             evidence: tally.evidence,

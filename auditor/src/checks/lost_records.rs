@@ -3,7 +3,7 @@
 
 use crate::assessment::Weight;
 use crate::checks::Check;
-use crate::examined::{Draft, Examined, many};
+use crate::examined::{Draft, Examined, many, was};
 
 /// See the file's own text.
 pub(super) const CHECK: Check = Check {
@@ -19,7 +19,12 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
     losing
         .map(|read| Draft {
             subject: read.path.clone(),
-            summary: format!("{} were lost before they were written, as `{}` itself tells", many(read.foreign.lost, "record"), read.path),
+            summary: format!(
+                "{} {} lost before being written, as `{}` itself tells",
+                many(read.foreign.lost, "record"),
+                was(read.foreign.lost),
+                read.path
+            ),
             remedy: "give what writes it more room, or fewer things to write; until then the log proves no absence".to_owned(),
             count: read.foreign.lost,
             ..Draft::default()

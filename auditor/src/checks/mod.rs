@@ -11,6 +11,7 @@ mod broken_chain;
 mod card_number_in_log;
 mod certificate_near_expiry;
 mod certificate_shared_by_identities;
+mod clock_skew;
 mod clock_step;
 mod config_drift;
 mod dead_declaration;
@@ -170,6 +171,7 @@ pub const CHECKS: &[Check] = &[
     card_number_in_log::CHECK,
     authentication_data_in_log::CHECK,
     clock_step::CHECK,
+    clock_skew::CHECK,
     late_head::CHECK,
     unalerted_outage::CHECK,
     unanswered_outage::CHECK,

@@ -13,7 +13,8 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
     let chains = examined.chains.all.iter().enumerate();
     chains
         .filter_map(|(index, chain)| {
-            let after = chain.open_ended_after()?;
+            // Of an end that was cut off the broken chain tells.
+            let after = chain.open_ended_after().filter(|_| !chain.end_is_cut())?;
             Some(Draft {
                 subject: examined.process_name(index),
                 summary: format!("the log of {} is open-ended after `seq` {after}: lines may have followed", examined.process_name(index)),

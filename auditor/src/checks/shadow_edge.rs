@@ -4,7 +4,7 @@
 
 use crate::assessment::Weight;
 use crate::checks::Check;
-use crate::examined::{Draft, Examined, many};
+use crate::examined::{Draft, Examined, many, was};
 use crate::graph::behaviour::shadow_edges;
 
 /// See the file's own text.
@@ -19,11 +19,13 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
             Draft {
                 subject: format!("{} → {} {operation}", edge.from, edge.to),
                 summary: format!(
-                    "{} from `{}` to `{}` (`{operation}`) were allowed, the first at {}; the newest bundle grants none of them",
+                    "{} from `{}` to `{}` (`{operation}`) {} allowed, the first at {}; the newest bundle grants {}",
                     many(edge.requests, "request"),
                     edge.from,
                     edge.to,
-                    edge.first
+                    was(edge.requests),
+                    edge.first,
+                    if edge.requests == 1 { "no such request" } else { "none of them" }
                 ),
                 remedy: "find out who needs it: grant it with a reason, or see that it is denied now".to_owned(),
                 evidence: edge.evidence,

@@ -3,7 +3,7 @@
 
 use crate::assessment::Weight;
 use crate::checks::Check;
-use crate::examined::{Draft, Examined, many};
+use crate::examined::{Draft, Examined, many, was};
 use crate::graph::behaviour::stale_services;
 use crate::graph::map::Map;
 use crate::graph::window;
@@ -22,7 +22,11 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
                 "`{}` took no part in {} of {period}{}",
                 stale.service,
                 many(examined.fold.totals.allowed, "allowed record"),
-                if stale.denied > 0 { format!("; {} to it were denied", many(stale.denied, "request")) } else { String::new() }
+                if stale.denied > 0 {
+                    format!("; {} to it {} denied", many(stale.denied, "request"), was(stale.denied))
+                } else {
+                    String::new()
+                }
             ),
             subject: stale.service,
             remedy: "take it out of service and out of the inventory, or say what it waits for".to_owned(),

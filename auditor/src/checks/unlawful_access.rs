@@ -38,8 +38,9 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
             Draft {
                 subject: format!("{from} → {to} {operation}"),
                 summary: format!(
-                    "{} from `{from}` to `{to}` (`{operation}`) passed another mesh, and policy denies them: {}",
+                    "{} from `{from}` to `{to}` (`{operation}`) passed another mesh, and policy denies {}: {}",
                     many(tally.count, "request"),
+                    if tally.count == 1 { "it" } else { "them" },
                     list(why)
                 ),
                 remedy: "grant it here with a reason, or have the mesh deny it".to_owned(),

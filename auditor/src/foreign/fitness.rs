@@ -19,6 +19,7 @@ enum Need {
     Tls,
     Certificate,
     Request,
+    Id,
     User,
     Chain,
     Bundle,
@@ -63,6 +64,8 @@ fn one(format: Format, has: Has, has_certificates: bool) -> Fitness {
         (Need::Tls, !has.tls),
         (Need::Certificate, !has_certificates),
         (Need::Request, !has.request),
+        // Their lines tell of connections and packets, which have none.
+        (Need::Id, matches!(format, Format::Hubble | Format::Ztunnel)),
         // No format of another mesh has these.
         (Need::User, true),
         (Need::Chain, true),
@@ -96,6 +99,7 @@ impl Need {
             Self::Tls => "the version and suite of TLS",
             Self::Certificate => "the caller's certificate",
             Self::Request => "method and path",
+            Self::Id => "an id of the request (what both ends recorded counts twice)",
             Self::User => "the user behind the caller",
             Self::Chain => "a hash chain or a sequence",
             Self::Bundle => "the policy that was in force",
@@ -112,6 +116,8 @@ impl Need {
                 &["certificate_near_expiry", "expired_certificate_used", "identity_shared_by_sources", "long_lived_certificate"]
             }
             Self::Request => &["undeclared_operation_attempts"],
+            // Nothing becomes impossible but a comparison of both ends' clocks.
+            Self::Id => &["clock_skew"],
             Self::User => &["access_without_user"],
             Self::Chain => &["broken_chain", "open_ended_log", "silent_enforcer", "unrecorded_requests", "missing_end", "stray_end"],
             Self::Bundle => &["enforcement_mismatch", "unknown_revision", "divergent_revision", "stale_policy", "dry_run_window"],

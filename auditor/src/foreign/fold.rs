@@ -21,6 +21,7 @@ use super::pairs::{About, Counted, Pairs, Side};
 use super::quick::Sketch;
 use super::seen::{Caller, Did, Grade, Reporter, Seen};
 use crate::assessment::Evidence;
+use crate::clocks::Apart;
 use crate::history::History;
 use crate::ledger::{CertificateTally, Issued, Key, Ledger, Tally, User};
 use crate::limits::{ADDRESSES_MAX, HOUR_MS, LEDGER_KEYS_MAX, QUESTIONS_MAX, UNNAMED_CALLERS_MAX};
@@ -100,6 +101,8 @@ pub(crate) struct ForeignFold<'a> {
     pub(crate) folded: u64,
     /// Duplicates by input, known at the end.
     pub(crate) surplus: BTreeMap<usize, Surplus>,
+    /// How far the clocks of two logs are apart, calling and called, by requests that both recorded; known at the end.
+    pub(crate) apart: BTreeMap<(u16, u16), Apart>,
     /// Requests that were not compared with the other side's, for want of room or of an id.
     pub(crate) unpaired: u64,
 }
@@ -135,6 +138,7 @@ impl<'a> ForeignFold<'a> {
             asked: 0,
             folded: 0,
             surplus: BTreeMap::new(),
+            apart: BTreeMap::new(),
             unpaired: 0,
         }
     }
@@ -152,6 +156,13 @@ impl<'a> ForeignFold<'a> {
         }
         let revision = self.history.at(at)?;
         self.judges.iter().position(|judge| judge.revision == revision)
+    }
+
+    /// The service of the inventory that a request calls, or words for all others.
+    pub(crate) fn called(&self, seen: &Seen<'_>) -> String {
+        let judge = self.judge_at(seen.at).and_then(|n| self.judges.get(n));
+        let named = judge.and_then(|judge| Some(judge.law.service(&judge.judge(seen, &self.names).to)?.name.to_string()));
+        named.unwrap_or_else(|| "services outside the inventory".to_owned())
     }
 
     /// A fold that compares no two lines: it counts lines, not requests.
@@ -399,6 +410,7 @@ impl<'a> ForeignFold<'a> {
 
     /// Finds the two sides of each request, counts, and pours everything into the ledger.
     pub(crate) fn finish(&mut self, ledger: &mut Ledger) {
+        self.apart = self.pairs.as_mut().map(Pairs::apart).unwrap_or_default();
         for (cell, input) in self.pairs.take().unwrap_or_default().surplus() {
             let surplus = self.surplus.entry(usize::from(input)).or_default();
             match self.cells.get_mut(cell as usize) {

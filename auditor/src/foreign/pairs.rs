@@ -8,11 +8,14 @@
 //!
 //! A request id alone would not do: it is handed on along the whole chain of calls.
 
+use std::collections::BTreeMap;
+
 use portreeve_engine::Timestamp;
 use sha2::{Digest as _, Sha256};
 
 use super::seen::Grade;
-use crate::limits::PAIRS_MAX;
+use crate::clocks::Apart;
+use crate::limits::{CLOCKS_MAX, PAIRS_MAX};
 
 /// Which side wrote a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,6 +65,23 @@ impl Pairs {
             Side::Calling => self.calling.push(one),
         }
         true
+    }
+
+    /// How far the clocks of two logs are apart, calling and called: by requests that each recorded once.
+    pub(crate) fn apart(&mut self) -> BTreeMap<(u16, u16), Apart> {
+        self.called.sort_unstable();
+        self.calling.sort_unstable();
+        let mut out: BTreeMap<(u16, u16), Apart> = BTreeMap::new();
+        let mut called = self.called.chunk_by(|a, b| a.about == b.about).peekable();
+        for calling in self.calling.chunk_by(|a, b| a.about == b.about) {
+            let [asked] = calling else { continue };
+            while called.next_if(|c| c.first().is_some_and(|c| c.about < asked.about)).is_some() {}
+            let Some([one]) = called.next_if(|c| c.first().is_some_and(|c| c.about == asked.about)) else { continue };
+            if out.len() < CLOCKS_MAX || out.contains_key(&(asked.input, one.input)) {
+                out.entry((asked.input, one.input)).or_default().add(i64::from(one.at.wrapping_sub(asked.at).cast_signed()));
+            }
+        }
+        out
     }
 
     /// The cells and inputs of lines that say again what another line says, each as often as one is too many there.

@@ -2,19 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use portreeve_engine::Timestamp;
 use portreeve_engine::decision::Effect;
 
 use crate::assessment::analyses::{Part, Ratio};
-use crate::assessment::usage::{Scanner, ShadowEdge, Spike, StaleService, WeakConnection};
+use crate::assessment::usage::{Scanner, ShadowEdge, Spike, SpikeOf, StaleService, WeakConnection};
 use crate::checks::weak_tls::is_strong;
 use crate::examined::{Examined, caller};
 use crate::foreign::{Lack, Lawful};
 use crate::graph::map::Map;
+use crate::graph::spikes::spikes;
 use crate::ledger::Tally;
-use crate::limits::{
-    ANALYSIS_ENTRIES_MAX, HOUR_MS, SCAN_OPERATIONS_MIN, SCAN_PATHS_MIN, SCAN_SERVICES_MIN, SPIKE_DENIALS_MIN, SPIKE_FACTOR,
-};
+use crate::limits::{ANALYSIS_ENTRIES_MAX, SCAN_OPERATIONS_MIN, SCAN_PATHS_MIN, SCAN_SERVICES_MIN, SPIKE_DENIALS_MIN, SPIKE_FACTOR};
 
 /// What was allowed in the logs and no policy of the newest bundle can allow.
 pub(crate) fn shadow_edges(examined: &Examined<'_>) -> Vec<ShadowEdge> {
@@ -92,43 +90,18 @@ pub(crate) fn stale(map: &Map<'_, '_>, window: &str) -> Part<StaleService> {
     .listing(entries, ANALYSIS_ENTRIES_MAX)
 }
 
-/// Hours of many denials of one caller, against its own history; the hour with the most of each.
-pub(crate) fn spikes(examined: &Examined<'_>) -> Vec<Spike> {
-    // Hour 0 stands for records that were counted without their hour.
-    let hours = examined.group(|key| (key.effect == Effect::Deny && key.hour != 0).then(|| (caller(key), key.hour)));
-    let mut callers: BTreeMap<String, Vec<(i64, Tally)>> = BTreeMap::new();
-    for ((from, hour), tally) in hours {
-        callers.entry(from).or_default().push((hour, tally));
-    }
-    let spans = examined.fold.seen.map_or(1, |(from, to)| (to.unix_ms() - from.unix_ms()) / HOUR_MS + 1);
-    let other_hours = u64::try_from(spans).unwrap_or(1).max(1) - 1;
-    let spike = |(from, hours): (String, Vec<(i64, Tally)>)| {
-        let total: u64 = hours.iter().map(|(_, t)| t.count).sum();
-        let (hour, peak) = hours.into_iter().max_by_key(|(_, t)| t.count)?;
-        let mean_of_others = (total - peak.count) / other_hours.max(1);
-        (peak.count >= SPIKE_DENIALS_MIN && peak.count > SPIKE_FACTOR * mean_of_others).then(|| Spike {
-            from,
-            hour: Timestamp::from_unix_ms(hour * HOUR_MS),
-            denied: peak.count,
-            mean_of_others,
-            other_hours,
-            evidence: peak.evidence,
-        })
-    };
-    callers.into_iter().filter_map(spike).collect()
-}
-
 /// The same as an analysis.
 pub(crate) fn spike_part(examined: &Examined<'_>, window: &str) -> Part<Spike> {
     let entries = spikes(examined);
     let denied = examined.group(|key| (key.effect == Effect::Deny).then(|| caller(key)));
     Part {
         what: "callers with an hour of many denials against their own history".to_owned(),
-        have: entries.len() as u64,
+        have: entries.iter().filter(|e| e.of == SpikeOf::Caller).count() as u64,
         of: denied.len() as u64,
         rests_on: format!(
             "Denied records of {window}. At least {SPIKE_DENIALS_MIN} denials in an hour, and more than {SPIKE_FACTOR} times the mean of \
-             the caller's other hours. A client that repeats what was denied makes many of one."
+             the other hours of the caller. A client that repeats what was denied makes many of one. Operations and services are listed \
+             besides, where so many denials are left without those of any single caller."
         ),
         ..Part::default()
     }

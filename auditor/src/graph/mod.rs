@@ -13,6 +13,7 @@ pub(crate) mod map;
 pub(crate) mod needed;
 mod net;
 pub(crate) mod reach;
+pub(crate) mod spikes;
 #[cfg(test)]
 mod tests;
 pub(crate) mod three;

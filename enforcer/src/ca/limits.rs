@@ -36,6 +36,10 @@ pub(super) const AGENT_CONNECTIONS_USER_MAX: usize = 64;
 pub(super) const AGENT_STREAMS_MAX: u32 = 8;
 /// The agent asks a silent client for a sign of life this often, and waits as long for it.
 pub(super) const AGENT_PING: Duration = Duration::from_secs(30);
+/// The agent sends bundles again after this time although nothing changed.
+pub(crate) const AGENT_BUNDLES_AGAIN: Duration = Duration::from_secs(24 * 3600);
+/// The longest wait of the agent for streams at its end.
+pub(crate) const AGENT_DRAIN: Duration = Duration::from_secs(2);
 
 const fn days(count: u64) -> Duration {
     Duration::from_secs(count * 24 * 3600)

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use portreeve_engine::yaml::{Fields, Node, Text};
 
-use super::reader::{Reader, parse_size};
+use super::reader::{Reader, parse_size, spelled};
 use crate::fetch::{Reach, Roots, Url};
 use crate::limits;
 
@@ -206,7 +206,7 @@ impl<'a> Reader<'a> {
             );
         }
         if let Some((place, age)) = age_at.zip(age).filter(|(_, age)| *age < min_age) {
-            let message = format!("`age` ({}s) is less than `min_age` ({}s): no file is deleted before", age.as_secs(), min_age.as_secs());
+            let message = format!("`age` ({}) is less than `min_age` ({}): no file is deleted before", spelled(age), spelled(min_age));
             let help = "keep records for twelve months (PCI DSS 10.5.1), or say with a shorter `min_age` that they are kept elsewhere";
             self.fault(place, "config", &message, help);
         }

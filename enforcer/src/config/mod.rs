@@ -6,6 +6,7 @@
 mod agent;
 mod bundle;
 mod exchange;
+mod health;
 mod identity;
 mod inbound;
 mod introduction;
@@ -14,6 +15,7 @@ mod outbound;
 mod pages;
 mod proxy;
 mod reader;
+mod schema;
 mod sts;
 mod times;
 mod tls;
@@ -41,6 +43,7 @@ pub use pages::AdminAt;
 pub use proxy::{Egress, Proxy, Served};
 use reader::Reader;
 pub use reader::{parse_duration, parse_size};
+pub use schema::json_schema;
 pub use sts::StsConfig;
 pub use tls::Tls;
 pub use tokens::{Issuer, KeySet};
@@ -172,9 +175,12 @@ impl<'a> Reader<'a> {
         let bundle = f.require("bundle", &mut self.out).and_then(|n| self.bundle(n));
         let identity = f.require("identity", &mut self.out).and_then(|n| self.identity(n));
         let tls = f.take("tls").map_or(Some(Tls::default()), |n| self.tls(n));
+        let before = self.out.len();
         let inbound = self.each(f.take("inbound"), Self::inbound);
         let outbound = self.each(f.take("outbound"), Self::outbound);
         let proxy = f.take("proxy").map(|n| self.proxy(n));
+        // A listener with a fault is one all the same.
+        let are_whole = self.out.len() == before;
         let exchange = f.take("exchange").map_or(Some(None), |n| self.exchange(n));
         let jwt = self.each(f.take("jwt"), Self::issuer);
         let log = f.require("log", &mut self.out).and_then(|n| self.log(n));
@@ -188,7 +194,7 @@ impl<'a> Reader<'a> {
         let shared = f.key("share_ports");
         let share_ports = f.boolean("share_ports", &mut self.out).unwrap_or(false);
         f.finish(&mut self.out);
-        if inbound.is_empty() && outbound.is_empty() && proxy.is_none() {
+        if are_whole && inbound.is_empty() && outbound.is_empty() && proxy.is_none() {
             self.fault(
                 root,
                 "config-listeners",

@@ -54,7 +54,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The fields of a way: `connect`, `timeouts`, `retries`, `limits`, `exchange`.
+    /// The fields of a way: `connect`, `timeouts`, `retries`, `limits`, `health`, `exchange`.
     pub(super) fn way(&mut self, f: &mut Fields<'a>) -> Option<Way> {
         let connect = self.addresses(f, "connect");
         if f.key("connect").is_none() {
@@ -71,7 +71,9 @@ impl<'a> Reader<'a> {
             settings.retries = u32::try_from(found?).ok()?;
             Some(())
         });
+        let health = f.take("health").map(|n| self.health_check(n));
         let exchange = f.take("exchange").map(|n| self.exchange(n));
+        settings.health = health.map_or(Some(None), |h| h.map(Some))?;
         times.and(bounds).and(retries)?;
         let exchange = exchange.map_or(Some(None), |e| e.map(Some))?;
         (!connect.is_empty()).then_some(Way { connect, settings, exchange })

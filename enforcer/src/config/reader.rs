@@ -91,8 +91,12 @@ impl<'a> Reader<'a> {
 }
 
 /// A time as a configuration says it.
-fn spelled(time: Duration) -> String {
-    if time.subsec_millis() == 0 { format!("{}s", time.as_secs()) } else { format!("{}ms", time.as_millis()) }
+pub(super) fn spelled(time: Duration) -> String {
+    match (time.subsec_millis(), time.as_secs()) {
+        (0, hours) if hours >= 7200 && hours.is_multiple_of(3600) => format!("{}h", hours / 3600),
+        (0, seconds) => format!("{seconds}s"),
+        _ => format!("{}ms", time.as_millis()),
+    }
 }
 
 /// Reads `250ms`, `60s`, `5m`, `1h`.

@@ -161,17 +161,17 @@ log: {path: decisions.ndjson}
             (inbound("first_request: 11m"), "between 100ms and 600s"),
             (inbound("connect: 0s"), "between 100ms and 60s"),
             (inbound("response: 2h"), "between 100ms and 3600s"),
-            (inbound("stream: 25h"), "between 100ms and 86400s"),
-            (inbound("request: 169h"), "between 100ms and 604800s"),
+            (inbound("stream: 25h"), "between 100ms and 24h"),
+            (inbound("request: 169h"), "between 100ms and 168h"),
             (inbound("upstream_idle: 61m"), "between 100ms and 3600s"),
             (inbound("response: never"), "the default is 60s"),
             (inbound("respons: 5s"), "did you mean `response`"),
             (tcp("idle: 5s"), "`idle`"),
             (way("handshake: 2m"), "between 10ms and 60s"),
             (way("pending: 2m"), "between 10ms and 60s"),
-            (way("tunnel: 25h"), "between 10ms and 86400s"),
-            (egress("tunnel: 25h"), "between 100ms and 86400s"),
-            (egress("stream: 1ms"), "between 100ms and 86400s"),
+            (way("tunnel: 25h"), "between 10ms and 24h"),
+            (egress("tunnel: 25h"), "between 100ms and 24h"),
+            (egress("stream: 1ms"), "between 100ms and 24h"),
         ] {
             let said = read(&rest).expect_err(&rest);
             assert!(said.contains(says) && said.contains("e.yaml:5:"), "{rest}: {said}");

@@ -4,8 +4,11 @@
 //! all of them, and no endpoint that has just come back is run over by everybody at once. An endpoint that fails several times
 //! in a row is left aside for a time that grows.
 //!
-//! INVARIANT: never more than half of the endpoints (of two: one) are left aside, so the load of the others never falls on a
-//! few, and there is always one to ask. Nothing here looks at a clock or a socket; who asks says what time it is.
+//! An endpoint that its checks call down ([`super::health`]) is left aside too, however many are, as long as another one is up.
+//!
+//! INVARIANT: for failed requests never more than half of the endpoints (of two: one) are left aside, so the load of the others never
+//! falls on a few; and there is always one to ask: where none is fit, those that are up are asked, and where none is up, all. Nothing here
+//! looks at a clock or a socket; who asks says what time it is.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -29,6 +32,10 @@ struct Health {
     ejections: u32,
     until: Option<Instant>,
     last: Duration,
+    /// Checks in a row that found the opposite of what it counts as.
+    against: u32,
+    /// It is down, as its checks say.
+    down: bool,
 }
 
 impl Health {
@@ -83,7 +90,13 @@ impl Board {
         let mut open: Vec<usize> = (0..self.under_way.len()).filter(|n| !tried.contains(n)).collect();
         if self.troubled.load(Ordering::Acquire) {
             let health = self.lock();
-            open.retain(|n| health.get(*n).is_some_and(|h| !h.is_out(now)));
+            let fit = |n: &usize| health.get(*n).is_some_and(|h| !h.is_out(now) && !h.down);
+            // Whoever asks a second time has somebody else to blame than an endpoint that is known not to answer.
+            if !tried.is_empty() || open.iter().any(fit) {
+                open.retain(fit);
+            } else if open.iter().any(|n| health.get(*n).is_some_and(|h| !h.down)) {
+                open.retain(|n| health.get(*n).is_some_and(|h| !h.down));
+            }
         }
         let index = match open.as_slice() {
             [] => return None,
@@ -107,6 +120,36 @@ impl Board {
     #[must_use]
     pub fn is_out(&self, index: usize, now: Instant) -> bool {
         self.lock().get(index).is_some_and(|h| h.is_out(now))
+    }
+
+    /// Takes what a check found; `after` so many in a row an endpoint goes down, or up. Whether it has just changed.
+    pub fn checked(&self, index: usize, good: bool, after: u32) -> bool {
+        let mut health = self.lock();
+        let Some(own) = health.get_mut(index) else { return false };
+        if good != own.down {
+            own.against = 0;
+            return false;
+        }
+        own.against = own.against.saturating_add(1);
+        if own.against < after {
+            return false;
+        }
+        // What was held against it before it was gone says nothing of what came back.
+        *own = Health { down: !good, ..Health::default() };
+        self.settle(&health);
+        true
+    }
+
+    /// Endpoints that are down as their checks say.
+    #[must_use]
+    pub fn down(&self) -> usize {
+        self.lock().iter().filter(|h| h.down).count()
+    }
+
+    /// Whether anybody has to look at the health of endpoints.
+    fn settle(&self, health: &[Health]) {
+        let well = health.iter().all(|h| h.failures == 0 && h.until.is_none() && !h.down);
+        self.troubled.store(!well, Ordering::Release);
     }
 
     fn busy(&self, index: usize) -> usize {
@@ -134,10 +177,9 @@ impl Board {
         own.failures = 0;
         // One good answer does not make a flapping endpoint well: it must stay well as long as it was left aside.
         if own.until.is_none_or(|until| now.saturating_duration_since(until) >= own.last) {
-            *own = Health::default();
+            *own = Health { against: own.against, down: own.down, ..Health::default() };
         }
-        let well = health.iter().all(|h| h.failures == 0 && h.until.is_none());
-        self.troubled.store(!well, Ordering::Release);
+        self.settle(&health);
     }
 
     fn failed(&self, index: usize, now: Instant) -> bool {
@@ -224,6 +266,45 @@ mod tests {
         board.succeeded(0, now);
         assert_eq!(fail(&board, 0, EJECT_AFTER, now), 1);
         assert!(board.is_out(0, now + EJECT_FIRST), "the second time is longer");
+    }
+
+    #[test]
+    fn checks_in_a_row_make_an_endpoint_down_and_up_again() {
+        let (board, now) = (Board::new(3), Instant::now());
+        let asked =
+            |board: &Arc<Board>| -> std::collections::BTreeSet<usize> { (0..100).map(|_| board.pick(now, &[]).unwrap().index).collect() };
+        for (good, changes) in
+            [(false, false), (false, false), (true, false), (false, false), (false, false), (false, true), (false, false)]
+        {
+            assert_eq!(board.checked(1, good, if good { 2 } else { 3 }), changes);
+        }
+        assert_eq!((board.down(), asked(&board)), (1, [0, 2].into()));
+        // A request that succeeds elsewhere does not make it well, nor does one good check.
+        board.succeeded(0, now);
+        assert!(!board.checked(1, true, 2));
+        assert_eq!(asked(&board), [0, 2].into());
+        assert!(board.checked(1, true, 2));
+        assert_eq!((board.down(), asked(&board)), (0, [0, 1, 2].into()));
+        assert!(!board.troubled.load(Ordering::Acquire));
+    }
+
+    #[test]
+    fn as_long_as_one_is_up_those_that_are_down_are_left_aside_and_then_all_are_asked() {
+        let (board, now) = (Board::new(4), Instant::now());
+        for index in 0..3 {
+            assert!(board.checked(index, false, 1));
+        }
+        assert!((0..50).all(|_| board.pick(now, &[]).unwrap().index == 3));
+        // Left aside for failed requests, but up: it is asked before those that are down.
+        assert_eq!(fail(&board, 3, EJECT_AFTER, now), 1);
+        assert!((0..50).all(|_| board.pick(now, &[]).unwrap().index == 3));
+        assert!(board.pick(now, &[3]).is_none(), "a retry is not spent on one that is down");
+        assert!(board.checked(3, false, 1));
+        let asked: std::collections::BTreeSet<usize> = (0..200).map(|_| board.pick(now, &[]).unwrap().index).collect();
+        assert_eq!(asked.len(), 4);
+        // One comes back, and what was held against it is forgotten.
+        assert!(board.checked(3, true, 1));
+        assert!((0..50).all(|_| board.pick(now, &[]).unwrap().index == 3) && !board.is_out(3, now));
     }
 
     #[test]

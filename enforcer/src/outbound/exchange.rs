@@ -238,7 +238,7 @@ impl Exchange {
 
     fn credentials(&self) -> Result<Option<HeaderValue>, Failed> {
         let Some(client) = &self.terms.client else { return Ok(None) };
-        let secret = read_bounded(&client.secret, SECRET_BYTES_MAX).map_err(|_| Failed::Unavailable)?;
+        let secret = read_bounded(&client.secret, limits::SECRET_BYTES_MAX).map_err(|_| Failed::Unavailable)?;
         let secret = std::str::from_utf8(&secret).map_err(|_| Failed::Unavailable)?;
         // Both are form-encoded first (RFC 6749 §2.3.1).
         let pair = format!("{}:{}", encode(&client.id), encode(secret.trim_end_matches(['\r', '\n'])));
@@ -328,8 +328,6 @@ fn encode(text: &str) -> String {
 
 const GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
-/// The secret of a client; common ones have 64 characters.
-const SECRET_BYTES_MAX: u64 = 4096;
 
 #[cfg(test)]
 mod tests {

@@ -52,6 +52,19 @@ pub const EJECT_FIRST: Duration = Duration::from_secs(10);
 /// The longest time for which an endpoint is left aside: somebody may have mended it.
 pub const EJECT_MAX: Duration = Duration::from_secs(300);
 
+/// How often an endpoint is checked, where it is.
+pub const HEALTH_INTERVAL: Duration = Duration::from_secs(10);
+/// All of one check: two round trips, the handshake, and a page that says little.
+pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
+/// Checks in a row that fail before an endpoint is down: one lost packet is none.
+pub const HEALTH_DOWN_AFTER: u32 = 3;
+/// Checks in a row that succeed before it is up again.
+pub const HEALTH_UP_AFTER: u32 = 2;
+/// The most of either that a configuration may ask for.
+pub const HEALTH_CHECKS_MAX: usize = 10;
+/// The longest interval a configuration may ask for.
+pub const HEALTH_INTERVAL_MAX: Duration = Duration::from_secs(3600);
+
 /// Tunnels open at once: each holds two connections and no request would ever end it.
 pub const TUNNELS_MAX: usize = 1024;
 /// The head of a CONNECT request.
@@ -85,6 +98,16 @@ pub const EXCHANGES_MAX: usize = 64;
 pub const EXCHANGE_MARGIN: Duration = Duration::from_secs(30);
 /// A kept token is used no longer than this, whatever the token service says: a withdrawn right must not live on here.
 pub const EXCHANGED_LIFE_MAX: Duration = Duration::from_secs(300);
+/// How often a tunnel is looked after: a new law cuts it within this time.
+pub const TUNNEL_LOOK: Duration = Duration::from_secs(1);
+/// What a client that was refused may still send before it is cut.
+pub const REFUSED_BYTES_MAX: usize = 256 * 1024;
+/// How long it may take for that: so the answer is not lost to a reset.
+pub const REFUSED_TIME: Duration = Duration::from_secs(1);
+/// The secret of a client; common ones have 64 characters.
+pub const SECRET_BYTES_MAX: u64 = 4096;
+/// How long an answer that is no switch to a WebSocket may take to pass.
+pub const UPGRADE_ANSWER_TIME: Duration = Duration::from_secs(60);
 
 /// How long a handshake may take where the configuration does not say it.
 #[must_use]

@@ -24,6 +24,8 @@ pub struct OutboundMetrics {
     ejections: Family<OfService, Counter>,
     ejected: Family<OfService, Gauge>,
     under_way: Family<OfService, Gauge>,
+    checks: Family<OfServiceAnd, Counter>,
+    down: Family<OfService, Gauge>,
     egress: Family<Words, Counter>,
     egress_failures: Family<Word, Counter>,
     exchanges: Family<Word, Counter>,
@@ -60,6 +62,9 @@ pub struct Meter {
     service: OfService,
     answers: [Counter; 3],
     failures: Family<OfServiceAnd, Counter>,
+    checks: Family<OfServiceAnd, Counter>,
+    /// Endpoints that are down as their checks say.
+    pub down: Gauge,
     /// Attempts after the first.
     pub retries: Counter,
     /// Times that an endpoint was left aside.
@@ -85,6 +90,11 @@ impl Meter {
     pub fn failed(&self, why: &'static str) {
         self.failures.get_or_create(&(self.service.clone(), [("reason", why)])).inc();
     }
+
+    /// Counts a health check.
+    pub fn checked(&self, result: &'static str) {
+        self.checks.get_or_create(&(self.service.clone(), [("result", result)])).inc();
+    }
 }
 
 impl OutboundMetrics {
@@ -96,6 +106,8 @@ impl OutboundMetrics {
         r.register("outbound_ejections", "Times that an endpoint was left aside", self.ejections.clone());
         r.register("outbound_ejected_endpoints", "Endpoints that are left aside", self.ejected.clone());
         r.register("outbound_under_way", "Answers of other services that have begun and not ended", self.under_way.clone());
+        r.register("outbound_health_checks", "Checks of endpoints, by result", self.checks.clone());
+        r.register("outbound_down_endpoints", "Endpoints that are down as their checks say", self.down.clone());
         r.register("egress_requests", "Decisions about places outside the mesh, by effect and reason", self.egress.clone());
         r.register("egress_failures", "Allowed egress that did not come about, by reason", self.egress_failures.clone());
         r.register("egress_tunnels", "Open tunnels to places outside the mesh", self.tunnels.clone());
@@ -111,6 +123,8 @@ impl OutboundMetrics {
         Meter {
             answers,
             failures: self.failures.clone(),
+            checks: self.checks.clone(),
+            down: self.down.get_or_create_owned(&label),
             retries: self.retries.get_or_create_owned(&label),
             ejections: self.ejections.get_or_create_owned(&label),
             ejected: self.ejected.get_or_create_owned(&label),

@@ -10,6 +10,7 @@ pub mod connect;
 pub mod desk;
 pub mod egress;
 pub mod exchange;
+pub mod health;
 pub mod hello;
 pub mod io;
 pub mod limits;
@@ -25,5 +26,6 @@ mod wiring;
 
 pub use egress::{Egress, EgressTimes};
 pub use exchange::Client;
+pub use health::{HealthCheck, watch_over};
 pub use send::{Destination, Settings};
 pub use wiring::{Outbound, addresses, exchange_listed, listed, proxy_listed, sweep, token_services, unknown};

@@ -185,7 +185,7 @@ impl Pool {
                 continue;
             }
             // The last answer was read to its end, so the connection's task needs at most a moment to see that.
-            if sender.is_ready() || matches!(timeout(READY_WAIT, sender.ready()).await, Ok(Ok(()))) {
+            if sender.is_ready() || matches!(timeout(crate::limits::READY_WAIT, sender.ready()).await, Ok(Ok(()))) {
                 return Some(Line::Whole(sender));
             }
         }
@@ -233,7 +233,17 @@ impl Pool {
         Ok((stream, peer, place))
     }
 
-    async fn connected(&self) -> Result<TcpStream, Failure> {
+    /// What it all rests on.
+    #[must_use]
+    pub const fn gate(&self) -> &Arc<Gate> {
+        &self.gate
+    }
+
+    /// A bare connection to the endpoint.
+    ///
+    /// # Errors
+    /// There is none, or not in time.
+    pub async fn connected(&self) -> Result<TcpStream, Failure> {
         let stream = timeout(self.settings.connect, TcpStream::connect(self.address)).await;
         let stream = stream.map_err(|_| Failure::ConnectTimeout)?.map_err(Failure::Connect)?;
         // Without it small requests wait for acknowledgements; a connection that cannot have it is broken.
@@ -242,7 +252,8 @@ impl Pool {
     }
 
     /// Who may answer: the service's identities of the inventory in force.
-    fn expected(&self) -> Option<ExpectedPeer> {
+    #[must_use]
+    pub fn expected(&self) -> Option<ExpectedPeer> {
         let policy = self.gate.policy.load();
         let service = policy.service(&self.service).filter(|s| !s.is_outside())?;
         Some(ExpectedPeer { ids: service.identities.clone(), patterns: service.patterns.clone() })
@@ -357,5 +368,3 @@ fn absolute_form<B>(request: &mut Request<B>) -> Option<()> {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
-
-const READY_WAIT: Duration = Duration::from_millis(20);

@@ -18,6 +18,7 @@ use tokio_rustls::client::TlsStream;
 use super::balance::{Board, Pick};
 use super::body::{Outgoing, Reply};
 use super::exchange::Exchange;
+use super::health::HealthCheck;
 use super::limits;
 use super::metrics::{Meter, Outcome};
 use super::pool::Pool;
@@ -54,6 +55,8 @@ pub struct Settings {
     pub pending: usize,
     /// Connections to each endpoint.
     pub connections: usize,
+    /// How endpoints are checked, where they are.
+    pub health: Option<HealthCheck>,
 }
 
 impl Default for Settings {
@@ -71,6 +74,7 @@ impl Default for Settings {
             requests: limits::REQUESTS_MAX,
             pending: limits::PENDING_MAX,
             connections: limits::CONNECTIONS_MAX,
+            health: None,
         }
     }
 }
@@ -307,6 +311,21 @@ impl Destination {
         }
         self.meter.failed(last.as_str());
         Err(last)
+    }
+
+    /// Its endpoints.
+    #[must_use]
+    pub fn pools(&self) -> &[Arc<Pool>] {
+        &self.pools
+    }
+
+    /// Takes what a check of an endpoint found: that it answers, or why not.
+    pub fn checked(&self, index: usize, found: Result<(), &'static str>) {
+        self.meter.checked(found.err().unwrap_or("ok"));
+        let Some(check) = &self.settings.health else { return };
+        let after = if found.is_ok() { check.up_after } else { check.down_after };
+        self.board.checked(index, found.is_ok(), after);
+        self.meter.down.set(i64::try_from(self.board.down()).unwrap_or(i64::MAX));
     }
 
     /// How it is called.

@@ -187,7 +187,7 @@ where
     let moved = Moved::default();
     let over = async {
         // The sender is gone only when the enforcer is.
-        while timeout(LOOK.min(idle), phase.wait_for(|p| *p == Phase::Cut)).await.is_err() && moved.still() < idle {}
+        while timeout(super::limits::TUNNEL_LOOK.min(idle), phase.wait_for(|p| *p == Phase::Cut)).await.is_err() && moved.still() < idle {}
     };
     tokio::select! {
         _ = relay(near, far, BytesMut::new(), &moved) => {}
@@ -243,7 +243,7 @@ async fn watch_over(moved: &Moved, egress: &Egress, question: &Request, mut phas
     let mut epoch = None;
     loop {
         // The sender is gone only when the enforcer is.
-        if let Ok(cut) = timeout(LOOK.min(egress.times.tunnel), phase.wait_for(|p| *p == Phase::Cut)).await {
+        if let Ok(cut) = timeout(super::limits::TUNNEL_LOOK.min(egress.times.tunnel), phase.wait_for(|p| *p == Phase::Cut)).await {
             drop(cut);
             return End::Shutdown;
         }
@@ -267,7 +267,7 @@ pub async fn close<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
     }
     let drain = async {
         let mut buffer = BytesMut::with_capacity(COPY_BYTES);
-        let mut left = DRAIN_BYTES_MAX;
+        let mut left = super::limits::REFUSED_BYTES_MAX;
         while let Ok(n @ 1..) = stream.read_buf(&mut buffer).await {
             buffer.clear();
             left = left.saturating_sub(n);
@@ -278,15 +278,9 @@ pub async fn close<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
     };
     tokio::select! {
         () = drain => {}
-        () = sleep(DRAIN_TIME) => {}
+        () = sleep(super::limits::REFUSED_TIME) => {}
     }
 }
-
-/// How often a tunnel is looked after: a new law cuts it within this time.
-const LOOK: Duration = Duration::from_secs(1);
-/// What a client that was refused may still send before it is cut.
-const DRAIN_BYTES_MAX: usize = 256 * 1024;
-const DRAIN_TIME: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

@@ -170,7 +170,7 @@ pub async fn answer(mut near: TcpStream, answer: Response<Incoming>) {
             }
         }
     };
-    let _ = timeout(ANSWER_TIME, passing).await;
+    let _ = timeout(super::limits::UPGRADE_ANSWER_TIME, passing).await;
     tunnel::close(near).await;
 }
 
@@ -185,8 +185,6 @@ fn put(out: &mut Vec<u8>, headers: &HeaderMap) {
 }
 
 const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
-/// How long an answer that is no switch may take to pass.
-const ANSWER_TIME: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {

@@ -173,6 +173,13 @@ fn way_listed(way: &config::Way) -> Value {
             "tunnel": ms(s.tunnel),
         },
         "retries": s.retries,
+        "health": s.health.as_ref().map(|h| json!({
+            "path": h.path.as_ref().map(ToString::to_string),
+            "interval_ms": ms(h.interval),
+            "timeout_ms": ms(h.timeout),
+            "down_after": h.down_after,
+            "up_after": h.up_after,
+        })),
         "limits": {"requests": s.requests, "pending": s.pending, "connections": s.connections},
         "exchange": way.exchange.as_ref().map(|e| exchange_listed(e.as_ref())),
     })

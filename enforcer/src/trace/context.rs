@@ -74,14 +74,14 @@ fn tracestate(fields: &Fields<'_>) -> Option<String> {
             }
             let (key, value) = member.split_once('=')?;
             let doubled = members.iter().any(|m| m.split_once('=').is_some_and(|(k, _)| k == key));
-            if !is_key(key) || !is_value(value) || doubled || members.len() == MEMBERS_MAX {
+            if !is_key(key) || !is_value(value) || doubled || members.len() == crate::limits::TRACE_MEMBERS_MAX {
                 return None;
             }
             members.push(member);
         }
     }
     let state = members.join(",");
-    (!state.is_empty() && state.len() <= STATE_BYTES_MAX).then_some(state)
+    (!state.is_empty() && state.len() <= crate::limits::TRACE_STATE_BYTES_MAX).then_some(state)
 }
 
 fn is_key(key: &str) -> bool {
@@ -102,10 +102,6 @@ fn is_value(value: &str) -> bool {
 
 /// `00-`, 32 digits, `-`, 16 digits, `-`, 2 digits.
 const LENGTH: usize = 55;
-/// What the standard allows.
-const MEMBERS_MAX: usize = 32;
-/// What the standard asks everyone to carry.
-const STATE_BYTES_MAX: usize = 512;
 
 #[cfg(test)]
 mod tests {

@@ -4,7 +4,6 @@
 //! does not take after a few attempts, is dropped and counted.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -77,18 +76,18 @@ impl Exporter {
             }
         };
         // At the end of the process a collector that is away is not waited for.
-        let _ = timeout(LAST, rest).await;
+        let _ = timeout(limits::SPANS_LAST, rest).await;
     }
 
     async fn send(&mut self, batch: &mut Vec<Span>, phase: &mut watch::Receiver<Phase>) {
-        let mut pause = FIRST_PAUSE;
-        for attempt in 1..=ATTEMPTS {
+        let mut pause = limits::SPANS_FIRST_PAUSE;
+        for attempt in 1..=limits::SPANS_ATTEMPTS {
             match self.post(batch).await {
                 Ok(()) => {
                     self.metrics.spans("sent", batch.len());
                     break;
                 }
-                Err(again) if again && attempt < ATTEMPTS => {
+                Err(again) if again && attempt < limits::SPANS_ATTEMPTS => {
                     tokio::select! {
                         () = leaving(phase) => {}
                         () = sleep(pause) => {}
@@ -112,7 +111,7 @@ impl Exporter {
         };
         let fetcher = self.fetcher.insert(fetcher);
         let bytes = Bytes::from(body(&self.teller, batch).to_string());
-        let ask = Ask::post(&self.config.otlp, "application/json", bytes, ANSWER_BYTES_MAX, WITHIN);
+        let ask = Ask::post(&self.config.otlp, "application/json", bytes, limits::SPANS_ANSWER_BYTES_MAX, limits::SPANS_TIMEOUT);
         match fetcher.fetch(ask).await {
             Ok(answer) if answer.status.is_success() => Ok(()),
             Ok(answer) => Err(matches!(
@@ -135,14 +134,3 @@ impl Spans {
         }
     }
 }
-
-/// How often one batch is offered.
-const ATTEMPTS: u32 = 4;
-/// The wait before the second attempt; each further one waits twice as long.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-/// One attempt.
-const WITHIN: Duration = Duration::from_secs(10);
-/// What a collector answers is not looked at beyond its status.
-const ANSWER_BYTES_MAX: usize = 64 * 1024;
-/// How long the last spans may take at the end of the process.
-const LAST: Duration = Duration::from_secs(2);

@@ -358,7 +358,7 @@ async fn trailers_to_places_outside_are_held_against_what_policy_reads() {
         caller.outbound()[0],
         &format!(
             "POST http://localhost:{port}/v1/rates/1 HTTP/1.1\r\nHost: localhost:{port}\r\nX-Tenant: us\r\nConnection: close\r\n\
-             Trailer: x-checksum\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n{trailers}\r\n",
+             Trailer: x-checksum, x-tenant, x_tenant, x-portreeve-principal\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n{trailers}\r\n",
             port = outside.port()
         ),
     )
@@ -367,4 +367,40 @@ async fn trailers_to_places_outside_are_held_against_what_policy_reads() {
     assert_eq!(code(&answer), 200, "{answer}");
     assert!(answer.ends_with("\r\n\r\nx-checksum: 7"), "{answer}");
     replays(&town.authorizer(), &town.records("payments"));
+}
+
+/// What is decided about places outside is decided again by the reference evaluators too.
+#[tokio::test]
+async fn the_self_check_looks_at_egress() {
+    let (outside, _) = app(|_, _| ok("rates")).await;
+    let town = Town::new(outside.port());
+    let caller = town.start("payments", "payments", &format!("{}self_check: {{one_in: 1}}\n", PROXY.replace("USERS", "127.0.0.1:1"))).await;
+    let proxy = caller.outbound()[0];
+    let counted = |name: &str| {
+        let text = caller.gate().metrics.render();
+        let line = format!("portreeve_{name}_total ");
+        text.lines().find_map(|l| l.strip_prefix(&line)?.parse::<u64>().ok()).unwrap_or_else(|| panic!("no {name}: {text}"))
+    };
+    let place = format!("localhost:{}", outside.port());
+    let mut asked = 0;
+    // Allowed, not declared, denied, and a tunnel: whatever came of it.
+    for target in ["/v1/rates/1", "/v1/other"] {
+        let (status, answer) = get(proxy, target, &place).await;
+        assert_eq!(status, if target == "/v1/other" { 403 } else { 200 }, "{answer}");
+        asked += 1;
+    }
+    assert_eq!(get(proxy, "/", "evil.example").await.0, 403);
+    let (tunnel, head) = connect(proxy, &place).await;
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    drop(tunnel);
+    asked += 2;
+    let made = async {
+        while counted("self_checks") + counted("self_checks_passed_over") < asked {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), made).await.expect("each of them is looked at");
+    assert!(counted("self_checks") > 0);
+    assert_eq!(counted("self_check_disagreements"), 0);
+    caller.shutdown().await;
 }

@@ -4,6 +4,7 @@
 
 mod egress;
 mod exchange;
+mod health;
 mod mesh;
 mod town;
 mod transparent;

@@ -253,13 +253,14 @@ fn spikes<'a>(all: &'a Analyses, anchors: &Anchors<'a>) -> Table<'a> {
     Table::of("Hours of many denials", "analyses.spikes", &all.spikes, |s| {
         vec![
             Cell::service(&s.from, anchors),
+            Cell::Words(s.of.as_str().to_owned()),
             Cell::When(s.hour),
             Cell::Count(s.denied),
             Cell::Count(s.mean_of_others),
             Cell::Count(s.other_hours),
         ]
     })
-    .headed(&["Caller", "Hour", "#Denied", "#Mean of other hours", "#Other hours"])
+    .headed(&["Of", "Kind", "Hour", "#Denied", "#Mean of other hours", "#Other hours"])
 }
 
 fn scanners<'a>(all: &'a Analyses, anchors: &Anchors<'a>) -> Table<'a> {

@@ -6,8 +6,8 @@ use portreeve_auditor::assessment::graphs::{
     SensitiveWithin, ThreeGraphs,
 };
 use portreeve_auditor::assessment::usage::{
-    Crossing, DueStanding, IdentityCertificates, IdentityConcern, PermissionUse, Privilege, ReviewDate, Scanner, ShadowEdge, Spike, Spread,
-    StaleService, Usage, WeakConnection, WildcardUse,
+    Crossing, DueStanding, IdentityCertificates, IdentityConcern, PermissionUse, Privilege, ReviewDate, Scanner, ShadowEdge, Spike,
+    SpikeOf, Spread, StaleService, Usage, WeakConnection, WildcardUse,
 };
 use portreeve_auditor::assessment::{
     Analyses, Assessment, AttestationSummary, CommitSummary, ConfigSummary, EnvironmentSummary, ExceptionSummary, FileSummary,
@@ -154,7 +154,15 @@ pub fn analyses() -> Analyses {
             "callers with an hour of many denials",
             1,
             7,
-            vec![Spike { from: "users".into(), hour: first, denied: 380, mean_of_others: 1, other_hours: 700, evidence: Vec::new() }],
+            vec![Spike {
+                of: SpikeOf::Caller,
+                from: "users".into(),
+                hour: first,
+                denied: 380,
+                mean_of_others: 1,
+                other_hours: 700,
+                evidence: Vec::new(),
+            }],
         ),
         shadow: part(
             "observed edges that no policy can allow",

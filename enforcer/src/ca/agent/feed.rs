@@ -71,7 +71,7 @@ impl State {
                 let message = match self.kind {
                     Kind::Bundles => {
                         // Nothing in it ends by itself.
-                        self.renew_at = Instant::now() + BUNDLES_AGAIN;
+                        self.renew_at = Instant::now() + crate::ca::limits::AGENT_BUNDLES_AGAIN;
                         served.bundles().encode()
                     }
                     Kind::Identities => match served.identities(self.uid) {
@@ -134,6 +134,3 @@ impl Body for Feed {
         matches!(self, Self::Empty)
     }
 }
-
-/// Bundles are sent again after this time although nothing changed.
-const BUNDLES_AGAIN: Duration = Duration::from_secs(24 * 3600);

@@ -5,7 +5,6 @@ use std::fs::Permissions;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use http::{HeaderValue, Method, Request, Response, header};
 use hyper::body::Incoming;
@@ -48,7 +47,8 @@ impl Agent {
         let stop = watch::Sender::new(false);
         let desk = Arc::new(Desk { served: served.subscribe(), stop: stop.subscribe(), callers: Mutex::default() });
         let serve = move |stream| Arc::clone(&desk).connection(stream);
-        let serving = tokio::spawn(listening::accept(listener, AGENT_CONNECTIONS_MAX, DRAIN, stop.subscribe(), serve));
+        let serving =
+            tokio::spawn(listening::accept(listener, AGENT_CONNECTIONS_MAX, crate::ca::limits::AGENT_DRAIN, stop.subscribe(), serve));
         let keeping = tokio::spawn(Keeper { config, file, served, report }.keep());
         Ok(Self { socket, stop, serving, keeping })
     }
@@ -210,6 +210,3 @@ pub fn run(path: &Path, check_only: bool, report: &Report) -> Result<(), AgentEr
         Ok(())
     })
 }
-
-/// The longest wait for streams at the end.
-const DRAIN: Duration = Duration::from_secs(2);
