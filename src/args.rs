@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use portreeve_auditor::foreign::Grade;
 use portreeve_auditor::limits::SAMPLE_SIZE_MAX;
 use portreeve_engine::time::Date;
 use portreeve_engine::{Digest, Timestamp};
@@ -370,7 +371,8 @@ pub(crate) struct AuditArgs {
     /// When the report is made, to be said in it; without it every time comes from the inputs
     #[arg(long, value_name = "TIME")]
     pub(crate) generated_at: Option<Timestamp>,
-    /// What fails the gate, one or several with commas: not-met, suspect, new, expired-exception, coverage:PERCENT, or never
+    /// What fails the gate, one or several with commas: not-met, suspect, new, expired-exception, coverage:PERCENT (of the services),
+    /// coverage:grade-B:PERCENT (of the decisions, whose callers are known as well as B), or never
     #[arg(long, value_name = "WHAT", value_delimiter = ',', default_value = "not-met")]
     pub(crate) fail_on: Vec<FailOn>,
 }
@@ -427,6 +429,8 @@ pub(crate) enum FailOn {
     ExpiredException,
     /// Logs speak of less than so many percent of the services
     Coverage(u8),
+    /// Less than so many percent of the decisions know their caller as well as this grade
+    Known(Grade, u8),
     /// Nothing
     Never,
 }
@@ -441,12 +445,29 @@ impl std::str::FromStr for FailOn {
             "new" => Ok(Self::New),
             "expired-exception" => Ok(Self::ExpiredException),
             "never" => Ok(Self::Never),
-            _ => match text.strip_prefix("coverage:").map(str::parse::<u8>) {
-                Some(Ok(percent @ 0..=100)) => Ok(Self::Coverage(percent)),
-                Some(_) => Err("after `coverage:` stands a number from 0 to 100".to_owned()),
-                None => Err("expected not-met, suspect, new, expired-exception, coverage:PERCENT or never".to_owned()),
+            _ => match text.strip_prefix("coverage:") {
+                Some(covered) => Self::covered(covered),
+                None => {
+                    Err("expected not-met, suspect, new, expired-exception, coverage:PERCENT, coverage:grade-GRADE:PERCENT or never"
+                        .to_owned())
+                }
             },
         }
+    }
+}
+
+impl FailOn {
+    /// What stands after `coverage:`: `90`, or `grade-B:95`.
+    fn covered(text: &str) -> Result<Self, String> {
+        let percent = |text: &str| {
+            let read = text.parse::<u8>().ok().filter(|percent| *percent <= 100);
+            read.ok_or_else(|| "after `coverage:` stands a number from 0 to 100, or a grade and a number: `coverage:grade-B:95`".to_owned())
+        };
+        let Some(graded) = text.strip_prefix("grade-") else { return percent(text).map(Self::Coverage) };
+        let (letter, share) = graded.split_once(':').unwrap_or((graded, ""));
+        let grade = Grade::ALL.into_iter().find(|g| g.as_str().eq_ignore_ascii_case(letter));
+        let grade = grade.ok_or_else(|| format!("`{letter}` is no grade: A is the best, E the worst"))?;
+        Ok(Self::Known(grade, percent(share)?))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use portreeve_auditor::assessment::{Baseline, Verdict as ControlVerdict};
+use portreeve_auditor::assessment::{Baseline, Given as Read, GivenKind, Verdict as ControlVerdict};
 use portreeve_auditor::sample::{Draw, Sample};
 use portreeve_auditor::{Assessment, Audit, AuditError, Catalog, Earlier, LogSource};
 use portreeve_engine::Diagnostic;
@@ -26,21 +26,24 @@ use crate::reading;
 pub(crate) fn run(args: &AuditArgs) -> Outcome {
     let gate = Gate::of(&args.fail_on, !args.baseline.is_empty())?;
     let Given { bundles, history } = history::given(&args.law.bundle, &args.law.bundle_history)?;
-    let heads = logs::heads(args.heads.as_deref(), args.key.as_deref())?;
+    let (heads, mut given) = logs::heads_given(args.heads.as_deref(), args.key.as_deref())?;
     let logs = logs::sources(&args.read.logs)?;
     // The key is read first: nobody should wait for an examination whose report cannot be signed.
     let signer = args.sign.as_deref().map(bundling::signer).transpose()?;
     let progress = Progress::over(&logs);
-    let reading = logs::reading(&args.read.log_format, args.read.log_mapping.as_deref())?;
+    let (reading, mapping) = logs::reading_given(&args.read.log_format, args.read.log_mapping.as_deref())?;
+    given.extend(mapping);
     let audit = Audit::new(bundles).history(history).logs(logs.clone()).heads(heads).reading(reading);
     let (mut audit, own) = declared::checks(audit, &args.checks)?;
     for name in &args.catalog {
-        audit = audit.catalog(catalog(name, &own)?);
+        let (catalog, file) = catalog(name, &own)?;
+        given.extend(file);
+        audit = audit.catalog(catalog);
     }
     for path in &args.baseline {
         audit = audit.baseline(earlier(path)?);
     }
-    audit = declared::add(audit, args)?;
+    audit = declared::add(audit, args)?.given(given);
     let mut assessment = audit.run(&mut |bytes| progress.at(bytes)).map_err(|error| match &error {
         AuditError::Read(read) => logs::unread(read),
         _ => Failure::new(&error),
@@ -60,13 +63,15 @@ fn earlier(path: &Path) -> Result<Earlier, Failure> {
         .map_err(|e| Failure::with_help(e, "a baseline is an `assessment.json` that `portreeve audit --out` wrote"))
 }
 
-fn catalog(name: &str, own: &[String]) -> Result<Catalog, Failure> {
+/// A catalogue, and the file it was read from unless it is a built-in one.
+fn catalog(name: &str, own: &[String]) -> Result<(Catalog, Option<Read>), Failure> {
     let refused = |found: Vec<Diagnostic>| Failure::Told(diagnostics::human(&found));
     if !Path::new(name).exists() {
-        return Catalog::built_in(name).map_err(refused);
+        return Catalog::built_in(name).map(|catalog| (catalog, None)).map_err(refused);
     }
     let text = std::fs::read_to_string(name).map_err(|e| Failure::new(format_args!("cannot read the catalogue `{name}`: {e}")))?;
-    Catalog::parse_with(name, &text, own).map_err(refused)
+    let file = Read::file(GivenKind::Catalog, name, text.as_bytes());
+    Catalog::parse_with(name, &text, own).map(|catalog| (catalog, Some(file))).map_err(refused)
 }
 
 /// The sample that was asked for; the assessment tells of it.

@@ -46,7 +46,8 @@ pub(crate) fn add(mut audit: Audit, args: &AuditArgs) -> Result<Audit, Failure> 
     }
     let mut seen = BTreeSet::new();
     for name in &args.commits {
-        audit = audit.commits(commits::commits(name)?.into_iter().filter(|c| seen.insert(c.id.clone())));
+        let (commits, given) = commits::commits(name)?;
+        audit = audit.commits(commits.into_iter().filter(|c| seen.insert(c.id.clone()))).given([given]);
     }
     Ok(audit)
 }

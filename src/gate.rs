@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use portreeve_auditor::Assessment;
 use portreeve_auditor::assessment::{ControlResult, Verdict};
+use portreeve_auditor::foreign::Grade;
 
 use crate::args::FailOn;
 use crate::diagnostics::many;
@@ -56,6 +57,7 @@ fn reason(asked: FailOn, a: &Assessment) -> Option<String> {
         }
         FailOn::ExpiredException => expired(a),
         FailOn::Coverage(least) => uncovered(a, least),
+        FailOn::Known(grade, least) => unknown(a, grade, least),
     }
 }
 
@@ -86,6 +88,14 @@ fn uncovered(a: &Assessment, least: u8) -> Option<String> {
     let silent = a.services.iter().filter(|s| !s.observed).map(|s| &*s.name);
     (seen * 100 < usize::from(least) * all)
         .then(|| format!("logs speak of {seen} of {} only, less than {least} %: nothing of {}", many(all, "service"), names(silent)))
+}
+
+/// Without a decision nobody is known: the evidence that was asked for is not there.
+fn unknown(a: &Assessment, worst: Grade, least: u8) -> Option<String> {
+    let known: u64 = a.reads.grades.iter().filter(|g| g.grade.is_at_least(worst)).map(|g| g.count).sum();
+    let all = a.totals.decided;
+    let enough = u128::from(known) * 100 >= u128::from(least) * u128::from(all) && (all > 0 || least == 0);
+    (!enough).then(|| format!("callers are known by grade {worst} or better in {known} of {all} decisions only, less than {least} %"))
 }
 
 fn names<'n>(all: impl Iterator<Item = &'n str>) -> String {

@@ -124,6 +124,7 @@ Examples:
   portreeve audit --bundle policies --bundle HEAD~1:policies logs/a.ndjson
   portreeve audit --bundle-history .:policies 'logs/*.ndjson' --out report
   portreeve audit --bundle policies a.ndjson --fail-on suspect,coverage:90
+  portreeve audit --bundle policies istio.json --fail-on coverage:grade-B:95
   portreeve audit --bundle policies 'november/*' --out november \\
     --baseline october/assessment.json --fail-on not-met,new
   portreeve audit --bundle policies a.ndjson --format json > assessment.json

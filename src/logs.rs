@@ -4,6 +4,7 @@ use std::io::IsTerminal as _;
 use std::path::Path;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use portreeve_auditor::assessment::{Given, GivenKind};
 use portreeve_auditor::foreign::text::TextFormat;
 use portreeve_auditor::foreign::{Format, Mapping, Reading};
 use portreeve_auditor::{LogSource, ReadError, VerifiedHeads};
@@ -76,11 +77,21 @@ pub(crate) fn format(text: &str) -> Result<LogFormat, String> {
 /// # Errors
 /// The mapping file cannot be read, or something is wrong with it.
 pub(crate) fn reading(format: &LogFormat, mapping: Option<&Path>) -> Result<Reading, Failure> {
+    reading_given(format, mapping).map(|(reading, _)| reading)
+}
+
+/// As [`reading`], and what it was read from.
+///
+/// # Errors
+/// The mapping file cannot be read, or something is wrong with it.
+pub(crate) fn reading_given(format: &LogFormat, mapping: Option<&Path>) -> Result<(Reading, Option<Given>), Failure> {
+    let mut given = None;
     let mut reading = match mapping {
         None => Reading::default(),
         Some(path) => {
             let name = path.display().to_string();
             let text = std::fs::read_to_string(path).map_err(|e| Failure::new(format_args!("cannot read the mapping `{name}`: {e}")))?;
+            given = Some(Given::file(GivenKind::Mapping, &name, text.as_bytes()));
             Reading::of(Mapping::parse(&name, &text).map_err(|found| Failure::Told(diagnostics::human(&found)))?)
         }
     };
@@ -89,7 +100,7 @@ pub(crate) fn reading(format: &LogFormat, mapping: Option<&Path>) -> Result<Read
         LogFormat::One(format) => reading.format = Some(*format),
         LogFormat::Text(text) => (reading.format, reading.text) = (Some(Format::EnvoyText), Some(text.clone())),
     }
-    Ok(reading)
+    Ok((reading, given))
 }
 
 /// Why logs could not be read, with the way out.
@@ -105,12 +116,23 @@ pub(crate) fn unread(error: &ReadError) -> Failure {
 /// # Errors
 /// The file or the key cannot be read, or a signature is not of this key.
 pub(crate) fn heads(heads: Option<&Path>, key: Option<&Path>) -> Result<VerifiedHeads, Failure> {
-    let (Some(heads), Some(key)) = (heads, key) else { return Ok(VerifiedHeads::default()) };
+    heads_given(heads, key).map(|(heads, _)| heads)
+}
+
+/// As [`heads`], and what they were read from.
+///
+/// # Errors
+/// One of the files cannot be read, or a head is not signed by the key.
+pub(crate) fn heads_given(heads: Option<&Path>, key: Option<&Path>) -> Result<(VerifiedHeads, Vec<Given>), Failure> {
+    let (Some(heads), Some(key)) = (heads, key) else { return Ok((VerifiedHeads::default(), Vec::new())) };
     let unreadable = |path: &Path, e: std::io::Error| Failure::new(format_args!("cannot read `{}`: {e}", path.display()));
     let pem = std::fs::read_to_string(key).map_err(|e| unreadable(key, e))?;
     let verifier = HeadVerifier::from_pem(&pem).map_err(|e| Failure::new(format_args!("`{}`: {e}", key.display())))?;
     let bytes = std::fs::read(heads).map_err(|e| unreadable(heads, e))?;
-    VerifiedHeads::read(&bytes, &verifier).map_err(|e| Failure::new(format_args!("`{}`: {e}", heads.display())))
+    let given = |kind, path: &Path, bytes: &[u8]| Given::file(kind, path.display().to_string(), bytes);
+    let given = vec![given(GivenKind::Heads, heads, &bytes), given(GivenKind::HeadsKey, key, pem.as_bytes())];
+    let read = VerifiedHeads::read(&bytes, &verifier).map_err(|e| Failure::new(format_args!("`{}`: {e}", heads.display())))?;
+    Ok((read, given))
 }
 
 /// A bar over the bytes of the logs; nothing where stderr is no terminal.

@@ -9,6 +9,7 @@ use portreeve_reports::manifest;
 
 use crate::args::{DocumentFormat, VerifyArgs};
 use crate::bundling;
+use crate::commits;
 use crate::logs::{self, Progress};
 use crate::outcome::{Failure, Outcome, Verdict};
 use crate::output::{self, Out};
@@ -57,7 +58,7 @@ fn report(args: &VerifyArgs, dir: &Path) -> Outcome {
     let Some(key) = &args.key else {
         return Err(Failure::with_help("a signed report is verified with a key", "give the public half with `--key FILE`"));
     };
-    let found = manifest::verify(dir, &bundling::verifier(key)?).map_err(Failure::new)?;
+    let found = manifest::verify(dir, &bundling::verifier(key)?, &commits::is_unchanged).map_err(Failure::new)?;
     print(args, &found, || found.render(dir))?;
     Ok(Verdict::of(found.is_sound()))
 }

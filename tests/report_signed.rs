@@ -78,7 +78,7 @@ fn an_untouched_report_verifies_and_every_touch_is_told() {
         ("report/assessment.json", |p| fs::remove_file(p).unwrap(), "`assessment.json` was signed and is missing"),
         ("report/extra.txt", |p| fs::write(p, "x").unwrap(), "`extra.txt` was added: it was not signed"),
         ("report/sample.json", append, "`sample.json` was changed since it was signed"),
-        ("a.ndjson", append, "`a.ndjson` was read for the report and has other bytes now"),
+        ("a.ndjson", append, "`a.ndjson` was read for the report and is not what it was"),
         ("report/manifest.json", append, "the manifest is not signed by this key; nothing else was checked"),
         ("report/manifest.sig.json", |p| fs::copy(p.with_file_name("../other.sig"), p).map(drop).unwrap(), "not signed by this key"),
     ];
@@ -112,6 +112,106 @@ fn an_untouched_report_verifies_and_every_touch_is_told() {
         assert!(run.code == 2 && run.err.contains(says), "{args:?}\n{}", run.err);
     }
 }
+
+/// Whatever decided the report beside the logs is signed with it, and one byte of it changed is told.
+#[test]
+fn everything_that_was_read_is_signed() {
+    let scene = Scene::make();
+    let copy = |from: &str, to: &str| {
+        let (from, to) = (root().join(from), scene.path(to));
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        fs::copy(from, to).unwrap();
+    };
+    copy("policies/governance/scope.yaml", "governance/scope.yaml");
+    let catalogue = fs::read_to_string(root().join("policies/controls/soc2.yaml")).unwrap();
+    fs::write(scene.path("own.yaml"), catalogue).unwrap();
+    for entry in fs::read_dir(root().join("policies/checks")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|e| e == "rego") {
+            copy(path.to_str().unwrap(), &format!("checks/{}", path.file_name().unwrap().to_str().unwrap()));
+        }
+    }
+    fs::write(scene.path("items.yaml"), CONFIG).unwrap();
+    fs::write(scene.path("mapping.yaml"), MAPPING).unwrap();
+    assert_eq!(scene.audit("october", &[]).code, 0);
+    let git = |args: &[&str]| {
+        let who = ["-c", "user.name=ann", "-c", "user.email=ann@market.example", "-c", "commit.gpgsign=false"];
+        let run = Command::new("git").arg("-C").arg(scene.path("repo")).args(who).args(args).output().unwrap();
+        assert!(run.status.success(), "{args:?}: {}", String::from_utf8_lossy(&run.stderr));
+    };
+    fs::create_dir_all(scene.path("repo/policies")).unwrap();
+    fs::write(scene.path("repo/policies/note.txt"), "one\n").unwrap();
+    git(&["init", "-q"]);
+    git(&["add", "."]);
+    git(&["commit", "-qm", "one\n\nApproved-by: bob"]);
+    let args = [
+        "--governance",
+        "governance",
+        "--catalog",
+        "own.yaml",
+        "--checks",
+        "checks",
+        "--config",
+        "items.yaml",
+        "--log-mapping",
+        "mapping.yaml",
+        "--baseline",
+        "october/assessment.json",
+        "--commits",
+        "repo:policies",
+        "--sign",
+        "report.key",
+    ];
+    fs::remove_dir_all(scene.path("report")).unwrap();
+    let made = scene.audit("report", &args);
+    assert_eq!(made.code, 0, "{}", made.err);
+    let manifest: Value = serde_json::from_slice(&fs::read(scene.path("report/manifest.json")).unwrap()).unwrap();
+    let kinds: Vec<&str> = manifest["given"].as_array().unwrap().iter().map(|g| g["kind"].as_str().unwrap()).collect();
+    for kind in ["governance", "config", "commits", "check", "catalog", "mapping"] {
+        assert!(kinds.contains(&kind), "no {kind} in {kinds:?}");
+    }
+    assert_eq!(manifest["baseline"]["path"], "october/assessment.json");
+    let page = fs::read_to_string(scene.path("report/index.html")).unwrap();
+    assert!(page.contains("What else was read") && page.contains("history of the policies"));
+    let whole = scene.verify();
+    assert!(whole.code == 0 && !whole.err.contains("is not here"), "{}", whole.err);
+    let check = manifest["given"].as_array().unwrap().iter().find(|g| g["kind"] == "check").unwrap()["path"].as_str().unwrap();
+    for file in ["governance/scope.yaml", "own.yaml", check, "items.yaml", "mapping.yaml", "october/assessment.json"] {
+        let before = fs::read(scene.path(file)).unwrap();
+        let mut bytes = before.clone();
+        *bytes.last_mut().unwrap() ^= 1;
+        fs::write(scene.path(file), bytes).unwrap();
+        let run = scene.verify();
+        assert!(run.code == 1 && run.err.contains(&format!("`{file}")) && run.err.contains("is not what it was"), "{file}\n{}", run.err);
+        fs::write(scene.path(file), before).unwrap();
+    }
+    // A history that goes on is the one that was read; one that was amended is not.
+    fs::write(scene.path("repo/policies/note.txt"), "two\n").unwrap();
+    git(&["commit", "-qam", "two"]);
+    assert_eq!(scene.verify().code, 0);
+    git(&["reset", "-q", "--hard", "HEAD~1"]);
+    assert_eq!(scene.verify().code, 0);
+    git(&["commit", "-q", "--amend", "-m", "one\n\nApproved-by: bot"]);
+    let run = scene.verify();
+    assert!(
+        run.code == 1 && run.err.contains("`repo:policies (history of the policies)` was read for the report and is not"),
+        "{}",
+        run.err
+    );
+    fs::rename(scene.path("repo"), scene.path("elsewhere")).unwrap();
+    let run = scene.verify();
+    assert!(run.code == 0 && run.err.contains("not checked: `repo:policies (history of the policies)` is not here"), "{}", run.err);
+}
+
+const CONFIG: &str = "service: items
+bundle: {path: ./policies}
+identity: {cert: items.pem, key: items.key, trust: {market.example: ca.pem}}
+inbound: [{listen: \"0.0.0.0:8443\", upstream: \"127.0.0.1:8080\", protocol: http}]
+log: {path: decisions.ndjson}
+";
+
+const MAPPING: &str = "format: portreeve
+";
 
 /// A manifest that its key's holder signed may name files; it may not lead out of its folder.
 #[test]

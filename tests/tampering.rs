@@ -280,7 +280,7 @@ fn cases(log: &Whole) -> Vec<Case> {
             &["process items-1: a signed head names its `seq` 15, but no line of it was given"],
             &["self-consistent"],
             &["absent_log"],
-            "not-assessed",
+            "suspect",
         ),
         case(
             "a tail cut at a line's end",

@@ -5,7 +5,7 @@
 use portreeve_engine::{Authorizer, Diagnostic};
 
 use crate::assemble::assemble;
-use crate::assessment::Assessment;
+use crate::assessment::{Assessment, Given, GivenKind};
 use crate::baseline::{self, Earlier};
 use crate::checks;
 use crate::commits::Commit;
@@ -38,6 +38,7 @@ pub struct Audit {
     commits: Vec<Commit>,
     own_checks: Vec<OwnChecks>,
     baselines: Vec<Earlier>,
+    given: Vec<Given>,
 }
 
 /// Why an examination could not be made.
@@ -74,6 +75,7 @@ impl Audit {
             commits: Vec::new(),
             own_checks: Vec::new(),
             baselines: Vec::new(),
+            given: Vec::new(),
         }
     }
 
@@ -147,6 +149,14 @@ impl Audit {
         self
     }
 
+    /// Names what the others were read from, where only the caller knows: catalogues, mappings, heads, histories. Files of governance,
+    /// configurations, checks and baselines know their own.
+    #[must_use]
+    pub fn given(mut self, given: impl IntoIterator<Item = Given>) -> Self {
+        self.given.extend(given);
+        self
+    }
+
     /// Makes the examination. `progress` is told the stored bytes read so far.
     ///
     /// # Errors
@@ -188,8 +198,21 @@ impl Audit {
         let mut found = checks::run(&examined);
         found.extend(own_checks::run(&self.own_checks, &examined));
         let mut assessment = assemble(&examined, &intake.inputs, &self.bundles, name, catalogs, found);
+        assessment.given = self.everything_given();
         assessment.baseline = baseline::compare(&assessment, &self.baselines);
         Ok(assessment)
+    }
+
+    fn everything_given(&self) -> Vec<Given> {
+        let named = |kind, path: &String, sha256| Given { kind, path: path.clone(), sha256, at: None };
+        let mut all = self.given.clone();
+        all.extend(self.governance.files.iter().map(|(path, sha256)| named(GivenKind::Governance, path, *sha256)));
+        all.extend(self.configs.iter().map(|c| named(GivenKind::Config, &c.path, c.sha256)));
+        all.extend(self.own_checks.iter().flat_map(OwnChecks::files).map(|(path, sha256)| named(GivenKind::Check, path, *sha256)));
+        all.extend(self.baselines.iter().map(|b| named(GivenKind::Baseline, &b.path, b.sha256)));
+        all.sort();
+        all.dedup();
+        all
     }
 
     fn newest(&self, fold: &Fold<'_>) -> Option<(&str, &Authorizer)> {

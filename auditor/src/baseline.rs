@@ -18,8 +18,8 @@ use crate::limits::REASON_CHARS_MAX;
 /// An earlier assessment, as far as a comparison needs it. Fields that a later version added are passed over.
 #[derive(Clone, Debug)]
 pub struct Earlier {
-    path: String,
-    sha256: Digest,
+    pub(crate) path: String,
+    pub(crate) sha256: Digest,
     said: Said,
 }
 

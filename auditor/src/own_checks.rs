@@ -22,6 +22,7 @@ mod tests;
 #[derive(Debug)]
 pub struct OwnChecks {
     rego: RegoChecks,
+    files: Vec<(String, Digest)>,
 }
 
 impl OwnChecks {
@@ -30,6 +31,7 @@ impl OwnChecks {
     /// # Errors
     /// Everything that is wrong with them, each with its place; a check that is called as a built-in one.
     pub fn compile(files: &[(String, String)]) -> Result<Self, Vec<Diagnostic>> {
+        let digests = files.iter().map(|(path, text)| (path.clone(), Digest::of(text.as_bytes()))).collect();
         let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
         let rego = RegoChecks::compile(&files)?;
         let taken: Vec<Diagnostic> = rego
@@ -41,7 +43,7 @@ impl OwnChecks {
                 Diagnostic::error("rego-check", message).at(c.at.clone()).help("give the package another name")
             })
             .collect();
-        if taken.is_empty() { Ok(Self { rego }) } else { Err(taken) }
+        if taken.is_empty() { Ok(Self { rego, files: digests }) } else { Err(taken) }
     }
 
     /// Reads a folder with its `*.rego` files, or one file.
@@ -64,6 +66,11 @@ impl OwnChecks {
         }
         let read = |p: &std::path::PathBuf| Ok((p.display().to_string(), std::fs::read_to_string(p).map_err(|e| unreadable(p, &e))?));
         Self::compile(&paths.iter().map(read).collect::<Result<Vec<_>, Vec<Diagnostic>>>()?)
+    }
+
+    /// The files, with their digests.
+    pub fn files(&self) -> impl Iterator<Item = &(String, Digest)> {
+        self.files.iter()
     }
 
     /// Their names.

@@ -184,7 +184,12 @@ impl RequestIds {
     #[must_use]
     pub fn next(&self) -> String {
         let n = self.next.fetch_add(1, Ordering::Relaxed);
-        format!("{}-{n:x}", self.prefix)
+        let mut id = String::with_capacity(self.prefix.len() + 17);
+        id.push_str(&self.prefix);
+        id.push('-');
+        let digits = (u64::BITS - n.leading_zeros()).div_ceil(4).max(1);
+        id.extend((0..digits).rev().filter_map(|place| char::from_digit(u32::try_from(n >> (4 * place) & 15).ok()?, 16)));
+        id
     }
 }
 

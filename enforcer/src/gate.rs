@@ -8,6 +8,7 @@ mod connect;
 mod guard;
 mod leaving;
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -19,7 +20,7 @@ use arc_swap::ArcSwap;
 use http::{StatusCode, Version};
 use portreeve_engine::model::Limit;
 use portreeve_engine::record::{ContextFacts, Destination, Mode, Outcome, RequestFacts, Source, Why};
-use portreeve_engine::record_text::{ConnectionText, EventText};
+use portreeve_engine::record_text::{ConnectionText, EventText, EventTextRef};
 use portreeve_engine::request::{Method, Target};
 use portreeve_engine::{Authorizer, Decision, Request, Revision, SpiffeId, Timestamp};
 use tokio::sync::watch;
@@ -315,6 +316,12 @@ impl Running {
         Guard::of(&self.gate, &self.gate.service)
     }
 
+    /// When it was let through.
+    #[must_use]
+    pub fn began(&self) -> Instant {
+        self.began
+    }
+
     /// Ready when a new policy has taken the right to it away.
     pub fn poll_cut(&self, cx: &Context<'_>) -> Poll<()> {
         self.place.as_ref().map_or(Poll::Pending, |place| self.caller.live.poll_cut(place, cx))
@@ -460,14 +467,14 @@ impl Gate {
         policy: &Arc<Authorizer>,
         mut question: Question,
         fields: &Fields<'_>,
-        arrival: Arrival,
+        mut arrival: Arrival,
     ) -> Verdict {
         for attempt in 0..=limits::STALE_RETRIES_MAX {
             let now = question.request.context.time;
             let decision = policy.decide(&question.request);
             let (mut facts, mut context) = policy.facts(&question.request, &decision);
             let moment = moment(attempt, now, &mut context);
-            facts.id.clone_from(&arrival.id);
+            facts.id = std::mem::take(&mut arrival.id);
             facts.correlation.clone_from(&question.correlation);
             facts.trace = Some(arrival.trace.hex());
             if let Some(Switch::Upgrade(upgrade)) = question.switch {
@@ -475,15 +482,18 @@ impl Gate {
             }
             arrival.protocol.clone_into(&mut facts.protocol);
             let span = self.traces.wants(&arrival.trace).then(|| Box::new(Span::new(&arrival.trace, now, caller, &facts, &decision)));
-            let (share, text) = (self.share(caller), self.text(caller, policy, &facts, &context, &decision));
-            let accepted = if self.lets_through(&decision) {
-                self.log.allowed_text(moment, share, text.borrowed()).map(Some)
-            } else {
-                self.log.denied_text(moment, share, text.borrowed()).map(|()| None)
-            };
+            let share = self.share(caller);
+            let accepted = self.spelled(caller, policy, &facts, &context, &decision, |text| {
+                if self.lets_through(&decision) {
+                    self.log.allowed_text(moment, share, text).map(Some)
+                } else {
+                    self.log.denied_text(moment, share, text).map(|()| None)
+                }
+            });
+            arrival.id = facts.id;
             match accepted {
                 Err(NotAccepted::Stale) => question.request.context.time = self.clock.now(),
-                Err(NotAccepted::Full | NotAccepted::Down) => return unrecorded(arrival.id),
+                Err(NotAccepted::Share | NotAccepted::Full | NotAccepted::Down) => return unrecorded(arrival.id),
                 Ok(ticket) => {
                     caller.is_recorded();
                     self.decided(policy, &question.request, &decision);
@@ -506,7 +516,7 @@ impl Gate {
                 }
             }
         }
-        self.log.count_unrecorded();
+        self.log.count_unrecorded(NotAccepted::Stale);
         unrecorded(arrival.id)
     }
 
@@ -634,9 +644,11 @@ impl Gate {
             raw: Some(refused.raw.clone()),
             ..RequestFacts::default()
         };
-        let text = self.text(caller, policy, &facts, &ContextFacts::default(), &decision);
         // It is none at any time.
-        match self.log.denied_text(Moment::NotBefore(self.clock.now()), self.share(caller), text.borrowed()) {
+        let recorded = self.spelled(caller, policy, &facts, &ContextFacts::default(), &decision, |text| {
+            self.log.denied_text(Moment::NotBefore(self.clock.now()), self.share(caller), text)
+        });
+        match recorded {
             Err(_) => StatusCode::SERVICE_UNAVAILABLE,
             Ok(()) => {
                 caller.is_recorded();
@@ -650,19 +662,23 @@ impl Gate {
         caller.share.get_or_init(|| self.log.share(&caller.peer.svid().id))
     }
 
-    /// The `decided` event of a request, written down.
-    fn text(
+    /// Lends the `decided` event of a request, written down in memory that the thread keeps for it.
+    fn spelled<T>(
         &self,
         caller: &Caller,
         policy: &Authorizer,
         request: &RequestFacts,
         context: &ContextFacts,
         decision: &Decision<'_>,
-    ) -> EventText {
-        let mut text = EventText::default();
-        let first = !caller.introduced_in_log.load(Ordering::Relaxed);
-        text.decided(&self.common(caller, policy, decision.revision).text, first, request, context, decision);
-        text
+        take: impl FnOnce(EventTextRef<'_>) -> T,
+    ) -> T {
+        TEXT.with_borrow_mut(|text| {
+            let first = !caller.introduced_in_log.load(Ordering::Relaxed);
+            text.decided(&self.common(caller, policy, decision.revision).text, first, request, context, decision);
+            let taken = take(text.borrowed());
+            text.clear(limits::TEXT_BYTES_KEPT);
+            taken
+        })
     }
 
     fn common(&self, caller: &Caller, policy: &Authorizer, revision: &Revision) -> Arc<Common> {
@@ -679,6 +695,11 @@ impl Gate {
         *kept = Some(Arc::clone(&common));
         common
     }
+}
+
+thread_local! {
+    /// Where records are spelled: one of a kilobyte for each request would be asked of the allocator otherwise.
+    static TEXT: RefCell<EventText> = RefCell::default();
 }
 
 /// When the record of an answer for `now` is to have been made. An answer that others overtook again and again is not taken again

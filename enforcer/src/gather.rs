@@ -14,6 +14,7 @@ use std::task::{Context, Poll, ready};
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 
+use crate::h1::buffer::{hand_back, spare};
 use crate::limits;
 
 /// The end of a connection that the HTTP library reads and writes.
@@ -72,9 +73,8 @@ impl<I: Read + Write + Unpin> Gathering<I> {
             self.unflushed = true;
         }
         self.sent = 0;
-        self.waiting.clear();
-        // An idle connection holds little.
-        self.waiting.shrink_to(limits::GATHERED_BYTES_KEPT);
+        // An idle connection holds nothing.
+        hand_back(std::mem::take(&mut self.waiting));
         Poll::Ready(Ok(()))
     }
 
@@ -88,6 +88,9 @@ impl<I: Read + Write + Unpin> Gathering<I> {
                 self.unflushed = true;
                 return Poll::Ready(Ok(n));
             }
+        }
+        if self.waiting.capacity() == 0 && total > 0 {
+            self.waiting = spare();
         }
         for part in parts {
             self.waiting.extend_from_slice(part);
@@ -208,7 +211,7 @@ mod tests {
         assert!(Pin::new(&mut library).poll_write(cx, &piece(4)).is_ready());
         assert!(matches!(sender.poll_send(cx), Poll::Ready(Ok(()))));
         assert_eq!(all(&sender), (0..5).flat_map(piece).collect::<Vec<_>>());
-        assert!(lock(&sender.0).waiting.capacity() <= limits::GATHERED_BYTES_KEPT);
+        assert_eq!(lock(&sender.0).waiting.capacity(), 0);
     }
 
     #[test]

@@ -219,8 +219,19 @@ impl Lines {
         self.put(name, value);
     }
 
+    /// The same, of a value in several parts.
+    pub fn push_parts(&mut self, name: &str, parts: &[&[u8]]) {
+        if parts.iter().any(|part| breaks_a_line(part)) {
+            return;
+        }
+        self.0.extend_from_slice(name.as_bytes());
+        self.0.extend_from_slice(b": ");
+        parts.iter().for_each(|part| self.0.extend_from_slice(part));
+        self.0.extend_from_slice(b"\r\n");
+    }
+
     fn put(&mut self, name: &str, value: &[u8]) {
-        if value.iter().any(|b| matches!(b, b'\r' | b'\n' | 0)) {
+        if breaks_a_line(value) {
             return;
         }
         self.0.extend_from_slice(name.as_bytes());
@@ -252,6 +263,11 @@ impl Lines {
     }
 }
 
+/// Whether a value has what ends a line. Looked for in all of it, which is quicker than to stop at the first.
+fn breaks_a_line(value: &[u8]) -> bool {
+    value.iter().fold(false, |found, b| found | matches!(b, b'\r' | b'\n' | 0))
+}
+
 /// Room for the lines that we add.
 const OWN_BYTES: usize = 384;
 
@@ -268,6 +284,7 @@ mod tests {
         fields.retain(|f| f.kind != Kind::Connection);
         let mut lines = Lines::of(&fields);
         lines.push("x-own", b"a\r\nx-evil: 1");
+        lines.push_parts("x-own", &[b"a", b"b\n", b"c"]);
         lines.push("x-own", b"1: 2");
         assert_eq!(lines.as_bytes(), b"X-Tenant: eu\r\nEmpty: \r\nx-own: 1: 2\r\n");
         let map = lines.to_map();

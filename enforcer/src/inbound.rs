@@ -28,6 +28,7 @@ use crate::introduction::Introduction;
 use crate::limits;
 use crate::pool::{Dial, Pool};
 use crate::serve::{self, Phase, leaving};
+use crate::socket::Socket;
 use crate::strict::{Faults, Strict};
 use crate::tcp::{self, Behind};
 use crate::tenure;
@@ -207,12 +208,11 @@ impl Inbound {
         stream: TcpStream,
         ip: IpAddr,
         own: &Identity,
-    ) -> Result<(tokio_rustls::server::TlsStream<TcpStream>, VerifiedPeer), Refusal> {
+    ) -> Result<(tokio_rustls::server::TlsStream<Socket>, VerifiedPeer), Refusal> {
         let Ok(Ok(_place)) = timeout(self.times.handshake, self.handshakes.place(ip)).await else {
             return Err(Refusal::HandshakeTimeout);
         };
-        // Without it small answers wait for acknowledgements; a connection that cannot have it is broken.
-        stream.set_nodelay(true).map_err(|_| Refusal::ConnectionClosed)?;
+        let stream = Socket::new(stream).map_err(|_| Refusal::ConnectionClosed)?;
         if self.tcp.is_some() {
             return tls::accept_raw(own, stream, self.times.handshake).await;
         }

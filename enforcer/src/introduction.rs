@@ -128,9 +128,12 @@ impl Introduced {
             Lines::of(&kept)
         };
         if !self.how.xfcc.is_empty() {
-            let by = if self.by { format!("By={own}") } else { String::new() };
-            let separator = if self.by && !self.xfcc.is_empty() { ";" } else { "" };
-            lines.push(XFCC.as_str(), format!("{by}{separator}{}", self.xfcc).as_bytes());
+            let parts: [&[u8]; 4] = match (self.by, self.xfcc.is_empty()) {
+                (false, _) => [b"", b"", b"", self.xfcc.as_bytes()],
+                (true, true) => [b"By=", own.as_str().as_bytes(), b"", b""],
+                (true, false) => [b"By=", own.as_str().as_bytes(), b";", self.xfcc.as_bytes()],
+            };
+            lines.push_parts(XFCC.as_str(), &parts);
         }
         if let Some(name) = &self.how.principal {
             lines.push(name, caller.as_str().as_bytes());

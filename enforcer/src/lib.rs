@@ -42,6 +42,7 @@ pub mod self_check;
 pub mod serve;
 #[cfg(test)]
 mod sizes;
+pub mod socket;
 pub mod standby;
 pub mod strict;
 pub mod sts;

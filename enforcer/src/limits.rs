@@ -69,14 +69,19 @@ pub const H2_STREAM_WINDOW: u32 = 256 * 1024;
 pub const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// What one HTTP/2 connection gathers before it sends: one record of TLS, its largest.
 pub const GATHERED_BYTES_MAX: usize = 16 * 1024;
-/// Memory that it keeps for that between two times.
-pub const GATHERED_BYTES_KEPT: usize = 2 * 1024;
 /// A chunk-size line with its extensions; ours need eight digits.
 pub const CHUNK_LINE_BYTES_MAX: usize = 256;
 /// Read and write buffer of an HTTP/1 connection; hyper's own default is four times as large.
 pub const H1_BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// Bytes that one read may bring. One buffer of this size for each thread, so that an idle connection holds none.
 pub const H1_READ_BYTES: usize = 64 * 1024;
+/// Buffers that the connections of one thread lend each other: as many as are in use at once while requests come and go.
+pub const SPARES_MAX: usize = 32;
+/// The largest of them: one record of TLS, as a buffer that grows by doubling may come to hold it. What a long body needed beyond
+/// that is given back to the system.
+pub const SPARE_BYTES_MAX: usize = 32 * 1024;
+/// Memory that one thread keeps for spelling records. A usual record has 1 kB.
+pub const TEXT_BYTES_KEPT: usize = 16 * 1024;
 /// Interim answers (1xx) before the one answer; more than a few serve nobody.
 pub const INTERIM_ANSWERS_MAX: usize = 16;
 /// A request, an answer or a tunnel on which no byte moves in either direction is cut after this time. What streams rarely
@@ -145,6 +150,8 @@ pub const LOG_GATHER: Duration = Duration::from_millis(2);
 /// When the oldest record has waited for this long, the next request writes what waits, whatever the writer's thread does: on a
 /// machine with more to do than it can, that thread may get no time for much longer than it takes to lose a process.
 pub const LOG_LATE: Duration = Duration::from_millis(20);
+/// A write that took this long is told of: records wait meanwhile, and callers that send much come to the end of their share.
+pub const LOG_SLOW: Duration = Duration::from_millis(500);
 /// A failed write is tried again after this time.
 pub const LOG_RETRY: Duration = Duration::from_secs(1);
 /// How often a decision is taken again because another one with a later time entered the log first; after that its record says for

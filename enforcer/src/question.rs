@@ -135,8 +135,8 @@ pub fn ask(head: &mut Head<'_>, asker: Asker<'_>, asked: &Asked<'_>, now: Timest
         let raw = escape(line.as_bytes());
         Box::new(NoQuestion { malformed, status, raw, host, correlation: correlation.clone() })
     };
-    let host = host(head).map_err(|e| refused(e, None))?;
-    let body = || -> Result<Question, (Malformed, StatusCode)> {
+    let mut host = host(head).map_err(|e| refused(e, None))?;
+    let body = |host: &mut Option<String>| -> Result<Question, (Malformed, StatusCode)> {
         // The connection is cut for it too, but by a timer, and a clock that was set or a machine that slept is ahead of timers (A65).
         if asker.until <= now {
             return Err((carrier("the certificate of this connection has ended"), StatusCode::FORBIDDEN));
@@ -156,16 +156,11 @@ pub fn ask(head: &mut Head<'_>, asker: Asker<'_>, asked: &Asked<'_>, now: Timest
         {
             return Err((carrier("the operation offers no such upgrade or tunnel"), StatusCode::NOT_IMPLEMENTED));
         }
-        let request = Request {
-            principal: asker.id.clone(),
-            service: Arc::clone(asked.service),
-            target,
-            host: host.as_deref().map(Into::into),
-            context,
-        };
+        let request =
+            Request { principal: asker.id.clone(), service: Arc::clone(asked.service), target, host: host.take().map(Into::into), context };
         Ok(Question { request, query: query.map(str::to_owned), switch, correlation: correlation.clone() })
     };
-    body().map_err(|e| refused(e, host.clone()))
+    body(&mut host).map_err(|e| refused(e, host))
 }
 
 fn context(fields: &Fields<'_>, query: Option<&str>, ip: IpAddr, asked: &Asked<'_>, now: Timestamp) -> Result<Context, Malformed> {
@@ -210,27 +205,30 @@ pub(crate) fn host(head: &Head<'_>) -> Result<Option<String>, (Malformed, Status
 
 /// Lower case, without the dot at the end, port kept. `None` where the text is not a host (A03, A30).
 fn one_form(raw: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(raw).ok()?.to_ascii_lowercase();
-    let (name, port) = match text.strip_prefix('[').and_then(|t| t.split_once(']')) {
-        Some((v6, rest)) => {
+    let mut text = std::str::from_utf8(raw).ok()?.to_ascii_lowercase();
+    let (port, dot) = match text.strip_prefix('[').and_then(|t| t.split_once(']')) {
+        Some((v6, port)) => {
             v6.parse::<std::net::Ipv6Addr>().ok()?;
-            (format!("[{v6}]"), rest)
+            (port, None)
         }
         None => {
-            let (name, port) = text.split_at(text.find(':').unwrap_or(text.len()));
-            let name = name.strip_suffix('.').unwrap_or(name);
+            let (whole, port) = text.split_at(text.find(':').unwrap_or(text.len()));
+            let name = whole.strip_suffix('.').unwrap_or(whole);
             let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
             if name.is_empty() || !name.bytes().all(fits) || name.split('.').any(str::is_empty) {
                 return None;
             }
-            (name.to_owned(), port)
+            (port, (name.len() < whole.len()).then_some(name.len()))
         }
     };
-    match port.strip_prefix(':') {
-        None if port.is_empty() => Some(name),
-        Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) && digits.parse::<u16>().is_ok() => Some(format!("{name}{port}")),
-        _ => None,
+    let fits = match port.strip_prefix(':') {
+        None => port.is_empty(),
+        Some(digits) => digits.bytes().all(|b| b.is_ascii_digit()) && digits.parse::<u16>().is_ok(),
+    };
+    if let Some(at) = dot {
+        text.remove(at);
     }
+    fits.then_some(text)
 }
 
 /// One connection was made for one service: a request for another one must not ride on it (A46).
@@ -240,6 +238,9 @@ fn misdirected(sni: Option<&str>, host: Option<&str>, is_service: &dyn Fn(&str) 
         let label = name.split('.').next().unwrap_or_default();
         [name, label].into_iter().find(|n| is_service(n)).map(str::to_owned)
     };
+    if sni.is_some() && sni == host {
+        return Ok(());
+    }
     match (sni.and_then(named), host.and_then(named)) {
         (Some(a), Some(b)) if a != b => {
             Err((carrier("the handshake and the request name different services"), StatusCode::MISDIRECTED_REQUEST))

@@ -240,7 +240,7 @@ pub(crate) fn part() -> f64 {
 pub async fn drive<C: Connection>(
     connection: C,
     phase: watch::Receiver<Phase>,
-    cut: impl Future<Output = ()>,
+    cut: impl Future<Output = ()> + Send,
     on_cut: impl Fn(),
 ) -> hyper::Result<()> {
     drive_until(connection, phase, cut, None, on_cut).await
@@ -253,51 +253,72 @@ pub async fn drive<C: Connection>(
 pub async fn drive_aging<C: Connection>(
     connection: C,
     phase: watch::Receiver<Phase>,
-    cut: impl Future<Output = ()>,
+    cut: impl Future<Output = ()> + Send,
     aging: Aging,
     on_cut: impl Fn(),
 ) -> hyper::Result<()> {
     drive_until(connection, phase, cut, Some(aging), on_cut).await
 }
 
-async fn next_age(aging: &mut Option<Aging>) -> Age {
-    match aging {
-        Some(aging) => aging.next().await,
-        None => std::future::pending().await,
-    }
+/// What is awaited beside a connection. Each is polled only when it was woken itself, so that a request that comes, which wakes
+/// the task they are all in, costs none of them anything.
+type Beside<'a> = FuturesUnordered<Pin<Box<dyn Future<Output = Told> + Send + 'a>>>;
+
+/// What came of it.
+enum Told {
+    Cut,
+    Age(Age, Aging),
+    Phase(Phase, watch::Receiver<Phase>),
+}
+
+async fn age(mut aging: Aging) -> Told {
+    let age = aging.next().await;
+    Told::Age(age, aging)
+}
+
+async fn later(mut phase: watch::Receiver<Phase>, than: Phase) -> Told {
+    let later = |p: &Phase| *p == Phase::Cut || (*p == Phase::Draining && than == Phase::Running);
+    // The sender is gone only when the enforcer is.
+    let found = phase.wait_for(later).await.map_or(Phase::Cut, |p| *p);
+    Told::Phase(found, phase)
 }
 
 async fn drive_until<C: Connection>(
     connection: C,
-    mut phase: watch::Receiver<Phase>,
-    cut: impl Future<Output = ()>,
-    mut aging: Option<Aging>,
+    phase: watch::Receiver<Phase>,
+    cut: impl Future<Output = ()> + Send,
+    aging: Option<Aging>,
     on_cut: impl Fn(),
 ) -> hyper::Result<()> {
     let mut connection = std::pin::pin!(connection);
-    let mut cut = std::pin::pin!(cut);
-    let mut draining = false;
+    let mut beside = Beside::new();
+    beside.push(Box::pin(async move {
+        cut.await;
+        Told::Cut
+    }));
+    beside.push(Box::pin(later(phase, Phase::Running)));
+    if let Some(aging) = aging {
+        beside.push(Box::pin(age(aging)));
+    }
     loop {
         tokio::select! {
-            ended = connection.as_mut() => return ended,
-            () = cut.as_mut() => return Ok(()),
-            age = next_age(&mut aging) => match age {
-                Age::WindDown => connection.as_mut().retire(),
-                Age::End => return Ok(()),
-            },
-            found = phase.wait_for(|p| *p == Phase::Cut || (*p == Phase::Draining && !draining)) => {
-                match found.map(|p| *p) {
-                    Ok(Phase::Draining) => {
-                        draining = true;
-                        connection.as_mut().wind_down();
-                    }
-                    // The sender is gone only when the enforcer is.
-                    _ => {
-                        on_cut();
-                        return Ok(());
-                    }
+            biased;
+            Some(told) = beside.next() => match told {
+                Told::Cut | Told::Age(Age::End, _) => return Ok(()),
+                Told::Age(Age::WindDown, aging) => {
+                    connection.as_mut().retire();
+                    beside.push(Box::pin(age(aging)));
                 }
-            }
+                Told::Phase(Phase::Draining, phase) => {
+                    connection.as_mut().wind_down();
+                    beside.push(Box::pin(later(phase, Phase::Draining)));
+                }
+                Told::Phase(..) => {
+                    on_cut();
+                    return Ok(());
+                }
+            },
+            ended = connection.as_mut() => return ended,
         }
     }
 }
@@ -340,12 +361,7 @@ where
 {
     let (streams, received) = streams();
     let (io, sender) = gathered(io);
-    Http2 {
-        connection: http2_settings(streams).serve_connection(io, service),
-        sender,
-        received: received.0,
-        running: FuturesUnordered::new(),
-    }
+    Http2::new(http2_settings(streams).serve_connection(io, service), sender, received)
 }
 
 /// The same, where streams may become tunnels, which are run through the other end of `received`.
@@ -362,7 +378,7 @@ where
     let mut builder = http2_settings(streams);
     builder.enable_connect_protocol();
     let (io, sender) = gathered(io);
-    Http2 { connection: builder.serve_connection(io, service), sender, received: received.0, running: FuturesUnordered::new() }
+    Http2::new(builder.serve_connection(io, service), sender, received)
 }
 
 fn http2_settings(streams: Streams) -> http2::Builder<Streams> {
@@ -407,6 +423,12 @@ struct Http2<C, I> {
     sender: Sender<I>,
     received: mpsc::UnboundedReceiver<Task>,
     running: FuturesUnordered<Task>,
+}
+
+impl<C, I> Http2<C, I> {
+    fn new(connection: C, sender: Sender<I>, Received(received): Received) -> Self {
+        Self { connection, sender, received, running: FuturesUnordered::new() }
+    }
 }
 
 impl<C: Future<Output = hyper::Result<()>> + Unpin, I: Read + Write + Unpin> Future for Http2<C, I> {

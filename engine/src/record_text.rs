@@ -132,6 +132,12 @@ impl EventText {
         out.push(b'}');
     }
 
+    /// Forgets the text and keeps the memory, as far as it is no more than `bytes`.
+    pub fn clear(&mut self, bytes: usize) {
+        self.0.clear();
+        self.0.shrink_to(bytes);
+    }
+
     /// The same text, borrowed.
     #[must_use]
     pub fn borrowed(&self) -> EventTextRef<'_> {

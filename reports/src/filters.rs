@@ -13,6 +13,7 @@ use portreeve_auditor::assessment::{ChainVerdict, Mark, Verdict, Weight};
 use portreeve_engine::Timestamp;
 
 use crate::limits::{AXIS_SHOWN_CHARS, NAME_SHOWN_CHARS, TEXT_SHOWN_CHARS, WORD_WHOLE_BYTES};
+use crate::page::Goal;
 use crate::text;
 
 /// A figure with separators.
@@ -74,6 +75,14 @@ pub(crate) fn brief(value: impl Display, _: &dyn Values) -> Result<Safe<String>>
     let whole = value.to_string();
     let (head, tail): (String, String) = (whole.chars().take(19).collect(), whole.chars().skip(67).collect());
     Ok(Safe(format!("<code class=\"brief\" title=\"{}\">{}…{}</code>", escape(&whole), escape(&head), escape(&tail))))
+}
+
+/// The attributes of a link to what stands in a list: to its row, or to the list, where the script brings it.
+#[askama::filter_fn]
+pub(crate) fn goal(value: impl Borrow<Goal>, _: &dyn Values) -> Result<Safe<String>> {
+    let Goal { anchor, list, on_a_row } = value.borrow();
+    let anchor = escape(anchor);
+    Ok(Safe(if *on_a_row { format!("href=\"#{anchor}\"") } else { format!("href=\"#{list}\" data-go=\"{anchor}\"") }))
 }
 
 /// A point in time.

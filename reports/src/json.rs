@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 
 use portreeve_auditor::assessment::Assessment;
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::text::{acts, is_combining};
@@ -34,9 +35,9 @@ pub(crate) fn lines(values: &[Value]) -> Result<String, serde_json::Error> {
     Ok(out)
 }
 
-/// The data block: compact, inert inside `<script type="application/json">`, and untouched by [`crate::text::tame`].
-pub(crate) fn block(assessment: &Assessment) -> Result<String, serde_json::Error> {
-    Ok(escape(&serde_json::to_string(assessment)?, |c| acts_in_file(c) || is_combining(c) || matches!(c, '<' | '>' | '&')))
+/// A data block: compact, inert inside `<script type="application/json">`, and untouched by [`crate::text::tame`].
+pub(crate) fn block(value: &impl Serialize) -> Result<String, serde_json::Error> {
+    Ok(escape(&serde_json::to_string(value)?, |c| acts_in_file(c) || is_combining(c) || matches!(c, '<' | '>' | '&')))
 }
 
 // Outside strings JSON is printable ASCII and newlines, so a replacement can only fall inside a string, where `\u` is legal.

@@ -24,8 +24,12 @@ pub(crate) const PART_ROWS_MAX: usize = 50;
 /// Names in one cell of such a table; a cell longer than its row is high hides the row.
 pub(crate) const CELL_NAMES_MAX: usize = 8;
 
-/// Findings fold, so more of them fit; with 500 services such a page has 25 MB and took 2.7 to 3.1 s to load on two busy cores.
-pub(crate) const FINDINGS_MAX: usize = 10_000;
+/// Findings that stand on the page as rows at a time: enough to read, few enough that the page opens at once and paper ends. The
+/// page holds all of them as data, and its script turns to the others.
+pub(crate) const FINDINGS_ROWS_MAX: usize = 200;
+
+/// Findings named under one control; beyond, a link filters the list of findings to that control.
+pub(crate) const FINDINGS_UNDER_CONTROL_MAX: usize = 12;
 
 /// Raw lines shown under a control; all that were kept stand at the finding itself.
 pub(crate) const EVIDENCE_UNDER_CONTROL_MAX: usize = 3;
@@ -46,8 +50,11 @@ pub(crate) const BLOCKS_MAX: usize = 144;
 /// Zones in one drawing; beyond, lines hide one another, and the tables speak alone.
 pub(crate) const ZONES_DRAWN_MAX: usize = 16;
 
-/// Operations listed under their pairs.
-pub(crate) const OPERATIONS_MAX: usize = 4_000;
+/// Pairs of services that stand on the page as rows at a time; of findings the same holds.
+pub(crate) const PAIRS_ROWS_MAX: usize = 200;
+
+/// Operations listed under these.
+pub(crate) const OPERATIONS_MAX: usize = 1_000;
 
 /// Lines of each list of changes in `summary.md`: a comment that must be scrolled is not read.
 pub(crate) const SUMMARY_CHANGES_MAX: usize = 10;

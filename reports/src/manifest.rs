@@ -1,7 +1,8 @@
 //! The signed manifest of a report: what the report consists of and what it was made from, with digests; and its verification.
 //!
 //! It says nothing about whether the report is right: it says that nothing in the folder was changed, left out or added since the
-//! key's holder signed, and which logs, bundles and baseline were read. INVARIANT: what could not be looked at is told as such,
+//! key's holder signed, and what was read for it: logs, bundles, baselines, governance, configurations, histories, catalogues, checks,
+//! mappings, heads. INVARIANT: what could not be looked at is told as such,
 //! and nothing is said of files before the signature holds.
 
 use std::collections::BTreeSet;
@@ -9,7 +10,7 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use portreeve_auditor::assessment::{Assessment, Period};
+use portreeve_auditor::assessment::{Assessment, Given, GivenKind, Period};
 use portreeve_auditor::sample::{self, Sample};
 use portreeve_engine::bundle::{BundleSigner, BundleVerifier, Seal};
 use portreeve_engine::{Digest, Timestamp};
@@ -46,6 +47,9 @@ pub struct Manifest {
     pub inputs: Vec<Named>,
     /// The bundles; a digest here is a revision.
     pub bundles: Vec<Named>,
+    /// What else was read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub given: Vec<Given>,
     /// The assessment compared with.
     pub baseline: Option<Named>,
     /// The root of the sample, to which its proofs lead.
@@ -95,6 +99,7 @@ pub fn sign(a: &Assessment, dir: &Path, files: &[PathBuf], signer: &BundleSigner
         files: outputs,
         inputs: a.inputs.iter().map(|i| Named { path: i.path.clone(), sha256: i.sha256 }).collect(),
         bundles: a.bundles.iter().map(|b| Named { path: b.path.clone(), sha256: b.revision }).collect(),
+        given: a.given.iter().filter(|g| a.baseline.as_ref().is_none_or(|b| (&g.path, g.sha256) != (&b.path, b.sha256))).cloned().collect(),
         baseline: a.baseline.as_ref().map(|b| Named { path: b.path.clone(), sha256: b.sha256 }),
         sample_root: a.sample.as_ref().map(|s| s.root),
     };
@@ -119,11 +124,11 @@ pub struct Verified {
     pub missing: Vec<String>,
     /// Files in the folder that were not signed.
     pub added: Vec<String>,
-    /// Logs and baseline that are at hand and are what was read.
+    /// Logs and whatever else was read that are at hand and are what was read.
     pub inputs_unchanged: Vec<String>,
-    /// Logs and baseline that are at hand and are not.
+    /// The same that are at hand and are not.
     pub inputs_changed: Vec<String>,
-    /// Logs and baseline that are not where they were, so that nothing can be said of them.
+    /// The same that are not where they were, so that nothing can be said of them.
     pub inputs_elsewhere: Vec<String>,
     /// Bundles, by their revisions; they are named by the signature and not looked at.
     pub bundles: Vec<String>,
@@ -152,7 +157,7 @@ impl Verified {
             (&self.changed, "was changed since it was signed"),
             (&self.missing, "was signed and is missing"),
             (&self.added, "was added: it was not signed"),
-            (&self.inputs_changed, "was read for the report and has other bytes now"),
+            (&self.inputs_changed, "was read for the report and is not what it was"),
         ];
         for (names, what) in wrong {
             names.iter().for_each(|name| out.push_str(&format!("error: `{name}` {what}\n")));
@@ -179,11 +184,12 @@ fn files(n: usize) -> String {
     if n == 1 { "1 file".to_owned() } else { format!("{n} files") }
 }
 
-/// Holds a report's folder against its signed manifest. Logs are looked for under the names they were given by.
+/// Holds a report's folder against its signed manifest. What it was made from is looked for under the names it was given by; whether
+/// a history is unchanged tells `history`, or `None` where it is not at hand.
 ///
 /// # Errors
 /// Manifest or signature are not there or no such things, or a file cannot be read.
-pub fn verify(dir: &Path, key: &BundleVerifier) -> Result<Verified, VerifyError> {
+pub fn verify(dir: &Path, key: &BundleVerifier, history: &dyn Fn(&Given) -> Option<bool>) -> Result<Verified, VerifyError> {
     let text = bounded(&dir.join(MANIFEST))?;
     let seal = bounded(&dir.join(SIGNATURE))?;
     let seal: Seal = serde_json::from_slice(&seal).map_err(|e| VerifyError::malformed(&dir.join(SIGNATURE), &e.to_string()))?;
@@ -210,6 +216,18 @@ pub fn verify(dir: &Path, key: &BundleVerifier) -> Result<Verified, VerifyError>
             Err(_) => &mut out.inputs_elsewhere,
         };
         list.push(input.path.clone());
+    }
+    for given in &manifest.given {
+        let same = match given.kind {
+            GivenKind::Commits => history(given),
+            _ => digest(Path::new(&given.path)).ok().map(|(found, _)| found == given.sha256),
+        };
+        let list = match same {
+            Some(true) => &mut out.inputs_unchanged,
+            Some(false) => &mut out.inputs_changed,
+            None => &mut out.inputs_elsewhere,
+        };
+        list.push(format!("{} ({})", given.path, given.kind.words()));
     }
     out.bundles = manifest.bundles.iter().map(|b| format!("{} {}", b.path, b.sha256)).collect();
     check_sample(dir, &manifest, &mut out);

@@ -81,7 +81,10 @@ pub(crate) struct Block {
     pub(crate) rows: Vec<Axis>,
     pub(crate) columns: Vec<Axis>,
     pub(crate) grid: String,
-    pub(crate) marks: Vec<Spot>,
+    /// All marks of one kind as one path, with its class.
+    pub(crate) shapes: Vec<(&'static str, String)>,
+    /// `column row number` of every mark, the number that of its cell in the matrix, for the script.
+    pub(crate) places: String,
     /// Too broad for paper.
     pub(crate) broad: bool,
 }
@@ -93,29 +96,38 @@ pub(crate) fn blocks(assessment: &Assessment, zones: &Zones<'_>) -> Vec<Block> {
     }
     let zone_of: BTreeMap<&str, usize> =
         zones.services.iter().enumerate().flat_map(|(zone, names)| names.iter().map(move |name| (*name, zone))).collect();
-    let mut cells: BTreeMap<(usize, usize), Vec<&MatrixCell>> = BTreeMap::new();
-    for cell in &assessment.matrix {
+    let mut cells: BTreeMap<(usize, usize), Vec<(usize, &MatrixCell)>> = BTreeMap::new();
+    for (number, cell) in assessment.matrix.iter().enumerate() {
         if let (Some(from), Some(to)) = (zone_of.get(&*cell.from), zone_of.get(&*cell.to)) {
-            cells.entry((*from, *to)).or_default().push(cell);
+            cells.entry((*from, *to)).or_default().push((number, cell));
         }
     }
     cells.into_iter().take(BLOCKS_MAX).map(|((from, to), cells)| block(zones, from, to, &cells)).collect()
 }
 
-fn block(zones: &Zones<'_>, from_zone: usize, to_zone: usize, cells: &[&MatrixCell]) -> Block {
+fn block(zones: &Zones<'_>, from_zone: usize, to_zone: usize, cells: &[(usize, &MatrixCell)]) -> Block {
     let taking_part = |zone: usize, part: fn(&MatrixCell) -> &str| -> Vec<&str> {
-        let present: BTreeSet<&str> = cells.iter().map(|c| part(c)).collect();
+        let present: BTreeSet<&str> = cells.iter().map(|(_, c)| part(c)).collect();
         zones.services.get(zone).into_iter().flatten().copied().filter(|name| present.contains(name)).collect()
     };
     let (rows, columns) = (taking_part(from_zone, |c| &c.from), taking_part(to_zone, |c| &c.to));
     let side = |names: &[&str]| names.iter().map(|n| n.chars().count().min(AXIS_SHOWN_CHARS)).max().unwrap_or_default() * 7 + 14;
     let (left, top) = (side(&rows), side(&columns));
     let (width, height) = (columns.len() * BLOCK_CELL + 1, rows.len() * BLOCK_CELL + 1);
-    let at = |names: &[&str], name: &str| names.iter().position(|n| *n == name);
-    let spot = |cell: &&MatrixCell| {
-        let (x, y) = (at(&columns, &cell.to)? * BLOCK_CELL, at(&rows, &cell.from)? * BLOCK_CELL);
-        Some(Spot { x, y, ..spot(cell) })
-    };
+    let index = |names: &[&str]| -> BTreeMap<String, usize> { names.iter().enumerate().map(|(i, name)| ((*name).to_owned(), i)).collect() };
+    let (row_of, column_of) = (index(&rows), index(&columns));
+    let mut shapes: BTreeMap<&'static str, String> = BTreeMap::new();
+    let mut places = String::new();
+    for (number, cell) in cells {
+        let (Some(column), Some(row)) = (column_of.get(&cell.to), row_of.get(&cell.from)) else { continue };
+        let (x, y) = (column * BLOCK_CELL, row * BLOCK_CELL);
+        let _infallible = write!(places, "{}{column} {row} {number}", if places.is_empty() { "" } else { " " });
+        let _infallible = write!(shapes.entry(mark_class(cell.mark)).or_default(), "M{x} {y}{}", shape(cell.mark));
+        if cell.denied && cell.mark != Mark::Denied {
+            let _infallible = write!(shapes.entry("under").or_default(), "M{} {}h9v9h-9z", x + 9, y + 1);
+            let _infallible = write!(shapes.entry("under-denied").or_default(), "M{} {}l5 5m0-5-5 5", x + 11, y + 3);
+        }
+    }
     let mut grid = String::new();
     for i in 0..=rows.len() {
         let _infallible = write!(grid, "M0 {}.5H{width}", i * BLOCK_CELL);
@@ -143,9 +155,21 @@ fn block(zones: &Zones<'_>, from_zone: usize, to_zone: usize, cells: &[&MatrixCe
         cell: BLOCK_CELL,
         rows: rows.iter().enumerate().map(|(i, name)| label(name, left - 8, i * BLOCK_CELL + 13)).collect(),
         columns: columns.iter().enumerate().map(|(i, name)| label(name, i * BLOCK_CELL + 13, top - 6)).collect(),
-        marks: cells.iter().filter_map(spot).collect(),
+        shapes: shapes.into_iter().collect(),
+        places,
         broad: left + width > BLOCK_PAPER_WIDTH,
         grid,
+    }
+}
+
+/// A mark from the upper left corner of its cell on, as steps of a path.
+const fn shape(mark: Mark) -> &'static str {
+    match mark {
+        Mark::Used => "m3 9a6 6 0 1 1 12 0a6 6 0 1 1-12 0z",
+        Mark::UsedConditional => "m3 9a6 6 0 1 1 12 0a6 6 0 1 1-12 0zm4 0a2 2 0 1 0 4 0a2 2 0 1 0-4 0z",
+        Mark::Unused => "m4 9a5 5 0 1 1 10 0a5 5 0 1 1-10 0z",
+        Mark::Denied => "m4.5 4.5l9 9m0-9-9 9",
+        Mark::Shadow => "m9 2.500l6 11.500h-12zm0 4v3.500m0 1.600v.8",
     }
 }
 

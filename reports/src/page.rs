@@ -20,10 +20,14 @@ use portreeve_auditor::assessment::{
     Assessment, BundleSummary, ChainVerdict, ControlResult, Evidence, Finding, Mark, Verdict, VerdictCount,
 };
 use portreeve_engine::Digest;
+use serde_json::{Value, json};
 
-use crate::limits::{EVIDENCE_UNDER_CONTROL_MAX, FINDINGS_MAX, REACH_NAMED_MAX, ROWS_MAX, TEXT_SHOWN_CHARS};
+use crate::json::block;
+use crate::limits::{
+    EVIDENCE_UNDER_CONTROL_MAX, FINDINGS_ROWS_MAX, FINDINGS_UNDER_CONTROL_MAX, REACH_NAMED_MAX, ROWS_MAX, TEXT_SHOWN_CHARS,
+};
 use crate::matrix::NO_ZONE;
-use crate::{ReportError, filters, json, text};
+use crate::{ReportError, filters, text};
 use access::Access;
 use changes::Changes;
 use findings::{FindingView, First, Sieve};
@@ -32,8 +36,10 @@ use tables::Table;
 
 /// Renders the page.
 pub(crate) fn render(assessment: &Assessment) -> Result<String, ReportError> {
-    let data = json::block(assessment).map_err(ReportError::Json)?;
-    let page = Page::of(assessment, data).render().map_err(ReportError::Render)?;
+    let data = block(assessment).map_err(ReportError::Json)?;
+    let mut page = Page::of(assessment, data);
+    page.rows = block(&page.rows_data).map_err(ReportError::Json)?;
+    let page = page.render().map_err(ReportError::Render)?;
     Ok(text::tame(&page).into_owned())
 }
 
@@ -47,9 +53,13 @@ struct Page<'a> {
     script: &'static str,
     script_digest: String,
     data: String,
+    /// What the script needs to make rows of findings, and the same as text.
+    rows_data: Value,
+    rows: String,
     period: String,
     days: String,
     bar: Vec<Share>,
+    first: Vec<First<'a>>,
     findings: Vec<FindingView<'a>>,
     sieve: Sieve<'a>,
     families: Vec<Family<'a>>,
@@ -76,9 +86,12 @@ struct Proof<'a> {
 struct ControlView<'a> {
     it: &'a ControlResult,
     anchor: String,
-    findings: Vec<&'a Finding>,
-    anchors: Vec<String>,
+    /// The first of its findings, and where they stand.
+    findings: Vec<(&'a Finding, Goal)>,
     unknown: Vec<&'a str>,
+    /// How many more it has, and what filters the list of findings to all of them.
+    more: u64,
+    token: Option<String>,
     evidence: Vec<Proof<'a>>,
 }
 
@@ -115,7 +128,12 @@ struct InvariantView<'a> {
 impl<'a> Page<'a> {
     fn of(a: &'a Assessment, data: String) -> Self {
         let anchors = Anchors::of(a);
-        let (findings, sieve) = findings::views(a, &anchors);
+        let (findings, sieve, mut rows_data) = findings::views(a, &anchors);
+        let access = Access::of(a);
+        if let Some(rows) = rows_data.as_object_mut() {
+            let places: Vec<_> = a.services.iter().take(ROWS_MAX).map(|s| anchors.services.get(&*s.name)).collect();
+            rows.extend([("pairs".to_owned(), json!(access.edges)), ("places".to_owned(), json!(places))]);
+        }
         Page {
             a,
             style: STYLE,
@@ -123,12 +141,15 @@ impl<'a> Page<'a> {
             script: SCRIPT,
             script_digest: base64(Digest::of(SCRIPT.as_bytes()).as_bytes()),
             data,
+            rows_data,
+            rows: String::new(),
             period: a.period.map(text::period).unwrap_or_default(),
             days: a.period.map(|p| text::about(p.to.unix_ms().saturating_sub(p.from.unix_ms()))).unwrap_or_default(),
             bar: bar(&a.summary.verdicts),
+            first: findings::first(a, &anchors, &sieve),
             findings,
-            families: families(a, &anchors),
-            access: Access::of(a),
+            families: families(a, &anchors, &sieve),
+            access,
             governance: governance::tables(a, &anchors),
             analyses: analyses::groups(a, &anchors, &sieve),
             certificates: vec![analyses::certificates(a, &anchors, &sieve)],
@@ -160,10 +181,6 @@ impl<'a> Page<'a> {
     /// The bundle, where there was one: of several the assessment does not say which is the newest.
     fn only_bundle(&self) -> Option<&'a BundleSummary> {
         if let [only] = &*self.a.bundles { Some(only) } else { None }
-    }
-
-    fn first(&self) -> Vec<First<'_, 'a>> {
-        findings::first(&self.findings)
     }
 
     /// What filters the list of findings to a check, where it found any.
@@ -253,28 +270,34 @@ impl<'a> Proof<'a> {
 }
 
 impl<'a> ControlView<'a> {
-    fn of(it: &'a ControlResult, a: &'a Assessment, anchors: &Anchors<'a>) -> Self {
-        let known = |id: &&'a String| anchors.findings.contains_key(id.as_str());
-        let findings: Vec<&Finding> = it.findings.iter().filter_map(|id| anchors.by_id.get(id.as_str()).copied()).collect();
-        let evidence = Proof::of(findings.iter().flat_map(|f| &f.evidence).take(EVIDENCE_UNDER_CONTROL_MAX), a);
+    fn of(it: &'a ControlResult, a: &'a Assessment, anchors: &Anchors<'a>, sieve: &Sieve<'a>) -> Self {
+        let found = it.findings.iter().filter_map(|id| anchors.by_id.get(id.as_str()).copied());
+        let findings: Vec<_> = found.take(FINDINGS_UNDER_CONTROL_MAX).map(|f| (f, anchors.finding(&f.id))).collect();
+        let unknown: Vec<_> = it.findings.iter().map(|id| &**id).filter(|id| !anchors.by_id.contains_key(id)).collect();
+        let evidence = Proof::of(findings.iter().flat_map(|(f, _)| &f.evidence).take(EVIDENCE_UNDER_CONTROL_MAX), a);
         Self {
             it,
             anchor: anchors.control(&it.catalog, &it.id),
-            anchors: findings.iter().map(|f| anchors.finding(&f.id)).collect(),
+            more: (it.findings.len() - unknown.len() - findings.len()) as u64,
+            token: sieve.bearing.get(&*format!("{} {}", it.catalog, it.id)).cloned(),
             findings,
-            unknown: it.findings.iter().filter(|id| !known(id)).map(|id| &**id).collect(),
+            unknown,
             evidence,
         }
     }
+}
 
-    fn linked(&self) -> impl Iterator<Item = (&&'a Finding, &String)> {
-        self.findings.iter().zip(&self.anchors)
-    }
+/// Where a finding or a pair of services stands: on a row of the page, or in its data, from where the script brings it to its list.
+#[derive(Clone, Default)]
+pub(crate) struct Goal {
+    pub(crate) anchor: String,
+    pub(crate) list: &'static str,
+    pub(crate) on_a_row: bool,
 }
 
 /// Where findings and controls stand on the page; every anchor is used once.
 struct Anchors<'a> {
-    findings: BTreeMap<&'a str, String>,
+    findings: BTreeMap<&'a str, Goal>,
     by_id: BTreeMap<&'a str, &'a Finding>,
     controls: BTreeMap<String, String>,
     services: BTreeMap<&'a str, String>,
@@ -287,9 +310,9 @@ impl<'a> Anchors<'a> {
         let only_catalog = if let [only] = &*a.catalogs { Some(&**only) } else { None };
         let mut out =
             Self { findings: BTreeMap::new(), by_id: BTreeMap::new(), controls: BTreeMap::new(), services: BTreeMap::new(), only_catalog };
-        for finding in a.findings.iter().take(FINDINGS_MAX) {
-            let anchor = fresh(&format!("f-{}", text::slug(&finding.id)), &mut taken);
-            out.findings.entry(&finding.id).or_insert(anchor);
+        for (at, finding) in a.findings.iter().enumerate() {
+            let anchor = fresh(&findings::finding_anchor(&finding.id), &mut taken);
+            out.findings.entry(&finding.id).or_insert(Goal { anchor, list: "findings", on_a_row: at < FINDINGS_ROWS_MAX });
             out.by_id.entry(&finding.id).or_insert(finding);
         }
         for control in &a.controls {
@@ -304,8 +327,13 @@ impl<'a> Anchors<'a> {
         out
     }
 
-    fn finding(&self, id: &str) -> String {
+    fn finding(&self, id: &str) -> Goal {
         self.findings.get(id).cloned().unwrap_or_default()
+    }
+
+    /// The anchor of a finding that stands on a row.
+    fn on_a_row(&self, id: &str) -> Option<String> {
+        self.findings.get(id).filter(|goal| goal.on_a_row).map(|goal| goal.anchor.clone())
     }
 
     fn control(&self, catalog: &str, id: &str) -> String {
@@ -342,7 +370,7 @@ fn word(verdict: impl Borrow<Verdict>) -> &'static str {
     filters::verdict_word(*verdict.borrow())
 }
 
-fn families<'a>(a: &'a Assessment, anchors: &Anchors<'a>) -> Vec<Family<'a>> {
+fn families<'a>(a: &'a Assessment, anchors: &Anchors<'a>, sieve: &Sieve<'a>) -> Vec<Family<'a>> {
     let mut out: Vec<Family<'a>> = Vec::new();
     for control in &a.controls {
         let same = out.last().is_some_and(|f| f.catalog == control.catalog && f.name == control.family);
@@ -359,7 +387,7 @@ fn families<'a>(a: &'a Assessment, anchors: &Anchors<'a>) -> Vec<Family<'a>> {
             });
         }
         if let Some(family) = out.last_mut() {
-            family.controls.push(ControlView::of(control, a, anchors));
+            family.controls.push(ControlView::of(control, a, anchors, sieve));
         }
     }
     for family in &mut out {

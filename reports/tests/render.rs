@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
-use portreeve_auditor::assessment::{Analyses, Assessment, Fidelity, GovernanceSummary, Reads, Summary, Totals, Waiver};
+use portreeve_auditor::assessment::{Analyses, Assessment, Fidelity, GovernanceSummary, Mark, Reads, Summary, Totals, Waiver};
 use portreeve_reports::{ReportError, html, json, markdown, write_all};
 use serde_json::Value;
 
@@ -68,7 +68,7 @@ fn the_page_is_well_formed_and_nothing_in_it_can_act() {
             }
         }
         assert!(open.is_empty(), "{open:?} is left open");
-        assert_eq!(tags.iter().filter(|t| t.name == "script" && !t.closes).count(), 2);
+        assert_eq!(tags.iter().filter(|t| t.name == "script" && !t.closes).count(), 3);
         assert_eq!(tags.iter().filter(|t| t.name == "style" && !t.closes).count(), 1);
     }
 }
@@ -192,18 +192,17 @@ fn nothing_examined_reads_as_nothing_examined() {
 
 #[test]
 fn what_the_page_leaves_out_it_says() {
-    let mut a = sample::market();
-    let finding = a.findings[0].clone();
-    a.findings = (0..10_500).map(|n| portreeve_auditor::assessment::Finding { id: format!("x-{n}"), ..finding.clone() }).collect();
-    let page = html(&a).unwrap();
-    assert_eq!(page.matches("<details class=\"item finding\"").count(), 10_000);
-    assert!(page.contains("500 more in <code>assessment.json</code>"));
-    assert!(html(&sample::crowd(501)).unwrap().contains("10 more pairs in <code>assessment.json</code>"));
+    let page = html(&sample::busy(30, 10_500)).unwrap();
+    assert_eq!(page.matches("<details class=\"item finding\"").count(), 200);
+    assert!(page.contains("Here are the first 200 of 10,500 findings. All of them stand in <code>assessment.json</code>"));
+    // 1,313 bear on it: the first twelve, and a link that filters the list to all.
+    assert!(page.contains(">and 1,301 more</a>"));
+    assert!(html(&sample::crowd(501)).unwrap().contains("Here are the first 200 of 2,010 pairs. All of them stand"));
 }
 
 #[test]
-fn every_mark_of_the_matrix_is_drawn_once_and_stands_in_the_table() {
-    for a in [sample::market(), sample::crowd(20), sample::crowd(33), sample::crowd(200)] {
+fn every_mark_of_a_drawing_stands_in_the_table() {
+    for a in [sample::market(), sample::crowd(20)] {
         let page = html(&a).unwrap();
         let (section, _) = page.split_once("aria-labelledby=\"controls\"").unwrap();
         let drawn =
@@ -217,14 +216,68 @@ fn every_mark_of_the_matrix_is_drawn_once_and_stands_in_the_table() {
 }
 
 #[test]
+fn every_mark_of_the_blocks_is_drawn_once_and_leads_to_its_pair() {
+    for a in [sample::crowd(33), sample::crowd(200), sample::busy(500, 10)] {
+        let page = html(&a).unwrap();
+        let drawn = |class: &str| -> usize {
+            let path = format!("<path class=\"{class}\" d=\"");
+            page.split(&path).skip(1).map(|rest| rest.split('"').next().unwrap_or_default().matches('M').count()).sum()
+        };
+        let (_, marks) = page.split_once("class=\"matrix marks\"").unwrap();
+        for (mark, class) in
+            [(Mark::Used, "used"), (Mark::UsedConditional, "used-conditional"), (Mark::Unused, "unused"), (Mark::Shadow, "shadow")]
+        {
+            let of_symbols = page.split_once("</svg>").unwrap().0.matches(&format!("class=\"{class}\" d=\"M")).count();
+            assert_eq!(drawn(class), a.matrix.iter().filter(|c| c.mark == mark).count() + of_symbols, "{class}");
+        }
+        assert!(marks.contains("class=\"denied\""));
+        let numbers: Vec<usize> = page
+            .split(" data-at=\"")
+            .skip(1)
+            .flat_map(|part| part.split('"').next().unwrap_or_default().split(' ').skip(2).step_by(3).map(|n| n.parse().unwrap()))
+            .collect();
+        assert_eq!(BTreeSet::from_iter(numbers.iter().copied()), (0..a.matrix.len()).collect());
+        assert_eq!(numbers.len(), a.matrix.len(), "a mark is drawn twice");
+        let rows = block(&page, "rows");
+        assert!(rows["pairs"].as_array().unwrap().len() >= a.matrix.len());
+    }
+}
+
+#[test]
 fn the_filters_offer_what_the_findings_have() {
     let page = html(&sample::busy(30, 300)).unwrap();
-    let keys: BTreeSet<&str> =
-        page.split(" data-k=\"").skip(1).flat_map(|part| part.split('"').next().unwrap_or_default().split(' ')).collect();
+    let rows = block(&page, "rows");
+    let keys: BTreeSet<&str> = rows["keys"].as_array().unwrap().iter().flat_map(|keys| keys.as_str().unwrap().split(' ')).collect();
     assert!(keys.len() > 3 + 40 + 30, "{keys:?}");
     for key in keys {
         assert_eq!(page.matches(&format!("<option value=\"{key}\">")).count(), 1, "{key}");
     }
+}
+
+#[test]
+fn a_finding_costs_the_page_its_data_and_a_row_only_among_the_first() {
+    let (some, more) = (sample::busy(30, 1_000), sample::busy(30, 2_000));
+    let (page, larger) = (html(&some).unwrap(), html(&more).unwrap());
+    let data = |a: &Assessment| serde_json::to_string(&a.findings).unwrap().len();
+    // Beside its data a finding has its keys for the filters, and its id under the controls it bears on.
+    let (grown, grown_data) = (larger.len() - page.len(), data(&more) - data(&some));
+    assert!(grown < grown_data + 100 * 1_000, "{grown} bytes for {grown_data} bytes of data");
+    assert!(tags(&larger).len() < tags(&page).len() + 20, "elements grow with the findings");
+}
+
+#[test]
+fn what_leads_to_a_finding_without_a_row_names_it_for_the_script() {
+    let mut a = sample::busy(30, 300);
+    a.findings[299].check = "another_kind".into();
+    let page = html(&a).unwrap();
+    let anchor = format!("f-{}", a.findings[299].id.replace('_', "-"));
+    let (_, fix) = page.split_once("<h2 id=\"fix\">").unwrap();
+    let (fix, _) = fix.split_once("</section>").unwrap();
+    assert!(!fix.contains("data-go"), "the first five kinds have rows");
+    a.findings.iter_mut().take(299).for_each(|f| f.check = "one_kind".into());
+    let page = html(&a).unwrap();
+    assert!(page.contains(&format!("<a href=\"#findings\" data-go=\"{anchor}\">")), "{anchor}");
+    assert!(!page.contains(&format!("id=\"{anchor}\"")));
 }
 
 #[test]
@@ -314,7 +367,13 @@ fn files_are_written_whole_and_in_place_of_old_ones() {
 }
 
 fn all() -> Vec<Assessment> {
-    vec![sample::market(), sample::hostile(), empty(), sample::crowd(30), sample::crowd(200)]
+    vec![sample::market(), sample::hostile(), empty(), sample::crowd(30), sample::crowd(200), sample::busy(30, 300)]
+}
+
+/// A data block of the page.
+fn block(page: &str, id: &str) -> Value {
+    let (_, data) = page.split_once(&format!("<script type=\"application/json\" id=\"{id}\">")).unwrap();
+    serde_json::from_str(data.split_once("</script>").unwrap().0).unwrap()
 }
 
 fn waiver() -> Waiver {

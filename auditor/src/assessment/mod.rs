@@ -5,6 +5,7 @@
 pub mod analyses;
 mod baseline;
 pub mod fidelity;
+mod given;
 mod governance;
 pub mod graphs;
 pub mod reading;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use analyses::Analyses;
 pub use baseline::{Baseline, EdgeChange, EdgeChangeKind, FindingChanges, GoneFinding, Premise, TrendPoint, VerdictChange};
 pub use fidelity::Fidelity;
+pub use given::{Given, GivenKind};
 pub use governance::{
     AttestationSummary, CommitSummary, ConfigSummary, EnvironmentSummary, ExceptionSummary, FileSummary, GovernanceSummary, NetworkSummary,
     NotApplicableSummary, ReviewSummary, ScopeSummary, ServiceClass, Setting, Waiver,
@@ -82,6 +84,9 @@ pub struct Assessment {
     /// Findings of one check that were folded into one because they are too many to name, by their own ids.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub folded: Vec<Folded>,
+    /// What was read beside logs and bundles, by kind and name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub given: Vec<Given>,
     /// What changed since an earlier assessment, where one was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub baseline: Option<Baseline>,

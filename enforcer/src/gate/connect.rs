@@ -54,15 +54,17 @@ impl Gate {
             let moment = moment(attempt, now, &mut context);
             facts.id.clone_from(&request_id);
             "TCP".clone_into(&mut facts.protocol);
-            let (share, text) = (self.share(caller), self.text(caller, &policy, &facts, &context, &decision));
-            let accepted = if self.lets_through(&decision) {
-                self.log.allowed_text(moment, share, text.borrowed()).map(Some)
-            } else {
-                self.log.denied_text(moment, share, text.borrowed()).map(|()| None)
-            };
+            let share = self.share(caller);
+            let accepted = self.spelled(caller, &policy, &facts, &context, &decision, |text| {
+                if self.lets_through(&decision) {
+                    self.log.allowed_text(moment, share, text).map(Some)
+                } else {
+                    self.log.denied_text(moment, share, text).map(|()| None)
+                }
+            });
             let ticket = match accepted {
                 Err(NotAccepted::Stale) => continue,
-                Err(NotAccepted::Full | NotAccepted::Down) => return None,
+                Err(NotAccepted::Share | NotAccepted::Full | NotAccepted::Down) => return None,
                 Ok(ticket) => ticket,
             };
             caller.is_recorded();
@@ -76,7 +78,7 @@ impl Gate {
                 }
             };
         }
-        self.log.count_unrecorded();
+        self.log.count_unrecorded(NotAccepted::Stale);
         None
     }
 

@@ -1,8 +1,9 @@
 //! Bytes on their way in and out of a connection.
 //!
-//! An idle connection holds none: what is read first lands in a scratch buffer of the thread, and only what is there is kept.
+//! An idle connection holds none: what is read first lands in a scratch buffer of the thread, and only what is there is kept, in
+//! memory that connections of one thread lend each other, so that a request asks the allocator for none.
 //!
-//! INVARIANT: bytes are consumed once and in order.
+//! INVARIANTS: bytes are consumed once and in order; what is lent is empty.
 
 use std::cell::RefCell;
 use std::io;
@@ -44,13 +45,14 @@ impl Input {
 
     /// Throws everything away.
     pub fn clear(&mut self) {
-        *self = Self::default();
+        self.at = 0;
+        hand_back(std::mem::take(&mut self.bytes));
     }
 
     /// Gives the memory back. What is there stays.
     pub fn shrink(&mut self) {
         if self.is_empty() {
-            *self = Self::default();
+            self.clear();
         }
     }
 
@@ -59,6 +61,8 @@ impl Input {
         if self.at > 0 {
             self.bytes.drain(..self.at);
             self.at = 0;
+        } else if self.bytes.capacity() == 0 && !bytes.is_empty() {
+            self.bytes = spare();
         }
         self.bytes.extend_from_slice(bytes);
     }
@@ -82,6 +86,26 @@ impl Input {
 
 thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// An empty buffer, one that was handed back where there is one.
+#[must_use]
+pub fn spare() -> Vec<u8> {
+    SPARE.with_borrow_mut(Vec::pop).unwrap_or_default()
+}
+
+/// Takes the memory of a buffer for the next one who asks, unless there is enough of it or it is too large.
+pub fn hand_back(mut bytes: Vec<u8>) {
+    if bytes.capacity() == 0 || bytes.capacity() > limits::SPARE_BYTES_MAX {
+        return;
+    }
+    bytes.clear();
+    SPARE.with_borrow_mut(|spare| {
+        if spare.len() < limits::SPARES_MAX {
+            spare.push(bytes);
+        }
+    });
 }
 
 /// Bytes to be sent.
@@ -132,6 +156,13 @@ impl Output {
         Poll::Ready(Ok(()))
     }
 
+    /// Has room for what will be appended.
+    pub fn prepare(&mut self) {
+        if self.bytes.capacity() == 0 {
+            self.bytes = spare();
+        }
+    }
+
     /// Forgets what was sent.
     pub fn reset(&mut self) {
         self.bytes.drain(..self.at);
@@ -141,7 +172,8 @@ impl Output {
     /// Gives the memory back, if there is nothing to send.
     pub fn shrink(&mut self) {
         if self.is_empty() {
-            *self = Self::default();
+            self.at = 0;
+            hand_back(std::mem::take(&mut self.bytes));
         }
     }
 
@@ -184,5 +216,37 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     /// The connection's.
     pub fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.output.poll_drain(&mut self.io, cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_handed_back_is_lent_empty_and_only_so_much_is_kept() {
+        let mut input = Input::default();
+        input.extend(b"of one connection");
+        let place = input.bytes.as_ptr();
+        input.consume(17);
+        input.shrink();
+        assert_eq!(input.bytes.capacity(), 0, "an idle connection holds none");
+        let again = spare();
+        assert!(again.is_empty() && again.as_ptr() == place);
+        hand_back(Vec::with_capacity(limits::SPARE_BYTES_MAX + 1));
+        assert_eq!(spare().capacity(), 0, "what is too large is given back");
+        for _ in 0..2 * limits::SPARES_MAX {
+            hand_back(Vec::with_capacity(8));
+        }
+        assert_eq!(SPARE.with_borrow(Vec::len), limits::SPARES_MAX);
+    }
+
+    #[test]
+    fn what_was_not_sent_stays() {
+        let mut output = Output::default();
+        output.prepare();
+        output.bytes.extend_from_slice(b"rest");
+        output.shrink();
+        assert_eq!(output.bytes, b"rest");
     }
 }

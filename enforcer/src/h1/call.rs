@@ -27,7 +27,7 @@ use crate::h1::scan::{self, Finder, Framing, ResponseHead};
 use crate::h1::timer::Timer;
 use crate::h1::upstream::{Lent, Upstream};
 use crate::h1::write;
-use crate::head::{Fields, Kind};
+use crate::head::{Field, Fields, Kind};
 use crate::headers;
 use crate::limits;
 use crate::times::Times;
@@ -43,7 +43,7 @@ pub async fn forward(permit: Permit, upstream: &Arc<Upstream>, body: Incoming) -
     let Permitted { mut running, method, request_id, .. } = permitted;
     let replayable = framing == Framing::None && matches!(method.as_str(), "GET" | "HEAD" | "OPTIONS" | "TRACE");
     let mut body = (framing != Framing::None).then_some(body);
-    let mut lent = upstream.take();
+    let mut lent = upstream.take(running.began());
     loop {
         let to = match lent.take() {
             Some(lent) => Ok(lent),
@@ -52,8 +52,9 @@ pub async fn forward(permit: Permit, upstream: &Arc<Upstream>, body: Incoming) -
         let stop = match to {
             Err(stop) => stop,
             Ok(to) => {
-                let mut call =
-                    Call::new(to, head, body.take().map(|body| (body, running.guard())), (framing, replayable), upstream.times());
+                let body = body.take().map(|body| (body, running.guard()));
+                let now = Instant::from_std(running.began());
+                let mut call = Call::new(to, head, body, (framing, replayable), upstream.times(), now);
                 let answered = poll_fn(|cx| match running.poll_cut(cx) {
                     Poll::Ready(()) => Poll::Ready(Err(Stop::Denied)),
                     Poll::Pending => call.poll_head(cx, method.as_str(), false),
@@ -135,11 +136,11 @@ impl Call {
         body: Option<(Incoming, Guard)>,
         (framing, replayable): (Framing, bool),
         times: &Times,
+        now: Instant,
     ) -> Self {
-        let Lent { mut wire, used } = lent;
+        let Lent { mut wire, used, timer } = lent;
         wire.output.bytes = head;
-        let now = Instant::now();
-        let (encoder, timer) = (Encoder::new(framing), Timer::default());
+        let (encoder, timer) = (Encoder::new(framing), timer.unwrap_or_default());
         let (response, stream, until) = (times.response, times.stream, now + times.request);
         Self { wire, used, replayable, deaf: false, body, encoder, timer, response, stream, until, moved: now }
     }
@@ -187,7 +188,7 @@ impl Call {
     /// Waits for the head of the answer. With `switch` a `101` is one.
     pub(super) fn poll_head(&mut self, cx: &mut Context<'_>, method: &str, switch: bool) -> Poll<Result<Read, Stop>> {
         let bad = Stop::Service(StatusCode::BAD_GATEWAY);
-        let (mut finder, mut interim) = (Finder::default(), 0);
+        let (mut finder, mut interim, mut any) = (Finder::default(), 0, false);
         loop {
             let mut moved = self.poll_request(cx)?;
             match finder.find(self.wire.input.filled()).map_err(|_| bad)? {
@@ -211,6 +212,9 @@ impl Call {
             if !moved {
                 break;
             }
+            any = true;
+        }
+        if any {
             self.moved = Instant::now();
         }
         let (patience, late) = if self.body.is_none() {
@@ -226,8 +230,9 @@ impl Call {
     /// that is not acceptable.
     #[expect(clippy::option_option, reason = "two kinds of nothing, told apart above")]
     fn read(&mut self, length: usize, method: &str, switch: bool) -> Option<Option<Read>> {
-        let bytes = self.wire.input.filled().get(..length)?;
-        let head = scan::response(bytes, method).ok()?;
+        // One copy, which all values of the header map share.
+        let bytes = Bytes::copy_from_slice(self.wire.input.filled().get(..length)?);
+        let head = scan::response(&bytes, method).ok()?;
         let agreed = switch && switches(&head, method);
         let ResponseHead { status, mut fields, framing, persistent, .. } = head;
         let read = match status {
@@ -237,7 +242,7 @@ impl Call {
                 headers::clean_answer(&mut fields);
                 let keep_length = status != 204;
                 fields.retain(|f| f.kind != Kind::Length || keep_length);
-                Some(Read { status: StatusCode::from_u16(status).ok()?, headers: map_of(&fields), framing, persistent })
+                Some(Read { status: StatusCode::from_u16(status).ok()?, headers: map_of(&bytes, &fields), framing, persistent })
             }
         };
         self.wire.input.consume(length);
@@ -303,11 +308,12 @@ impl Answer {
                 Ok(Step::Data { skip, len }) => {
                     let piece = Bytes::copy_from_slice(bytes.get(skip..skip + len).unwrap_or_default());
                     call.wire.input.consume(skip + len);
-                    call.moved = Instant::now();
                     running.sent(len);
                     if self.decoder.is_done() {
                         // With a known length nobody asks again after the last piece.
                         self.whole();
+                    } else {
+                        call.moved = Instant::now();
                     }
                     return Poll::Ready(Some(Ok(Frame::data(piece))));
                 }
@@ -358,7 +364,7 @@ impl Answer {
             running.because(Why::Complete);
         }
         if let Some(call) = self.call.take().filter(|call| self.persistent && call.body.is_none() && !call.deaf) {
-            self.upstream.give_back(call.wire);
+            self.upstream.give_back(call.wire, Some(call.timer));
         }
     }
 
@@ -371,13 +377,18 @@ impl Answer {
     }
 }
 
-fn map_of(fields: &Fields<'_>) -> HeaderMap {
-    let line = |f: &crate::head::Field<'_>| Some((HeaderName::from_bytes(f.name.as_bytes()).ok()?, HeaderValue::from_bytes(f.value).ok()?));
+/// The lines as a map; they lie in `bytes`.
+fn map_of(bytes: &Bytes, fields: &Fields<'_>) -> HeaderMap {
+    let line = |f: &Field<'_>| {
+        let name = HeaderName::from_bytes(f.name.as_bytes()).ok()?;
+        Some((name, HeaderValue::from_maybe_shared(bytes.slice_ref(f.value)).ok()?))
+    };
     fields.iter().filter_map(line).collect()
 }
 
 fn trailer_map(lines: &[u8]) -> HeaderMap {
-    scan::header_lines(scan::Lines(&[lines, b"\r\n"].concat())).map(|fields| map_of(&fields)).unwrap_or_default()
+    let bytes = Bytes::from([lines, b"\r\n"].concat());
+    scan::header_lines(scan::Lines(&bytes)).map(|fields| map_of(&bytes, &fields)).unwrap_or_default()
 }
 
 /// The lines of trailers that came over HTTP/2, cleaned like those of HTTP/1.

@@ -14,6 +14,7 @@ use http::{Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use portreeve_engine::record::Why;
+use tokio::time::Instant;
 
 use crate::body::ResponseBody;
 use crate::forward::{answer, set_request_id, status_of};
@@ -49,7 +50,8 @@ pub async fn forward(permit: Permit, upstream: &Arc<Upstream>, switched: OnUpgra
         Ok(lent) => lent,
         Err(error) => return stopped(Stop::Service(status_of(&error)), &mut running, &request_id),
     };
-    let mut call = Call::new(lent, head, None, (Framing::None, false), upstream.times());
+    let now = Instant::from_std(running.began());
+    let mut call = Call::new(lent, head, None, (Framing::None, false), upstream.times(), now);
     let answered = poll_fn(|cx| match running.poll_cut(cx) {
         Poll::Ready(()) => Poll::Ready(None),
         Poll::Pending => call.poll_head(cx, method.as_str(), true).map(Some),

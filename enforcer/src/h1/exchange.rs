@@ -121,9 +121,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Exchange<'a, S> {
         lent: Lent,
         head: Vec<u8>,
     ) -> Self {
-        let Lent { wire: mut upstream, used } = lent;
+        let Lent { wire: mut upstream, used, timer: _ } = lent;
         upstream.output.bytes = head;
-        let now = Instant::now();
+        client.output.prepare();
+        let now = Instant::from_std(running.began());
         Self {
             times,
             client,
@@ -150,6 +151,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Exchange<'a, S> {
         if self.running.poll_cut(cx).is_ready() {
             return Poll::Ready(Err(Stop::Denied));
         }
+        let mut any = false;
         loop {
             let moved = self.poll_request(cx)? | self.poll_answer(cx)?;
             if matches!(self.answer, Answer::Whole | Answer::Switched) && self.client.output.is_empty() {
@@ -158,6 +160,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Exchange<'a, S> {
             if !moved {
                 break;
             }
+            any = true;
+        }
+        if any {
             self.moved = Instant::now();
         }
         self.watch_client(cx)?;

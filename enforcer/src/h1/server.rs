@@ -190,7 +190,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let mut head = write::request(&permitted, framing);
         let Permitted { mut running, method, switch, request_id, .. } = permitted;
         let asked = Asked { method: method.as_str().to_owned(), framing, http11, persistent, tunnel: switch.is_some(), id: request_id };
-        let mut lent = self.upstream.take();
+        let mut lent = self.upstream.take(running.began());
         loop {
             let to = match lent.take() {
                 Some(lent) => lent,
@@ -212,7 +212,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 }
                 Ok(()) => {
                     if reusable {
-                        self.upstream.give_back(wire);
+                        self.upstream.give_back(wire, None);
                     }
                     running.because(Why::Complete);
                     return match (closing, whole) {

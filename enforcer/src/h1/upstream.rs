@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::h1::buffer::Wire;
+use crate::h1::timer::Timer;
 use crate::limits;
 use crate::pool::SendError;
 use crate::times::Times;
@@ -27,6 +28,7 @@ pub struct Upstream {
 struct Idle {
     wire: Wire<TcpStream>,
     since: Instant,
+    timer: Option<Timer>,
 }
 
 /// A connection lent to one request.
@@ -36,6 +38,8 @@ pub struct Lent {
     pub wire: Wire<TcpStream>,
     /// Whether it has served a request before, so that its end may only mean that it was idle for too long.
     pub used: bool,
+    /// A timer that another request used, for whoever needs one.
+    pub timer: Option<Timer>,
 }
 
 impl Upstream {
@@ -51,11 +55,11 @@ impl Upstream {
         &self.times
     }
 
-    /// An idle connection that is still open and silent.
-    pub fn take(&self) -> Option<Lent> {
+    /// An idle connection that is still open and silent at this time.
+    pub fn take(&self, now: Instant) -> Option<Lent> {
         loop {
-            let Idle { wire, since } = self.lock().pop()?;
-            if since.elapsed() > self.times.upstream_idle {
+            let Idle { wire, since, timer } = self.lock().pop()?;
+            if now.saturating_duration_since(since) > self.times.upstream_idle {
                 // The ones below have been idle for longer.
                 self.lock().clear();
                 return None;
@@ -63,7 +67,7 @@ impl Upstream {
             // An end, or bytes that nobody asked for. Costs no system call where nothing has come.
             let mut byte = [0];
             if wire.io.try_read(&mut byte).is_err_and(|e| e.kind() == std::io::ErrorKind::WouldBlock) {
-                return Some(Lent { wire, used: true });
+                return Some(Lent { wire, used: true, timer });
             }
         }
     }
@@ -76,19 +80,19 @@ impl Upstream {
         let stream = timeout(self.times.connect, TcpStream::connect(self.address)).await;
         let stream = stream.map_err(|_| SendError::ConnectTimeout)?.map_err(SendError::Connect)?;
         stream.set_nodelay(true).map_err(SendError::Connect)?;
-        Ok(Lent { wire: Wire::new(stream), used: false })
+        Ok(Lent { wire: Wire::new(stream), used: false, timer: None })
     }
 
     /// Takes a connection back, whose answer was read to its end.
-    pub fn give_back(&self, mut wire: Wire<TcpStream>) {
+    pub fn give_back(&self, mut wire: Wire<TcpStream>, timer: Option<Timer>) {
         if !wire.input.is_empty() || !wire.output.is_empty() {
             return;
         }
-        wire.output.reset();
+        wire.output.shrink();
         wire.input.shrink();
         let mut idle = self.lock();
         if idle.len() < limits::POOL_IDLE_MAX {
-            idle.push(Idle { wire, since: Instant::now() });
+            idle.push(Idle { wire, since: Instant::now(), timer });
         }
     }
 

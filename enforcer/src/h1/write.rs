@@ -7,6 +7,7 @@ use http::StatusCode;
 
 use crate::gate::Permitted;
 use crate::h1::body::Encoder;
+use crate::h1::buffer;
 use crate::h1::scan::{Framing, ResponseHead};
 use crate::head::{Field, Kind};
 use crate::headers;
@@ -18,7 +19,8 @@ pub fn request(permitted: &Permitted, framing: Framing) -> Vec<u8> {
     let lines = permitted.lines.as_bytes();
     // A request of HTTP/1.0 may name no host; the service still gets one.
     let host = permitted.host.as_deref().unwrap_or("localhost");
-    let mut out = Vec::with_capacity(lines.len() + permitted.target.len() + host.len() + HEAD_BYTES_OWN);
+    let mut out = buffer::spare();
+    out.reserve(lines.len() + permitted.target.len() + host.len() + HEAD_BYTES_OWN);
     out.extend_from_slice(permitted.method.as_str().as_bytes());
     out.push(b' ');
     // A tunnel is asked for by the authority it leads to, which is the service's own, whatever path it was judged under.

@@ -117,10 +117,25 @@ impl From<Timestamp> for Moment {
 pub enum NotAccepted {
     /// A record with a later time came first: read the clock and decide again.
     Stale,
-    /// No place, for this caller or for anyone.
+    /// No place for this caller: what waits of it takes its share of the queue.
+    Share,
+    /// No place for anyone.
     Full,
     /// The log cannot be written, or is closed.
     Down,
+}
+
+impl NotAccepted {
+    /// A word for metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stale => "stale",
+            Self::Share => "caller",
+            Self::Full => "queue",
+            Self::Down => "log",
+        }
+    }
 }
 
 /// How an allowed request ended.
@@ -261,16 +276,16 @@ impl DecisionLog {
 
     fn push_decided(&self, at: Moment, share: &Share, text: EventTextRef<'_>, follow: bool) -> Result<u64, NotAccepted> {
         let pushed = self.shared.try_push(at, share, text, follow);
-        if matches!(pushed, Err(NotAccepted::Full | NotAccepted::Down)) {
-            self.count_unrecorded();
+        if let Err(why @ (NotAccepted::Share | NotAccepted::Full | NotAccepted::Down)) = pushed {
+            self.count_unrecorded(why);
         }
         pushed
     }
 
     /// Counts a request that was refused because it could not be recorded.
-    pub fn count_unrecorded(&self) {
+    pub fn count_unrecorded(&self, why: NotAccepted) {
         self.shared.unrecorded.fetch_add(1, Ordering::Relaxed);
-        self.shared.metrics.unrecorded.inc();
+        self.shared.metrics.unrecorded(why.as_str());
     }
 
     /// Takes the record of the end of an allowed request. There is always a place for it.

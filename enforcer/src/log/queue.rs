@@ -158,11 +158,13 @@ impl Queue {
         };
         let (places, bytes, bounds) = (if follow { 2 } else { 1 }, text.size(), self.bounds);
         let held = &share.0;
-        let full = self.waiting.entries.len() + self.promised + places > bounds.queue
-            || held.places.load(Ordering::Relaxed) + places > bounds.caller
-            || self.waiting.texts.size() + bytes > bounds.bytes
+        let of_caller = held.places.load(Ordering::Relaxed) + places > bounds.caller
             || held.bytes.load(Ordering::Relaxed) + bytes > bounds.caller_bytes;
-        if full {
+        if of_caller {
+            return Err(NotAccepted::Share);
+        }
+        let of_all = self.waiting.entries.len() + self.promised + places > bounds.queue || self.waiting.texts.size() + bytes > bounds.bytes;
+        if of_all {
             return Err(NotAccepted::Full);
         }
         // Only the holder of the queue's lock adds; others only give back.

@@ -127,7 +127,7 @@ fn a_full_queue_refuses_is_counted_and_keeps_the_ends() {
         for _ in 0..100 {
             match log.allowed(clock.now(), decided(caller)) {
                 Ok(ticket) => tickets.push(ticket),
-                Err(NotAccepted::Full) => refused += 1,
+                Err(NotAccepted::Share | NotAccepted::Full) => refused += 1,
                 Err(NotAccepted::Stale) => {}
                 Err(NotAccepted::Down) => panic!("the disk is fine"),
             }
@@ -164,7 +164,7 @@ fn one_caller_never_takes_the_place_of_all() {
     loop {
         match log.allowed(clock.now(), decided(CALLER)) {
             Ok(ticket) => held.push(ticket),
-            Err(NotAccepted::Full) if held.len() >= BOUNDS.caller - 1 => break,
+            Err(NotAccepted::Share) if held.len() >= BOUNDS.caller - 1 => break,
             // While records are still queued each request holds two places.
             Err(_) => std::thread::sleep(Duration::from_millis(1)),
         }
@@ -431,7 +431,7 @@ fn one_caller_never_holds_more_than_its_share_in_places_or_bytes() {
     let mut opening = opening(&dir.path().join("d.ndjson"), "A");
     // Here nobody but the writer's thread writes.
     opening.config.durability = Durability::Written;
-    let Faulty { log, clock, disk, .. } = faulty(opening);
+    let Faulty { log, clock, disk, metrics } = faulty(opening);
     let (greedy, modest) = (CALLER, "spiffe://market.example/ns/shop/sa/users");
     let held = disk.written.lock().unwrap();
     let mut long = decided(greedy);
@@ -456,7 +456,14 @@ fn one_caller_never_holds_more_than_its_share_in_places_or_bytes() {
     assert!((few - 1..=2 * few).contains(&taken.0), "{taken:?}");
     assert!((BOUNDS.caller..=2 * BOUNDS.caller).contains(&taken.1), "{taken:?}");
     assert_eq!(push(&decided("spiffe://market.example/ns/shop/sa/third")), Ok(()));
+    assert_eq!((push(&long), push(&decided(modest))), (Err(NotAccepted::Share), Err(NotAccepted::Share)));
     drop(held);
+    log.stop();
+    // Two refusals ended the loops, and two came after.
+    let page = metrics.render();
+    assert!(page.contains("portreeve_unrecorded_causes_total{cause=\"caller\"} 4\n"), "{page}");
+    assert!(page.contains("portreeve_unrecorded_total 4\n"), "{page}");
+    assert!(metrics.log_write_duration.count() > 0);
 }
 
 #[test]
@@ -508,7 +515,7 @@ fn many_callers_at_once_leave_one_chain_in_which_time_never_goes_back() {
                         match log.allowed(clock.now(), decided(&caller)) {
                             Ok(ticket) => break ticket,
                             Err(NotAccepted::Down) => panic!("the disk is fine"),
-                            Err(NotAccepted::Full) => std::thread::sleep(Duration::from_millis(1)),
+                            Err(NotAccepted::Share | NotAccepted::Full) => std::thread::sleep(Duration::from_millis(1)),
                             Err(NotAccepted::Stale) => {}
                         }
                     };

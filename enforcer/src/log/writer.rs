@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::io::Write as _;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use portreeve_engine::chain::ChainWriter;
 use portreeve_engine::record::{Continued, Heartbeat, Refused, Reloaded, Started, Stopped};
@@ -73,6 +73,8 @@ pub(super) struct Writer {
     /// What was told of them last, so that it is told once.
     told_of_closed: Option<String>,
     failing: bool,
+    /// When it was last told that the disk is slow.
+    told_slow: Option<Instant>,
 }
 
 impl Writer {
@@ -103,6 +105,7 @@ impl Writer {
             heads,
             report,
             failing: false,
+            told_slow: None,
         })
     }
 
@@ -325,7 +328,11 @@ impl Writer {
     /// Writes what is pending. Whether everything is in the file now, as durable as configured.
     fn flush(&mut self, shared: &Shared) -> bool {
         // After a failure the disk has to take what it did not take before, too.
+        let (began, bytes) = (Instant::now(), self.pending.len());
         let written = self.write().and_then(|()| if self.failing { self.sync() } else { Ok(()) });
+        if bytes > 0 {
+            self.took(shared, began.elapsed(), bytes);
+        }
         match written {
             Err(why) => self.fail(shared, &why),
             Ok(()) if self.failing => {
@@ -337,6 +344,19 @@ impl Writer {
             Ok(()) => {}
         }
         !self.failing
+    }
+
+    /// A write took so long.
+    fn took(&mut self, shared: &Shared, took: Duration, bytes: usize) {
+        shared.metrics.log_write_duration.observe(took);
+        // Once for each heartbeat is often enough: a slow disk is slow more than once.
+        if took >= limits::LOG_SLOW && self.told_slow.is_none_or(|told| told.elapsed() >= self.opening.config.heartbeat) {
+            self.told_slow = Some(Instant::now());
+            let (name, ms) = (self.name(), took.as_millis());
+            self.report.tell(&format!(
+                "writing {bytes} bytes to the decision log `{name}` took {ms} ms; requests whose records have no place meanwhile are refused"
+            ));
+        }
     }
 
     /// From now on nothing is accepted, until a later attempt succeeds (A79).

@@ -63,5 +63,7 @@ impl EncodeMetric for Latency {
 
 /// A decision: tens of nanoseconds in the table, milliseconds where a policy has to be evaluated.
 pub(super) const OF_DECISIONS: [f64; 12] = [1e-6, 2.5e-6, 5e-6, 1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 5e-3, 2.5e-2];
+/// A write of the decision log: into the page cache, or for as long as a disk holds it up.
+pub(super) const OF_WRITES: [f64; 10] = [1e-4, 1e-3, 5e-3, 2e-2, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
 /// A request: from loopback to a slow service.
 pub(super) const OF_REQUESTS: [f64; 12] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];

@@ -105,6 +105,9 @@ pub struct Metrics {
     pub log_deleted_files: Counter,
     /// Requests answered 503 because their record had no place.
     pub unrecorded: Counter<u64, AtomicU64>,
+    unrecorded_causes: Family<Labels, Counter>,
+    /// How long each write of the decision log took.
+    pub log_write_duration: Latency,
     /// Requests answered 503 because their record was not written or synchronised in time.
     pub not_kept: Counter,
     /// Records written.
@@ -174,6 +177,8 @@ impl Metrics {
             log_closed_files: Gauge::default(),
             log_deleted_files: Counter::default(),
             unrecorded: Counter::default(),
+            unrecorded_causes: Family::default(),
+            log_write_duration: Latency::new(&latency::OF_WRITES),
             not_kept: Counter::default(),
             log_late: Counter::default(),
             log_records: Counter::default(),
@@ -225,6 +230,9 @@ impl Metrics {
         r.register("key_sets_failing", "Key sets of token issuers whose last fetch failed", self.key_sets_failing.clone());
         r.register("log_alarm", "Is 1 while the decision log cannot be written", self.log_alarm.clone());
         r.register("unrecorded", "Requests refused because their record had no place", self.unrecorded.clone());
+        let causes = "The same by cause: caller, its share of the queue was full; queue, all of it was; log, it is not written";
+        r.register("unrecorded_causes", causes, self.unrecorded_causes.clone());
+        r.register("log_write_duration_seconds", "How long each write of the decision log took", self.log_write_duration.clone());
         r.register(
             "log_not_kept",
             "Requests refused because their record was not kept as durably as configured in time",
@@ -260,6 +268,12 @@ impl Metrics {
     pub fn decisions(&self, effect: Effect, reason: Reason) -> u64 {
         let found = Reason::ALL.iter().position(|r| *r == reason).and_then(|at| self.decisions.get(at));
         found.map_or(0, |(allow, deny)| if effect == Effect::Allow { allow.get() } else { deny.get() })
+    }
+
+    /// Counts a request that was refused because its record had no place, and why it had none.
+    pub fn unrecorded(&self, cause: &'static str) {
+        self.unrecorded.inc();
+        self.unrecorded_causes.get_or_create(&[("cause", cause)]).inc();
     }
 
     /// Counts an allowed request that has to wait, by the part of the limit (`rate`, `concurrency`, `callers`).

@@ -366,7 +366,7 @@ impl Egress {
             let accepted = if through { log.allowed(moment, event).map(Some) } else { log.denied(moment, event).map(|()| None) };
             match accepted {
                 Err(NotAccepted::Stale) => question.context.time = self.gate.clock.now(),
-                Err(NotAccepted::Full | NotAccepted::Down) => return Err(self.unrecorded(facts.id)),
+                Err(NotAccepted::Share | NotAccepted::Full | NotAccepted::Down) => return Err(self.unrecorded(facts.id)),
                 Ok(ticket) => {
                     self.gate.metrics.outbound.egress_decided(decision.effect, decision.reason);
                     if let Some(check) = &self.gate.self_check {
@@ -379,7 +379,7 @@ impl Egress {
                 }
             }
         }
-        self.gate.log.count_unrecorded();
+        self.gate.log.count_unrecorded(NotAccepted::Stale);
         Err(self.unrecorded(facts.id))
     }
 

@@ -87,9 +87,8 @@ impl Trace {
 
     /// Adds the context to the lines of a head: our span is the parent of what comes next.
     pub fn write(&self, lines: &mut Lines) {
-        let flags = if self.sampled { "01" } else { "00" };
-        let parent = format!("00-{}-{}-{flags}", hex(&self.id), hex(&self.span));
-        lines.push(TRACEPARENT, parent.as_bytes());
+        let flags = if self.sampled { "-01" } else { "-00" };
+        lines.push_parts(TRACEPARENT, &[b"00-", &digits::<32>(&self.id), b"-", &digits::<16>(&self.span), flags.as_bytes()]);
         if let Some(state) = &self.state {
             lines.push(TRACESTATE, state.as_bytes());
         }
@@ -133,8 +132,21 @@ impl Ids {
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    let digit = |n: u8| char::from(if n < 10 { b'0' + n } else { b'a' + n - 10 });
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+    let mut out = String::with_capacity(2 * bytes.len());
+    out.extend(digits_of(bytes).map(char::from));
+    out
+}
+
+/// The first `N` digits of `bytes`.
+fn digits<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    let mut out = [b'0'; N];
+    out.iter_mut().zip(digits_of(bytes)).for_each(|(place, digit)| *place = digit);
+    out
+}
+
+fn digits_of(bytes: &[u8]) -> impl Iterator<Item = u8> {
+    let digit = |n: u8| if n < 10 { b'0' + n } else { b'a' + n - 10 };
+    bytes.iter().flat_map(move |byte| [digit(byte >> 4), digit(byte & 15)])
 }
 
 const TRACEPARENT: &str = "traceparent";

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use portreeve_auditor::assessment::{Assessment, EdgeSummary, Mark, MatrixCell};
 use portreeve_engine::SpiffeId;
 
-use crate::limits::{NAME_SHOWN_CHARS, OPERATIONS_MAX, ROWS_MAX};
+use super::Goal;
+use crate::limits::{NAME_SHOWN_CHARS, OPERATIONS_MAX, PAIRS_ROWS_MAX, ROWS_MAX};
 use crate::matrix::{self, Block, Matrix, NO_ZONE};
 use crate::text;
 use crate::zones::{self, FlowLink, ZoneMap, Zones};
@@ -18,9 +19,11 @@ pub(super) struct Access<'a> {
     pub(super) map: Option<ZoneMap>,
     pub(super) zones: Vec<ZoneRow>,
     pub(super) pairs: Vec<Pair<'a>>,
-    /// Pairs, and operations, that only `assessment.json` has.
-    pub(super) pairs_left: u64,
+    /// All pairs there are, and operations of those listed that only `assessment.json` has.
+    pub(super) pairs_of: u64,
     pub(super) operations_left: u64,
+    /// Of every pair the places of its operations in the assessment's edges, for the script.
+    pub(super) edges: Vec<Vec<usize>>,
     numbers: BTreeMap<(&'a str, &'a str), usize>,
 }
 
@@ -34,7 +37,8 @@ pub(super) struct Pair<'a> {
     pub(super) from_zone: &'a str,
     pub(super) to_zone: &'a str,
     pub(super) cell: Option<&'a MatrixCell>,
-    pub(super) operations: Vec<&'a EdgeSummary>,
+    /// Each with its place among the assessment's edges.
+    pub(super) operations: Vec<(usize, &'a EdgeSummary)>,
 }
 
 /// A zone as a row of the table of zones.
@@ -54,8 +58,12 @@ pub(super) struct ZoneCell {
 impl<'a> Access<'a> {
     pub(super) fn of(a: &'a Assessment) -> Self {
         let zones = Zones::of(a);
-        let (pairs, pairs_left, operations_left) = pairs(a);
+        let mut pairs = pairs(a);
         let numbers = pairs.iter().enumerate().filter_map(|(n, p)| Some(((p.from?, p.to), n))).collect();
+        let edges = pairs.iter().map(|p| p.operations.iter().map(|(at, _)| *at).collect()).collect();
+        let pairs_of = pairs.len() as u64;
+        pairs.truncate(PAIRS_ROWS_MAX);
+        let operations_left = cut_operations(&mut pairs);
         let blocks = matrix::blocks(a, &zones);
         Self {
             matrix: matrix::lay_out(a),
@@ -63,22 +71,24 @@ impl<'a> Access<'a> {
             zones: zone_rows(&zones, &blocks),
             blocks,
             pairs,
-            pairs_left,
+            pairs_of,
             operations_left,
+            edges,
             numbers,
         }
     }
 
     /// Where a pair stands in the list.
-    pub(super) fn pair(&self, from: &str, to: &str) -> Option<String> {
-        self.numbers.get(&(from, to)).map(|n| format!("p-{n}"))
+    pub(super) fn pair(&self, from: &str, to: &str) -> Option<Goal> {
+        let number = *self.numbers.get(&(from, to))?;
+        Some(Goal { anchor: format!("p-{number}"), list: "pairs", on_a_row: number < PAIRS_ROWS_MAX })
     }
 
     /// Where a line of the drawing of zones leads.
-    pub(super) fn flow(&self, link: &FlowLink) -> Option<String> {
+    pub(super) fn flow(&self, link: &FlowLink) -> Option<Goal> {
         match link {
             FlowLink::Pair(from, to) => self.pair(from, to),
-            FlowLink::Zones(from, to) => self.block(*from, *to),
+            FlowLink::Zones(from, to) => self.block(*from, *to).map(|anchor| Goal { anchor, list: "access", on_a_row: true }),
         }
     }
 
@@ -98,18 +108,18 @@ fn block_anchor(from: usize, to: usize) -> String {
 }
 
 /// The pairs of the matrix in its order, then those of callers outside the inventory and of services that call themselves.
-fn pairs<'a>(a: &'a Assessment) -> (Vec<Pair<'a>>, u64, u64) {
+fn pairs(a: &Assessment) -> Vec<Pair<'_>> {
     type Ends<'a> = (Option<&'a str>, Option<&'a SpiffeId>, Option<&'a str>, &'a str);
     let zones: BTreeMap<&str, &str> = a.services.iter().map(|s| (&*s.name, s.zone.as_deref().unwrap_or(NO_ZONE))).collect();
-    let zone = |name: Option<&'a str>| name.and_then(|n| zones.get(n).copied()).unwrap_or(NO_ZONE);
-    let mut edges: BTreeMap<Ends<'a>, Vec<&'a EdgeSummary>> = BTreeMap::new();
-    for edge in &a.edges {
+    let zone = |name: Option<&str>| name.and_then(|n| zones.get(n).copied()).unwrap_or(NO_ZONE);
+    let mut edges: BTreeMap<Ends<'_>, Vec<(usize, &EdgeSummary)>> = BTreeMap::new();
+    for (at, edge) in a.edges.iter().enumerate() {
         let stranger = edge.from.is_none();
         let (from_id, from_name) = (edge.from_id.as_ref().filter(|_| stranger), edge.from_name.as_deref().filter(|_| stranger));
-        edges.entry((edge.from.as_deref(), from_id, from_name, &*edge.to)).or_default().push(edge);
+        edges.entry((edge.from.as_deref(), from_id, from_name, &*edge.to)).or_default().push((at, edge));
     }
     let mut out = Vec::new();
-    let mut pair = |(from, from_id, from_name, to): Ends<'a>, cell, operations| {
+    let mut pair = |(from, from_id, from_name, to), cell, operations| {
         out.push(Pair { from, from_id, from_name, to, from_zone: zone(from), to_zone: zone(Some(to)), cell, operations });
     };
     for cell in &a.matrix {
@@ -120,15 +130,19 @@ fn pairs<'a>(a: &'a Assessment) -> (Vec<Pair<'a>>, u64, u64) {
     for (ends, operations) in edges {
         pair(ends, None, operations);
     }
-    let pairs_left = out.len().saturating_sub(ROWS_MAX) as u64;
-    out.truncate(ROWS_MAX);
-    let mut room = OPERATIONS_MAX;
-    for pair in &mut out {
+    out
+}
+
+/// Leaves the operations there is room for, and tells how many it took.
+fn cut_operations(pairs: &mut [Pair<'_>]) -> u64 {
+    let (mut room, mut left) = (OPERATIONS_MAX, 0);
+    for pair in pairs {
+        let all = pair.operations.len();
         pair.operations.truncate(room);
         room -= pair.operations.len();
+        left += (all - pair.operations.len()) as u64;
     }
-    let shown: usize = out.iter().map(|p| p.operations.len()).sum();
-    (out, pairs_left, a.edges.len().saturating_sub(shown) as u64)
+    left
 }
 
 fn zone_rows(zones: &Zones<'_>, blocks: &[Block]) -> Vec<ZoneRow> {

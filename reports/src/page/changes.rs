@@ -2,7 +2,7 @@
 
 use portreeve_auditor::assessment::{Assessment, Baseline, EdgeChange, EdgeChangeKind, Finding, TrendPoint, Verdict, VerdictChange};
 
-use super::{Anchors, Link, Share, bar};
+use super::{Anchors, Goal, Link, Share, bar};
 use crate::limits::ROWS_MAX;
 use crate::text;
 
@@ -21,7 +21,7 @@ pub(super) struct Changes<'a> {
 pub(super) struct Changed<'a> {
     pub(super) id: &'a str,
     pub(super) finding: Option<&'a Finding>,
-    pub(super) anchor: String,
+    pub(super) goal: Goal,
 }
 
 /// A control with another verdict.
@@ -50,7 +50,7 @@ pub(super) struct TrendView<'a> {
 impl<'a> Changes<'a> {
     pub(super) fn of(a: &'a Assessment, anchors: &Anchors<'a>) -> Option<Self> {
         let it = a.baseline.as_ref()?;
-        let changed = |id: &'a String| Changed { id, finding: anchors.by_id.get(id.as_str()).copied(), anchor: anchors.finding(id) };
+        let changed = |id: &'a String| Changed { id, finding: anchors.by_id.get(id.as_str()).copied(), goal: anchors.finding(id) };
         let verdict =
             |it: &'a VerdictChange| VerdictView { it, anchor: Some(anchors.control(&it.catalog, &it.id)).filter(|a| !a.is_empty()) };
         let edge = |it: &'a EdgeChange| EdgeView {

@@ -43,7 +43,7 @@ fn not_applicable<'a>(scope: &'a ScopeSummary, anchors: &Anchors<'a>) -> Table<'
 fn exceptions<'a>(a: &'a Assessment, anchors: &Anchors<'a>) -> Table<'a> {
     Table::plain("Exceptions", "governance.exceptions", &a.governance.exceptions, |e| {
         let until = if e.expired { Cell::Loud(format!("{}, expired", e.until)) } else { Cell::Words(e.until.clone()) };
-        let covered = e.findings.iter().map(|id| Link { label: id, anchor: anchors.findings.get(id.as_str()).cloned() });
+        let covered = e.findings.iter().map(|id| Link { label: id, anchor: anchors.on_a_row(id) });
         vec![
             Cell::Lines(vec![Cell::name(&e.name), Cell::name(&e.at)]),
             Cell::Lines(vec![Cell::links([control(&e.of, anchors)]), Cell::text(&e.reason)]),

@@ -158,7 +158,8 @@ pub fn crowd(count: usize) -> Assessment {
     a
 }
 
-/// A crowd about which there is much to say: `findings` of forty kinds, each with five raw lines.
+/// A crowd about which there is much to say: `findings` of forty kinds, each with five raw lines and under two controls, and two
+/// operations between each pair.
 pub fn busy(services: usize, findings: usize) -> Assessment {
     let mut a = crowd(services);
     let weights = [Weight::High, Weight::Medium, Weight::Low];
@@ -177,6 +178,20 @@ pub fn busy(services: usize, findings: usize) -> Assessment {
             it
         })
         .collect();
+    for control in &mut a.controls {
+        let label = format!("{} {}", control.catalog, control.id);
+        control.findings = a.findings.iter().filter(|f| f.controls.contains(&label)).map(|f| f.id.clone()).collect();
+    }
+    let operation = |cell: &MatrixCell, operation: &str| EdgeSummary {
+        from: Some(cell.from.clone()),
+        to: cell.to.clone(),
+        operation: Some(operation.into()),
+        allowed: cell.allowed_count,
+        denied: cell.denied_count,
+        policies: vec![format!("{}-{operation}", cell.from)],
+        ..edges().remove(1)
+    };
+    a.edges = a.matrix.iter().flat_map(|cell| ["read-item", "write-item"].map(|name| operation(cell, name))).collect();
     a
 }
 
