@@ -305,7 +305,7 @@ impl Cell {
     }
 
     fn tally(self) -> Option<Tally> {
-        (self.count > 0).then(|| Tally { count: self.count, first: self.first, last: self.last, evidence: self.evidence })
+        (self.count > 0).then_some(Tally { count: self.count, first: self.first, last: self.last, evidence: self.evidence })
     }
 }
 
