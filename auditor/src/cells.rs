@@ -7,11 +7,11 @@
 //! are more than `LEDGER_KEYS_MAX` cells: then undeclared paths and hours are no longer told apart, and that is counted.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::hash::Hash;
+use std::hash::BuildHasher as _;
 use std::sync::Arc;
 
 use foldhash::fast::RandomState;
-use indexmap::{Equivalent, IndexSet};
+use hashbrown::HashTable;
 use portreeve_engine::Timestamp;
 use portreeve_engine::decision::Effect;
 
@@ -35,14 +35,12 @@ pub(crate) type KeyId = u32;
 #[derive(Debug)]
 pub(crate) struct Cells {
     grain: Grain,
-    facts: IndexSet<Arc<Facts>, RandomState>,
-    keys: IndexSet<Named, RandomState>,
+    facts: Vec<Arc<Facts>>,
+    by_facts: HashMap<Arc<Facts>, u32, RandomState>,
+    keys: Keys,
     cells: Vec<Cell>,
-    by_cell: HashMap<(KeyId, i64), u32, RandomState>,
     hours: BTreeSet<i64>,
     last_hour: i64,
-    /// Keys that have a path.
-    paths: usize,
     folded: u64,
     bounds: Bounds,
 }
@@ -54,20 +52,6 @@ struct Bounds {
     paths: usize,
 }
 
-/// A key: the number of its facts, and its path.
-#[derive(Debug, PartialEq, Eq, Hash)]
-struct Named(u32, Option<Box<str>>);
-
-/// The same, borrowed.
-#[derive(Hash)]
-struct Name<'n>(u32, Option<&'n str>);
-
-impl Equivalent<Named> for Name<'_> {
-    fn equivalent(&self, key: &Named) -> bool {
-        self.0 == key.0 && self.1 == key.1.as_deref()
-    }
-}
-
 #[derive(Debug)]
 struct Cell {
     key: KeyId,
@@ -75,6 +59,8 @@ struct Cell {
     count: u64,
     first: Timestamp,
     last: Timestamp,
+    /// The cell of this key that was made before; [`NONE`] where there is none.
+    earlier: u32,
     /// The greatest place of which a line is kept once there are enough: what is beyond need not be looked at.
     beyond: u64,
     evidence: Vec<Evidence>,
@@ -98,13 +84,12 @@ impl Cells {
     pub(crate) fn new(grain: Grain) -> Self {
         Self {
             grain,
-            facts: IndexSet::default(),
-            keys: IndexSet::default(),
+            facts: Vec::new(),
+            by_facts: HashMap::default(),
+            keys: Keys::default(),
             cells: Vec::new(),
-            by_cell: HashMap::default(),
             hours: BTreeSet::new(),
             last_hour: FOLDED_HOUR,
-            paths: 0,
             folded: 0,
             bounds: Bounds { cells: LEDGER_KEYS_MAX, paths: PATHS_WITH_ALL_EVIDENCE_MAX },
         }
@@ -112,31 +97,35 @@ impl Cells {
 
     /// The key of these facts and this path.
     pub(crate) fn key(&mut self, facts: Facts, path: Option<&str>) -> KeyId {
-        let facts = match self.facts.get_index_of(&facts) {
-            Some(known) => number(known),
-            None => number(self.facts.insert_full(Arc::new(facts)).0),
+        let facts = match self.by_facts.get(&facts) {
+            Some(known) => *known,
+            None => {
+                let next = number(self.facts.len());
+                let facts = Arc::new(facts);
+                self.facts.push(Arc::clone(&facts));
+                self.by_facts.insert(facts, next);
+                next
+            }
         };
         self.name(facts, path)
     }
 
     fn name(&mut self, facts: u32, path: Option<&str>) -> KeyId {
-        if let Some(known) = self.keys.get_index_of(&Name(facts, path)) {
-            return number(known);
+        if let Some(known) = self.keys.find(facts, path) {
+            return known;
         }
         let path = path.filter(|_| !self.is_full());
-        self.paths += usize::from(path.is_some());
-        number(self.keys.insert_full(Named(facts, path.map(Box::from))).0)
+        self.keys.find(facts, path).unwrap_or_else(|| self.keys.add(facts, path))
     }
 
     /// The facts of a key.
     pub(crate) fn facts(&self, key: KeyId) -> Option<&Facts> {
-        let Named(facts, _) = self.keys.get_index(key as usize)?;
-        self.facts.get_index(*facts as usize).map(|facts| &**facts)
+        self.facts.get(self.keys.get(key)?.facts as usize).map(|facts| &**facts)
     }
 
     /// Keys held.
     pub(crate) fn len(&self) -> usize {
-        self.keys.len()
+        self.keys.named.len()
     }
 
     /// Counts a decision; its evidence is made only where it is kept. `before` is where one of the same key was counted.
@@ -151,14 +140,13 @@ impl Cells {
     ) -> CellId {
         let hour = hour(at);
         let id = before.filter(|before| before.hour == hour).unwrap_or_else(|| CellId { hour, number: self.find(key, hour, at) });
-        let are_few = self.paths <= self.bounds.paths;
         if let Some(cell) = self.cells.get_mut(id.number as usize) {
             cell.count += 1;
             cell.first = cell.first.min(at);
             cell.last = cell.last.max(at);
             if packed(place) < cell.beyond {
-                let most = if are_few || self.keys.get_index(cell.key as usize).is_none_or(|k| k.1.is_none()) { EVIDENCE_MAX } else { 1 };
-                cell.keep(evidence(), most);
+                let is_one_of_many = self.keys.paths > self.bounds.paths && self.keys.get(cell.key).is_some_and(|key| key.has_path());
+                cell.keep(evidence(), if is_one_of_many { 1 } else { EVIDENCE_MAX });
             }
         }
         id
@@ -172,22 +160,36 @@ impl Cells {
         }
         let is_told = self.grain == Grain::Every || self.facts(key).is_some_and(|facts| facts.effect == Effect::Deny);
         let hour = if is_told { hour } else { FOLDED_HOUR };
-        if let Some(number) = self.by_cell.get(&(key, hour)) {
-            return *number;
+        let hour = i32::try_from(hour).unwrap_or(i32::MAX);
+        if let Some(found) = self.cell_of(key, hour) {
+            return found;
         }
-        let mut place = (key, hour);
         if self.is_full() {
             self.folded += 1;
-            let facts = self.keys.get_index(key as usize).map_or(0, |named| named.0);
-            place = (self.name(facts, None), FOLDED_HOUR);
+            let facts = self.keys.get(key).map_or(0, |named| named.facts);
+            let rest = self.name(facts, None);
+            return self.cell_of(rest, FOLDED).unwrap_or_else(|| self.add(rest, FOLDED, at));
         }
+        self.add(key, hour, at)
+    }
+
+    /// The cell of a key in an hour. The one made last is looked at first: logs are mostly in order.
+    fn cell_of(&self, key: KeyId, hour: i32) -> Option<u32> {
+        let mut at = self.keys.get(key)?.newest;
+        loop {
+            let cell = self.cells.get(at as usize)?;
+            if cell.hour == hour {
+                return Some(at);
+            }
+            at = cell.earlier;
+        }
+    }
+
+    fn add(&mut self, key: KeyId, hour: i32, at: Timestamp) -> u32 {
         let next = number(self.cells.len());
-        let found = *self.by_cell.entry(place).or_insert(next);
-        if found == next {
-            let hour = i32::try_from(place.1).unwrap_or(i32::MAX);
-            self.cells.push(Cell { key: place.0, hour, count: 0, first: at, last: at, beyond: u64::MAX, evidence: Vec::new() });
-        }
-        found
+        let earlier = self.keys.named.get_mut(key as usize).map_or(NONE, |named| std::mem::replace(&mut named.newest, next));
+        self.cells.push(Cell { key, hour, earlier, count: 0, first: at, last: at, beyond: u64::MAX, evidence: Vec::new() });
+        next
     }
 
     /// Takes back a decision that was counted.
@@ -208,13 +210,12 @@ impl Cells {
     }
 
     fn evidence_max(&self, key: KeyId) -> usize {
-        let is_one_of_many = self.paths > self.bounds.paths && self.keys.get_index(key as usize).is_some_and(|k| k.1.is_some());
+        let is_one_of_many = self.keys.paths > self.bounds.paths && self.keys.get(key).is_some_and(|key| key.has_path());
         if is_one_of_many { 1 } else { EVIDENCE_MAX }
     }
 
     /// Pours everything into a ledger. Its memory goes over piece by piece: at no time are there two of everything.
     pub(crate) fn pour(&mut self, ledger: &mut Ledger) {
-        self.by_cell = HashMap::default();
         ledger.folded += std::mem::take(&mut self.folded);
         ledger.hours.append(&mut self.hours);
         self.last_hour = FOLDED_HOUR;
@@ -239,8 +240,10 @@ impl Cells {
 
     /// Everything as rows of a ledger file, in order. Keys stay, for more decisions.
     pub(crate) fn rows(&mut self) -> BTreeMap<(Key, i64), Tally> {
-        self.by_cell.clear();
         self.last_hour = FOLDED_HOUR;
+        for named in &mut self.keys.named {
+            named.newest = NONE;
+        }
         let cells = std::mem::take(&mut self.cells);
         let rows = cells.into_iter().filter_map(|mut cell| {
             cell.evidence.truncate(self.evidence_max(cell.key));
@@ -256,25 +259,24 @@ impl Cells {
 
     /// Forgets the keys, of which no cell may be left.
     pub(crate) fn forget(&mut self) {
-        self.keys.clear();
+        self.keys = Keys::default();
         self.facts.clear();
-        self.paths = 0;
+        self.by_facts.clear();
     }
 
     fn owned(&self, key: KeyId) -> Option<Key> {
-        let Named(facts, path) = self.keys.get_index(key as usize)?;
-        Some(Key { facts: Arc::clone(self.facts.get_index(*facts as usize)?), path: path.clone() })
+        let named = self.keys.get(key)?;
+        Some(Key { facts: Arc::clone(self.facts.get(named.facts as usize)?), path: self.keys.path(named).map(Box::from) })
     }
 
     /// The place of each key among all, in the order of [`Key`].
     fn order(&self) -> Vec<u32> {
-        let ranks = ranks(self.facts.len(), |a, b| self.facts.get_index(a).cmp(&self.facts.get_index(b)));
-        let rank = |named: &Named| ranks.get(named.0 as usize).copied();
-        let compare = |a: usize, b: usize| match (self.keys.get_index(a), self.keys.get_index(b)) {
-            (Some(a), Some(b)) => (rank(a), &a.1).cmp(&(rank(b), &b.1)),
-            (a, b) => a.is_some().cmp(&b.is_some()),
+        let ranks = ranks(self.facts.len(), |a, b| self.facts.get(a).cmp(&self.facts.get(b)));
+        let place = |key: usize| {
+            let named = self.keys.named.get(key)?;
+            Some((ranks.get(named.facts as usize), self.keys.path(named)))
         };
-        self::ranks(self.keys.len(), compare)
+        self::ranks(self.keys.named.len(), |a, b| place(a).cmp(&place(b)))
     }
 }
 
@@ -294,6 +296,10 @@ fn ranks(length: usize, compare: impl Fn(usize, usize) -> std::cmp::Ordering) ->
 impl Cell {
     /// Keeps a line as evidence. The least places are kept, so that the order of reading does not matter.
     fn keep(&mut self, evidence: Evidence, most: usize) {
+        if self.evidence.is_empty() {
+            // Most cells of a log with a great many of them have one line.
+            self.evidence.reserve_exact(1);
+        }
         self.evidence.push(evidence);
         self.evidence.sort();
         self.evidence.truncate(most);
@@ -309,6 +315,71 @@ impl Cell {
     }
 }
 
+/// Keys by number: the number of their facts, and their path. Paths stand one behind another in one text.
+#[derive(Debug, Default)]
+struct Keys {
+    named: Vec<Named>,
+    text: String,
+    by_name: HashTable<KeyId>,
+    hasher: RandomState,
+    /// Keys that have a path.
+    paths: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Named {
+    facts: u32,
+    /// Where the path begins; [`NONE`] where there is none.
+    from: u32,
+    length: u32,
+    /// The cell made last.
+    newest: u32,
+}
+
+impl Named {
+    const fn has_path(&self) -> bool {
+        self.from != NONE
+    }
+}
+
+impl Keys {
+    fn get(&self, key: KeyId) -> Option<&Named> {
+        self.named.get(key as usize)
+    }
+
+    fn path(&self, named: &Named) -> Option<&str> {
+        let from = named.from as usize;
+        named.has_path().then(|| self.text.get(from..from + named.length as usize)).flatten()
+    }
+
+    fn find(&self, facts: u32, path: Option<&str>) -> Option<KeyId> {
+        let is_it = |key: &KeyId| self.get(*key).is_some_and(|named| named.facts == facts && self.path(named) == path);
+        self.by_name.find(self.hasher.hash_one((facts, path)), is_it).copied()
+    }
+
+    /// Adds a key that is not there. Where the text of all paths is full, it has none.
+    fn add(&mut self, facts: u32, path: Option<&str>) -> KeyId {
+        let end = self.text.len() + path.map_or(0, str::len);
+        let path = path.filter(|_| u32::try_from(end).is_ok_and(|end| end != NONE));
+        if let Some(known) = self.find(facts, path) {
+            return known;
+        }
+        let key = number(self.named.len());
+        let (from, length) = path.map_or((NONE, 0), |path| (number(self.text.len()), number(path.len())));
+        self.text.push_str(path.unwrap_or_default());
+        self.paths += usize::from(path.is_some());
+        self.named.push(Named { facts, from, length, newest: NONE });
+        let Self { named, text, hasher, by_name, .. } = self;
+        let hash = |key: &KeyId| {
+            let named = named.get(*key as usize);
+            let path = named.filter(|n| n.has_path()).and_then(|n| text.get(n.from as usize..(n.from + n.length) as usize));
+            hasher.hash_one((named.map_or(0, |n| n.facts), path))
+        };
+        by_name.insert_unique(hash(&key), key, hash);
+        key
+    }
+}
+
 /// An input and a line of it in one number of the same order: 16 million inputs of a million million lines.
 fn packed((input, line): (usize, u64)) -> u64 {
     (input as u64).min(PACKED_INPUTS_MAX) << PACKED_LINE_BITS | line.min(PACKED_LINES_MAX)
@@ -319,6 +390,10 @@ fn number(index: usize) -> u32 {
     u32::try_from(index).unwrap_or(u32::MAX)
 }
 
+/// The number of nothing.
+const NONE: u32 = u32::MAX;
+/// [`FOLDED_HOUR`], in a cell.
+const FOLDED: i32 = 0;
 const PACKED_LINE_BITS: u32 = 40;
 const PACKED_LINES_MAX: u64 = (1 << PACKED_LINE_BITS) - 1;
 const PACKED_INPUTS_MAX: u64 = (1 << (u64::BITS - PACKED_LINE_BITS)) - 1;

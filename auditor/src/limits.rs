@@ -35,7 +35,7 @@ pub const PATHS_WITH_ALL_EVIDENCE_MAX: usize = 100_000;
 /// Distinct questions whose answers are remembered during replay; then the memory begins anew.
 pub const QUESTIONS_MAX: usize = 200_000;
 /// Bytes of questions whose answers are remembered while foreign logs are read; then the memory begins anew.
-pub const REMEMBERED_BYTES_MAX: usize = 32 << 20;
+pub const REMEMBERED_BYTES_MAX: usize = 16 << 20;
 /// Groups of like mismatches kept apart; beyond it they fold into one.
 pub const MISMATCH_GROUPS_MAX: usize = 1_000;
 /// Groups of like mismatches that the assessment lists; each has a finding besides.

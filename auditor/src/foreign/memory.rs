@@ -45,9 +45,11 @@ impl<A> Memory<A> {
         if self.answers.len() >= QUESTIONS_MAX || self.bytes >= REMEMBERED_BYTES_MAX {
             self.forget();
         }
-        let (Some(place), Some(caller)) = (self.places.put(&deciding.place), self.callers.put(&deciding.caller)) else { return };
+        let (Some((place, more)), Some((caller, yet_more))) = (self.places.put(&deciding.place), self.callers.put(&deciding.caller)) else {
+            return;
+        };
         write(&mut self.question, [bundle, place, caller], &deciding.ask);
-        self.bytes += deciding.len();
+        self.bytes += size_of::<(Question, A)>() + deciding.ask.len() + more + yet_more;
         self.answers.insert(Question::from_slice(&self.question), answer);
     }
 
@@ -67,13 +69,14 @@ impl Numbered {
         self.0.get(text).copied()
     }
 
-    fn put(&mut self, text: &[u8]) -> Option<u32> {
+    /// The number of a text, and the bytes that it takes if it is new.
+    fn put(&mut self, text: &[u8]) -> Option<(u32, usize)> {
         if let Some(known) = self.get(text) {
-            return Some(known);
+            return Some((known, 0));
         }
         let next = u32::try_from(self.0.len()).ok()?;
         self.0.insert(text.into(), next);
-        Some(next)
+        Some((next, text.len()))
     }
 }
 

@@ -41,11 +41,6 @@ pub(crate) struct Deciding {
 }
 
 impl Deciding {
-    /// How many there are.
-    pub(crate) fn len(&self) -> usize {
-        self.place.len() + self.caller.len() + self.ask.len()
-    }
-
     fn clear(&mut self) {
         self.place.clear();
         self.caller.clear();
