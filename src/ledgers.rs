@@ -202,7 +202,7 @@ fn edges(file: &LedgerFile) -> Result<Vec<Edge>, LedgerError> {
     let mut edges: BTreeMap<(String, String, Option<String>), Edge> = BTreeMap::new();
     for row in file.rows()? {
         let row = row?;
-        let RowKey::Decided(key) = row.key else { continue };
+        let RowKey::Decided(key, _) = row.key else { continue };
         let (from, to, operation) = (caller(&key), key.to.clone(), key.operation.clone());
         let edge = edges.entry((from.clone(), to.clone(), operation.clone())).or_insert(Edge {
             from,

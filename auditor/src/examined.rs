@@ -18,7 +18,7 @@ use crate::granted::Granted;
 use crate::heads::VerifiedHeads;
 use crate::history::History;
 use crate::intake::InputRead;
-use crate::ledger::{Key, Tally};
+use crate::ledger::{FOLDED_HOUR, Facts, Key, Tally};
 use crate::limits::EVIDENCE_MAX;
 use crate::outages::Outage;
 use crate::settings::EnforcerConfig;
@@ -87,8 +87,8 @@ impl<'a> Examined<'a> {
         seen
     }
 
-    fn is_looked_at(&self, key: &Key) -> bool {
-        self.floor.get().is_none_or(|floor| key.grade.is_at_least(floor))
+    fn is_looked_at(&self, facts: &Facts) -> bool {
+        self.floor.get().is_none_or(|floor| facts.grade.is_at_least(floor))
     }
 
     /// Whether some records identify their caller less well than this.
@@ -114,8 +114,13 @@ impl<'a> Examined<'a> {
     }
 
     /// Denials by the hour, put together by what `by` makes of their facts. Those counted without their hour are left out.
-    pub(crate) fn denied_by_hour<K: Ord>(&self, by: impl Fn(&'a Key) -> K) -> BTreeMap<(K, i64), Tally> {
-        self.group(|key| (key.effect == Effect::Deny && key.hour != 0).then(|| (by(key), key.hour)))
+    pub(crate) fn denied_by_hour<K: Ord>(&self, by: impl Fn(&'a Facts) -> K) -> BTreeMap<(K, i64), Tally> {
+        let mut out: BTreeMap<(K, i64), Tally> = BTreeMap::new();
+        let told = self.fold.ledger.denied.iter().filter(|((facts, hour), _)| *hour != FOLDED_HOUR && self.is_looked_at(facts));
+        for ((facts, hour), tally) in told {
+            out.entry((by(facts), *hour)).and_modify(|t| t.absorb(tally)).or_insert_with(|| tally.clone());
+        }
+        out
     }
 
     /// The service whose enforcer wrote a chain.
@@ -195,9 +200,9 @@ impl<'a> Examined<'a> {
 }
 
 /// The caller in words: its service, or its identity where it has none.
-pub(crate) fn caller(key: &Key) -> String {
-    let unknown = || key.from_name.clone().unwrap_or_else(|| "unknown".to_owned());
-    key.from.clone().or_else(|| key.from_id.as_ref().map(ToString::to_string)).unwrap_or_else(unknown)
+pub(crate) fn caller(facts: &Facts) -> String {
+    let unknown = || facts.from_name.clone().unwrap_or_else(|| "unknown".to_owned());
+    facts.from.clone().or_else(|| facts.from_id.as_ref().map(ToString::to_string)).unwrap_or_else(unknown)
 }
 
 /// `1 record`, `2 records`.

@@ -10,11 +10,12 @@ use portreeve_engine::record::{Decided, Event, Mode};
 use portreeve_engine::{Digest, Record, Timestamp};
 
 use crate::assessment::{Evidence, Totals};
+use crate::cells::{Cells, Grain};
 use crate::clocks::Clocks;
 use crate::ends::Ends;
-use crate::foreign::{ForeignFold, Format, Grade, Lawful, Place, Seen, Sketch, Taken};
+use crate::foreign::{Deciding, ForeignFold, Format, Grade, Lawful, Place, Seen, Sketch, Taken};
 use crate::intake::{Line, Sink};
-use crate::ledger::{Ledger, Tally};
+use crate::ledger::{Facts, Ledger, Tally};
 use crate::limits::{EVIDENCE_MAX, MISMATCH_GROUPS_MAX, RELOAD_GRACE_MS, SILENCE_MS_MAX};
 use crate::outages::Outages;
 use crate::pan::{Cards, NO_REQUEST, Suspicion};
@@ -78,7 +79,9 @@ struct Span {
 
 /// Everything folded.
 pub(crate) struct Fold<'a> {
+    /// Complete when the books are closed.
     pub(crate) ledger: Ledger,
+    cells: Cells,
     pub(crate) totals: Totals,
     pub(crate) processes: BTreeMap<usize, Process>,
     pub(crate) mismatches: BTreeMap<MismatchKey, Tally>,
@@ -112,6 +115,7 @@ impl<'a> Fold<'a> {
             grades: BTreeMap::new(),
             refused_lines: BTreeMap::new(),
             ledger: Ledger::default(),
+            cells: Cells::new(Grain::Denials),
             totals: Totals::default(),
             processes: BTreeMap::new(),
             mismatches: BTreeMap::new(),
@@ -163,6 +167,7 @@ impl<'a> Fold<'a> {
 
     /// Closes the books: silences between files, the two sides of each request of another mesh.
     pub(crate) fn finish(&mut self) {
+        self.cells.pour(&mut self.ledger);
         self.foreign.finish(&mut self.ledger);
         let counts = self.foreign.counts;
         self.totals.decided += counts.allowed + counts.denied;
@@ -174,7 +179,7 @@ impl<'a> Fold<'a> {
         self.totals.unlawful += counts.unlawful;
         self.totals.overdenied += counts.overdenied;
         self.disagreeing += counts.not_replayable + counts.unlawful + counts.overdenied;
-        if let Some((from, to)) = self.foreign.seen {
+        if let Some((from, to)) = self.foreign.seen() {
             let (first, last) = self.seen.unwrap_or((from, to));
             self.seen = Some((first.min(from), last.max(to)));
         }
@@ -188,7 +193,10 @@ impl<'a> Fold<'a> {
         self.totals.decided += 1;
         self.totals.allowed += u64::from(is_allow);
         self.totals.denied += u64::from(!is_allow);
-        self.ledger.decided(at, decided, evidence);
+        let path = decided.request.path.as_deref().filter(|_| decided.request.operation.is_none());
+        let key = self.cells.key(Facts::of(decided), path);
+        self.cells.count(key, None, at, (evidence.input, evidence.line), || evidence.clone());
+        self.ledger.certificate(at, decided, evidence);
         self.cards.see(at, decided, evidence);
         *self.grades.entry(evidence.input).or_default().entry(Grade::of(decided)).or_default() += 1;
         if is_allow {
@@ -237,7 +245,7 @@ fn tally<K: Ord>(entry: std::collections::btree_map::Entry<'_, K, Tally>, at: Ti
 }
 
 impl Sink for Fold<'_> {
-    fn seen(&mut self, format: Format, place: &Place<'_>, seen: &Seen<'_>, deciding: Option<&[u8]>) -> Taken {
+    fn seen(&mut self, format: Format, place: &Place<'_>, seen: &Seen<'_>, deciding: Option<&Deciding>) -> Taken {
         self.foreign.take(format, place, seen, deciding)
     }
 
@@ -255,7 +263,7 @@ impl Sink for Fold<'_> {
         self.cards.see_line(to, found.1, found.0, at, &place.evidence());
     }
 
-    fn seen_again(&mut self, place: &Place<'_>, sketch: &Sketch<'_>, deciding: &[u8]) -> Option<(Taken, Grade)> {
+    fn seen_again(&mut self, place: &Place<'_>, sketch: &Sketch<'_>, deciding: &Deciding) -> Option<(Taken, Grade)> {
         self.foreign.take_again(place, sketch, deciding)
     }
 

@@ -8,7 +8,7 @@ use portreeve_engine::{Digest, Record, Timestamp};
 
 use crate::assessment::Rejected;
 use crate::chains::{Chains, Cursor, Standing};
-use crate::foreign::{Adapter, Format, Grade, Place, Read, Reading, Recognised, Seen, Sketch, Taken, recognise};
+use crate::foreign::{Adapter, Deciding, Format, Grade, Place, Read, Reading, Recognised, Seen, Sketch, Taken, recognise};
 use crate::heads::VerifiedHeads;
 use crate::joins::{self, Ends, Half};
 use crate::limits::{HALVES_BYTES_MAX, LINE_BYTES_MAX, RECOGNITION_LINES_MAX, REJECTED_EXAMPLES_MAX};
@@ -88,7 +88,7 @@ pub(crate) trait Sink {
     fn take(&mut self, line: &Line, record: Record) -> bool;
 
     /// One request of another mesh. Whoever looks at our own records alone leaves it at this.
-    fn seen(&mut self, format: Format, place: &Place<'_>, seen: &Seen<'_>, deciding: Option<&[u8]>) -> Taken {
+    fn seen(&mut self, format: Format, place: &Place<'_>, seen: &Seen<'_>, deciding: Option<&Deciding>) -> Taken {
         let _ = (format, place, seen, deciding);
         Taken::Undetermined
     }
@@ -109,7 +109,7 @@ pub(crate) trait Sink {
     }
 
     /// One request of another mesh whose like was perhaps seen before; `None` where it was not.
-    fn seen_again(&mut self, place: &Place<'_>, sketch: &Sketch<'_>, deciding: &[u8]) -> Option<(Taken, Grade)> {
+    fn seen_again(&mut self, place: &Place<'_>, sketch: &Sketch<'_>, deciding: &Deciding) -> Option<(Taken, Grade)> {
         let _ = (place, sketch, deciding);
         None
     }

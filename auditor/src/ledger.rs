@@ -1,12 +1,15 @@
 //! The ledger: counts by distinct key, which is what every analysis runs on.
 //!
-//! Its memory grows with distinct keys, never with the length of a log, and ledgers merge: any split of the logs gives the same
+//! The hour is told apart where an analysis asks for it: of denials. Its memory grows with distinct keys, never with the length of a log, and ledgers merge: any split of the logs gives the same
 //! counts. It knows nothing of bundles and judges nothing.
 //!
 //! INVARIANT: the sum over keys is the number of records folded in.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::ops::Deref;
+use std::sync::Arc;
 
 use portreeve_engine::decision::{Effect, Reason};
 use portreeve_engine::record::{Decided, Mode, Refused, Side};
@@ -15,11 +18,11 @@ use portreeve_engine::{Digest, SpiffeId, Timestamp};
 
 use crate::assessment::Evidence;
 use crate::foreign::{Format, Grade, Lawful};
-use crate::limits::{ADDRESSES_MAX, EVIDENCE_MAX, HOUR_MS, LEDGER_KEYS_MAX};
+use crate::limits::{ADDRESSES_MAX, EVIDENCE_MAX, HOUR_MS};
 
-/// What is counted apart.
+/// What is counted apart, but for undeclared paths: few, however long a log is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key {
+pub struct Facts {
     /// The called service.
     pub to: String,
     /// The calling service, as recorded.
@@ -32,8 +35,6 @@ pub struct Key {
     pub operation: Option<String>,
     /// The method.
     pub method: Option<String>,
-    /// The path, for undeclared operations only.
-    pub path: Option<String>,
     /// Whether it was let through: the recorded answer or, of another mesh, what that mesh did.
     pub effect: Effect,
     /// Why: recorded or, of another mesh, as policy answers; `None` where it could not be asked.
@@ -50,8 +51,6 @@ pub struct Key {
     pub user: User,
     /// TLS version and suite.
     pub tls: Option<(String, String)>,
-    /// Hours since 1970.
-    pub hour: i64,
     /// The format it was read from.
     pub origin: Format,
     /// How well the caller is known.
@@ -60,7 +59,52 @@ pub struct Key {
     pub lawful: Lawful,
 }
 
-impl Key {
+/// What is counted apart: the facts, which many keys share, and the path of an operation that nobody declared.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// The facts.
+    pub facts: Arc<Facts>,
+    /// The path, for undeclared operations only.
+    pub path: Option<Box<str>>,
+}
+
+impl Deref for Key {
+    type Target = Facts;
+
+    fn deref(&self) -> &Facts {
+        &self.facts
+    }
+}
+
+impl Facts {
+    /// The facts of a record of our own.
+    pub(crate) fn of(decided: &Decided) -> Self {
+        let request = &decided.request;
+        Self {
+            to: decided.destination.service.clone(),
+            from: decided.source.service.clone(),
+            from_id: Some(decided.source.id.clone()),
+            from_name: None,
+            operation: request.operation.clone(),
+            method: request.method.clone(),
+            effect: decided.decision.effect,
+            reason: Some(decided.decision.reason),
+            policies: decided.decision.policies.clone(),
+            revision: decided.revision,
+            dry_run: decided.mode == Mode::DryRun,
+            outbound: decided.side == Some(Side::Outbound),
+            user: match &decided.context.jwt {
+                None => User::Absent,
+                Some(Token::Invalid(_)) => User::Invalid,
+                Some(Token::Valid(_)) => User::Named,
+            },
+            tls: decided.tls.as_ref().map(|t| (t.version.clone(), t.suite.clone())),
+            origin: Format::Portreeve,
+            grade: Grade::of(decided),
+            lawful: Lawful::Recorded,
+        }
+    }
+
     /// Whether the record is another mesh's.
     #[must_use]
     pub fn is_foreign(&self) -> bool {
@@ -102,11 +146,11 @@ impl Tally {
 
     /// Counts one more record. The evidence kept is the smallest, so that the order of reading does not matter.
     pub(crate) fn add(&mut self, at: Timestamp, evidence: &Evidence) {
-        self.add_with(at, (evidence.input, evidence.line), || evidence.clone());
+        self.add_made(at, (evidence.input, evidence.line), || evidence.clone());
     }
 
     /// The same; the evidence is made only where it is kept.
-    pub(crate) fn add_with(&mut self, at: Timestamp, place: (usize, u64), evidence: impl FnOnce() -> Evidence) {
+    pub(crate) fn add_made(&mut self, at: Timestamp, place: (usize, u64), evidence: impl FnOnce() -> Evidence) {
         self.count += 1;
         self.first = self.first.min(at);
         self.last = self.last.max(at);
@@ -176,28 +220,32 @@ pub struct CertificateTally {
 pub struct Ledger {
     /// Decisions.
     pub decided: BTreeMap<Key, Tally>,
+    /// The denials among them by the hour (since 1970); hour 0 stands for those counted without their hour.
+    pub denied: BTreeMap<(Arc<Facts>, i64), Tally>,
+    /// Hours with decisions.
+    pub hours: BTreeSet<i64>,
     /// Client certificates by identity and digest.
     pub certificates: BTreeMap<(SpiffeId, Digest), CertificateTally>,
     /// Strangers by reason: attempts, and the lines that tell of them.
     pub refusals: BTreeMap<String, (u64, Tally)>,
-    /// Keys that were folded because there were too many.
+    /// Decisions that were counted without their path or hour because there were too many.
     pub folded: u64,
 }
 
 impl Ledger {
-    /// Counts a decision.
-    pub fn decided(&mut self, at: Timestamp, decided: &Decided, evidence: &Evidence) {
-        let mut key = key(at, decided);
-        if self.decided.len() >= LEDGER_KEYS_MAX && !self.decided.contains_key(&key) {
-            key.path = None;
-            key.hour = 0;
-            self.folded += 1;
+    /// Counts decisions of one key in one hour.
+    pub fn decided(&mut self, key: Key, hour: i64, tally: Tally) {
+        if hour != FOLDED_HOUR {
+            self.hours.insert(hour);
         }
-        self.decided.entry(key).and_modify(|t| t.add(at, evidence)).or_insert_with(|| Tally::one(at, evidence));
-        self.certificate(at, decided, evidence);
+        if key.effect == Effect::Deny {
+            absorb(&mut self.denied, (Arc::clone(&key.facts), hour), tally.clone());
+        }
+        absorb(&mut self.decided, key, tally);
     }
 
-    fn certificate(&mut self, at: Timestamp, decided: &Decided, evidence: &Evidence) {
+    /// Counts the use of the certificate that a record shows.
+    pub(crate) fn certificate(&mut self, at: Timestamp, decided: &Decided, evidence: &Evidence) {
         let Some(tls) = &decided.tls else { return };
         let id = &decided.source.id;
         let one = CertificateTally {
@@ -226,8 +274,12 @@ impl Ledger {
     /// Takes in another ledger.
     pub fn merge(&mut self, other: Self) {
         for (key, tally) in other.decided {
-            self.decided.entry(key).and_modify(|t| t.absorb(&tally)).or_insert(tally);
+            absorb(&mut self.decided, key, tally);
         }
+        for (key, tally) in other.denied {
+            absorb(&mut self.denied, key, tally);
+        }
+        self.hours.extend(other.hours);
         for (key, certificate) in other.certificates {
             self.certificates.entry(key).and_modify(|c| c.absorb(&certificate)).or_insert(certificate);
         }
@@ -257,34 +309,20 @@ impl CertificateTally {
     }
 }
 
-fn key(at: Timestamp, decided: &Decided) -> Key {
-    let request = &decided.request;
-    Key {
-        to: decided.destination.service.clone(),
-        from: decided.source.service.clone(),
-        from_id: Some(decided.source.id.clone()),
-        from_name: None,
-        operation: request.operation.clone(),
-        method: request.method.clone(),
-        path: request.path.clone().filter(|_| request.operation.is_none()),
-        effect: decided.decision.effect,
-        reason: Some(decided.decision.reason),
-        policies: decided.decision.policies.clone(),
-        revision: decided.revision,
-        dry_run: decided.mode == Mode::DryRun,
-        outbound: decided.side == Some(Side::Outbound),
-        user: match &decided.context.jwt {
-            None => User::Absent,
-            Some(Token::Invalid(_)) => User::Invalid,
-            Some(Token::Valid(_)) => User::Named,
-        },
-        tls: decided.tls.as_ref().map(|t| (t.version.clone(), t.suite.clone())),
-        hour: at.unix_ms().div_euclid(HOUR_MS),
-        origin: Format::Portreeve,
-        grade: Grade::of(decided),
-        lawful: Lawful::Recorded,
+fn absorb<K: Ord>(to: &mut BTreeMap<K, Tally>, key: K, tally: Tally) {
+    match to.entry(key) {
+        Entry::Vacant(place) => drop(place.insert(tally)),
+        Entry::Occupied(mut place) => place.get_mut().absorb(&tally),
     }
 }
+
+/// The hour of a time, since 1970.
+pub(crate) const fn hour(at: Timestamp) -> i64 {
+    at.unix_ms().div_euclid(HOUR_MS)
+}
+
+/// Where decisions are counted that found no room for their hour.
+pub(crate) const FOLDED_HOUR: i64 = 0;
 
 #[cfg(test)]
 mod tests {
@@ -304,8 +342,11 @@ mod tests {
             decided.source.ip = Some([10, 0, 0, u8::try_from(n * 37 % 60).unwrap()].into());
             let at = start().plus_ms(i64::try_from(n).unwrap() * 600_000);
             let evidence = Evidence { input: 0, line: n, sha256: Digest::ZERO };
-            whole.decided(at, &decided, &evidence);
-            parts[(n % 3) as usize].decided(at, &decided, &evidence);
+            for ledger in [&mut whole, &mut parts[(n % 3) as usize]] {
+                let key = Key { facts: Arc::new(Facts::of(&decided)), path: decided.request.path.as_deref().map(Box::from) };
+                ledger.decided(key, hour(at), Tally::one(at, &evidence));
+                ledger.certificate(at, &decided, &evidence);
+            }
             let refused = Refused { ip: [10, 0, 0, 9].into(), reason: "no-certificate".to_owned(), count: n };
             whole.refused(at, &refused, &evidence);
             parts[(n * 7 % 3) as usize].refused(at, &refused, &evidence);

@@ -9,6 +9,7 @@ mod assemble;
 pub mod assessment;
 pub mod audit;
 pub mod baseline;
+mod cells;
 mod chains;
 pub mod checks;
 mod clocks;

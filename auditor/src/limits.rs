@@ -27,10 +27,15 @@ pub const FAULTS_KEPT_MAX: usize = 1_000;
 pub const REASON_CHARS_MAX: usize = 240;
 /// Raw lines kept as evidence for one key or finding: enough to look at, few enough to print.
 pub const EVIDENCE_MAX: usize = 5;
-/// Distinct ledger keys; beyond it undeclared paths and hours fold together, so that a prober cannot fill memory.
-pub const LEDGER_KEYS_MAX: usize = 500_000;
+/// Cells of decisions that are told apart; beyond it undeclared paths and hours fold together, so that a prober cannot fill memory. So
+/// many take some 200 MiB while they are counted and as a ledger.
+pub const LEDGER_KEYS_MAX: usize = 1_000_000;
+/// Undeclared paths up to which each is counted with all of its evidence; of more, which only a prober asks for, with one line each.
+pub const PATHS_WITH_ALL_EVIDENCE_MAX: usize = 100_000;
 /// Distinct questions whose answers are remembered during replay; then the memory begins anew.
 pub const QUESTIONS_MAX: usize = 200_000;
+/// Bytes of questions whose answers are remembered while foreign logs are read; then the memory begins anew.
+pub const REMEMBERED_BYTES_MAX: usize = 16 << 20;
 /// Groups of like mismatches kept apart; beyond it they fold into one.
 pub const MISMATCH_GROUPS_MAX: usize = 1_000;
 /// Groups of like mismatches that the assessment lists; each has a finding besides.

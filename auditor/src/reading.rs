@@ -24,7 +24,7 @@ pub(crate) fn reads(examined: &Examined<'_>, inputs: &[InputRead]) -> Reads {
         fitness: fitness::fitness(examined),
         not_asked: lines(not_asked),
         lost: inputs.iter().map(|i| i.foreign.lost).fold(0, u64::saturating_add),
-        uncompared: examined.fold.foreign.unpaired,
+        uncompared: examined.fold.foreign.not_paired(),
     }
 }
 

@@ -13,7 +13,7 @@ use portreeve_engine::{Authorizer, Digest, Record, Timestamp};
 use crate::assessment::{Evidence, Period};
 use crate::examined::{Examined, caller};
 use crate::fold::Fold;
-use crate::foreign::{ForeignFold, Format, Grade, Lawful, Place, Reading, Seen, Sketch, Taken};
+use crate::foreign::{Deciding, ForeignFold, Format, Grade, Lawful, Place, Reading, Seen, Sketch, Taken};
 use crate::governance::Governance;
 use crate::granted::Granted;
 use crate::graph::map::Map;
@@ -165,7 +165,7 @@ struct Retrial<'a> {
 }
 
 impl Sink for Retrial<'_> {
-    fn seen(&mut self, format: Format, place: &Place<'_>, seen: &Seen<'_>, deciding: Option<&[u8]>) -> Taken {
+    fn seen(&mut self, format: Format, place: &Place<'_>, seen: &Seen<'_>, deciding: Option<&Deciding>) -> Taken {
         if let Some(against) = &mut self.against {
             against.foreign.take(format, place, seen, None);
         }
@@ -176,7 +176,7 @@ impl Sink for Retrial<'_> {
         self.against.is_some() || self.fold.caller_address_counts()
     }
 
-    fn seen_again(&mut self, place: &Place<'_>, sketch: &Sketch<'_>, deciding: &[u8]) -> Option<(Taken, Grade)> {
+    fn seen_again(&mut self, place: &Place<'_>, sketch: &Sketch<'_>, deciding: &Deciding) -> Option<(Taken, Grade)> {
         // The proposed bundle is asked of the whole line.
         if self.against.is_some() { None } else { self.fold.seen_again(place, sketch, deciding) }
     }

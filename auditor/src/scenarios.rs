@@ -29,6 +29,7 @@ const SPOILT: &[(&str, Spoil)] = &[
     ("unauthorised_approval", |w| World::replace(&mut w.policy, "approved_by: [security]", "approved_by: [friend]")),
     ("overdue_review", |w| World::replace(&mut w.policy, "review_by: 2027-05-01", "review_by: 2026-11-01")),
     ("shadow_edge", |w| w.asks.push(Ask { alter: Some(allowed), ..ask("shop-a", "items", "POST", "/v1/items") })),
+    ("unlawful_access", |w| w.istio.push(istio("shop-a", "items", "POST", "/v1/items"))),
     ("enforcement_mismatch", |w| w.asks.push(Ask { alter: Some(denied), ..ask("invoices", "items", "GET", "/v1/items/2") })),
     ("default_deny_hole", |w| {
         w.policy.push_str(
@@ -199,6 +200,17 @@ fn traced(decided: &mut Decided) {
 
 fn another_address(decided: &mut Decided) {
     decided.source.ip = Some("10.9.9.9".parse().unwrap());
+}
+
+/// A line of the sidecar beside `to`, which let the request through.
+fn istio(from: &str, to: &str, method: &str, path: &str) -> String {
+    let line = serde_json::json!({
+        "start_time": crate::testing::start().to_string(), "method": method, "path": path, "response_code": 200,
+        "response_code_details": "via_upstream", "authority": format!("{to}.shop.svc.cluster.local"), "upstream_cluster": "inbound|8080||",
+        "request_id": "r1", "downstream_peer_uri_san": crate::testing::id(from), "downstream_local_uri_san": crate::testing::id(to),
+        "downstream_tls_version": "TLSv1.3", "downstream_tls_cipher": "TLS_AES_256_GCM_SHA384",
+    });
+    format!("{line}\n")
 }
 
 fn foreign_address(decided: &mut Decided) {

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::assessment::{Evidence, Period};
 use crate::foreign::two::TwoLaws;
-use crate::foreign::{Format, Lawful, Place, Reading, Seen, Taken};
+use crate::foreign::{Deciding, Format, Lawful, Place, Reading, Seen, Taken};
 use crate::heads::VerifiedHeads;
 use crate::intake::{self, Line, ReadError, Sink};
 use crate::ledger::Tally;
@@ -141,7 +141,7 @@ impl Sink for Count<'_, '_> {
         true
     }
 
-    fn seen(&mut self, format: Format, place: &Place<'_>, seen: &Seen<'_>, _: Option<&[u8]>) -> Taken {
+    fn seen(&mut self, format: Format, place: &Place<'_>, seen: &Seen<'_>, _: Option<&Deciding>) -> Taken {
         self.see(seen.at);
         self.foreign.take(format, place, seen, |request| self.comparison.changes_at(request))
     }

@@ -40,6 +40,8 @@ pub(crate) struct World {
     pub(crate) heads: bool,
     pub(crate) commits: Vec<(&'static str, Vec<&'static str>, Option<&'static str>)>,
     pub(crate) instances_go_back: bool,
+    /// Lines of Istio's log besides.
+    pub(crate) istio: Vec<String>,
 }
 
 /// What happens in a log.
@@ -118,6 +120,7 @@ impl World {
             heads: true,
             commits: vec![("ann <ann@market.example>", vec!["bob <bob@market.example>"], None)],
             instances_go_back: false,
+            istio: Vec::new(),
         }
     }
 
@@ -213,6 +216,9 @@ impl World {
                 out.extend(edit.map_or_else(|| log.out.clone(), |(_, edit)| edit(&log.out)));
             }
             logs.push(memory(service, &out));
+        }
+        if !self.istio.is_empty() {
+            logs.push(memory("istio", self.istio.concat().as_bytes()));
         }
         (logs, VerifiedHeads::read(heads.as_bytes(), &signer.verifier()).unwrap())
     }

@@ -2,7 +2,7 @@
 
 use super::json::Keys;
 use super::mapped::Mapped;
-use super::quick::{Quick, Sketch};
+use super::quick::{Deciding, Quick, Sketch};
 use super::seen::Read;
 use super::text::{ENVOY, FormatError, ISTIO, KUMA, TextFormat, Unread};
 use super::{Format, Reading, envoy, hubble, linkerd, opa, ztunnel};
@@ -16,7 +16,7 @@ pub(crate) struct Adapter {
     /// For formats of flat JSON.
     quick: Option<Quick>,
     /// The deciding bytes of the line sketched last.
-    deciding: Vec<u8>,
+    deciding: Deciding,
 }
 
 #[derive(Debug)]
@@ -57,7 +57,7 @@ impl Adapter {
             Format::Portreeve => return None,
         };
         let quick = matches!(shape, Shape::EnvoyJson(_)).then(Quick::envoy);
-        Some(Self { format, shape, lost: 0, quick, deciding: Vec::new() })
+        Some(Self { format, shape, lost: 0, quick, deciding: Deciding::default() })
     }
 
     /// Whether the line begins as lines of this format do.
@@ -130,7 +130,7 @@ impl Adapter {
     }
 
     /// The deciding bytes of the line sketched last.
-    pub(crate) fn deciding(&self) -> &[u8] {
+    pub(crate) const fn deciding(&self) -> &Deciding {
         &self.deciding
     }
 }

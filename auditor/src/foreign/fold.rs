@@ -1,7 +1,6 @@
 //! Folds the records of other meshes: resolve, ask once for each distinct question, count.
 //!
-//! It keeps cells of its own, one for each distinct fact and hour, and pours them into the ledger at the end; so a line costs a
-//! look-up and an addition. The two sides of one request are found at the end by comparing digests of request ids (see `pairs`).
+//! It counts in cells of its own and pours them into the ledger at the end; so a line costs a look-up and an addition. The two sides of one request are found at the end by comparing digests of request ids (see `pairs`).
 //!
 //! INVARIANT (row conservation): each request taken adds to exactly one cell, or to `undetermined` where the line does not say what
 //! the mesh did.
@@ -9,22 +8,23 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
-use foldhash::fast::RandomState;
 use portreeve_engine::decision::Effect;
 use portreeve_engine::{Authorizer, Digest, SpiffeId, Timestamp};
 
 use super::Format;
 use super::envoy::ip;
 use super::judge::{Judge, Judged, Lawful};
+use super::memory::Memory;
 use super::names::Names;
 use super::pairs::{About, Counted, Pairs, Side};
-use super::quick::Sketch;
+use super::quick::{Deciding, Sketch};
 use super::seen::{Caller, Did, Grade, Reporter, Seen};
 use crate::assessment::Evidence;
+use crate::cells::{CellId, Cells, Grain, KeyId};
 use crate::clocks::Apart;
 use crate::history::History;
-use crate::ledger::{CertificateTally, Issued, Key, Ledger, Tally, User};
-use crate::limits::{ADDRESSES_MAX, HOUR_MS, LEDGER_KEYS_MAX, QUESTIONS_MAX, UNNAMED_CALLERS_MAX};
+use crate::ledger::{CertificateTally, Facts, Issued, Key, Ledger, Tally, User};
+use crate::limits::{ADDRESSES_MAX, QUESTIONS_MAX, REMEMBERED_BYTES_MAX, UNNAMED_CALLERS_MAX};
 
 /// Where a foreign line stands; its digest is made only where it is kept as evidence.
 #[derive(Clone, Copy, Debug)]
@@ -80,66 +80,61 @@ pub(crate) struct ForeignFold<'a> {
     history: History,
     names: Names,
     /// Keys by what a line says; cleared when there are too many, since it only saves work.
-    answers: HashMap<String, u32>,
-    keys: Vec<Key>,
-    by_key: HashMap<Key, u32>,
-    cells: Vec<Cell>,
-    by_cell: HashMap<(u32, i64), u32>,
-    pairs: Option<Pairs>,
+    answers: HashMap<String, KeyId>,
+    answers_bytes: usize,
     unnamed: BTreeSet<String>,
-    certificates: Vec<Certificate>,
-    by_certificate: HashMap<(SpiffeId, Digest), u32>,
-    /// Answers by the deciding bytes of lines (see `quick`); they only save work.
-    remembered: HashMap<Box<[u8]>, u32, RandomState>,
-    answers_given: Vec<Answered>,
-    /// Requests that were answered from them.
+    /// Answers by the deciding bytes of lines.
+    memory: Memory<Answered>,
+    books: Books,
+    /// Requests that were answered from memory.
     pub(crate) again: u64,
     question: String,
     pub(crate) counts: Counts,
-    pub(crate) seen: Option<(Timestamp, Timestamp)>,
     pub(crate) asked: u64,
-    pub(crate) folded: u64,
     /// Duplicates by input, known at the end.
     pub(crate) surplus: BTreeMap<usize, Surplus>,
     /// How far the clocks of two logs are apart, calling and called, by requests that both recorded; known at the end.
     pub(crate) apart: BTreeMap<(u16, u16), Apart>,
-    /// Requests that were not compared with the other side's, for want of room or of an id.
-    pub(crate) unpaired: u64,
 }
 
-struct Cell {
-    key: u32,
-    hour: i64,
-    tally: Tally,
+/// What is counted.
+struct Books {
+    cells: Cells,
+    pairs: Option<Pairs>,
+    certificates: Vec<Certificate>,
+    by_certificate: HashMap<(SpiffeId, Digest), u32>,
+    seen: Option<(Timestamp, Timestamp)>,
+    undetermined: u64,
+    unpaired: u64,
 }
 
 impl<'a> ForeignFold<'a> {
     /// A fold under these bundles, the newest last.
     pub(crate) fn new(laws: impl IntoIterator<Item = &'a Authorizer>, names: Names) -> Self {
+        Self::with(laws, names, Books::new(Grain::Denials, Some(Pairs::default())))
+    }
+
+    /// A fold that compares no two lines: it counts lines, not requests, all of them by the hour.
+    pub(crate) fn unpaired(law: &'a Authorizer, names: Names) -> Self {
+        Self::with([law], names, Books::new(Grain::Every, None))
+    }
+
+    fn with(laws: impl IntoIterator<Item = &'a Authorizer>, names: Names, books: Books) -> Self {
         Self {
             judges: laws.into_iter().map(Judge::new).collect(),
             history: History::default(),
             names,
             answers: HashMap::new(),
-            keys: Vec::new(),
-            by_key: HashMap::new(),
-            cells: Vec::new(),
-            by_cell: HashMap::new(),
-            pairs: Some(Pairs::default()),
+            answers_bytes: 0,
             unnamed: BTreeSet::new(),
-            certificates: Vec::new(),
-            by_certificate: HashMap::new(),
-            remembered: HashMap::default(),
-            answers_given: Vec::new(),
+            memory: Memory::new(),
+            books,
             again: 0,
             question: String::new(),
             counts: Counts::default(),
-            seen: None,
             asked: 0,
-            folded: 0,
             surplus: BTreeMap::new(),
             apart: BTreeMap::new(),
-            unpaired: 0,
         }
     }
 
@@ -147,6 +142,16 @@ impl<'a> ForeignFold<'a> {
     pub(crate) fn with_history(mut self, history: History) -> Self {
         self.history = history;
         self
+    }
+
+    /// The times of the first and the last request.
+    pub(crate) const fn seen(&self) -> Option<(Timestamp, Timestamp)> {
+        self.books.seen
+    }
+
+    /// Requests that were not compared with the other side's, for want of room or of an id.
+    pub(crate) const fn not_paired(&self) -> u64 {
+        self.books.unpaired
     }
 
     /// The bundle in force at a time.
@@ -158,6 +163,13 @@ impl<'a> ForeignFold<'a> {
         self.judges.iter().position(|judge| judge.revision == revision)
     }
 
+    /// The bundle in force at a time, as a number to remember answers by; `None` where an answer may depend on the time besides.
+    fn remembered_by(&self, at: Timestamp) -> Option<u32> {
+        let number = self.judge_at(at);
+        let reads_time = !self.names.addresses.is_empty() || number.and_then(|n| self.judges.get(n)).is_some_and(|judge| judge.timed);
+        (!reads_time).then(|| number.map_or(UNJUDGED, |n| u32::try_from(n).unwrap_or(UNJUDGED)))
+    }
+
     /// The service of the inventory that a request calls, or words for all others.
     pub(crate) fn called(&self, seen: &Seen<'_>) -> String {
         let judge = self.judge_at(seen.at).and_then(|n| self.judges.get(n));
@@ -165,62 +177,30 @@ impl<'a> ForeignFold<'a> {
         named.unwrap_or_else(|| "services outside the inventory".to_owned())
     }
 
-    /// A fold that compares no two lines: it counts lines, not requests.
-    pub(crate) fn unpaired(law: &'a Authorizer, names: Names) -> Self {
-        Self { pairs: None, ..Self::new([law], names) }
-    }
-
     /// Takes one request that was sketched, if what decides it was seen before.
-    pub(crate) fn take_again(&mut self, place: &Place<'_>, sketch: &Sketch<'_>, deciding: &[u8]) -> Option<(Taken, Grade)> {
-        let index = *self.remembered.get(deciding)?;
+    pub(crate) fn take_again(&mut self, place: &Place<'_>, sketch: &Sketch<'_>, deciding: &Deciding) -> Option<(Taken, Grade)> {
+        let bundle = self.remembered_by(sketch.at)?;
+        let answered = self.memory.get(bundle, deciding)?;
         self.again += 1;
-        // Taken out while it is counted; a count that fills the ledger forgets all answers.
-        let mut given = std::mem::take(&mut self.answers_given);
-        let taken = given.get_mut(index as usize).map(|answered| {
-            answered.last_cell = self.settle(answered, place, sketch.at, sketch.request_id);
-            self.note_address(answered.certificate, sketch.caller.filter(|_| answered.certificate.is_some()).and_then(ip));
-            (answered.taken(), answered.grade)
-        });
-        if !self.remembered.is_empty() {
-            self.answers_given = given;
-        }
-        taken
+        self.books.settle(answered, place, sketch.at, sketch.request_id);
+        let address = || sketch.caller.and_then(ip);
+        self.books.note_address(answered.certificate, address);
+        Some((answered.taken(), answered.grade))
     }
 
     /// Takes one request. Where its line was sketched, the answer is remembered under its deciding bytes.
-    pub(crate) fn take(&mut self, format: Format, place: &Place<'_>, seen: &Seen<'_>, deciding: Option<&[u8]>) -> Taken {
+    pub(crate) fn take(&mut self, format: Format, place: &Place<'_>, seen: &Seen<'_>, deciding: Option<&Deciding>) -> Taken {
         let mut answered = self.answered(format, seen);
-        answered.last_cell = self.settle(&answered, place, seen.at, seen.request_id.as_deref());
-        let taken = answered.taken();
-        if let Some(deciding) = deciding.filter(|_| !self.reads_time()) {
-            self.remember(deciding, answered);
+        self.books.settle(&mut answered, place, seen.at, seen.request_id.as_deref());
+        if let Some((deciding, bundle)) = deciding.zip(self.remembered_by(seen.at)) {
+            self.memory.put(bundle, deciding, answered);
         }
-        taken
-    }
-
-    /// Whether the answer to a question may depend on its time.
-    fn reads_time(&self) -> bool {
-        // With a history the time says which bundle answers.
-        !self.history.is_empty() || !self.names.addresses.is_empty() || self.judges.last().is_some_and(|judge| judge.timed)
+        answered.taken()
     }
 
     /// Whether the address of a caller that has an identity may change what is counted.
     pub(crate) fn caller_address_counts(&self) -> bool {
         self.judges.iter().any(|judge| judge.reads_address)
-    }
-
-    fn remember(&mut self, deciding: &[u8], answered: Answered) {
-        if self.remembered.len() >= QUESTIONS_MAX {
-            self.forget();
-        }
-        let Ok(index) = u32::try_from(self.answers_given.len()) else { return };
-        self.remembered.insert(deciding.into(), index);
-        self.answers_given.push(answered);
-    }
-
-    fn forget(&mut self) {
-        self.remembered.clear();
-        self.answers_given.clear();
     }
 
     /// All that a request adds to but for its time and id.
@@ -232,7 +212,7 @@ impl<'a> ForeignFold<'a> {
             Did::Unknown => None,
         };
         let key = self.key(format, seen, effect.unwrap_or(Effect::Deny));
-        let to = self.keys.get(key as usize).map_or("", |k| k.to.as_str());
+        let to = self.books.cells.facts(key).map_or("", |facts| facts.to.as_str());
         let parts = [to, seen.method.as_deref().unwrap_or_default(), seen.path.as_deref().unwrap_or_default()];
         Answered {
             key,
@@ -243,34 +223,13 @@ impl<'a> ForeignFold<'a> {
                 Reporter::Outbound => Side::Calling,
             },
             about: About::of(&parts),
-            certificate: effect.and_then(|_| self.certificate(key, seen)),
-            last_cell: None,
+            certificate: effect.and_then(|_| self.books.certificate(key, seen)),
+            cell: None,
         }
-    }
-
-    /// Counts a request; gives the cell it was counted in, with its hour.
-    fn settle(&mut self, answered: &Answered, place: &Place<'_>, at: Timestamp, request_id: Option<&str>) -> Option<(i64, u32)> {
-        let (first, last) = self.seen.unwrap_or((at, at));
-        self.seen = Some((first.min(at), last.max(at)));
-        let counted = match answered.effect {
-            Some(_) => Some(self.count(answered, place, at)),
-            None => {
-                self.counts.undetermined += 1;
-                None
-            }
-        };
-        let cell = counted.map_or(UNDETERMINED, |(_, cell)| cell);
-        let line = Counted { at, grade: answered.grade, input: place.input, cell };
-        let added = self.pairs.as_mut().zip(request_id).is_some_and(|(pairs, id)| pairs.add(answered.side, &answered.about, id, line));
-        self.unpaired += u64::from(!added);
-        if let Some(certificate) = answered.certificate.and_then(|n| self.certificates.get_mut(n as usize)) {
-            certificate.use_at(at, place);
-        }
-        counted
     }
 
     /// The key of what a line says, asked for once.
-    fn key(&mut self, format: Format, seen: &Seen<'_>, effect: Effect) -> u32 {
+    fn key(&mut self, format: Format, seen: &Seen<'_>, effect: Effect) -> KeyId {
         let number = self.judge_at(seen.at);
         let Some((number, judge)) = number.and_then(|n| Some((n, self.judges.get(n)?))) else { return self.unjudged(format, seen, effect) };
         let mut question = std::mem::take(&mut self.question);
@@ -283,15 +242,17 @@ impl<'a> ForeignFold<'a> {
         self.asked += 1;
         let (judged, revision) = (judge.judge(seen, &self.names), judge.revision);
         let key = self.intern(format, seen, effect, judged, revision);
-        if self.answers.len() >= QUESTIONS_MAX {
-            self.answers.clear();
+        if self.answers.len() >= QUESTIONS_MAX || self.answers_bytes >= REMEMBERED_BYTES_MAX {
+            self.answers = HashMap::new();
+            self.answers_bytes = 0;
         }
+        self.answers_bytes += question.len();
         self.answers.insert(question.clone(), key);
         self.question = question;
         key
     }
 
-    fn unjudged(&mut self, format: Format, seen: &Seen<'_>, effect: Effect) -> u32 {
+    fn unjudged(&mut self, format: Format, seen: &Seen<'_>, effect: Effect) -> KeyId {
         let judged = Judged {
             from: None,
             from_id: None,
@@ -306,7 +267,7 @@ impl<'a> ForeignFold<'a> {
         self.intern(format, seen, effect, judged, Digest::ZERO)
     }
 
-    fn intern(&mut self, format: Format, seen: &Seen<'_>, effect: Effect, mut judged: Judged, revision: Digest) -> u32 {
+    fn intern(&mut self, format: Format, seen: &Seen<'_>, effect: Effect, mut judged: Judged, revision: Digest) -> KeyId {
         if let Some(name) = &judged.from_name
             && !self.unnamed.contains(name)
         {
@@ -316,15 +277,13 @@ impl<'a> ForeignFold<'a> {
                 judged.from_name = Some("others".to_owned());
             }
         }
-        let is_full = self.is_full();
-        let key = Key {
+        let facts = Facts {
             to: judged.to,
             from: judged.from,
             from_id: judged.from_id,
             from_name: judged.from_name,
             operation: judged.operation,
             method: seen.method.as_deref().map(str::to_owned),
-            path: judged.path.filter(|_| !is_full),
             effect,
             reason: judged.reason,
             policies: judged.policies,
@@ -333,151 +292,149 @@ impl<'a> ForeignFold<'a> {
             outbound: seen.reporter == Reporter::Outbound,
             user: User::Unknown,
             tls: seen.tls.as_ref().map(|t| (t.version.to_string(), t.suite.to_string())),
-            hour: 0,
             origin: format,
             grade: seen.grade,
             lawful: judged.lawful,
         };
-        if let Some(index) = self.by_key.get(&key) {
-            return *index;
-        }
-        let index = u32::try_from(self.keys.len()).unwrap_or(u32::MAX);
-        self.by_key.insert(key.clone(), index);
-        self.keys.push(key);
-        index
+        self.books.cells.key(facts, judged.path.as_deref())
     }
 
-    #[inline]
-    fn count(&mut self, answered: &Answered, place: &Place<'_>, at: Timestamp) -> (i64, u32) {
-        let hour = at.unix_ms().div_euclid(HOUR_MS);
-        let index = match answered.last_cell.filter(|(last, _)| *last == hour) {
-            Some((_, cell)) => cell,
-            None => self.cell(answered.key, hour),
-        };
-        match self.cells.get_mut(index as usize) {
-            Some(cell) => cell.tally.add_with(at, (place.input, place.line), || place.evidence()),
-            None => {
-                let hour = if self.is_full() { FOLDED_HOUR } else { hour };
-                self.cells.push(Cell { key: answered.key, hour, tally: Tally::one(at, &place.evidence()) });
-                if self.is_full() {
-                    // From here on paths are folded: what was answered before may have one.
-                    self.forget();
+    /// Finds the two sides of each request, counts, and pours everything into the ledger.
+    pub(crate) fn finish(&mut self, ledger: &mut Ledger) {
+        // What only saves work, and the pairs, go before the ledger comes.
+        self.memory.forget();
+        self.answers = HashMap::new();
+        let mut pairs = self.books.pairs.take().unwrap_or_default();
+        self.apart = pairs.apart();
+        for (cell, input) in pairs.surplus() {
+            let surplus = self.surplus.entry(usize::from(input)).or_default();
+            match self.books.cells.take_back(cell) {
+                Some(facts) => *surplus.decided.entry(facts.grade).or_default() += 1,
+                None => {
+                    self.books.undetermined = self.books.undetermined.saturating_sub(1);
+                    surplus.undetermined += 1;
                 }
             }
+            self.counts.duplicates += 1;
         }
-        (hour, index)
+        self.counts.undetermined = self.books.undetermined;
+        for (facts, n) in self.books.cells.each() {
+            self.counts.add(facts, n);
+        }
+        self.books.cells.pour(ledger);
+        self.books.pour_certificates(ledger);
     }
 
-    fn is_full(&self) -> bool {
-        self.cells.len() >= LEDGER_KEYS_MAX
+    /// The rows of a part of a log. What saves work is kept for more lines.
+    pub(crate) fn rows(&mut self, ledger: &mut Ledger) -> BTreeMap<(Key, i64), Tally> {
+        let rows = self.books.cells.rows();
+        ledger.folded += self.books.cells.take_folded();
+        self.books.pour_certificates(ledger);
+        for answered in self.memory.answers() {
+            answered.cell = None;
+        }
+        if self.books.cells.len() >= QUESTIONS_MAX {
+            self.memory.forget();
+            self.answers = HashMap::new();
+            self.books.cells.forget();
+        }
+        rows
+    }
+}
+
+impl Counts {
+    fn add(&mut self, facts: &Facts, n: u64) {
+        let is_allow = facts.effect == Effect::Allow;
+        *(if is_allow { &mut self.allowed } else { &mut self.denied }) += n;
+        match &facts.lawful {
+            Lawful::NotAsked(_) => self.not_replayable += n,
+            Lawful::Says(Effect::Deny) if is_allow => self.unlawful += n,
+            Lawful::Says(Effect::Allow) if !is_allow => self.overdenied += n,
+            Lawful::Says(_) | Lawful::Recorded => {}
+        }
+    }
+}
+
+impl Books {
+    fn new(grain: Grain, pairs: Option<Pairs>) -> Self {
+        Self {
+            cells: Cells::new(grain),
+            pairs,
+            certificates: Vec::new(),
+            by_certificate: HashMap::new(),
+            seen: None,
+            undetermined: 0,
+            unpaired: 0,
+        }
     }
 
-    fn cell(&mut self, key: u32, hour: i64) -> u32 {
-        let mut hour = hour;
-        if self.is_full() && !self.by_cell.contains_key(&(key, hour)) {
-            hour = FOLDED_HOUR;
-            self.folded += 1;
+    /// Counts a request, and notes in which cell.
+    #[inline]
+    fn settle(&mut self, answered: &mut Answered, place: &Place<'_>, at: Timestamp, request_id: Option<&str>) {
+        let (first, last) = self.seen.unwrap_or((at, at));
+        self.seen = Some((first.min(at), last.max(at)));
+        if answered.effect.is_some() {
+            let at_line = (place.input, place.line);
+            answered.cell = Some(self.cells.count(answered.key, answered.cell, at, at_line, || place.evidence()));
+        } else {
+            self.undetermined += 1;
         }
-        let next = u32::try_from(self.cells.len()).unwrap_or(u32::MAX);
-        *self.by_cell.entry((key, hour)).or_insert(next)
+        let cell = answered.cell.map_or(UNDETERMINED, CellId::number);
+        let line = Counted { at, grade: answered.grade, input: place.input, cell };
+        let added = self.pairs.as_mut().zip(request_id).is_some_and(|(pairs, id)| pairs.add(answered.side, answered.about, id, line));
+        self.unpaired += u64::from(!added);
+        if let Some(certificate) = answered.certificate.and_then(|n| self.certificates.get_mut(n as usize)) {
+            certificate.use_at(at, place);
+        }
     }
 
     /// The certificate that the line shows, by its place among all.
-    fn certificate(&mut self, key: u32, seen: &Seen<'_>) -> Option<u32> {
+    fn certificate(&mut self, key: KeyId, seen: &Seen<'_>) -> Option<u32> {
         let tls = seen.tls.as_ref()?;
         let hex = tls.peer_sha256.as_deref()?;
         let sha256: Digest = format!("sha256:{}", hex.replace(':', "").to_ascii_lowercase()).parse().ok()?;
         let not_after = tls.peer_not_after?;
-        let id = self.keys.get(key as usize)?.from_id.clone()?;
+        let id = self.cells.facts(key)?.from_id.clone()?;
         let next = u32::try_from(self.certificates.len()).ok()?;
         let index = *self.by_certificate.entry((id.clone(), sha256)).or_insert(next);
         if index == next {
             let serial = tls.peer_serial.as_deref().unwrap_or("unknown").to_owned();
             self.certificates.push(Certificate { id, sha256, serial, not_after, expired: 0, addresses: BTreeSet::new(), seen: None });
         }
-        self.note_address(Some(index), seen.caller_ip);
+        self.note_address(Some(index), || seen.caller_ip);
         Some(index)
     }
 
     /// A certificate came from this address.
-    fn note_address(&mut self, certificate: Option<u32>, address: Option<IpAddr>) {
+    #[inline]
+    fn note_address(&mut self, certificate: Option<u32>, address: impl FnOnce() -> Option<IpAddr>) {
         let Some(certificate) = certificate.and_then(|n| self.certificates.get_mut(n as usize)) else { return };
-        certificate.addresses.extend(address);
+        certificate.addresses.extend(address());
         if certificate.addresses.len() > ADDRESSES_MAX {
             certificate.addresses.pop_last();
         }
     }
 
-    /// Finds the two sides of each request, counts, and pours everything into the ledger.
-    pub(crate) fn finish(&mut self, ledger: &mut Ledger) {
-        self.apart = self.pairs.as_mut().map(Pairs::apart).unwrap_or_default();
-        for (cell, input) in self.pairs.take().unwrap_or_default().surplus() {
-            let surplus = self.surplus.entry(usize::from(input)).or_default();
-            match self.cells.get_mut(cell as usize) {
-                Some(cell) => {
-                    cell.tally.count = cell.tally.count.saturating_sub(1);
-                    let grade = self.keys.get(cell.key as usize).map_or(Grade::E, |k| k.grade);
-                    *surplus.decided.entry(grade).or_default() += 1;
-                }
-                None => {
-                    self.counts.undetermined = self.counts.undetermined.saturating_sub(1);
-                    surplus.undetermined += 1;
-                }
-            }
-            self.counts.duplicates += 1;
-        }
-        self.pour(ledger);
-    }
-
-    /// Pours everything into the ledger. What saves work is kept for more lines.
-    pub(crate) fn pour(&mut self, ledger: &mut Ledger) {
-        for cell in std::mem::take(&mut self.cells) {
-            let Some(key) = self.keys.get(cell.key as usize) else { continue };
-            let n = cell.tally.count;
-            if n == 0 {
-                continue;
-            }
-            let is_allow = key.effect == Effect::Allow;
-            *(if is_allow { &mut self.counts.allowed } else { &mut self.counts.denied }) += n;
-            match &key.lawful {
-                Lawful::NotAsked(_) => self.counts.not_replayable += n,
-                Lawful::Says(Effect::Deny) if is_allow => self.counts.unlawful += n,
-                Lawful::Says(Effect::Allow) if !is_allow => self.counts.overdenied += n,
-                Lawful::Says(_) | Lawful::Recorded => {}
-            }
-            let key = Key { hour: cell.hour, ..key.clone() };
-            ledger.decided.entry(key).and_modify(|t| t.absorb(&cell.tally)).or_insert(cell.tally);
-        }
-        ledger.folded += std::mem::take(&mut self.folded);
-        self.by_cell.clear();
-        for answered in &mut self.answers_given {
-            answered.last_cell = None;
-        }
+    fn pour_certificates(&mut self, ledger: &mut Ledger) {
         for certificate in &mut self.certificates {
             let Some((key, one)) = certificate.take() else { continue };
             ledger.certificates.entry(key).and_modify(|c| c.absorb(&one)).or_insert(one);
-        }
-        if self.keys.len() >= QUESTIONS_MAX {
-            self.forget();
-            self.answers.clear();
-            self.by_key.clear();
-            self.keys.clear();
         }
     }
 }
 
 /// What is known of a request once it was asked about.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 struct Answered {
-    key: u32,
+    key: KeyId,
     /// What the mesh did, where the line says it.
     effect: Option<Effect>,
     grade: Grade,
     side: Side,
     about: About,
     certificate: Option<u32>,
-    /// The hour and the cell of the last such request.
-    last_cell: Option<(i64, u32)>,
+    /// Where the last such request was counted.
+    cell: Option<CellId>,
 }
 
 impl Answered {
@@ -502,7 +459,7 @@ impl Certificate {
     fn use_at(&mut self, at: Timestamp, place: &Place<'_>) {
         self.expired += u64::from(at > self.not_after);
         match &mut self.seen {
-            Some(tally) => tally.add_with(at, (place.input, place.line), || place.evidence()),
+            Some(tally) => tally.add_made(at, (place.input, place.line), || place.evidence()),
             None => self.seen = Some(Tally::one(at, &place.evidence())),
         }
     }
@@ -559,5 +516,5 @@ pub(super) fn write_question(out: &mut String, (format, bundle): (Format, usize)
 
 /// Stands in a pair for a line that no cell counts.
 const UNDETERMINED: u32 = u32::MAX;
-/// Where cells are counted that found no room for their hour.
-const FOLDED_HOUR: i64 = 0;
+/// Stands for the bundle where none was in force.
+const UNJUDGED: u32 = u32::MAX;

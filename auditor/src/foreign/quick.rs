@@ -5,6 +5,9 @@
 //! addresses of those whose names are known. The rest, byte for byte, is the question; if it was asked before, the answer is at hand,
 //! and the line costs a look-up and an addition.
 //!
+//! The rest is kept in three parts, since few callers and few places in the mesh give many questions: each part of the first two gets a
+//! number, and the numbers with the third, which is what was asked for, are all that has to be remembered.
+//!
 //! It refuses nothing and decides nothing: whatever it does not know goes the general way, and that one's answer is remembered.
 //!
 //! INVARIANT: two lines with the same deciding bytes are counted under the same key, but for the hour, and show the same certificate.
@@ -26,6 +29,40 @@ pub(crate) struct Sketch<'l> {
     pub(crate) caller: Option<&'l str>,
 }
 
+/// The deciding bytes of a line.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Deciding {
+    /// What was called, over what, and what the mesh says it did.
+    pub(crate) place: Vec<u8>,
+    /// Who called.
+    pub(crate) caller: Vec<u8>,
+    /// The method and the path.
+    pub(crate) ask: Vec<u8>,
+}
+
+impl Deciding {
+    fn clear(&mut self) {
+        self.place.clear();
+        self.caller.clear();
+        self.ask.clear();
+    }
+
+    #[inline]
+    fn of(&mut self, fact: Fact) -> &mut Vec<u8> {
+        match fact {
+            Fact::Method | Fact::Path => &mut self.ask,
+            Fact::RemoteAddress
+            | Fact::PeerSan
+            | Fact::PeerPrincipal
+            | Fact::PeerFingerprint
+            | Fact::PeerEnd
+            | Fact::PeerSerial
+            | Fact::SourceService => &mut self.caller,
+            _ => &mut self.place,
+        }
+    }
+}
+
 /// Sketches the lines of one log.
 #[derive(Debug)]
 pub(crate) struct Quick {
@@ -41,7 +78,7 @@ impl Quick {
 
     /// Sketches a line, and writes its deciding bytes; `None` where the line is for the general reader. `caller_address_counts`: policy or
     /// names may depend on the address of a caller that has an identity.
-    pub(crate) fn sketch<'l>(&mut self, line: &'l [u8], deciding: &mut Vec<u8>, caller_address_counts: bool) -> Option<Sketch<'l>> {
+    pub(crate) fn sketch<'l>(&mut self, line: &'l [u8], deciding: &mut Deciding, caller_address_counts: bool) -> Option<Sketch<'l>> {
         deciding.clear();
         let values = self.scanner.scan(line).ok()?;
         let has = |key| is_said(values.get(key).copied().unwrap_or_default());
@@ -53,6 +90,7 @@ impl Quick {
         let mut request_id = None;
         let mut caller_ip = None;
         for ((_, fact), value) in KEYS.iter().zip(values) {
+            let out = deciding.of(*fact);
             match (fact, value) {
                 (Fact::StartTime | Fact::RequestId, Value::Absent) => {}
                 (Fact::StartTime, Value::Text(text)) if at.is_none() => at = Some(self.clock.read(text)?),
@@ -61,16 +99,16 @@ impl Quick {
                 (Fact::StartTime | Fact::RequestId, _) => return None,
                 (Fact::RemoteAddress, Value::Text(text)) => {
                     caller_ip = Some(text);
-                    write(deciding, TEXT, if caller_is_known { "" } else { without_port(text).map_or(text, |(host, _)| host) });
+                    write(out, TEXT, if caller_is_known { "" } else { without_port(text).map_or(text, |(host, _)| host) });
                 }
                 (Fact::LocalAddress, Value::Text(text)) if callee_is_named => {
-                    write(deciding, TEXT, without_port(text).map_or(text, |(_, port)| port));
+                    write(out, TEXT, without_port(text).map_or(text, |(_, port)| port));
                 }
                 // That there is one tells that somebody was asked.
-                (Fact::UpstreamHost, Value::Text(host)) if callee_is_named && !matches!(host, "" | "-") => deciding.push(TEXT),
-                (Fact::Code, Value::Number(code)) if is_ordinary(code) => deciding.push(TEXT),
-                (_, Value::Absent) => deciding.push(END),
-                (_, value) => write(deciding, kind(value), value.raw()),
+                (Fact::UpstreamHost, Value::Text(host)) if callee_is_named && !matches!(host, "" | "-") => out.push(TEXT),
+                (Fact::Code, Value::Number(code)) if is_ordinary(code) => out.push(TEXT),
+                (_, Value::Absent) => out.push(END),
+                (_, value) => write(out, kind(value), value.raw()),
             }
         }
         let request_id = request_id.filter(|id| !matches!(*id, "" | "-"));
@@ -178,8 +216,8 @@ const MINUTE_BYTES: usize = "2026-11-22T10:00".len();
 mod tests {
     use super::*;
 
-    fn sketch(quick: &mut Quick, line: &str) -> Option<(Timestamp, Option<String>, Vec<u8>)> {
-        let mut deciding = Vec::new();
+    fn sketch(quick: &mut Quick, line: &str) -> Option<(Timestamp, Option<String>, Deciding)> {
+        let mut deciding = Deciding::default();
         let sketch = quick.sketch(line.as_bytes(), &mut deciding, true)?;
         Some((sketch.at, sketch.request_id.map(str::to_owned), deciding))
     }

@@ -83,7 +83,7 @@ impl<'a> TwoLaws<'a> {
         };
         self.question = question;
         if let Some((group, tally)) = self.groups.get_mut(index as usize) {
-            tally.add_with(seen.at, (place.input, place.line), || place.evidence());
+            tally.add_made(seen.at, (place.input, place.line), || place.evidence());
             let side = match seen.reporter {
                 Reporter::Inbound => Side::Called,
                 Reporter::Outbound => Side::Calling,
@@ -91,7 +91,7 @@ impl<'a> TwoLaws<'a> {
             if let Some(id) = seen.request_id.as_deref() {
                 let about =
                     About::of(&[&group.call.to, seen.method.as_deref().unwrap_or_default(), seen.path.as_deref().unwrap_or_default()]);
-                self.pairs.add(side, &about, id, Counted { at: seen.at, grade: seen.grade, input: place.input, cell: index });
+                self.pairs.add(side, about, id, Counted { at: seen.at, grade: seen.grade, input: place.input, cell: index });
             }
         }
         match seen.did {

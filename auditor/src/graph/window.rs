@@ -11,9 +11,7 @@ pub(crate) fn window(examined: &Examined<'_>) -> Option<Window> {
     let (from, to) = examined.fold.seen?;
     let span_ms = to.unix_ms() - from.unix_ms();
     let days = count(to.date().days() - from.date().days() + 1);
-    // Hour 0 stands for records that were counted without their hour.
-    let hours = examined.fold.ledger.decided.keys().map(|key| key.hour).filter(|hour| *hour != 0);
-    let with_traffic: BTreeSet<i64> = hours.map(|hour| hour.div_euclid(24)).collect();
+    let with_traffic: BTreeSet<i64> = examined.fold.ledger.hours.iter().map(|hour| hour.div_euclid(24)).collect();
     let (weeks, months) = (count(span_ms / (7 * DAY_MS)), count(span_ms / (31 * DAY_MS)));
     let logged = examined.logged();
     let inside = examined.newest.services().iter().filter(|s| !s.is_outside());

@@ -18,10 +18,11 @@ use super::merge::merge;
 use super::part::{self, Part};
 use super::row::Row;
 use crate::assessment::Evidence;
-use crate::foreign::{ForeignFold, Format, Grade, Place, Reading, Seen, Sketch, Taken};
+use crate::cells::{Cells, Grain};
+use crate::foreign::{Deciding, ForeignFold, Format, Grade, Place, Reading, Seen, Sketch, Taken};
 use crate::heads::VerifiedHeads;
 use crate::intake::{InputRead, Line, Sink, read_as};
-use crate::ledger::Ledger;
+use crate::ledger::{Facts, Key, Ledger, Tally};
 use crate::source::LogSource;
 
 /// A build about to be made.
@@ -141,18 +142,18 @@ impl Build<'_> {
             progress(bytes.saturating_sub(told));
             told = told.max(bytes);
         })?;
-        let (ledger, folded) = sink.close();
-        let parts: Vec<Part> = intake.inputs.iter().map(|input| part_of(job, input, &ledger)).collect();
-        let mut writer = Writer::new(&job.run, &parts, folded)?;
-        for row in Row::all_of(ledger) {
+        let (decided, ledger) = sink.close();
+        let count = decided.values().map(|t| t.count).sum::<u64>();
+        let parts: Vec<Part> = intake.inputs.iter().map(|input| part_of(job, input, count, &ledger)).collect();
+        let mut writer = Writer::new(&job.run, &parts, ledger.folded)?;
+        for row in Row::all_of(decided, ledger) {
             writer.row(&row)?;
         }
         writer.finish()
     }
 }
 
-fn part_of(job: &Job, read: &InputRead, ledger: &Ledger) -> Part {
-    let decided = ledger.decided.values().map(|t| t.count).sum::<u64>();
+fn part_of(job: &Job, read: &InputRead, decided: u64, ledger: &Ledger) -> Part {
     let refused = ledger.refusals.values().map(|(_, lines)| lines.count).sum::<u64>();
     let undetermined = read.foreign.undetermined;
     Part {
@@ -188,21 +189,26 @@ fn beside(out: &Path) -> PathBuf {
 
 /// Counts the lines of one part after another, keeping only what saves work.
 struct PartSink<'a> {
+    /// Certificates and strangers.
     ledger: Ledger,
+    cells: Cells,
     foreign: ForeignFold<'a>,
 }
 
 impl<'a> PartSink<'a> {
     fn new(law: &'a Authorizer, reading: &Reading) -> Self {
-        Self { ledger: Ledger::default(), foreign: ForeignFold::unpaired(law, reading.names.clone()) }
+        Self { ledger: Ledger::default(), cells: Cells::new(Grain::Every), foreign: ForeignFold::unpaired(law, reading.names.clone()) }
     }
 
-    /// The ledger of the part, and how many of its records were folded.
-    fn close(&mut self) -> (Ledger, u64) {
-        self.foreign.pour(&mut self.ledger);
-        let ledger = std::mem::take(&mut self.ledger);
-        let folded = ledger.folded;
-        (ledger, folded)
+    /// The decisions of the part, and the rest.
+    fn close(&mut self) -> (BTreeMap<(Key, i64), Tally>, Ledger) {
+        let mut ledger = std::mem::take(&mut self.ledger);
+        let mut decided = self.foreign.rows(&mut ledger);
+        // A part is of one format: only one of the two has rows.
+        decided.append(&mut self.cells.rows());
+        ledger.folded += self.cells.take_folded();
+        self.cells.forget();
+        (decided, ledger)
     }
 }
 
@@ -210,14 +216,19 @@ impl Sink for PartSink<'_> {
     fn take(&mut self, line: &Line, record: Record) -> bool {
         let evidence = Evidence { input: line.input, line: line.line, sha256: line.digest };
         match &record.event {
-            Event::Decided(decided) => self.ledger.decided(record.at, decided, &evidence),
+            Event::Decided(decided) => {
+                let path = decided.request.path.as_deref().filter(|_| decided.request.operation.is_none());
+                let key = self.cells.key(Facts::of(decided), path);
+                self.cells.count(key, None, record.at, (line.input, line.line), || evidence.clone());
+                self.ledger.certificate(record.at, decided, &evidence);
+            }
             Event::Refused(refused) => self.ledger.refused(record.at, refused, &evidence),
             _ => {}
         }
         true
     }
 
-    fn seen(&mut self, format: Format, place: &Place<'_>, seen: &Seen<'_>, deciding: Option<&[u8]>) -> Taken {
+    fn seen(&mut self, format: Format, place: &Place<'_>, seen: &Seen<'_>, deciding: Option<&Deciding>) -> Taken {
         self.foreign.take(format, place, seen, deciding)
     }
 
@@ -225,7 +236,7 @@ impl Sink for PartSink<'_> {
         self.foreign.caller_address_counts()
     }
 
-    fn seen_again(&mut self, place: &Place<'_>, sketch: &Sketch<'_>, deciding: &[u8]) -> Option<(Taken, Grade)> {
+    fn seen_again(&mut self, place: &Place<'_>, sketch: &Sketch<'_>, deciding: &Deciding) -> Option<(Taken, Grade)> {
         self.foreign.take_again(place, sketch, deciding)
     }
 }

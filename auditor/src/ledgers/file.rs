@@ -83,7 +83,7 @@ impl LedgerFile {
             if row.tally.evidence.iter().any(|e| e.input >= self.parts.len()) {
                 return Err(broken("a row has evidence in a part that is not there"));
             }
-            decided += if matches!(row.key, RowKey::Decided(_)) { row.tally.count } else { 0 };
+            decided += if matches!(row.key, RowKey::Decided(..)) { row.tally.count } else { 0 };
             rows += 1;
             before = Some(row.key);
         }

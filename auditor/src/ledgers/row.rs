@@ -1,7 +1,8 @@
 //! The rows of a ledger, and their text.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use portreeve_engine::decision::{Effect, Reason};
 use portreeve_engine::{Digest, SpiffeId, Timestamp};
@@ -9,14 +10,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::assessment::Evidence;
 use crate::foreign::{Format, Grade, Lack, Lawful};
-use crate::ledger::{CertificateTally, Issued, Key, Ledger, Tally, User};
+use crate::ledger::{CertificateTally, Facts, Issued, Key, Ledger, Tally, User};
 use crate::limits::{ADDRESSES_MAX, EVIDENCE_MAX};
 
 /// What a row counts; rows stand in this order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RowKey {
-    /// Decisions.
-    Decided(Box<Key>),
+    /// Decisions of one key in one hour, since 1970.
+    Decided(Key, i64),
     /// The use of a client certificate.
     Certificate(SpiffeId, Digest),
     /// Strangers, by the reason they were turned away.
@@ -38,11 +39,10 @@ pub struct Row {
 }
 
 impl Row {
-    /// The rows of a ledger, in their order.
-    #[must_use]
-    pub fn all_of(ledger: Ledger) -> Vec<Self> {
+    /// The rows of decisions, and of certificates and strangers of a ledger, in their order.
+    pub(super) fn all_of(decided: BTreeMap<(Key, i64), Tally>, ledger: Ledger) -> Vec<Self> {
         let plain = |key, tally| Self { key, tally, certificate: None, attempts: 0 };
-        let decided = ledger.decided.into_iter().map(|(key, tally)| plain(RowKey::Decided(Box::new(key)), tally));
+        let decided = decided.into_iter().map(|((key, hour), tally)| plain(RowKey::Decided(key, hour), tally));
         let certificates = ledger.certificates.into_iter().map(|((id, sha256), c)| Self {
             certificate: Some((c.serial, c.not_after, c.expired, c.addresses, c.issued)),
             ..plain(RowKey::Certificate(id, sha256), c.seen)
@@ -85,9 +85,7 @@ impl Row {
     pub fn pour(self, ledger: &mut Ledger) {
         let tally = self.tally;
         match self.key {
-            RowKey::Decided(key) => {
-                ledger.decided.entry(*key).and_modify(|t| t.absorb(&tally)).or_insert(tally);
-            }
+            RowKey::Decided(key, hour) => ledger.decided(key, hour, tally),
             RowKey::Certificate(id, sha256) => {
                 let Some((serial, not_after, expired, addresses, issued)) = self.certificate else { return };
                 let one = CertificateTally { id: id.clone(), serial, not_after, seen: tally, expired, addresses, issued };
@@ -195,7 +193,7 @@ impl Text {
             ..Self::default()
         };
         match &row.key {
-            RowKey::Decided(key) => text.decided(key),
+            RowKey::Decided(key, hour) => text.decided(key, *hour),
             RowKey::Certificate(id, sha256) => {
                 "certificate".clone_into(&mut text.row);
                 (text.from_id, text.sha256) = (Some(id.clone()), Some(*sha256));
@@ -213,7 +211,7 @@ impl Text {
         text
     }
 
-    fn decided(&mut self, key: &Key) {
+    fn decided(&mut self, key: &Key, hour: i64) {
         "decided".clone_into(&mut self.row);
         self.to = Some(key.to.clone());
         self.from.clone_from(&key.from);
@@ -221,13 +219,13 @@ impl Text {
         self.from_name.clone_from(&key.from_name);
         self.operation.clone_from(&key.operation);
         self.method.clone_from(&key.method);
-        self.path.clone_from(&key.path);
+        self.path = key.path.as_deref().map(str::to_owned);
         (self.effect, self.reason) = (Some(key.effect), key.reason);
         self.policies.clone_from(&key.policies);
         (self.revision, self.dry_run, self.outbound) = (Some(key.revision), key.dry_run, key.outbound);
         self.user = Some(user_name(key.user).to_owned());
         self.tls.clone_from(&key.tls);
-        self.hour = Some(key.hour);
+        self.hour = Some(hour);
         self.origin = Some(key.origin.as_str().to_owned());
         self.grade = Some(key.grade.as_str().to_owned());
         self.lawful = Some(lawful_name(key.lawful).to_owned());
@@ -238,27 +236,28 @@ impl Text {
         let tally = Tally { count: self.count, first: self.first?, last: self.last?, evidence };
         let plain = |key| Row { key, tally, certificate: None, attempts: 0 };
         Some(match self.row.as_str() {
-            "decided" => plain(RowKey::Decided(Box::new(Key {
-                to: self.to?,
-                from: self.from,
-                from_id: self.from_id,
-                from_name: self.from_name,
-                operation: self.operation,
-                method: self.method,
-                path: self.path,
-                effect: self.effect?,
-                reason: self.reason,
-                policies: self.policies,
-                revision: self.revision?,
-                dry_run: self.dry_run,
-                outbound: self.outbound,
-                user: USERS.into_iter().find(|u| Some(user_name(*u)) == self.user.as_deref())?,
-                tls: self.tls,
-                hour: self.hour?,
-                origin: Format::parse(&self.origin?)?,
-                grade: Grade::parse(&self.grade?)?,
-                lawful: lawfuls().find(|l| Some(lawful_name(*l)) == self.lawful.as_deref())?,
-            }))),
+            "decided" => {
+                let facts = Facts {
+                    to: self.to?,
+                    from: self.from,
+                    from_id: self.from_id,
+                    from_name: self.from_name,
+                    operation: self.operation,
+                    method: self.method,
+                    effect: self.effect?,
+                    reason: self.reason,
+                    policies: self.policies,
+                    revision: self.revision?,
+                    dry_run: self.dry_run,
+                    outbound: self.outbound,
+                    user: USERS.into_iter().find(|u| Some(user_name(*u)) == self.user.as_deref())?,
+                    tls: self.tls,
+                    origin: Format::parse(&self.origin?)?,
+                    grade: Grade::parse(&self.grade?)?,
+                    lawful: lawfuls().find(|l| Some(lawful_name(*l)) == self.lawful.as_deref())?,
+                };
+                plain(RowKey::Decided(Key { facts: Arc::new(facts), path: self.path.map(String::into_boxed_str) }, self.hour?))
+            }
             "certificate" => Row {
                 certificate: Some((
                     self.serial?,

@@ -205,7 +205,7 @@ fn every_row_survives_being_written() {
     for row in &rows {
         assert_eq!(super::Row::read(&row.write().unwrap()).unwrap(), *row);
     }
-    assert!(rows.iter().any(|r| matches!(&r.key, RowKey::Decided(k) if k.origin == Format::Portreeve)));
+    assert!(rows.iter().any(|r| matches!(&r.key, RowKey::Decided(k, _) if k.origin == Format::Portreeve)));
     let issued = rows.iter().filter_map(|r| r.certificate.as_ref()).map(|c| (c.4.issuer.as_deref(), c.4.key.as_deref()));
     let issued: Vec<_> = issued.filter(|(issuer, _)| issuer.is_some()).collect();
     assert_eq!(issued, [(Some("CN=shop"), Some("EC P-256"))]);

@@ -12,7 +12,7 @@ use portreeve_engine::{Digest, Record, SpiffeId, Timestamp};
 
 use super::Base;
 use super::paths::{Pattern, is_plain, pattern, values};
-use crate::foreign::{Caller, Did, Format, Grade, Judge, Lack, Lawful, Names, Place, Reporter, Seen, Taken};
+use crate::foreign::{Caller, Deciding, Did, Format, Grade, Judge, Lack, Lawful, Names, Place, Reporter, Seen, Taken};
 use crate::intake::{Line, Sink};
 use crate::limits::{HOUR_MS, PENDING_MAX, SUGGEST_KEYS_MAX};
 
@@ -306,7 +306,7 @@ impl Sink for Seer<'_> {
         true
     }
 
-    fn seen(&mut self, _: Format, _: &Place<'_>, seen: &Seen<'_>, _: Option<&[u8]>) -> Taken {
+    fn seen(&mut self, _: Format, _: &Place<'_>, seen: &Seen<'_>, _: Option<&Deciding>) -> Taken {
         if let Err(why) = self.foreign(seen) {
             self.leave(why);
         }

@@ -85,7 +85,12 @@ fn closed(log: &Path) -> std::io::Result<Vec<(SystemTime, PathBuf, Name)>> {
         let entry = entry?;
         let Some(name) = entry.file_name().to_str().and_then(|name| name_of(log, name)) else { continue };
         // A link is not followed: what it leads to is not ours.
-        let about = entry.metadata()?;
+        let about = match entry.metadata() {
+            Ok(about) => about,
+            // Somebody else took it away meanwhile.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(e) => return Err(e),
+        };
         if about.is_file() {
             out.push((about.modified()?, entry.path(), name));
         }
@@ -159,16 +164,24 @@ mod tests {
         let to = vec![HeadsTo::File(dir.path().join("heads.jsonl"))];
         opening.config.heads = heads.then_some(Heads { every: Duration::from_secs(3600), to, key });
         let (log, clock) = open(opening);
-        let mut seen = BTreeMap::new();
-        for _ in 0..120 {
+        let mut seen: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+        let decisions = |bytes: &[u8]| memchr::memmem::find_iter(bytes, br#""event":"decided""#).count();
+        for n in 1..=120 {
             while log.denied(clock.now(), decided(CALLER)).is_err() {
                 std::thread::sleep(Duration::from_millis(1));
             }
-            std::thread::sleep(Duration::from_millis(1));
-            for (_, path, _) in closed(&path).unwrap() {
-                // It may be deleted while this looks.
-                let Ok(bytes) = std::fs::read(&path) else { continue };
-                seen.insert(path.file_name().unwrap().to_str().unwrap().to_owned(), bytes);
+            // Each record is on disk before the next, so that no file is closed and deleted between two looks.
+            loop {
+                let now = std::fs::read(&path).unwrap_or_default();
+                for (_, path, _) in closed(&path).unwrap() {
+                    // It may be deleted while this looks.
+                    let Ok(bytes) = std::fs::read(&path) else { continue };
+                    seen.insert(path.file_name().unwrap().to_str().unwrap().to_owned(), bytes);
+                }
+                if seen.values().map(|bytes| decisions(bytes)).sum::<usize>() + decisions(&now) >= n {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(1));
             }
         }
         log.stop();

@@ -2,7 +2,7 @@
 //!
 //! Taking a record costs a copy of its text and no allocation: texts lie one after another in memory that queue and writer hand
 //! to and fro. INVARIANTS: `at` never goes back; a place that was promised to an `ended` is there when it comes; a caller's
-//! share is given back when its record was taken by the writer, or its request ended.
+//! share is given back when its records were taken by the writer.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -80,6 +80,8 @@ pub(super) enum What {
     Ended {
         ticket: u64,
         end: End,
+        /// Whose place it takes.
+        share: Share,
     },
     Reloaded(Revision, Option<Box<Issue>>),
 }
@@ -181,9 +183,10 @@ impl Queue {
     /// Takes the end that a place was promised to.
     pub(super) fn push_ended(&mut self, now: Timestamp, ticket: u64, share: &Share, end: End) {
         self.promised = self.promised.saturating_sub(1);
-        share.release(0);
         let at = self.raise(now);
-        self.push(at, What::Ended { ticket, end });
+        // The place that was promised is taken now, and stays the caller's until the writer has it: otherwise one caller whose
+        // requests end quickly fills the places of all while a disk is slow.
+        self.push(at, What::Ended { ticket, end, share: share.clone() });
     }
 
     pub(super) fn push(&mut self, at: Timestamp, what: What) {
@@ -225,10 +228,14 @@ impl Waiting {
 
     /// Gives back the shares that the records hold.
     pub(super) fn release(&self) {
-        let decided =
-            self.entries.iter().filter_map(|entry| if let What::Decided { share, .. } = &entry.what { Some(share) } else { None });
-        for (share, text) in decided.zip(self.texts.iter()) {
-            share.release(text.size());
+        let mut texts = self.texts.iter();
+        for entry in &self.entries {
+            match &entry.what {
+                // Each `decided` brought its text, in this order.
+                What::Decided { share, .. } => share.release(texts.next().map_or(0, EventTextRef::size)),
+                What::Ended { share, .. } => share.release(0),
+                What::Reloaded(..) => {}
+            }
         }
     }
 }

@@ -466,6 +466,40 @@ fn one_caller_never_holds_more_than_its_share_in_places_or_bytes() {
     assert!(metrics.log_write_duration.count() > 0);
 }
 
+/// A31: nor does it by requests that end at once, whose two records both wait.
+#[test]
+fn one_caller_whose_requests_end_while_the_disk_is_slow_leaves_room_for_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut opening = opening(&dir.path().join("d.ndjson"), "A");
+    opening.config.durability = Durability::Written;
+    let Faulty { log, clock, disk, .. } = faulty(opening);
+    let held = disk.written.lock().unwrap();
+    let mut rounds = 0;
+    loop {
+        match log.allowed(clock.now(), decided(CALLER)) {
+            Ok(ticket) => log.ended(ticket, END),
+            Err(NotAccepted::Stale) => {}
+            Err(why) => {
+                assert_eq!(why, NotAccepted::Share);
+                break;
+            }
+        }
+        rounds += 1;
+        assert!(rounds < 1_000, "places are not bounded");
+    }
+    let mut taken = 0;
+    while taken < BOUNDS.caller / 2 {
+        match log.denied(clock.now(), decided("spiffe://market.example/ns/shop/sa/users")) {
+            Err(NotAccepted::Stale) => {}
+            other => {
+                assert_eq!(other, Ok(()), "after {taken}");
+                taken += 1;
+            }
+        }
+    }
+    drop(held);
+}
+
 #[test]
 fn a79_a_disk_that_fails_refuses_everything_until_it_works_again() {
     let dir = tempfile::tempdir().unwrap();

@@ -213,7 +213,7 @@ impl Writer {
                         self.running.insert(*ticket, seq);
                     }
                 }
-                What::Ended { ticket, end } => {
+                What::Ended { ticket, end, share: _ } => {
                     // The queue keeps order, so the decision of every ticket was seen before its end.
                     if let Some(of) = self.running.remove(ticket) {
                         self.scratch.ended(&end.event(of));

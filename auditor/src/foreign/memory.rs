@@ -1,0 +1,132 @@
+//! Answers by the deciding bytes of lines (see `quick`).
+//!
+//! It only saves work: it may forget at any time, and does when it has grown to its bound.
+
+use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
+use smallvec::SmallVec;
+
+use super::quick::Deciding;
+use crate::limits::{QUESTIONS_MAX, REMEMBERED_BYTES_MAX};
+
+/// What is known of requests that were asked about.
+#[derive(Debug)]
+pub(super) struct Memory<A> {
+    places: Numbered,
+    callers: Numbered,
+    answers: HashMap<Question, A, RandomState>,
+    question: Vec<u8>,
+    bytes: usize,
+}
+
+/// The number of the bundle that answers, those of place and caller, and what was asked for.
+type Question = SmallVec<[u8; QUESTION_BYTES]>;
+
+/// Texts by number.
+#[derive(Debug, Default)]
+struct Numbered(HashMap<Box<[u8]>, u32, RandomState>);
+
+impl<A> Memory<A> {
+    pub(super) fn new() -> Self {
+        Self { places: Numbered::default(), callers: Numbered::default(), answers: HashMap::default(), question: Vec::new(), bytes: 0 }
+    }
+
+    /// The answer to a question that was asked before.
+    #[inline]
+    pub(super) fn get(&mut self, bundle: u32, deciding: &Deciding) -> Option<&mut A> {
+        let (place, caller) = (self.places.get(&deciding.place)?, self.callers.get(&deciding.caller)?);
+        write(&mut self.question, [bundle, place, caller], &deciding.ask);
+        self.answers.get_mut(self.question.as_slice())
+    }
+
+    /// Remembers an answer.
+    pub(super) fn put(&mut self, bundle: u32, deciding: &Deciding, answer: A) {
+        if self.answers.len() >= QUESTIONS_MAX || self.bytes >= REMEMBERED_BYTES_MAX {
+            self.forget();
+        }
+        let (Some((place, more)), Some((caller, yet_more))) = (self.places.put(&deciding.place), self.callers.put(&deciding.caller)) else {
+            return;
+        };
+        write(&mut self.question, [bundle, place, caller], &deciding.ask);
+        self.bytes += size_of::<(Question, A)>() + deciding.ask.len() + more + yet_more;
+        self.answers.insert(Question::from_slice(&self.question), answer);
+    }
+
+    /// Every answer.
+    pub(super) fn answers(&mut self) -> impl Iterator<Item = &mut A> {
+        self.answers.values_mut()
+    }
+
+    pub(super) fn forget(&mut self) {
+        *self = Self::new();
+    }
+}
+
+impl Numbered {
+    #[inline]
+    fn get(&self, text: &[u8]) -> Option<u32> {
+        self.0.get(text).copied()
+    }
+
+    /// The number of a text, and the bytes that it takes if it is new.
+    fn put(&mut self, text: &[u8]) -> Option<(u32, usize)> {
+        if let Some(known) = self.get(text) {
+            return Some((known, 0));
+        }
+        let next = u32::try_from(self.0.len()).ok()?;
+        self.0.insert(text.into(), next);
+        Some((next, text.len()))
+    }
+}
+
+#[inline]
+fn write(out: &mut Vec<u8>, numbers: [u32; 3], ask: &[u8]) {
+    out.clear();
+    for number in numbers {
+        out.extend_from_slice(&number.to_ne_bytes());
+    }
+    out.extend_from_slice(ask);
+}
+
+/// Three numbers, a method and a short path; a longer one is kept elsewhere.
+const QUESTION_BYTES: usize = 48;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn deciding(place: &str, caller: &str, ask: &str) -> Deciding {
+        Deciding { place: place.into(), caller: caller.into(), ask: ask.into() }
+    }
+
+    #[test]
+    fn every_part_of_the_question_counts() {
+        let mut memory = Memory::new();
+        let parts = ["", "a", "b", "a long one that does not stand in the place that short ones have"];
+        let size = parts.len();
+        let one = |n: usize| {
+            (u32::try_from(n % 2).unwrap(), deciding(parts[n / 2 % size], parts[n / 2 / size % size], parts[n / 2 / size / size]))
+        };
+        let all = || (0..2 * size.pow(3)).map(one);
+        for (n, (bundle, deciding)) in all().enumerate() {
+            assert_eq!(memory.get(bundle, &deciding), None);
+            memory.put(bundle, &deciding, n);
+        }
+        for (n, (bundle, deciding)) in all().enumerate() {
+            assert_eq!(memory.get(bundle, &deciding), Some(&mut n.clone()));
+        }
+        assert_eq!(memory.answers().count(), 2 * parts.len().pow(3));
+    }
+
+    #[test]
+    fn it_forgets_before_it_grows_without_end() {
+        let mut memory = Memory::new();
+        let long = "x".repeat(1 << 20);
+        for n in 0..100 {
+            memory.put(0, &deciding("p", "c", &format!("{n}{long}")), n);
+            assert!(memory.answers.len() <= REMEMBERED_BYTES_MAX >> 20);
+            assert_eq!(memory.get(0, &deciding("p", "c", &format!("{n}{long}"))), Some(&mut n.clone()));
+        }
+    }
+}

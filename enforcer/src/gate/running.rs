@@ -1,0 +1,154 @@
+//! A request that runs: from the leave to forward it to its end, which is recorded whatever happens.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use http::StatusCode;
+use portreeve_engine::record::{Outcome, Why};
+
+use super::{Caller, Gate, Guard};
+use crate::live::Place;
+use crate::log::{End, Ticket};
+use crate::quota::Held;
+use crate::trace::Span;
+
+/// A request that was let through and has not ended. Its end is recorded when this is dropped, whatever happens.
+#[derive(Debug)]
+pub struct Running {
+    pub(super) gate: Arc<Gate>,
+    pub(super) caller: Arc<Caller>,
+    pub(super) ticket: Option<Ticket>,
+    pub(super) place: Option<Place>,
+    pub(super) began: Instant,
+    pub(super) status: Option<u16>,
+    pub(super) bytes: u64,
+    pub(super) outcome: Outcome,
+    pub(super) why: Option<Why>,
+    pub(super) span: Option<Box<Span>>,
+    pub(super) detail: Option<&'static str>,
+    /// Its places among what may run at once, kept as long as it runs.
+    #[expect(dead_code, reason = "held, and given back when this is dropped")]
+    pub(super) held: Held,
+}
+
+impl Running {
+    pub(super) async fn is_kept(&self) -> bool {
+        match &self.ticket {
+            Some(ticket) => self.gate.log.kept(ticket).await.is_ok(),
+            None => false,
+        }
+    }
+
+    pub(super) fn not_kept(&mut self) {
+        self.status = Some(StatusCode::SERVICE_UNAVAILABLE.as_u16());
+        self.outcome = Outcome::Unavailable;
+        self.why = Some(Why::Log);
+        self.gate.metrics.not_kept.inc();
+    }
+
+    /// The service answered.
+    pub fn answered(&mut self, status: StatusCode) {
+        self.status = Some(status.as_u16());
+        self.gate.metrics.response_duration.observe(self.began.elapsed());
+    }
+
+    /// The service did not answer; the caller gets `status`.
+    pub fn unavailable(&mut self, status: StatusCode) {
+        self.status = Some(status.as_u16());
+        self.outcome = Outcome::Unavailable;
+        self.why = Some(Why::Upstream);
+        self.gate.metrics.unavailable.inc();
+    }
+
+    /// The service could not be connected to; a connection that is no HTTP is answered by nothing but its end.
+    pub fn unreachable(&mut self) {
+        self.outcome = Outcome::Unavailable;
+        self.why = Some(Why::Upstream);
+        self.detail = Some("connect");
+        self.gate.metrics.unavailable.inc();
+    }
+
+    /// Nothing moved for too long.
+    pub fn idle(&mut self) {
+        self.why = Some(Why::Client);
+        self.detail = Some("idle");
+    }
+
+    /// Bytes of the answer went out.
+    pub fn sent(&mut self, bytes: usize) {
+        self.bytes += u64::try_from(bytes).unwrap_or(0);
+    }
+
+    /// Knows which trailers may not go on.
+    #[must_use]
+    pub fn guard(&self) -> Guard {
+        Guard::of(&self.gate, &self.gate.service)
+    }
+
+    /// When it was let through.
+    #[must_use]
+    pub fn began(&self) -> Instant {
+        self.began
+    }
+
+    /// Ready when a new policy has taken the right to it away.
+    pub fn poll_cut(&self, cx: &Context<'_>) -> Poll<()> {
+        self.place.as_ref().map_or(Poll::Pending, |place| self.caller.live.poll_cut(place, cx))
+    }
+
+    /// Whether the caller's connection takes no further request.
+    #[must_use]
+    pub fn is_winding(&self) -> bool {
+        self.caller.leaving.is_last()
+    }
+
+    /// The policy changed between the decision and its use: nothing was forwarded, and the caller may try again.
+    pub(super) fn overtaken(&mut self) {
+        self.status = Some(StatusCode::SERVICE_UNAVAILABLE.as_u16());
+        self.outcome = Outcome::Unavailable;
+        self.why = Some(Why::Policy);
+    }
+
+    /// The policy is too old to let anything through.
+    pub(super) fn stale(&mut self) {
+        self.status = Some(StatusCode::SERVICE_UNAVAILABLE.as_u16());
+        self.outcome = Outcome::Unavailable;
+        self.why = Some(Why::Stale);
+    }
+
+    /// A limit stands in the way: the request is answered here.
+    pub(super) fn limited(&mut self, status: Option<StatusCode>, by: &'static str) {
+        self.status = status.map(|status| status.as_u16());
+        self.outcome = Outcome::Limited;
+        self.why = Some(Why::Complete);
+        self.detail = Some(by);
+    }
+
+    /// The end is known.
+    pub fn because(&mut self, why: Why) {
+        self.why = Some(why);
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(place) = self.place.take() {
+            self.caller.live.leave(place);
+        }
+        if let Some(ticket) = self.ticket.take() {
+            self.caller.running.fetch_sub(1, Ordering::Relaxed);
+            self.caller.bytes.fetch_add(self.bytes, Ordering::Relaxed);
+            let took = self.began.elapsed();
+            self.gate.metrics.request_duration.observe(took);
+            let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+            let why = self.why.unwrap_or_else(|| self.caller.gone());
+            let (outcome, status, bytes) = (self.outcome, self.status, self.bytes);
+            if let Some(span) = self.span.take() {
+                self.gate.traces.collect(span.ended(took, status, why));
+            }
+            self.gate.log.ended(ticket, End { outcome, status, duration_us, bytes, why, attempts: 1, detail: self.detail });
+        }
+    }
+}
