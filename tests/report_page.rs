@@ -20,7 +20,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use browser::{BROWSERS, Chromium};
-use portreeve_auditor::assessment::Assessment;
+use portreeve_auditor::assessment::{Assessment, Verdict};
 use serde_json::Value;
 
 #[expect(unreachable_pub, reason = "a part of this test alone")]
@@ -357,21 +357,65 @@ fn axe_finds_nothing_serious() {
 }
 
 #[test]
-fn paper_has_everything_unfolded_and_nothing_cut() {
+fn paper_has_what_an_assessor_files_and_nothing_cut() {
     let Some(mut chromium) = Chromium::start() else { return };
-    for (name, assessment) in [("market", sample::market()), ("crowd", sample::crowd(60))] {
+    for (name, assessment, sheets) in [("market", sample::market(), MARKET_SHEETS_MAX), ("crowd", sample::crowd(60), u64::MAX)] {
         let page = written(&format!("paper-{name}"), &assessment);
         chromium.open(&page, PAPER_WIDTH, true);
+        let noted = "[...document.querySelectorAll('.onpaper')].filter(e => e.getClientRects().length).length";
+        assert_eq!(chromium.number(noted), 0, "{name}: words for paper on the screen");
         chromium.media("print", true);
+        assert!(chromium.number(noted) >= 2, "{name}: the paper does not say where the rest is");
         let (inner, outer) = (chromium.number("document.documentElement.scrollWidth"), chromium.number("innerWidth"));
         assert!(inner <= outer, "{name}: {inner} pixels of {outer}");
+        let cut =
+            "[...document.querySelectorAll('td,th,dd,li,.v,summary > *')].filter(e => e.getBoundingClientRect().right > innerWidth + 1)
+            .map(e => e.outerHTML.slice(0, 200)).join('\\n')";
+        assert_eq!(chromium.text(cut), "", "{name}: cut at the right edge");
         assert_eq!(chromium.number("[...document.querySelectorAll('nav,.sieve,.skip')].filter(e => e.getClientRects().length).length"), 0);
-        let folded = "[...document.querySelectorAll('dl.body')].filter(e => !e.checkVisibility({contentVisibilityAuto: true})).length";
+        let folded = "[...document.querySelectorAll('details:not(.terse) > dl.body')].filter(e => !e.checkVisibility({contentVisibilityAuto: true})).length";
         assert_eq!(chromium.number(folded), 0, "{name}: something stays folded");
+        assert_brief_without_evidence(&mut chromium, name, &assessment);
         assert_eq!(chromium.text("getComputedStyle(document.body).backgroundColor"), "rgb(255, 255, 255)", "{name}: dark paper");
         let pdf = chromium.call("Page.printToPDF", serde_json::json!({"preferCSSPageSize": true}));
-        assert!(pdf["data"].as_str().is_some_and(|d| d.starts_with("JVBERi0")), "{name}: no PDF");
+        let pdf = decoded(pdf["data"].as_str().unwrap());
+        let made = String::from_utf8_lossy(&pdf).matches("/Type /Page\n").count() as u64;
+        assert!((3..=sheets).contains(&made), "{name}: {made} sheets");
     }
+}
+
+/// A requirement that the evidence leaves open takes a few lines on paper: its verdict, why, and what a person alone must add.
+fn assert_brief_without_evidence(chromium: &mut Chromium, name: &str, assessment: &Assessment) {
+    let open = [Verdict::NeedsHuman, Verdict::NotAssessed, Verdict::NotApplicable];
+    let expected = assessment.controls.iter().filter(|c| open.contains(&c.verdict)).count() as u64;
+    let terse = "[...document.querySelectorAll('.control')].filter(e => ['needs-human', 'not-assessed', 'not-applicable'].includes(e.dataset.verdict))";
+    assert_eq!(chromium.number(&format!("{terse}.length")), expected, "{name}");
+    assert_eq!(chromium.number("document.querySelectorAll('.control.terse').length"), expected, "{name}");
+    let tall = format!(
+        "{terse}.filter(e => e.getBoundingClientRect().height > {TERSE_HEIGHT_MAX}).map(e => e.dataset.control + ' ' + e.getBoundingClientRect().height).join(', ')"
+    );
+    assert_eq!(chromium.text(&tall), "", "{name}: a requirement without evidence is tall");
+    let asked = format!(
+        "{terse}.filter(e => e.dataset.verdict === 'needs-human').flatMap(e => [...e.querySelectorAll('.needs li')])
+        .filter(e => !e.checkVisibility({{contentVisibilityAuto: true}})).length"
+    );
+    assert_eq!(chromium.number(&asked), 0, "{name}: what a person must add is hidden");
+}
+
+/// The bytes of a text in base64.
+fn decoded(base64: &str) -> Vec<u8> {
+    let digit = |c: u8| match c {
+        b'A'..=b'Z' => c - b'A',
+        b'a'..=b'z' => c - b'a' + 26,
+        b'0'..=b'9' => c - b'0' + 52,
+        b'+' => 62,
+        _ => 63,
+    };
+    let bytes = |four: &[u8]| {
+        let bits = four.iter().fold(0_u32, |bits, c| (bits << 6) | u32::from(digit(*c))) << (6 * (4 - four.len()));
+        bits.to_be_bytes()[1..four.len()].to_vec()
+    };
+    base64.trim_end_matches('=').as_bytes().chunks(4).flat_map(bytes).collect()
 }
 
 /// The page of an assessment on disk.
@@ -489,6 +533,12 @@ const ELEMENTS_AT_LOAD_MAX: u64 = 40_000;
 
 /// A sheet of A4 between its margins.
 const PAPER_WIDTH: u32 = 688;
+
+/// Sheets of the market’s report: 16, and room for other typefaces.
+const MARKET_SHEETS_MAX: u64 = 19;
+
+/// Five lines of a sheet, in its pixels.
+const TERSE_HEIGHT_MAX: u32 = 84;
 
 const PATIENCE: Duration = Duration::from_secs(120);
 

@@ -270,6 +270,16 @@ impl<'a> Proof<'a> {
 }
 
 impl<'a> ControlView<'a> {
+    /// On paper it takes a line: the evidence speaks neither for it nor against it, so there is nothing to file beside the verdict.
+    fn is_terse(&self) -> bool {
+        matches!(self.it.verdict, Verdict::NeedsHuman | Verdict::NotAssessed | Verdict::NotApplicable)
+    }
+
+    /// What a person must add is all that it wants, and stands on paper too.
+    fn wants_a_person(&self) -> bool {
+        self.it.verdict == Verdict::NeedsHuman && !self.it.needs.is_empty()
+    }
+
     fn of(it: &'a ControlResult, a: &'a Assessment, anchors: &Anchors<'a>, sieve: &Sieve<'a>) -> Self {
         let found = it.findings.iter().filter_map(|id| anchors.by_id.get(id.as_str()).copied());
         let findings: Vec<_> = found.take(FINDINGS_UNDER_CONTROL_MAX).map(|f| (f, anchors.finding(&f.id))).collect();
