@@ -213,7 +213,6 @@ log: {path: decisions.ndjson}
 const MAPPING: &str = "format: portreeve
 ";
 
-/// A manifest that its key's holder signed may name files; it may not lead out of its folder.
 #[test]
 fn the_manifest_is_the_same_for_the_same_inputs_and_names_everything() {
     let scene = Scene::make();
