@@ -2,31 +2,20 @@
 
 #![cfg(test)]
 
+#[path = "common/schemas.rs"]
+mod schemas;
+
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::process::Command;
 
 use portreeve_enforcer::config::Config;
-use portreeve_engine::yaml::{self, Node, Value as Yaml};
+use portreeve_engine::yaml;
 use serde_json::{Value, json};
 
-fn schema() -> Value {
-    let output = Command::new(env!("CARGO_BIN_EXE_portreeve")).args(["export", "json-schema", "enforcer"]).output().unwrap();
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
-}
+use crate::schemas::{exported, plain};
 
-/// As an editor reads it: what is written without quotes may be a number, `true` or `false`.
-fn plain(node: &Node) -> Value {
-    match &node.value {
-        Yaml::Sequence(items) => items.iter().map(plain).collect(),
-        Yaml::Mapping(items) => items.iter().map(|(k, v)| (k.as_str().unwrap().to_owned(), plain(v))).collect(),
-        Yaml::Scalar(_, _) if node.is_null() => Value::Null,
-        Yaml::Scalar(text, true) if matches!(text.as_str(), "true" | "false") => json!(text == "true"),
-        Yaml::Scalar(text, true) if text.parse::<i64>().is_ok() => json!(text.parse::<i64>().unwrap()),
-        Yaml::Scalar(text, true) if text.parse::<f64>().is_ok() => json!(text.parse::<f64>().unwrap()),
-        Yaml::Scalar(text, _) => json!(text),
-    }
+fn schema() -> Value {
+    exported(&["enforcer"])
 }
 
 fn document(text: &str) -> Value {

@@ -14,6 +14,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 use portreeve_engine::Timestamp;
 use portreeve_engine::decision::Effect;
+use portreeve_engine::record::Decided;
 
 use crate::assessment::Evidence;
 use crate::ledger::{FOLDED_HOUR, Facts, Key, Ledger, Tally, hour};
@@ -39,6 +40,8 @@ pub(crate) struct Cells {
     by_facts: HashMap<Arc<Facts>, u32, RandomState>,
     keys: Keys,
     cells: Vec<Cell>,
+    /// The cells of keys that have a newer one: few keys of a log with a great many of them do.
+    older: HashMap<(KeyId, i32), u32, RandomState>,
     hours: BTreeSet<i64>,
     last_hour: i64,
     folded: u64,
@@ -59,8 +62,6 @@ struct Cell {
     count: u64,
     first: Timestamp,
     last: Timestamp,
-    /// The cell of this key that was made before; [`NONE`] where there is none.
-    earlier: u32,
     /// The greatest place of which a line is kept once there are enough: what is beyond need not be looked at.
     beyond: u64,
     evidence: Vec<Evidence>,
@@ -88,6 +89,7 @@ impl Cells {
             by_facts: HashMap::default(),
             keys: Keys::default(),
             cells: Vec::new(),
+            older: HashMap::default(),
             hours: BTreeSet::new(),
             last_hour: FOLDED_HOUR,
             folded: 0,
@@ -128,6 +130,13 @@ impl Cells {
         self.keys.named.len()
     }
 
+    /// Counts a decision of our own.
+    pub(crate) fn decided(&mut self, at: Timestamp, decided: &Decided, evidence: &Evidence) {
+        let path = decided.request.path.as_deref().filter(|_| decided.request.operation.is_none());
+        let key = self.key(Facts::of(decided), path);
+        self.count(key, None, at, (evidence.input, evidence.line), || evidence.clone());
+    }
+
     /// Counts a decision; its evidence is made only where it is kept. `before` is where one of the same key was counted.
     #[inline]
     pub(crate) fn count(
@@ -145,8 +154,7 @@ impl Cells {
             cell.first = cell.first.min(at);
             cell.last = cell.last.max(at);
             if packed(place) < cell.beyond {
-                let is_one_of_many = self.keys.paths > self.bounds.paths && self.keys.get(cell.key).is_some_and(|key| key.has_path());
-                cell.keep(evidence(), if is_one_of_many { 1 } else { EVIDENCE_MAX });
+                cell.keep(evidence(), self.keys.evidence_max(cell.key, self.bounds.paths));
             }
         }
         id
@@ -175,20 +183,18 @@ impl Cells {
 
     /// The cell of a key in an hour. The one made last is looked at first: logs are mostly in order.
     fn cell_of(&self, key: KeyId, hour: i32) -> Option<u32> {
-        let mut at = self.keys.get(key)?.newest;
-        loop {
-            let cell = self.cells.get(at as usize)?;
-            if cell.hour == hour {
-                return Some(at);
-            }
-            at = cell.earlier;
-        }
+        let newest = self.keys.get(key)?.newest;
+        let is_it = self.cells.get(newest as usize)?.hour == hour;
+        if is_it { Some(newest) } else { self.older.get(&(key, hour)).copied() }
     }
 
     fn add(&mut self, key: KeyId, hour: i32, at: Timestamp) -> u32 {
         let next = number(self.cells.len());
-        let earlier = self.keys.named.get_mut(key as usize).map_or(NONE, |named| std::mem::replace(&mut named.newest, next));
-        self.cells.push(Cell { key, hour, earlier, count: 0, first: at, last: at, beyond: u64::MAX, evidence: Vec::new() });
+        let before = self.keys.named.get_mut(key as usize).map_or(NONE, |named| std::mem::replace(&mut named.newest, next));
+        if let Some(cell) = self.cells.get(before as usize) {
+            self.older.insert((key, cell.hour), before);
+        }
+        self.cells.push(Cell { key, hour, count: 0, first: at, last: at, beyond: u64::MAX, evidence: Vec::new() });
         next
     }
 
@@ -209,22 +215,17 @@ impl Cells {
         self.cells.len() >= self.bounds.cells
     }
 
-    fn evidence_max(&self, key: KeyId) -> usize {
-        let is_one_of_many = self.keys.paths > self.bounds.paths && self.keys.get(key).is_some_and(|key| key.has_path());
-        if is_one_of_many { 1 } else { EVIDENCE_MAX }
-    }
-
     /// Pours everything into a ledger. Its memory goes over piece by piece: at no time are there two of everything.
     pub(crate) fn pour(&mut self, ledger: &mut Ledger) {
         ledger.folded += std::mem::take(&mut self.folded);
         ledger.hours.append(&mut self.hours);
-        self.last_hour = FOLDED_HOUR;
+        self.older = HashMap::default();
         let order = self.order();
         // From the greatest to the least, which a tree takes in without leaving nodes half empty.
         self.cells.sort_unstable_by_key(|cell| (order.get(cell.key as usize).copied(), cell.hour));
         drop(order);
         while let Some(mut cell) = self.cells.pop() {
-            cell.evidence.truncate(self.evidence_max(cell.key));
+            cell.evidence.truncate(self.keys.evidence_max(cell.key, self.bounds.paths));
             let hour = cell.hour;
             if let Some(key) = self.owned(cell.key)
                 && let Some(tally) = cell.tally()
@@ -241,12 +242,13 @@ impl Cells {
     /// Everything as rows of a ledger file, in order. Keys stay, for more decisions.
     pub(crate) fn rows(&mut self) -> BTreeMap<(Key, i64), Tally> {
         self.last_hour = FOLDED_HOUR;
+        self.older.clear();
         for named in &mut self.keys.named {
             named.newest = NONE;
         }
         let cells = std::mem::take(&mut self.cells);
         let rows = cells.into_iter().filter_map(|mut cell| {
-            cell.evidence.truncate(self.evidence_max(cell.key));
+            cell.evidence.truncate(self.keys.evidence_max(cell.key, self.bounds.paths));
             Some(((self.owned(cell.key)?, i64::from(cell.hour)), cell.tally()?))
         });
         rows.collect()
@@ -347,6 +349,12 @@ impl Keys {
         self.named.get(key as usize)
     }
 
+    /// Lines of a key that are kept as evidence: one, where it is one of more paths than this.
+    fn evidence_max(&self, key: KeyId, paths: usize) -> usize {
+        let is_one_of_many = self.paths > paths && self.get(key).is_some_and(Named::has_path);
+        if is_one_of_many { 1 } else { EVIDENCE_MAX }
+    }
+
     fn path(&self, named: &Named) -> Option<&str> {
         let from = named.from as usize;
         named.has_path().then(|| self.text.get(from..from + named.length as usize)).flatten()
@@ -406,6 +414,7 @@ mod tests {
     use portreeve_engine::decision::Reason;
 
     use super::*;
+    use crate::limits::HOUR_MS;
     use crate::testing::{Log, start};
 
     fn facts(n: u64) -> Facts {
@@ -440,14 +449,28 @@ mod tests {
         assert_eq!(forth.denied.values().map(|t| t.count).sum::<u64>(), 100);
         assert_eq!(forth.hours.len(), 50);
         assert!(forth.denied.keys().all(|(facts, hour)| facts.effect == Effect::Deny && forth.hours.contains(hour)));
-        // Hours of what was allowed stand in ledger files alone.
+        // Hours of what was allowed stand in ledger files alone, and may come in any order.
         let rows = counted(0..300, Grain::Every).rows();
+        assert_eq!(rows, counted((0..300).map(|n| n * 77 % 300), Grain::Every).rows());
         assert!(rows.len() > 200 && rows.keys().all(|(_, hour)| forth.hours.contains(hour)));
         let mut summed: BTreeMap<Key, u64> = BTreeMap::new();
         for ((key, _), tally) in rows {
             *summed.entry(key).or_default() += tally.count;
         }
         assert!(summed.iter().eq(forth.decided.iter().map(|(key, tally)| (key, &tally.count)).collect::<BTreeMap<_, _>>()));
+    }
+
+    #[test]
+    fn keys_go_from_hour_to_hour_and_back() {
+        let mut cells = Cells::new(Grain::Every);
+        let key = cells.key(facts(0), None);
+        let evidence = || Evidence { input: 0, line: 1, sha256: Digest::ZERO };
+        let cell = |cells: &mut Cells, hours: i64| cells.count(key, None, start().plus_ms(hours * HOUR_MS), (0, 1), evidence).number();
+        let hours = [0, 1, 2, 0, 1, 2, 1];
+        assert_eq!(hours.map(|h| cell(&mut cells, h)), [0, 1, 2, 0, 1, 2, 1]);
+        // A row for each hour, with its count; and none of them is known any more.
+        assert_eq!(cells.rows().values().map(|t| t.count).collect::<Vec<_>>(), [2, 3, 2]);
+        assert_eq!([1, 0].map(|h| cell(&mut cells, h)), [0, 1]);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::granted::Granted;
 use crate::heads::VerifiedHeads;
 use crate::history::History;
 use crate::intake::InputRead;
-use crate::ledger::{FOLDED_HOUR, Facts, Key, Tally};
+use crate::ledger::{FOLDED_HOUR, Facts, Key, Tally, put};
 use crate::limits::EVIDENCE_MAX;
 use crate::outages::Outage;
 use crate::settings::EnforcerConfig;
@@ -107,7 +107,7 @@ impl<'a> Examined<'a> {
         let mut out: BTreeMap<K, Tally> = BTreeMap::new();
         for (key, tally) in self.fold.ledger.decided.iter().filter(|(key, _)| self.is_looked_at(key)) {
             if let Some(group) = by(key) {
-                out.entry(group).and_modify(|t| t.absorb(tally)).or_insert_with(|| tally.clone());
+                put(&mut out, group, tally);
             }
         }
         out
@@ -118,7 +118,7 @@ impl<'a> Examined<'a> {
         let mut out: BTreeMap<(K, i64), Tally> = BTreeMap::new();
         let told = self.fold.ledger.denied.iter().filter(|((facts, hour), _)| *hour != FOLDED_HOUR && self.is_looked_at(facts));
         for ((facts, hour), tally) in told {
-            out.entry((by(facts), *hour)).and_modify(|t| t.absorb(tally)).or_insert_with(|| tally.clone());
+            put(&mut out, (by(facts), *hour), tally);
         }
         out
     }

@@ -15,7 +15,7 @@ use crate::clocks::Clocks;
 use crate::ends::Ends;
 use crate::foreign::{Deciding, ForeignFold, Format, Grade, Lawful, Place, Seen, Sketch, Taken};
 use crate::intake::{Line, Sink};
-use crate::ledger::{Facts, Ledger, Tally};
+use crate::ledger::{Ledger, Tally, put};
 use crate::limits::{EVIDENCE_MAX, MISMATCH_GROUPS_MAX, RELOAD_GRACE_MS, SILENCE_MS_MAX};
 use crate::outages::Outages;
 use crate::pan::{Cards, NO_REQUEST, Suspicion};
@@ -159,7 +159,7 @@ impl<'a> Fold<'a> {
         }
         for (key, seen) in &self.ledger.decided {
             if let Lawful::NotAsked(lack) = key.lawful {
-                tally_of(&mut out, lack.as_str(), seen);
+                put(&mut out, lack.as_str().to_owned(), seen);
             }
         }
         out
@@ -193,9 +193,7 @@ impl<'a> Fold<'a> {
         self.totals.decided += 1;
         self.totals.allowed += u64::from(is_allow);
         self.totals.denied += u64::from(!is_allow);
-        let path = decided.request.path.as_deref().filter(|_| decided.request.operation.is_none());
-        let key = self.cells.key(Facts::of(decided), path);
-        self.cells.count(key, None, at, (evidence.input, evidence.line), || evidence.clone());
+        self.cells.decided(at, decided, evidence);
         self.ledger.certificate(at, decided, evidence);
         self.cards.see(at, decided, evidence);
         *self.grades.entry(evidence.input).or_default().entry(Grade::of(decided)).or_default() += 1;
@@ -234,10 +232,6 @@ impl<'a> Fold<'a> {
         }
         tally(self.mismatches.entry(key), at, evidence);
     }
-}
-
-fn tally_of(to: &mut BTreeMap<String, Tally>, reason: &str, tally: &Tally) {
-    to.entry(reason.to_owned()).and_modify(|t| t.absorb(tally)).or_insert_with(|| tally.clone());
 }
 
 fn tally<K: Ord>(entry: std::collections::btree_map::Entry<'_, K, Tally>, at: Timestamp, evidence: &Evidence) {

@@ -309,11 +309,17 @@ impl CertificateTally {
     }
 }
 
+/// The same, of a tally that is given away.
 fn absorb<K: Ord>(to: &mut BTreeMap<K, Tally>, key: K, tally: Tally) {
     match to.entry(key) {
         Entry::Vacant(place) => drop(place.insert(tally)),
         Entry::Occupied(mut place) => place.get_mut().absorb(&tally),
     }
+}
+
+/// Adds a tally to that of a key.
+pub(crate) fn put<K: Ord>(to: &mut BTreeMap<K, Tally>, key: K, tally: &Tally) {
+    to.entry(key).and_modify(|t| t.absorb(tally)).or_insert_with(|| tally.clone());
 }
 
 /// The hour of a time, since 1970.

@@ -148,6 +148,8 @@ const fn has_run(mask: u64) -> bool {
     eight & (eight >> 5) != 0
 }
 
+/// Groups of one number: all but the last have four digits at least, and there are nineteen at most.
+const GROUPS_MAX: usize = DIGITS.end().div_ceil(4);
 /// Bytes that are looked over together.
 const WINDOW: usize = 64;
 
@@ -167,7 +169,8 @@ fn in_run(bytes: &[u8], from: usize, to: usize) -> Option<(Suspicion, usize)> {
     while at < to {
         let groups = groups(bytes, &mut at, to);
         for first in 0..groups.len() {
-            for last in first..groups.len() {
+            // Whoever writes the line says how many groups there are; those of one number are few.
+            for last in first..groups.len().min(first + GROUPS_MAX) {
                 let number = groups.get(first..=last).unwrap_or_default();
                 found = found.max(in_groups(bytes, number));
             }
@@ -209,7 +212,7 @@ fn in_groups(bytes: &[u8], groups: &[(usize, usize)]) -> Option<(Suspicion, usiz
     let number: Vec<u8> = groups.iter().filter_map(|(from, to)| bytes.get(*from..*to)).flatten().map(|b| b - b'0').collect();
     let (before, after) = (bytes.get(..from).unwrap_or_default(), bytes.get(to..).unwrap_or_default());
     let on_stripe = match after {
-        [b'^', ..] => before.to_ascii_lowercase().ends_with(b"b"),
+        [b'^', ..] => before.last().is_some_and(|b| b.eq_ignore_ascii_case(&b'b')),
         [b'=', ..] => before.ends_with(b";"),
         _ => false,
     };
@@ -359,6 +362,15 @@ mod tests {
                     assert_eq!(in_bytes(line.as_bytes()), want, "{line}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn a_line_of_groups_without_end_is_looked_over_in_one_pass() {
+        let mebibyte = 1 << 20;
+        for (group, found) in [("1 ", false), ("1111-", false), ("4111 1111 1111 1111 9 ", true), ("4111111111111111^", true)] {
+            let line = group.repeat(mebibyte / group.len());
+            assert_eq!(in_bytes(line.as_bytes()).is_some(), found, "{group}");
         }
     }
 

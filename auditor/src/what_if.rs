@@ -12,7 +12,7 @@ use portreeve_engine::decision::{Effect, Reason};
 
 use crate::assessment::Evidence;
 use crate::intake::Intake;
-use crate::ledger::Tally;
+use crate::ledger::{Tally, put};
 use crate::limits::{CALLS_NAMED_MAX, MISMATCH_GROUPS_MAX};
 use crate::replay_report::{Call, ChangeGroup, Changed, Groups, PolicyChange, ReachChange, Unknown, WhatIf};
 
@@ -170,10 +170,6 @@ pub(crate) fn places(intake: &Intake, evidence: &[Evidence]) -> (String, Vec<Str
     let place = |e: &Evidence| format!("{}:{}", intake.inputs.get(e.input).map_or("", |i| &*i.path), e.line);
     let all: Vec<String> = evidence.iter().map(place).collect();
     (all.first().cloned().unwrap_or_default(), all)
-}
-
-fn put<K: Ord>(to: &mut BTreeMap<K, Tally>, key: K, tally: &Tally) {
-    to.entry(key).and_modify(|t| t.absorb(tally)).or_insert_with(|| tally.clone());
 }
 
 fn place(law: &Authorizer, id: &str) -> Option<String> {

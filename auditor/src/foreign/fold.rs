@@ -14,7 +14,7 @@ use portreeve_engine::{Authorizer, Digest, SpiffeId, Timestamp};
 use super::Format;
 use super::envoy::ip;
 use super::judge::{Judge, Judged, Lawful};
-use super::memory::Memory;
+use super::memory::{Asked, Memory};
 use super::names::Names;
 use super::pairs::{About, Counted, Pairs, Side};
 use super::quick::{Deciding, Sketch};
@@ -24,7 +24,7 @@ use crate::cells::{CellId, Cells, Grain, KeyId};
 use crate::clocks::Apart;
 use crate::history::History;
 use crate::ledger::{CertificateTally, Facts, Issued, Key, Ledger, Tally, User};
-use crate::limits::{ADDRESSES_MAX, QUESTIONS_MAX, REMEMBERED_BYTES_MAX, UNNAMED_CALLERS_MAX};
+use crate::limits::{ADDRESSES_MAX, QUESTIONS_MAX, UNNAMED_CALLERS_MAX};
 
 /// Where a foreign line stands; its digest is made only where it is kept as evidence.
 #[derive(Clone, Copy, Debug)]
@@ -76,12 +76,11 @@ pub(crate) struct Surplus {
 /// The fold of one format's records after another.
 pub(crate) struct ForeignFold<'a> {
     judges: Vec<Judge<'a>>,
-    /// When which of the bundles was in force; where it is empty, the last one judges all.
-    history: History,
+    /// From when which of them was in force, by time; where it is empty, the last one judges all.
+    in_force: Vec<(Timestamp, Option<usize>)>,
     names: Names,
-    /// Keys by what a line says; cleared when there are too many, since it only saves work.
-    answers: HashMap<String, KeyId>,
-    answers_bytes: usize,
+    /// Keys by what a line says.
+    answers: Asked,
     unnamed: BTreeSet<String>,
     /// Answers by the deciding bytes of lines.
     memory: Memory<Answered>,
@@ -122,10 +121,9 @@ impl<'a> ForeignFold<'a> {
     fn with(laws: impl IntoIterator<Item = &'a Authorizer>, names: Names, books: Books) -> Self {
         Self {
             judges: laws.into_iter().map(Judge::new).collect(),
-            history: History::default(),
+            in_force: Vec::new(),
             names,
-            answers: HashMap::new(),
-            answers_bytes: 0,
+            answers: Asked::default(),
             unnamed: BTreeSet::new(),
             memory: Memory::new(),
             books,
@@ -139,8 +137,9 @@ impl<'a> ForeignFold<'a> {
     }
 
     /// Judges each request under the bundle of its time.
-    pub(crate) fn with_history(mut self, history: History) -> Self {
-        self.history = history;
+    pub(crate) fn with_history(mut self, history: &History) -> Self {
+        let judge = |revision| self.judges.iter().position(|judge| judge.revision == revision);
+        self.in_force = history.spans().map(|(from, revision)| (from, judge(revision))).collect();
         self
     }
 
@@ -156,11 +155,11 @@ impl<'a> ForeignFold<'a> {
 
     /// The bundle in force at a time.
     fn judge_at(&self, at: Timestamp) -> Option<usize> {
-        if self.history.is_empty() {
+        if self.in_force.is_empty() {
             return self.judges.len().checked_sub(1);
         }
-        let revision = self.history.at(at)?;
-        self.judges.iter().position(|judge| judge.revision == revision)
+        let next = self.in_force.partition_point(|(from, _)| *from <= at);
+        self.in_force.get(next.checked_sub(1)?)?.1
     }
 
     /// The bundle in force at a time, as a number to remember answers by; `None` where an answer may depend on the time besides.
@@ -234,7 +233,7 @@ impl<'a> ForeignFold<'a> {
         let Some((number, judge)) = number.and_then(|n| Some((n, self.judges.get(n)?))) else { return self.unjudged(format, seen, effect) };
         let mut question = std::mem::take(&mut self.question);
         write_question(&mut question, (format, number), seen, effect, judge.timed || !self.names.addresses.is_empty());
-        let known = self.answers.get(question.as_str()).copied();
+        let known = self.answers.get(&question);
         if let Some(key) = known {
             self.question = question;
             return key;
@@ -242,12 +241,7 @@ impl<'a> ForeignFold<'a> {
         self.asked += 1;
         let (judged, revision) = (judge.judge(seen, &self.names), judge.revision);
         let key = self.intern(format, seen, effect, judged, revision);
-        if self.answers.len() >= QUESTIONS_MAX || self.answers_bytes >= REMEMBERED_BYTES_MAX {
-            self.answers = HashMap::new();
-            self.answers_bytes = 0;
-        }
-        self.answers_bytes += question.len();
-        self.answers.insert(question.clone(), key);
+        self.answers.put(&question, key);
         self.question = question;
         key
     }
@@ -303,7 +297,7 @@ impl<'a> ForeignFold<'a> {
     pub(crate) fn finish(&mut self, ledger: &mut Ledger) {
         // What only saves work, and the pairs, go before the ledger comes.
         self.memory.forget();
-        self.answers = HashMap::new();
+        self.answers = Asked::default();
         let mut pairs = self.books.pairs.take().unwrap_or_default();
         self.apart = pairs.apart();
         for (cell, input) in pairs.surplus() {
@@ -335,7 +329,7 @@ impl<'a> ForeignFold<'a> {
         }
         if self.books.cells.len() >= QUESTIONS_MAX {
             self.memory.forget();
-            self.answers = HashMap::new();
+            self.answers = Asked::default();
             self.books.cells.forget();
         }
         rows

@@ -1,4 +1,4 @@
-//! Answers by the deciding bytes of lines (see `quick`).
+//! What was answered before: by the deciding bytes of lines (see `quick`), and by questions in words.
 //!
 //! It only saves work: it may forget at any time, and does when it has grown to its bound.
 
@@ -9,6 +9,27 @@ use smallvec::SmallVec;
 
 use super::quick::Deciding;
 use crate::limits::{QUESTIONS_MAX, REMEMBERED_BYTES_MAX};
+
+/// Numbers by what was asked, in words.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    numbers: HashMap<String, u32, RandomState>,
+    bytes: usize,
+}
+
+impl Asked {
+    pub(super) fn get(&self, question: &str) -> Option<u32> {
+        self.numbers.get(question).copied()
+    }
+
+    pub(super) fn put(&mut self, question: &str, number: u32) {
+        if self.numbers.len() >= QUESTIONS_MAX || self.bytes >= REMEMBERED_BYTES_MAX {
+            *self = Self::default();
+        }
+        self.bytes += question.len();
+        self.numbers.insert(question.to_owned(), number);
+    }
+}
 
 /// What is known of requests that were asked about.
 #[derive(Debug)]
@@ -127,6 +148,12 @@ mod tests {
             memory.put(0, &deciding("p", "c", &format!("{n}{long}")), n);
             assert!(memory.answers.len() <= REMEMBERED_BYTES_MAX >> 20);
             assert_eq!(memory.get(0, &deciding("p", "c", &format!("{n}{long}"))), Some(&mut n.clone()));
+        }
+        let mut asked = Asked::default();
+        for n in 0..100 {
+            asked.put(&format!("{n}{long}"), n);
+            assert!(asked.numbers.len() <= REMEMBERED_BYTES_MAX >> 20);
+            assert_eq!(asked.get(&format!("{n}{long}")), Some(n));
         }
     }
 }

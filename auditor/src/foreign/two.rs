@@ -13,11 +13,12 @@ use portreeve_engine::{Authorizer, Request};
 use super::Format;
 use super::fold::{Place, Taken, write_question};
 use super::judge::{Judge, Judged, Lawful};
+use super::memory::Asked;
 use super::names::Names;
 use super::pairs::{About, Counted, Pairs, Side};
 use super::seen::{Did, Reporter, Seen};
 use crate::ledger::Tally;
-use crate::limits::{QUESTIONS_MAX, UNNAMED_CALLERS_MAX};
+use crate::limits::UNNAMED_CALLERS_MAX;
 use crate::replay_report::Call;
 
 /// What one bundle says.
@@ -42,8 +43,8 @@ pub(crate) struct Group {
 pub(crate) struct TwoLaws<'a> {
     judges: [Judge<'a>; 2],
     names: Names,
-    /// Groups by question; cleared when there are too many, since it only saves work.
-    known: HashMap<String, u32>,
+    /// Groups by question.
+    known: Asked,
     groups: Vec<(Group, Tally)>,
     by_group: HashMap<Group, u32>,
     pairs: Pairs,
@@ -56,7 +57,7 @@ impl<'a> TwoLaws<'a> {
         Self {
             judges: laws.map(Judge::new),
             names,
-            known: HashMap::new(),
+            known: Asked::default(),
             groups: Vec::new(),
             by_group: HashMap::new(),
             pairs: Pairs::default(),
@@ -70,17 +71,11 @@ impl<'a> TwoLaws<'a> {
         let mut question = std::mem::take(&mut self.question);
         let timed = !self.names.addresses.is_empty() || self.judges.iter().any(|judge| judge.timed);
         write_question(&mut question, (format, 0), seen, Effect::Allow, timed);
-        let index = match self.known.get(question.as_str()) {
-            Some(index) => *index,
-            None => {
-                let index = self.group(seen, marks);
-                if self.known.len() >= QUESTIONS_MAX {
-                    self.known.clear();
-                }
-                self.known.insert(question.clone(), index);
-                index
-            }
-        };
+        let index = self.known.get(&question).unwrap_or_else(|| {
+            let index = self.group(seen, marks);
+            self.known.put(&question, index);
+            index
+        });
         self.question = question;
         if let Some((group, tally)) = self.groups.get_mut(index as usize) {
             tally.add_made(seen.at, (place.input, place.line), || place.evidence());

@@ -22,7 +22,7 @@ use crate::cells::{Cells, Grain};
 use crate::foreign::{Deciding, ForeignFold, Format, Grade, Place, Reading, Seen, Sketch, Taken};
 use crate::heads::VerifiedHeads;
 use crate::intake::{InputRead, Line, Sink, read_as};
-use crate::ledger::{Facts, Key, Ledger, Tally};
+use crate::ledger::{Key, Ledger, Tally};
 use crate::source::LogSource;
 
 /// A build about to be made.
@@ -217,9 +217,7 @@ impl Sink for PartSink<'_> {
         let evidence = Evidence { input: line.input, line: line.line, sha256: line.digest };
         match &record.event {
             Event::Decided(decided) => {
-                let path = decided.request.path.as_deref().filter(|_| decided.request.operation.is_none());
-                let key = self.cells.key(Facts::of(decided), path);
-                self.cells.count(key, None, record.at, (line.input, line.line), || evidence.clone());
+                self.cells.decided(record.at, decided, &evidence);
                 self.ledger.certificate(record.at, decided, &evidence);
             }
             Event::Refused(refused) => self.ledger.refused(record.at, refused, &evidence),
