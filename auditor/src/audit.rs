@@ -173,7 +173,8 @@ impl Audit {
             &self.catalogs
         };
         let laws = || self.bundles.iter().map(|(_, authorizer)| authorizer);
-        let mut fold = Fold::new(Replayer::new(laws()), ForeignFold::new(laws(), self.reading.names.clone()).with_history(&self.history));
+        let mut fold =
+            Fold::new(Replayer::new(laws()), ForeignFold::new(laws(), self.reading.names.clone()).with_history(self.history.clone()));
         let intake = intake::read_as(&self.logs, &self.heads, &self.reading, &mut fold, progress)?;
         fold.finish();
         let verification = Verification::of(&intake);

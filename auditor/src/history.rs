@@ -29,8 +29,13 @@ impl History {
     /// The revision in force at a time; `None` before the first one.
     #[must_use]
     pub fn at(&self, at: Timestamp) -> Option<Digest> {
-        let next = self.spans.partition_point(|(from, _)| *from <= at);
-        self.spans.get(next.checked_sub(1)?).map(|(_, revision)| *revision)
+        self.spans.get(self.span_at(at)?).map(|(_, revision)| *revision)
+    }
+
+    /// The place among [`Self::spans`] of the span in which a time lies; `None` before the first one.
+    #[must_use]
+    pub fn span_at(&self, at: Timestamp) -> Option<usize> {
+        self.spans.partition_point(|(from, _)| *from <= at).checked_sub(1)
     }
 
     /// From when a revision was in force the first time.

@@ -59,7 +59,7 @@ pub fn replay_logs(
         foreign: ForeignFold::new([law], reading.names.clone()),
     });
     let laws = || bundles.iter().copied();
-    let foreign = ForeignFold::new(laws(), reading.names.clone()).with_history(history);
+    let foreign = ForeignFold::new(laws(), reading.names.clone()).with_history(history.clone());
     let mut sink = Retrial { fold: Fold::new(Replayer::new(laws()), foreign), against };
     let intake = intake::read_as(logs, &VerifiedHeads::default(), reading, &mut sink, progress)?;
     sink.fold.finish();

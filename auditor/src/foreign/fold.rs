@@ -76,8 +76,10 @@ pub(crate) struct Surplus {
 /// The fold of one format's records after another.
 pub(crate) struct ForeignFold<'a> {
     judges: Vec<Judge<'a>>,
-    /// From when which of them was in force, by time; where it is empty, the last one judges all.
-    in_force: Vec<(Timestamp, Option<usize>)>,
+    /// When which of them was in force; where it is empty, the last one judges all.
+    history: History,
+    /// Of each of its spans the judge, where that bundle was given.
+    in_force: Vec<Option<usize>>,
     names: Names,
     /// Keys by what a line says.
     answers: Asked,
@@ -121,6 +123,7 @@ impl<'a> ForeignFold<'a> {
     fn with(laws: impl IntoIterator<Item = &'a Authorizer>, names: Names, books: Books) -> Self {
         Self {
             judges: laws.into_iter().map(Judge::new).collect(),
+            history: History::default(),
             in_force: Vec::new(),
             names,
             answers: Asked::default(),
@@ -137,9 +140,10 @@ impl<'a> ForeignFold<'a> {
     }
 
     /// Judges each request under the bundle of its time.
-    pub(crate) fn with_history(mut self, history: &History) -> Self {
+    pub(crate) fn with_history(mut self, history: History) -> Self {
         let judge = |revision| self.judges.iter().position(|judge| judge.revision == revision);
-        self.in_force = history.spans().map(|(from, revision)| (from, judge(revision))).collect();
+        self.in_force = history.spans().map(|(_, revision)| judge(revision)).collect();
+        self.history = history;
         self
     }
 
@@ -155,11 +159,10 @@ impl<'a> ForeignFold<'a> {
 
     /// The bundle in force at a time.
     fn judge_at(&self, at: Timestamp) -> Option<usize> {
-        if self.in_force.is_empty() {
+        if self.history.is_empty() {
             return self.judges.len().checked_sub(1);
         }
-        let next = self.in_force.partition_point(|(from, _)| *from <= at);
-        self.in_force.get(next.checked_sub(1)?)?.1
+        self.in_force.get(self.history.span_at(at)?).copied().flatten()
     }
 
     /// The bundle in force at a time, as a number to remember answers by; `None` where an answer may depend on the time besides.
