@@ -192,7 +192,7 @@ impl Delta {
     }
 
     /// Where the bytes behind the numbers begin, once all were read.
-    pub(super) const fn end(&self) -> usize {
+    pub(super) const fn behind(&self) -> usize {
         self.rest.start
     }
 }
@@ -239,7 +239,7 @@ mod tests {
         page.extend(b"behind");
         let mut delta = Delta::new(&page, 0..page.len()).unwrap();
         let got: Vec<i64> = std::iter::from_fn(|| delta.next(&page)).collect();
-        assert_eq!((got.as_slice(), &page[delta.end()..]), (&[7, 8, 6, 106, 106][..], &b"behind"[..]));
+        assert_eq!((got.as_slice(), &page[delta.behind()..]), (&[7, 8, 6, 106, 106][..], &b"behind"[..]));
     }
 
     #[test]

@@ -4,8 +4,8 @@
 
 use super::Fault;
 use super::scalar::{Meaning, Physical, Unit};
-use super::thrift::{Bad, Kind, Thrift};
 use super::text;
+use super::thrift::{Bad, Kind, Thrift};
 use crate::limits::PARQUET_NESTING_MAX;
 
 /// A column.

@@ -129,7 +129,17 @@ mod tests {
 
     #[test]
     fn strings_are_those_of_another_writer() {
-        let texts = ["", "plain", "eight by", "a \"b\" c\\d", "tab\tnew\nline\r", "\u{1}\u{1f} \u{7f}é漢😀", "0123456789\"", "01234567\u{0}", "é\"é\\é\u{8}"];
+        let texts = [
+            "",
+            "plain",
+            "eight by",
+            "a \"b\" c\\d",
+            "tab\tnew\nline\r",
+            "\u{1}\u{1f} \u{7f}é漢😀",
+            "0123456789\"",
+            "01234567\u{0}",
+            "é\"é\\é\u{8}",
+        ];
         for text in texts {
             for n in 0..9 {
                 let text = format!("{}{text}", "x".repeat(n));

@@ -89,7 +89,6 @@ impl<'b> Thrift<'b> {
         Ok((n >> 1).cast_signed() ^ -(n & 1).cast_signed())
     }
 
-
     /// Bytes with their length before them.
     pub(super) fn binary(&mut self) -> Result<&'b [u8], Bad> {
         let length = usize::try_from(self.varint()?).map_err(|_| Bad::Short)?;
@@ -195,9 +194,8 @@ mod tests {
     #[test]
     fn values_are_read_and_what_is_not_wanted_is_passed_over() {
         // {1: 150, 2: "ab", 4: [true, false], 5: {1: {}}, 6: {"k": 1}, 20: true}
-        let bytes = [
-            0x15, 0xac, 0x02, 0x18, 2, b'a', b'b', 0x29, 0x21, 1, 2, 0x1c, 0x1c, 0, 0, 0x1b, 1, 0x85, 1, b'k', 2, 0x01, 0x28, 0, 0xff,
-        ];
+        let bytes =
+            [0x15, 0xac, 0x02, 0x18, 2, b'a', b'b', 0x29, 0x21, 1, 2, 0x1c, 0x1c, 0, 0, 0x1b, 1, 0x85, 1, b'k', 2, 0x01, 0x28, 0, 0xff];
         let mut reader = Thrift::new(&bytes);
         let mut seen = Vec::new();
         reader
@@ -219,7 +217,9 @@ mod tests {
         let deep = [0x1c_u8].repeat(1 << 16);
         let many = [0x19, 0xfc, 0xff, 0xff, 0xff, 0xff, 0x0f];
         let long = [0x18, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
-        for (bytes, want) in [(&deep[..], Bad::Wrong), (&many[..], Bad::Short), (&long[..], Bad::Short), (&[0x1e], Bad::Wrong), (&[], Bad::Short)] {
+        for (bytes, want) in
+            [(&deep[..], Bad::Wrong), (&many[..], Bad::Short), (&long[..], Bad::Short), (&[0x1e], Bad::Wrong), (&[], Bad::Short)]
+        {
             assert_eq!(Thrift::new(bytes).fields(|_, _, _| Ok(false)), Err(want));
         }
     }

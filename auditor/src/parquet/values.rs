@@ -147,7 +147,7 @@ fn numbers(page: &[u8], at: Range<usize>, count: u64) -> Result<(Delta, usize), 
     while ahead.left() > 0 {
         ahead.next(page).ok_or(SHORT)?;
     }
-    Ok((delta, ahead.end()))
+    Ok((delta, ahead.behind()))
 }
 
 fn piece<'p>(lengths: &mut Delta, page: &'p [u8], at: &mut usize, end: usize) -> Result<&'p [u8], Why> {

@@ -114,7 +114,7 @@ def main():
     write("hubble.parquet", table(list(objects(LOGS / "hubble/hipstershop.jsonl"))), compression="gzip", data_page_version="2.0")
     write("opa.parquet", table(list(objects(LOGS / "opa/decisions.jsonl"))), compression="zstd")
     with open(LOGS / "mapped/flows.csv", newline="") as file:
-        write("flows.parquet", table(list(csv.DictReader(file))), compression="none")
+        write("flows.parquet", table(list(csv.DictReader(file, delimiter=";"))), compression="none")
 
     tab, want = types()
     (HERE / "types.ndjson").write_text("".join(json.dumps(row, ensure_ascii=False, separators=(",", ":")) + "\n" for row in want))
