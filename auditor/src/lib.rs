@@ -37,6 +37,7 @@ mod method;
 mod outages;
 pub mod own_checks;
 pub mod pan;
+mod parquet;
 mod proposed;
 pub mod reader;
 mod reading;

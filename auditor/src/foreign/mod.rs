@@ -126,6 +126,13 @@ impl Format {
         Self::ALL.into_iter().find(|f| f.as_str() == name)
     }
 
+    /// Whether rows with columns can be of it, which are read as objects of JSON. A row is a copy of a line, and our own lines are evidence
+    /// by their bytes.
+    #[must_use]
+    pub const fn is_of_rows(self) -> bool {
+        !matches!(self, Self::Portreeve | Self::EnvoyText | Self::IstioText | Self::Kuma)
+    }
+
     /// Whether it is read by a mapping file only.
     #[must_use]
     pub const fn needs_mapping(self) -> bool {
@@ -163,6 +170,17 @@ impl Reading {
     #[must_use]
     pub fn ours() -> Self {
         Self { format: Some(Format::Portreeve), ..Self::default() }
+    }
+
+    /// The same for a part of a table that begins behind its head, which is this line; `None` where nothing of the head has to be known.
+    pub(crate) fn behind_head(&self, head: impl FnOnce() -> std::io::Result<Vec<u8>>) -> std::io::Result<Option<Self>> {
+        let Some(lines) = self.lines.as_ref().filter(|lines| lines.needs_head()) else { return Ok(None) };
+        Ok(mapped::columns(lines, &head()?).map(|lines| Self { lines: Some(lines), ..self.clone() }))
+    }
+
+    /// The same for rows with columns, which come as objects of JSON: what a mapping calls a column is a key.
+    pub(crate) fn of_rows(&self) -> Self {
+        Self { lines: self.lines.as_ref().map(mapping::Lines::of_rows), ..self.clone() }
     }
 
     /// As a mapping file says. A mapping of names alone leaves the format to be recognised.
