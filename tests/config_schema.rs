@@ -74,7 +74,7 @@ jwt:
   - {issuer: "https://idp2.example", jwks: {url: "https://idp2.example/jwks", ca: ca.pem, private_addresses: false, refresh: 5m, max_stale: 12h}, audiences: [items]}
 log:
   path: decisions.ndjson
-  rotate: {size: 256MiB, keep: {files: 400, age: 9600h, min_age: 8784h}}
+  rotate: {size: 256MiB, keep: {files: 400, age: 400d, min_age: 366d}}
   durability: written
   heartbeat: 60s
   heads: {every: 60s, to: [heads.ndjson, "https://witness.example/heads"], key: head.key, ca: ca.pem, private_addresses: false, token: t}

@@ -162,7 +162,7 @@ log: {path: decisions.ndjson}
             (inbound("connect: 0s"), "between 100ms and 60s"),
             (inbound("response: 2h"), "between 100ms and 3600s"),
             (inbound("stream: 25h"), "between 100ms and 24h"),
-            (inbound("request: 169h"), "between 100ms and 168h"),
+            (inbound("request: 169h"), "between 100ms and 7d"),
             (inbound("upstream_idle: 61m"), "between 100ms and 3600s"),
             (inbound("response: never"), "the default is 60s"),
             (inbound("respons: 5s"), "did you mean `response`"),
