@@ -113,7 +113,10 @@ pub fn limited(request_id: &str, retry_after: u64) -> Response<ResponseBody> {
 
 /// Says the id of the request in its answer.
 pub fn set_request_id(headers: &mut http::HeaderMap, request_id: &str) {
-    if let Ok(value) = HeaderValue::from_str(request_id) {
+    if let Ok(mut value) = HeaderValue::from_str(request_id) {
+        // No two are the same: HTTP/2 would remember each in its table of headers, look through all of them for the next one,
+        // and drive out what does come again.
+        value.set_sensitive(true);
         headers.insert(headers::X_REQUEST_ID, value);
     }
 }

@@ -408,7 +408,7 @@ impl Gate {
         let target = question::target_of(path, question.query.as_deref());
         let (method, host) = (method.clone(), question.request.host.as_deref().map(str::to_owned));
         let switch = question.switch;
-        running.place = Some(caller.live.enter(Box::new(question.request)));
+        running.place = Some(caller.live.enter(question.request));
         if !Arc::ptr_eq(policy, &self.policy.load())
             && self.review(caller)
             && running.poll_cut(&Context::from_waker(Waker::noop())).is_ready()

@@ -150,9 +150,10 @@ impl Inbound {
                 async move {
                     Ok::<_, Infallible>(match verdict {
                         Verdict::Forward(permit) => match (&direct, switched) {
-                            (Some(direct), Some(switched)) => connect::forward(*permit, direct, switched, &streams).await,
+                            // In boxes of their own, so that a stream is no larger than what most streams need.
+                            (Some(direct), Some(switched)) => Box::pin(connect::forward(*permit, direct, switched, &streams)).await,
                             (Some(direct), None) => call::forward(*permit, direct, body).await,
-                            (None, _) => forward(*permit, &upstream, body).await,
+                            (None, _) => Box::pin(forward(*permit, &upstream, body)).await,
                         },
                         Verdict::Answer { status, request_id, close } => answer(status, &request_id, close),
                         Verdict::Limited { request_id, retry_after } => limited(&request_id, retry_after),

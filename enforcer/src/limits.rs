@@ -78,8 +78,11 @@ pub const CHUNK_LINE_BYTES_MAX: usize = 256;
 pub const H1_BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// Bytes that one read may bring. One buffer of this size for each thread, so that an idle connection holds none.
 pub const H1_READ_BYTES: usize = 64 * 1024;
-/// Buffers that the connections of one thread lend each other: as many as are in use at once while requests come and go.
-pub const SPARES_MAX: usize = 32;
+/// Buffers that the connections of one thread lend each other: four for each of the requests that are under way at once on a busy
+/// thread, the two of its caller and the two of the service.
+pub const SPARES_MAX: usize = 256;
+/// What they may take together, however large each of them is.
+pub const SPARES_BYTES_MAX: usize = 1 << 20;
 /// The largest of them: one record of TLS, as a buffer that grows by doubling may come to hold it. What a long body needed beyond
 /// that is given back to the system.
 pub const SPARE_BYTES_MAX: usize = 32 * 1024;

@@ -25,7 +25,7 @@ struct Slots {
 #[derive(Debug)]
 enum Slot {
     Running {
-        request: Box<Request>,
+        request: Request,
         waker: Option<Waker>,
     },
     /// Denied while it ran.
@@ -43,7 +43,7 @@ pub struct Place(usize);
 impl Live {
     /// Takes a slot.
     #[must_use]
-    pub fn enter(&self, request: Box<Request>) -> Place {
+    pub fn enter(&self, request: Request) -> Place {
         let mut live = self.lock();
         let slot = Slot::Running { request, waker: None };
         match live.free {
@@ -122,14 +122,14 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    fn request(port: u16) -> Box<Request> {
-        Box::new(Request {
+    fn request(port: u16) -> Request {
+        Request {
             principal: "spiffe://m/a".parse().unwrap(),
             service: "items".into(),
             target: Target::Connect { port },
             host: None,
             context: Default::default(),
-        })
+        }
     }
 
     #[derive(Default)]

@@ -437,6 +437,12 @@ fn push_or_null(out: &mut Vec<u8>, text: Option<&str>) {
 fn push_text(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     let mut plain = text.as_bytes();
+    // Nearly all texts are plain, and to look at all of one is quicker than to stop at the first byte that is not.
+    if !plain.iter().fold(false, |found, b| found | (*b < 0x20) | matches!(b, b'"' | b'\\')) {
+        out.extend_from_slice(plain);
+        out.push(b'"');
+        return;
+    }
     while let Some(at) = plain.iter().position(|b| *b < 0x20 || matches!(b, b'"' | b'\\')) {
         let (before, rest) = plain.split_at(at);
         out.extend_from_slice(before);

@@ -95,7 +95,7 @@ impl Gate {
             running.status = None;
             return None;
         }
-        running.place = Some(caller.live.enter(Box::new(request)));
+        running.place = Some(caller.live.enter(request));
         // Entered first, compared then: a denial between decision and entry is not missed (A78).
         if !Arc::ptr_eq(policy, &self.policy.load())
             && self.review(caller)

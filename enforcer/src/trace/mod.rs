@@ -82,7 +82,7 @@ impl Trace {
     /// The trace's id as records and headers have it.
     #[must_use]
     pub fn hex(&self) -> String {
-        hex(&self.id)
+        digits::<32>(&self.id).iter().copied().map(char::from).collect()
     }
 
     /// Adds the context to the lines of a head: our span is the parent of what comes next.
