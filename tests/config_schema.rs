@@ -42,7 +42,7 @@ inbound:
     protocol: http
     upstream_protocol: http2
     connection_lifetime: 1h
-    timeouts: {handshake: 5s, first_request: 30s, head: 10s, idle: 75s, connect: 2s, response: 60s, stream: 5m, request: 24h, upstream_idle: 30s}
+    timeouts: {handshake: 5s, first_request: 30s, head: 10s, idle: 75s, connect: 2s, response: 60s, stream: 5m, request: 24h, upstream_idle: 30s, ping: 30s, pong: 10s, rotation: 60s, wind_down: 10s}
     identity_headers: {xfcc: [By, Hash, URI], principal: x-portreeve-caller, claims: {x-portreeve-user: sub}}
     forward_token: false
   - {listen: "[::]:5433", upstream: "127.0.0.1:5432", protocol: tcp, port: 5432, idle: 1h, timeouts: {handshake: 5s, connect: 2s}}

@@ -170,7 +170,9 @@ impl Inbound {
                 let io = TokioIo::new(Strict::new(stream, self.times.head, faults));
                 serve::drive_aging(serve::http1(self.times.idle).serve_connection(io, service), phase, cut, aging, on_cut).await
             }
-            None => serve::drive_aging(http2_with_tunnels(TokioIo::new(stream), service, streams), phase, cut, aging, on_cut).await,
+            None => {
+                serve::drive_aging(http2_with_tunnels(TokioIo::new(stream), service, streams, &self.times), phase, cut, aging, on_cut).await
+            }
         };
         // The strict reader leaves the library nothing to refuse. Were it to, the answer was the library's; the record is ours.
         if ended.is_err_and(|e| e.is_parse()) {
