@@ -120,3 +120,18 @@ pub fn set_request_id(headers: &mut http::HeaderMap, request_id: &str) {
         headers.insert(headers::X_REQUEST_ID, value);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn http2_does_not_remember_ids() {
+        for mut response in [answer(StatusCode::FORBIDDEN, "r1", false), limited("r1", 1), Response::new(ResponseBody::own(String::new()))]
+        {
+            set_request_id(response.headers_mut(), "r1");
+            let id = &response.headers()[headers::X_REQUEST_ID];
+            assert!(id == "r1" && id.is_sensitive(), "{response:?}");
+        }
+    }
+}

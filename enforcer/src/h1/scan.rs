@@ -182,7 +182,7 @@ fn request_line(line: &[u8]) -> Result<(&str, &str, Version), Flaw> {
     if method.is_empty() || !method.iter().all(|b| is_token(*b)) {
         return Err(bad("the method is not a token"));
     }
-    if target.is_empty() || !are_all(target, |b| b.is_ascii_graphic() && !matches!(b, b'"' | b'<' | b'>')) {
+    if target.is_empty() || !are_all(target, |b| (b > b' ') & (b < 0x7f) & (b != b'"') & (b != b'<') & (b != b'>')) {
         return Err(bad("the target has a character that must be percent-encoded"));
     }
     if target.contains(&b'#') {
@@ -295,7 +295,8 @@ fn are_all(bytes: &[u8], so: impl Fn(u8) -> bool) -> bool {
 }
 
 const fn is_text(b: u8) -> bool {
-    b == b'\t' || (b >= b' ' && b != 0x7f)
+    // Without a branch, so that many are looked at together.
+    (b == b'\t') | ((b >= b' ') & (b != 0x7f))
 }
 
 const TOKEN: [bool; 256] = {
