@@ -220,6 +220,7 @@ Examples:
   portreeve export json-schema > policies/portreeve.schema.json
   portreeve export json-schema governance > governance/governance.schema.json
   portreeve export json-schema enforcer > enforcer.schema.json
+  portreeve export json-schema catalog > catalog.schema.json
 
 Then let each policy file begin with
   # yaml-language-server: $schema=portreeve.schema.json
