@@ -156,11 +156,13 @@ Examples:
   portreeve suggest istio.json.zst envoy.log --out drafted
   portreeve suggest 'logs/*.ndjson' --bundle policies > suggested.patch
   patch -p1 < suggested.patch && portreeve check policies
+  portreeve suggest flows.jsonl --trust-domain market.example
 
 What logs show as allowed becomes operations and permissions, each with its
 counts and dates in a comment. Segments of a path that look like values become
 {id}, with how sure that is; no value is copied. What was denied is granted to
-nobody; a caller without a SPIFFE ID in the log is granted nothing.
+nobody. A caller without a SPIFFE ID in the log is granted nothing, unless the
+bundle knows its labels, or a convention gives them an identity.
 
 It is a draft: that somebody did something is no reason why they should. Read
 each grant, begin with the cautions, and say its reason or take it out.
