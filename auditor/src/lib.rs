@@ -4,6 +4,7 @@
 //!
 //! INVARIANT (INV-11): one proved counterexample refutes; the absence of counterexamples in absent evidence proves nothing.
 
+mod ahead;
 mod array;
 mod assemble;
 pub mod assessment;
@@ -37,6 +38,7 @@ mod method;
 mod outages;
 pub mod own_checks;
 pub mod pan;
+mod parsing;
 mod proposed;
 pub mod reader;
 mod reading;

@@ -156,6 +156,8 @@ pub struct Reading {
     pub lines: Option<mapping::Lines>,
     /// A format of Envoy's operators, where `envoy-text` has another than its default.
     pub text: Option<text::TextFormat>,
+    /// Threads that may read at once; at least one does. It shows in nothing but the time.
+    pub threads: usize,
 }
 
 impl Reading {
@@ -165,11 +167,17 @@ impl Reading {
         Self { format: Some(Format::Portreeve), ..Self::default() }
     }
 
+    /// With so many threads.
+    #[must_use]
+    pub fn on_threads(self, threads: usize) -> Self {
+        Self { threads, ..self }
+    }
+
     /// As a mapping file says. A mapping of names alone leaves the format to be recognised.
     #[must_use]
     pub fn of(mapping: Mapping) -> Self {
         let is_told = mapping.lines.is_some() || mapping.text.is_some() || mapping.format != Format::Mapped;
-        Self { format: is_told.then_some(mapping.format), names: mapping.names, lines: mapping.lines, text: mapping.text }
+        Self { format: is_told.then_some(mapping.format), names: mapping.names, lines: mapping.lines, text: mapping.text, threads: 1 }
     }
 }
 

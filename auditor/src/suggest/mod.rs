@@ -63,7 +63,7 @@ pub struct Draft {
 /// A log cannot be read.
 pub fn suggest(logs: &[LogSource], reading: &Reading, base: Option<Base<'_>>, progress: &mut dyn FnMut(u64)) -> Result<Draft, ReadError> {
     let mut seer = seer::Seer::new(base, &reading.names);
-    let intake = intake::read_as(logs, &VerifiedHeads::default(), reading, &mut seer, progress)?;
+    let intake = intake::read(logs, &VerifiedHeads::default(), reading, &mut seer, progress)?;
     let mut draft = text::draft(&seer.finish(), base);
     draft.rejected = intake.inputs.iter().map(|i| i.rejected).sum();
     Ok(draft)
