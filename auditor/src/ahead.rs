@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::thread::{Scope, ScopedJoinHandle};
+use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 use portreeve_engine::Digest;
 
@@ -24,11 +24,13 @@ pub(crate) enum Bytes<'scope, 'log> {
 impl<'scope, 'log: 'scope> Bytes<'scope, 'log> {
     /// Opens a log; where threads may be had and it is worth one, it is read ahead.
     pub(crate) fn open(scope: &'scope Scope<'scope, '_>, source: &'log LogSource, threads: usize) -> io::Result<Self> {
-        if threads > 1 && source.known_length().is_some_and(|length| length >= AHEAD_BYTES_MIN) {
-            Ahead::open(scope, source).map(Self::Ahead)
-        } else {
-            source.open().map(Self::Here)
+        if threads > 1
+            && source.known_length().is_some_and(|length| length >= AHEAD_BYTES_MIN)
+            && let Some(ahead) = Ahead::open(scope, source)
+        {
+            return ahead.map(Self::Ahead);
         }
+        source.open().map(Self::Here)
     }
 
     /// As [`Stream::is_compressed`].
@@ -97,13 +99,14 @@ pub(crate) struct Ahead<'scope> {
 }
 
 impl<'scope> Ahead<'scope> {
-    fn open<'log: 'scope>(scope: &'scope Scope<'scope, '_>, source: &'log LogSource) -> io::Result<Self> {
+    /// `None` where the system gives no thread.
+    fn open<'log: 'scope>(scope: &'scope Scope<'scope, '_>, source: &'log LogSource) -> Option<io::Result<Self>> {
         let (say, said) = sync_channel(AHEAD_BLOCKS_MAX);
         let (spent, again) = channel();
         let (opened, is_open) = sync_channel(1);
         let wanted = Arc::new(AtomicBool::new(false));
         let still_wanted = Arc::clone(&wanted);
-        let thread = scope.spawn(move || {
+        let read = move || {
             let stream = match source.open() {
                 Ok(stream) => stream,
                 Err(cause) => {
@@ -113,9 +116,13 @@ impl<'scope> Ahead<'scope> {
             };
             let _ = opened.send(Ok(stream.is_compressed()));
             read_all(stream, say, &again, &still_wanted)
-        });
-        let is_compressed = is_open.recv().map_err(io::Error::other)??;
-        Ok(Self { said, spent, wanted, thread, is_compressed, failed: false, stored: 0, held: Vec::new(), at: 0, end: 0 })
+        };
+        let thread = Builder::new().name("log-reader".to_owned()).spawn_scoped(scope, read).ok()?;
+        let is_compressed = match is_open.recv().map_err(io::Error::other).flatten() {
+            Ok(is_compressed) => is_compressed,
+            Err(cause) => return Some(Err(cause)),
+        };
+        Some(Ok(Self { said, spent, wanted, thread, is_compressed, failed: false, stored: 0, held: Vec::new(), at: 0, end: 0 }))
     }
 
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {

@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::ops::Range;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::Scope;
+use std::thread::{Builder, Scope};
 
 use portreeve_engine::{Digest, Record};
 
@@ -76,11 +76,19 @@ struct Job {
     done: SyncSender<Vec<Made>>,
 }
 
+impl Job {
+    fn run(self) {
+        // Nobody may wait for it any more.
+        let _ = self.done.send(self.batch.made());
+    }
+}
+
 /// Threads that read records, begun when there is something to read.
 pub(crate) struct Parsers<'scope, 'env> {
     scope: &'scope Scope<'scope, 'env>,
     threads: usize,
-    jobs: Option<Sender<Job>>,
+    /// `Some(None)` where the system gives no thread.
+    jobs: Option<Option<Sender<Job>>>,
 }
 
 impl<'scope, 'env> Parsers<'scope, 'env> {
@@ -128,28 +136,32 @@ impl<'scope, 'env> Parsers<'scope, 'env> {
     /// Gives a batch to whichever thread is free.
     fn give(&mut self, batch: Batch) -> Receiver<Vec<Made>> {
         let (done, result) = sync_channel(1);
-        let jobs = self.jobs.get_or_insert_with(|| begin(self.scope, self.threads));
-        // The threads end only after this end of the channel is gone.
-        let _ = jobs.send(Job { batch, done });
+        let job = Job { batch, done };
+        match self.jobs.get_or_insert_with(|| begin(self.scope, self.threads)) {
+            // The threads end only after this end of the channel is gone.
+            Some(jobs) => drop(jobs.send(job)),
+            None => job.run(),
+        }
         result
     }
 }
 
-fn begin<'scope>(scope: &'scope Scope<'scope, '_>, threads: usize) -> Sender<Job> {
+/// Begins as many threads as the system gives.
+fn begin<'scope>(scope: &'scope Scope<'scope, '_>, threads: usize) -> Option<Sender<Job>> {
     let (jobs, taken) = channel::<Job>();
     let taken = Arc::new(Mutex::new(taken));
-    for _ in 0..threads {
+    let begun = (0..threads).filter(|n| {
         let taken = Arc::clone(&taken);
-        scope.spawn(move || {
+        let work = move || {
             loop {
                 let job = taken.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                let Ok(Job { batch, done }) = job else { break };
-                // Nobody may wait for it any more.
-                let _ = done.send(batch.made());
+                let Ok(job) = job else { break };
+                job.run();
             }
-        });
-    }
-    jobs
+        };
+        Builder::new().name(format!("records-{n}")).spawn_scoped(scope, work).is_ok()
+    });
+    (begun.count() > 0).then_some(jobs)
 }
 
 /// Fills a batch; at the end, and where reading fails, says so.
