@@ -254,7 +254,7 @@ pub(crate) enum DiffFormat {
 pub(crate) struct WhyArgs {
     /// The `x-request-id` of the answer, or the caller's own id of the request
     pub(crate) request_id: String,
-    /// Decision logs: files, patterns, or `-`; gzip and zstd are recognised
+    /// Decision logs: files, patterns, or `-`; gzip, zstd and Parquet are recognised
     #[arg(required = true, value_name = "LOG")]
     pub(crate) logs: Vec<String>,
     /// A bundle to explain with; may be repeated, the one of the record's revision is used
@@ -295,7 +295,7 @@ impl Threads {
 /// Which logs are read, and how.
 #[derive(Debug, Args)]
 pub(crate) struct LogArgs {
-    /// Decision logs: files, patterns, or `-`; gzip and zstd are recognised
+    /// Decision logs: files, patterns, or `-`; gzip, zstd and Parquet are recognised
     #[arg(required = true, value_name = "LOG")]
     pub(crate) logs: Vec<String>,
     /// The format of the logs, or `envoy-text:FORMAT`; by default each log's is recognised by its first lines

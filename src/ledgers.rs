@@ -62,7 +62,7 @@ struct BuildArgs {
     /// The ledger; where it exists, it is continued
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Log files or patterns; gzip and zstd are recognised
+    /// Log files or patterns; gzip, zstd and Parquet are recognised
     #[arg(required = true, value_name = "LOG")]
     logs: Vec<String>,
     /// The format of the logs; by default each log's is recognised by its first lines

@@ -34,10 +34,18 @@ impl<'scope, 'log: 'scope> Bytes<'scope, 'log> {
     }
 
     /// As [`Stream::is_compressed`].
-    pub(crate) fn is_compressed(&self) -> bool {
+    pub(crate) const fn is_compressed(&self) -> bool {
         match self {
             Self::Here(stream) => stream.is_compressed(),
             Self::Ahead(ahead) => ahead.is_compressed,
+        }
+    }
+
+    /// As [`Stream::is_of_rows`].
+    pub(crate) const fn is_of_rows(&self) -> bool {
+        match self {
+            Self::Here(stream) => stream.is_of_rows(),
+            Self::Ahead(ahead) => ahead.is_of_rows,
         }
     }
 
@@ -91,6 +99,7 @@ pub(crate) struct Ahead<'scope> {
     wanted: Arc<AtomicBool>,
     thread: ScopedJoinHandle<'scope, io::Result<(Digest, u64)>>,
     is_compressed: bool,
+    is_of_rows: bool,
     failed: bool,
     stored: u64,
     held: Vec<u8>,
@@ -114,15 +123,15 @@ impl<'scope> Ahead<'scope> {
                     return Err(io::ErrorKind::NotFound.into());
                 }
             };
-            let _ = opened.send(Ok(stream.is_compressed()));
+            let _ = opened.send(Ok((stream.is_compressed(), stream.is_of_rows())));
             read_all(stream, say, &again, &still_wanted)
         };
         let thread = Builder::new().name("log-reader".to_owned()).spawn_scoped(scope, read).ok()?;
-        let is_compressed = match is_open.recv().map_err(io::Error::other).flatten() {
-            Ok(is_compressed) => is_compressed,
+        let (is_compressed, is_of_rows) = match is_open.recv().map_err(io::Error::other).flatten() {
+            Ok(is) => is,
             Err(cause) => return Some(Err(cause)),
         };
-        Some(Ok(Self { said, spent, wanted, thread, is_compressed, failed: false, stored: 0, held: Vec::new(), at: 0, end: 0 }))
+        Some(Ok(Self { said, spent, wanted, thread, is_compressed, is_of_rows, failed: false, stored: 0, held: Vec::new(), at: 0, end: 0 }))
     }
 
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {

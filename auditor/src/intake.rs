@@ -66,9 +66,29 @@ pub enum ReadError {
         /// The format.
         format: Format,
     },
+    /// It holds our own log, and not the bytes of it.
+    #[error("`{name}` is a Parquet file, and a decision log is evidence by the bytes of its lines")]
+    Copied {
+        /// The log.
+        name: String,
+    },
+    /// It has columns, and is to be read as lines of text.
+    #[error("`{name}` is a Parquet file, and `{format}` is a format of lines of text")]
+    TextOfRows {
+        /// The log.
+        name: String,
+        /// The format.
+        format: Format,
+    },
 }
 
 impl ReadError {
+    /// A copy of our own log whose lines are not those that were written, or rows to be read as lines of text.
+    fn of_rows(name: &str, format: Format) -> Self {
+        let name = name.to_owned();
+        if format == Format::Portreeve { Self::Copied { name } } else { Self::TextOfRows { name, format } }
+    }
+
     /// The way out, where there is one to tell.
     #[must_use]
     pub fn help(&self) -> Option<String> {
@@ -81,6 +101,10 @@ impl ReadError {
                 Some("put the lines of each format into a file of their own, or say which one counts with `--log-format`".to_owned())
             }
             Self::NoMapping { .. } => Some("say where the facts stand with `--log-mapping FILE`".to_owned()),
+            Self::Copied { .. } => Some("give the log as the enforcer wrote it; gzip and zstd leave its lines as they are".to_owned()),
+            Self::TextOfRows { .. } => Some(
+                "columns are read as keys of JSON: leave the format out, or say with `--log-mapping FILE` where the facts stand".to_owned(),
+            ),
         }
     }
 }
@@ -133,6 +157,8 @@ pub(crate) struct InputRead {
     pub(crate) path: String,
     pub(crate) sha256: Digest,
     pub(crate) format: Format,
+    /// Its lines are made of rows.
+    pub(crate) is_of_rows: bool,
     pub(crate) lines: u64,
     pub(crate) rejected: u64,
     pub(crate) rejected_examples: Vec<Rejected>,
@@ -225,9 +251,16 @@ fn read_one(
     let name = source.name();
     let bytes = bytes.map_err(|cause| ReadError::Open { name: name.clone(), cause })?;
     let input = intake.inputs.len();
+    let is_of_rows = bytes.is_of_rows();
+    let of_rows = is_of_rows.then(|| reading.of_rows());
+    let reading = of_rows.as_ref().unwrap_or(reading);
     let mut lines = LineReader::new(bytes);
     let head = Head::read(&mut lines, &name, reading)?;
-    let mut read = InputRead::new(name.clone(), head.format);
+    // A file without rows is of no format, and says nothing.
+    if is_of_rows && !head.format.is_of_rows() && (reading.format.is_some() || !head.lines.is_empty()) {
+        return Err(ReadError::of_rows(&name, head.format));
+    }
+    let mut read = InputRead { is_of_rows, ..InputRead::new(name.clone(), head.format) };
     let mut place = Placing { chains: &mut intake.chains, cursor: Cursor::default(), adapter: head.adapter(reading, &name)?, input };
     let mut ended = false;
     for (number, line) in (1..).zip(&head.lines) {
@@ -454,7 +487,8 @@ fn foreign(adapter: &mut Adapter, read: &mut InputRead, sink: &mut dyn Sink, (in
             let is_torn = matches!(raw, RawLine::Unended(_));
             read.foreign.cut += u64::from(is_tail || is_torn);
             let half = || Some(Half { line, bytes: bytes.to_vec(), cut: is_tail || is_torn });
-            match (line == 1, is_torn) {
+            // Rows are not cut by rotation.
+            match (line == 1 && !read.is_of_rows, is_torn) {
                 (true, false) => read.ends.head = half(),
                 (false, true) => read.ends.tail = half(),
                 (true, true) | (false, false) => {}
@@ -478,6 +512,7 @@ impl InputRead {
             path,
             sha256: Digest::ZERO,
             format,
+            is_of_rows: false,
             lines: 0,
             rejected: 0,
             rejected_examples: Vec::new(),

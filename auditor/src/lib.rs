@@ -38,6 +38,7 @@ mod method;
 mod outages;
 pub mod own_checks;
 pub mod pan;
+mod parquet;
 mod parsing;
 mod proposed;
 pub mod reader;

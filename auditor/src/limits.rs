@@ -169,3 +169,24 @@ pub const JOINS_BY_TIME_FILES_MAX: usize = 200;
 /// Silence between two files, in milliseconds, over which their times do not say that one goes on where the other ends: with traffic in it,
 /// a file was lost in between.
 pub const JOIN_GAP_MS_MAX: i64 = 60_000;
+/// Bytes of the footer of a Parquet file: a thousand row groups of a hundred columns have a fifth of it.
+pub const PARQUET_FOOTER_BYTES_MAX: u64 = 64 << 20;
+/// How deep structures of a footer or of the head of a page lie within each other; the format's own are six deep.
+pub const PARQUET_DEPTH_MAX: u32 = 32;
+/// Columns of a Parquet file, objects and arrays among them.
+pub const PARQUET_COLUMNS_MAX: usize = 4_096;
+/// Row groups times columns: a footer of some hundred megabytes has as many.
+pub const PARQUET_CHUNKS_MAX: usize = 1_000_000;
+/// How deep objects and arrays of a row lie within each other.
+pub const PARQUET_NESTING_MAX: u32 = 32;
+/// Rows, or values of a column, for each stored byte of a Parquet file. A row of a log has a time of its own, so that it takes some bytes;
+/// a file that declares a thousand times less was made to keep somebody busy.
+pub const PARQUET_VALUES_PER_BYTE_MAX: u64 = 4_096;
+/// Bytes of a page, packed or unpacked: writers make pages of a megabyte, and some put all of a column's row group into one.
+pub const PARQUET_PAGE_BYTES_MAX: usize = 64 << 20;
+/// Bytes of the head of a page, which holds the least and the greatest of its values.
+pub const PARQUET_HEAD_BYTES_MAX: usize = 1 << 20;
+/// Bytes held at once of a Parquet file, which are a page and a dictionary of each column: with the rest it stays within 256 MiB.
+pub const PARQUET_HELD_BYTES_MAX: usize = 128 << 20;
+/// Text of rows that is made at once.
+pub const PARQUET_TEXT_BYTES: usize = 64 << 10;

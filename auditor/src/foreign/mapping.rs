@@ -49,6 +49,17 @@ pub struct Lines {
     pub unknown: BTreeSet<u16>,
 }
 
+impl Lines {
+    /// The same facts in rows with columns. A dot in the name of a column is one, where the mapping is of columns.
+    pub(super) fn of_rows(&self) -> Self {
+        let fields = match &self.cut {
+            Cut::Json => self.fields.clone(),
+            Cut::Csv { .. } | Cut::Words { .. } => self.fields.iter().map(|(fact, column)| (*fact, column.replace('.', r"\."))).collect(),
+        };
+        Self { cut: Cut::Json, fields, ..self.clone() }
+    }
+}
+
 /// How a line is cut.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cut {

@@ -126,6 +126,13 @@ impl Format {
         Self::ALL.into_iter().find(|f| f.as_str() == name)
     }
 
+    /// Whether rows with columns can be of it, which are read as objects of JSON. A row is a copy of a line, and our own lines are evidence
+    /// by their bytes.
+    #[must_use]
+    pub const fn is_of_rows(self) -> bool {
+        !matches!(self, Self::Portreeve | Self::EnvoyText | Self::IstioText | Self::Kuma)
+    }
+
     /// Whether it is read by a mapping file only.
     #[must_use]
     pub const fn needs_mapping(self) -> bool {
@@ -171,6 +178,11 @@ impl Reading {
     #[must_use]
     pub fn on_threads(self, threads: usize) -> Self {
         Self { threads, ..self }
+    }
+
+    /// The same for rows with columns, which come as objects of JSON: what a mapping calls a column is a key.
+    pub(crate) fn of_rows(&self) -> Self {
+        Self { lines: self.lines.as_ref().map(mapping::Lines::of_rows), ..self.clone() }
     }
 
     /// As a mapping file says. A mapping of names alone leaves the format to be recognised.
