@@ -251,6 +251,7 @@ pub(crate) const LEDGER_BUILD: &str = "\
 Examples:
   portreeve ledger build --bundle policies --out may.ledger 'logs/*.ndjson.gz'
   portreeve ledger build --bundle policies --out live.ledger access.ndjson
+  portreeve ledger build --bundle policies --log-mapping flows.yaml --out flows.ledger 'lake/*.parquet'
 
 Run it again with the same ledger to add what the logs have gained since, or to
 go on with a build that was broken off. An unfinished last line waits for the

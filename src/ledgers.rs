@@ -68,6 +68,9 @@ struct BuildArgs {
     /// The format of the logs; by default each log's is recognised by its first lines
     #[arg(long, value_name = "FORMAT", default_value = "auto", value_parser = logs::format)]
     log_format: logs::LogFormat,
+    /// Where the facts stand in a log of your own, and what names and addresses mean that the inventory does not know
+    #[arg(long, value_name = "FILE")]
+    log_mapping: Option<PathBuf>,
     #[command(flatten)]
     threads: Threads,
 }
@@ -98,7 +101,7 @@ fn build(args: &BuildArgs) -> Outcome {
         files.push(path.clone());
     }
     let progress = Progress::over(&sources);
-    let build = Build { law: &law, reading: logs::reading(&args.log_format, None)?, threads: args.threads.number() };
+    let build = Build { law: &law, reading: logs::reading(&args.log_format, args.log_mapping.as_deref())?, threads: args.threads.number() };
     let built = build.run(&files, &args.out, &|bytes| progress.at(bytes)).map_err(|e| failure(&e))?;
     drop(progress);
     let mut words = vec![format!("{} read", many(built.read, "part"))];

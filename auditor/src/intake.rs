@@ -252,8 +252,15 @@ fn read_one(
     let bytes = bytes.map_err(|cause| ReadError::Open { name: name.clone(), cause })?;
     let input = intake.inputs.len();
     let is_of_rows = bytes.is_of_rows();
-    let of_rows = is_of_rows.then(|| reading.of_rows());
-    let reading = of_rows.as_ref().unwrap_or(reading);
+    let own = match source {
+        _ if is_of_rows => Some(reading.of_rows()),
+        LogSource::Part { from: 1.., .. } => {
+            let head = || source.first_line();
+            reading.behind_head(head).map_err(|cause| ReadError::Open { name: name.clone(), cause })?
+        }
+        _ => None,
+    };
+    let reading = own.as_ref().unwrap_or(reading);
     let mut lines = LineReader::new(bytes);
     let head = Head::read(&mut lines, &name, reading)?;
     // A file without rows is of no format, and says nothing.

@@ -5,7 +5,7 @@
 //! `parquet`), which is hashed once it was read.
 
 use std::fs::File;
-use std::io::{self, BufReader, Cursor, Read, Seek as _, SeekFrom};
+use std::io::{self, BufRead as _, BufReader, Cursor, Read, Seek as _, SeekFrom};
 use std::path::PathBuf;
 
 use flate2::bufread::MultiGzDecoder;
@@ -13,7 +13,7 @@ use portreeve_engine::Digest;
 use sha2::{Digest as _, Sha256};
 
 use crate::array::Layout;
-use crate::limits::READ_BUFFER_BYTES;
+use crate::limits::{LINE_BYTES_MAX, READ_BUFFER_BYTES};
 use crate::parquet::{self, Rows};
 
 /// A log as the user named it.
@@ -66,6 +66,18 @@ impl LogSource {
             Self::Stdin => None,
             Self::Memory { bytes, .. } => Some(bytes.len() as u64),
         }
+    }
+
+    /// The first line of the whole file that it is, or is a part of, without its newline; what is longer than a line can be is left out.
+    ///
+    /// # Errors
+    /// It is no file, or cannot be read.
+    pub(crate) fn first_line(&self) -> io::Result<Vec<u8>> {
+        let (Self::File(path) | Self::Part { path, .. }) = self else { return Err(io::ErrorKind::Unsupported.into()) };
+        let mut line = Vec::new();
+        BufReader::new(File::open(path)?.take(LINE_BYTES_MAX as u64)).read_until(b'\n', &mut line)?;
+        line.pop_if(|last| *last == b'\n');
+        Ok(line)
     }
 
     /// SHA-256 and length of the stored bytes, read in pieces.

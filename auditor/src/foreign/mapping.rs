@@ -50,6 +50,11 @@ pub struct Lines {
 }
 
 impl Lines {
+    /// Whether the first line of a log names the columns.
+    pub(super) fn needs_head(&self) -> bool {
+        matches!(&self.cut, Cut::Csv { columns, .. } if columns.is_empty())
+    }
+
     /// The same facts in rows with columns. A dot in the name of a column is one, where the mapping is of columns.
     pub(super) fn of_rows(&self) -> Self {
         let fields = match &self.cut {

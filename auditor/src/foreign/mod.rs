@@ -180,6 +180,12 @@ impl Reading {
         Self { threads, ..self }
     }
 
+    /// The same for a part of a table that begins behind its head, which is this line; `None` where nothing of the head has to be known.
+    pub(crate) fn behind_head(&self, head: impl FnOnce() -> std::io::Result<Vec<u8>>) -> std::io::Result<Option<Self>> {
+        let Some(lines) = self.lines.as_ref().filter(|lines| lines.needs_head()) else { return Ok(None) };
+        Ok(mapped::columns(lines, &head()?).map(|lines| Self { lines: Some(lines), ..self.clone() }))
+    }
+
     /// The same for rows with columns, which come as objects of JSON: what a mapping calls a column is a key.
     pub(crate) fn of_rows(&self) -> Self {
         Self { lines: self.lines.as_ref().map(mapping::Lines::of_rows), ..self.clone() }

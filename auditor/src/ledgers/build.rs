@@ -88,6 +88,7 @@ impl Build<'_> {
     /// What is to be read: of each log what does not stand in the ledger.
     fn jobs(&self, logs: &[PathBuf], known: &[Part], runs: &Path, built: &mut Built) -> Result<Vec<Job>, LedgerError> {
         let mut jobs = Vec::new();
+        let reading = format!("{:?}", self.reading);
         for log in logs {
             let name = log.display().to_string();
             let size = std::fs::metadata(log).map_err(LedgerError::io(log))?.len();
@@ -102,9 +103,9 @@ impl Build<'_> {
             let cuts = part::cut(log, from).map_err(LedgerError::io(log))?;
             built.left += size - cuts.last().map_or(from, |(_, to)| *to);
             for (from, to) in cuts {
-                // Named by what it is of, so that another build does not take it for its own.
-                let run =
-                    runs.join(format!("{}.ledger", Digest::of(format!("{name}\0{from}\0{to}\0{}", self.law.revision()).as_bytes()).hex()));
+                // Named by what it is of and how it is read, so that another build does not take it for its own.
+                let of = format!("{name}\0{from}\0{to}\0{}\0{reading}", self.law.revision());
+                let run = runs.join(format!("{}.ledger", Digest::of(of.as_bytes()).hex()));
                 jobs.push(Job { log: log.clone(), name: name.clone(), from, to, run });
             }
         }
