@@ -403,7 +403,7 @@ impl Placing<'_> {
             if !self.line(read, sink, number, line) {
                 return Ok(true);
             }
-            if number % PROGRESS_LINES == 0 {
+            if number.is_multiple_of(PROGRESS_LINES) {
                 progress(lines.inner().bytes_read());
             }
         }
