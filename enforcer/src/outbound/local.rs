@@ -37,6 +37,7 @@ use super::upgrade;
 use crate::gate::Gate;
 use crate::head::{Fault, Head};
 use crate::headers;
+use crate::http2::http2;
 use crate::limits;
 use crate::metrics::Counted;
 use crate::question;
@@ -254,7 +255,7 @@ impl Local {
             async move { Ok::<_, Infallible>(local.request(Coming::of(request), &routing).await) }
         });
         let never = std::future::pending();
-        let _ = serve::drive(serve::http2(TokioIo::new(stream), service), self.phase.clone(), never, || ()).await;
+        let _ = serve::drive(http2(TokioIo::new(stream), service), self.phase.clone(), never, || ()).await;
     }
 
     async fn request(&self, request: Request<Coming>, routing: &Routing) -> Response<Reply> {
