@@ -26,7 +26,7 @@ pub(crate) fn run(args: &SuggestArgs) -> Outcome {
         refuse_taken(out)?;
     }
     let logs = logs::sources(&args.read.logs)?;
-    let reading = logs::reading(&args.read.log_format, args.read.log_mapping.as_deref())?;
+    let reading = logs::reading(&args.read.log_format, args.read.log_mapping.as_deref())?.on_threads(args.read.threads.number());
     let progress = Progress::over(&logs);
     let base = given.as_ref().map(|(loaded, law)| Base { bundle: &loaded.bundle, law });
     let ground = Ground { base, trust_domain: args.trust_domain.as_ref() };

@@ -76,7 +76,7 @@ pub struct Draft {
 pub fn suggest(logs: &[LogSource], reading: &Reading, ground: Ground<'_>, progress: &mut dyn FnMut(u64)) -> Result<Draft, ReadError> {
     let base = ground.base;
     let mut seer = seer::Seer::new(ground, &reading.names);
-    let intake = intake::read_as(logs, &VerifiedHeads::default(), reading, &mut seer, progress)?;
+    let intake = intake::read(logs, &VerifiedHeads::default(), reading, &mut seer, progress)?;
     let mut draft = text::draft(&seer.finish(), base);
     draft.rejected = intake.inputs.iter().map(|i| i.rejected).sum();
     Ok(draft)
