@@ -33,7 +33,8 @@ pub(crate) fn run(args: &AuditArgs) -> Outcome {
     let progress = Progress::over(&logs);
     let (reading, mapping) = logs::reading_given(&args.read.log_format, args.read.log_mapping.as_deref())?;
     given.extend(mapping);
-    let audit = Audit::new(bundles).history(history).logs(logs.clone()).heads(heads).reading(reading);
+    let audit =
+        Audit::new(bundles).history(history).logs(logs.clone()).heads(heads).reading(reading.on_threads(args.read.threads.number()));
     let (mut audit, own) = declared::checks(audit, &args.checks)?;
     for name in &args.catalog {
         let (catalog, file) = catalog(name, &own)?;

@@ -38,7 +38,8 @@ fn chains(args: &VerifyArgs) -> Outcome {
     let heads = logs::heads(args.heads.as_deref(), args.key.as_deref())?;
     let logs = logs::sources(&args.logs)?;
     let progress = Progress::over(&logs);
-    let found = portreeve_auditor::verify::verify(&logs, &heads, &mut |bytes| progress.at(bytes)).map_err(|e| logs::unread(&e))?;
+    let found = portreeve_auditor::verify::verify_on(args.threads.number(), &logs, &heads, &mut |bytes| progress.at(bytes))
+        .map_err(|e| logs::unread(&e))?;
     drop(progress);
     print(args, &found, || found.render())?;
     Ok(Verdict::of(found.is_sound()))

@@ -3,9 +3,11 @@
 //! INVARIANT (row conservation): every line read is handed over once, or counted as duplicate, or as rejected.
 
 use std::collections::BTreeMap;
+use std::io;
 
 use portreeve_engine::{Digest, Record, Timestamp};
 
+use crate::ahead::Bytes;
 use crate::assessment::Rejected;
 use crate::chains::{Chains, Cursor, Standing};
 use crate::foreign::{Adapter, Deciding, Format, Grade, Place, Read, Reading, Recognised, Seen, Sketch, Taken, recognise};
@@ -13,8 +15,9 @@ use crate::heads::VerifiedHeads;
 use crate::joins::{self, Ends, Half};
 use crate::limits::{HALVES_BYTES_MAX, LINE_BYTES_MAX, RECOGNITION_LINES_MAX, REJECTED_EXAMPLES_MAX};
 use crate::pan::{Suspicion, field, in_bytes, in_target};
-use crate::reader::{LineReader, RawLine, parse_line, reason};
-use crate::source::{LogSource, Stream};
+use crate::parsing::{Made, Parsers, made};
+use crate::reader::{LineReader, RawLine, reason};
+use crate::source::LogSource;
 
 /// Why a log cannot be read at all.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +29,7 @@ pub enum ReadError {
         name: String,
         /// Why.
         #[source]
-        cause: std::io::Error,
+        cause: io::Error,
     },
     /// Reading it failed.
     #[error("cannot read `{name}` after line {line}: {cause}")]
@@ -37,7 +40,7 @@ pub enum ReadError {
         line: u64,
         /// Why.
         #[source]
-        cause: std::io::Error,
+        cause: io::Error,
     },
     /// Its format is not known.
     #[error("none of the first lines of `{name}` is of a format that is known")]
@@ -198,18 +201,8 @@ pub(crate) struct Intake {
     pub(crate) chains: Chains,
 }
 
-/// Reads all logs as our own. `progress` is told the stored bytes read so far.
-pub(crate) fn read(
-    sources: &[LogSource],
-    heads: &VerifiedHeads,
-    sink: &mut dyn Sink,
-    progress: &mut dyn FnMut(u64),
-) -> Result<Intake, ReadError> {
-    read_as(sources, heads, &Reading::ours(), sink, progress)
-}
-
 /// Reads all logs. `progress` is told the stored bytes read so far.
-pub(crate) fn read_as(
+pub(crate) fn read(
     sources: &[LogSource],
     heads: &VerifiedHeads,
     reading: &Reading,
@@ -217,21 +210,26 @@ pub(crate) fn read_as(
     progress: &mut dyn FnMut(u64),
 ) -> Result<Intake, ReadError> {
     let mut intake = Intake { inputs: Vec::new(), chains: Chains::new(heads) };
-    let mut before = 0;
-    let mut held = 0;
-    for source in sources {
-        let more = read_one(&mut intake, source, reading, sink, &mut |bytes| progress(before + bytes))?;
-        before += more.bytes;
-        if let Some(read) = intake.inputs.last_mut() {
-            held += read.ends.held();
-            if held > HALVES_BYTES_MAX {
-                read.ends.drop_halves();
+    let read = std::thread::scope(|scope| {
+        let mut parsers = Parsers::new(scope, reading.threads);
+        let (mut before, mut held) = (0, 0);
+        for source in sources {
+            let bytes = Bytes::open(scope, source, parsers.threads());
+            let more = read_one(&mut intake, (source, bytes), reading, &mut parsers, sink, &mut |bytes| progress(before + bytes))?;
+            before += more.bytes;
+            if let Some(read) = intake.inputs.last_mut() {
+                held += read.ends.held();
+                if held > HALVES_BYTES_MAX {
+                    read.ends.drop_halves();
+                }
+            }
+            if more.ended {
+                break;
             }
         }
-        if more.ended {
-            break;
-        }
-    }
+        Ok(())
+    });
+    read?;
     joins::join(&mut intake.inputs, reading, sink);
     intake.chains.link();
     Ok(intake)
@@ -244,15 +242,16 @@ struct ReadOne {
 
 fn read_one(
     intake: &mut Intake,
-    source: &LogSource,
+    (source, bytes): (&LogSource, io::Result<Bytes<'_, '_>>),
     reading: &Reading,
+    parsers: &mut Parsers<'_, '_>,
     sink: &mut dyn Sink,
     progress: &mut dyn FnMut(u64),
 ) -> Result<ReadOne, ReadError> {
     let name = source.name();
-    let stream = source.open().map_err(|cause| ReadError::Open { name: name.clone(), cause })?;
+    let bytes = bytes.map_err(|cause| ReadError::Open { name: name.clone(), cause })?;
     let input = intake.inputs.len();
-    let is_of_rows = stream.is_of_rows();
+    let is_of_rows = bytes.is_of_rows();
     let own = match source {
         _ if is_of_rows => Some(reading.of_rows()),
         LogSource::Part { from: 1.., .. } => {
@@ -262,7 +261,7 @@ fn read_one(
         _ => None,
     };
     let reading = own.as_ref().unwrap_or(reading);
-    let mut lines = LineReader::new(stream);
+    let mut lines = LineReader::new(bytes);
     let head = Head::read(&mut lines, &name, reading)?;
     // A file without rows is of no format, and says nothing.
     if is_of_rows && !head.format.is_of_rows() && (reading.format.is_some() || !head.lines.is_empty()) {
@@ -273,34 +272,29 @@ fn read_one(
     let mut ended = false;
     for (number, line) in (1..).zip(&head.lines) {
         ended = ended || !place.line(&mut read, sink, number, line.as_raw());
-        read.lines += 1;
     }
-    let mut failed = head.failed;
-    while !ended && failed.is_none() {
-        let number = lines.line() + 1;
-        match lines.next_line() {
-            Ok(None) => break,
-            Ok(Some(line)) => ended = !place.line(&mut read, sink, number, line),
-            Err(cause) => {
-                failed = Some(cause);
-                break;
-            }
+    let rest = match head.failed {
+        Some(cause) => Err(cause),
+        None if ended => Ok(true),
+        None if place.adapter.is_none() && matches!(lines.inner(), Bytes::Ahead(_)) => {
+            let mut take = |number, made| place.own(&mut read, sink, number, made);
+            parsers.follow(&mut lines, &mut take, &mut |bytes| progress(bytes.bytes_read()))
         }
-        read.lines += 1;
-        if number % PROGRESS_LINES == 0 {
-            progress(lines.inner().bytes_read());
-        }
-    }
+        None => place.rest(&mut lines, &mut read, sink, progress),
+    };
     let number = lines.line();
-    if let Some(cause) = failed {
-        if !lines.inner().is_compressed() || lines.inner().has_failed() {
-            return Err(ReadError::Read { name, line: number.saturating_sub(1), cause });
+    let ended = match rest {
+        Ok(ended) => ended,
+        Err(cause) => {
+            if !lines.inner().is_compressed() || lines.inner().has_failed() {
+                return Err(ReadError::Read { name, line: number.saturating_sub(1), cause });
+            }
+            read.lines += 1;
+            read.reject(number, format!("the compressed data is damaged or ends early: {cause}"));
+            false
         }
-        read.lines += 1;
-        read.reject(number, format!("the compressed data is damaged or ends early: {cause}"));
-    }
-    let stream: Stream<'_> = lines.into_inner();
-    let (sha256, bytes) = stream.finish().map_err(|cause| ReadError::Read { name, line: number, cause })?;
+    };
+    let (sha256, bytes) = lines.into_inner().finish().map_err(|cause| ReadError::Read { name, line: number, cause })?;
     read.sha256 = sha256;
     progress(bytes);
     intake.inputs.push(read);
@@ -311,7 +305,7 @@ fn read_one(
 struct Head {
     lines: Vec<HeldLine>,
     format: Format,
-    failed: Option<std::io::Error>,
+    failed: Option<io::Error>,
 }
 
 enum HeldLine {
@@ -347,7 +341,7 @@ impl HeldLine {
 
 impl Head {
     /// Reads as many lines as are needed to know the format; none where it was said.
-    fn read(lines: &mut LineReader<Stream<'_>>, name: &str, reading: &Reading) -> Result<Self, ReadError> {
+    fn read(lines: &mut LineReader<Bytes<'_, '_>>, name: &str, reading: &Reading) -> Result<Self, ReadError> {
         let mut head = Self { lines: Vec::new(), format: Format::Portreeve, failed: None };
         if let Some(format) = reading.format {
             head.format = format;
@@ -395,13 +389,60 @@ struct Placing<'c> {
 }
 
 impl Placing<'_> {
+    /// Places the lines that are left one after another; gives whether it was told to stop.
+    fn rest(
+        &mut self,
+        lines: &mut LineReader<Bytes<'_, '_>>,
+        read: &mut InputRead,
+        sink: &mut dyn Sink,
+        progress: &mut dyn FnMut(u64),
+    ) -> io::Result<bool> {
+        loop {
+            let number = lines.line() + 1;
+            let Some(line) = lines.next_line()? else { return Ok(false) };
+            if !self.line(read, sink, number, line) {
+                return Ok(true);
+            }
+            if number.is_multiple_of(PROGRESS_LINES) {
+                progress(lines.inner().bytes_read());
+            }
+        }
+    }
+
     fn line(&mut self, read: &mut InputRead, sink: &mut dyn Sink, number: u64, line: RawLine<'_>) -> bool {
         match &mut self.adapter {
             Some(adapter) => {
+                read.lines += 1;
                 foreign(adapter, read, sink, (self.input, number), line);
                 true
             }
-            None => take(self.chains, read, &mut self.cursor, sink, (self.input, number), line),
+            None => self.own(read, sink, number, made(line)),
+        }
+    }
+
+    /// A line of our own log.
+    fn own(&mut self, read: &mut InputRead, sink: &mut dyn Sink, number: u64, made: Made) -> bool {
+        read.lines += 1;
+        let (record, digest) = match made {
+            Ok(made) => made,
+            Err(why) => {
+                read.reject(number, why);
+                return true;
+            }
+        };
+        let placed = self.chains.accept(&mut self.cursor, self.input, number, digest, &record);
+        let (first, last) = read.chains.entry(placed.chain).or_insert((record.seq, record.seq));
+        (*first, *last) = ((*first).min(record.seq), (*last).max(record.seq));
+        match placed.standing {
+            Standing::Fresh => sink.take(&Line { input: self.input, line: number, digest, chain: placed.chain }, record),
+            Standing::Duplicate => {
+                read.duplicates += 1;
+                true
+            }
+            Standing::Contradicts => {
+                read.reject(number, format!("another line with `seq` {} of this process was read before", record.seq));
+                true
+            }
         }
     }
 }
@@ -469,38 +510,6 @@ fn foreign(adapter: &mut Adapter, read: &mut InputRead, sink: &mut dyn Sink, (in
     }
     if let Some(found) = found {
         sink.card_data(&place, None, read.ends.last, found);
-    }
-}
-
-fn take(
-    chains: &mut Chains,
-    read: &mut InputRead,
-    cursor: &mut Cursor,
-    sink: &mut dyn Sink,
-    (input, number): (usize, u64),
-    line: RawLine<'_>,
-) -> bool {
-    let (record, bytes) = match (parse_line(line), line) {
-        (Ok(record), RawLine::Whole(bytes) | RawLine::Unended(bytes)) => (record, bytes),
-        (Ok(_), RawLine::TooLong { .. }) => return true,
-        (Err(why), _) => {
-            read.reject(number, why);
-            return true;
-        }
-    };
-    let placed = chains.accept(cursor, input, number, bytes, &record);
-    let (first, last) = read.chains.entry(placed.chain).or_insert((record.seq, record.seq));
-    (*first, *last) = ((*first).min(record.seq), (*last).max(record.seq));
-    match placed.standing {
-        Standing::Fresh => sink.take(&Line { input, line: number, digest: placed.digest, chain: placed.chain }, record),
-        Standing::Duplicate => {
-            read.duplicates += 1;
-            true
-        }
-        Standing::Contradicts => {
-            read.reject(number, format!("another line with `seq` {} of this process was read before", record.seq));
-            true
-        }
     }
 }
 

@@ -9,6 +9,16 @@ pub const READ_BUFFER_BYTES: usize = 1 << 16;
 /// hashed and is scanned.
 pub const READ_BLOCK_BYTES: usize = 1 << 18;
 /// Bytes of a log that are folded into a ledger of their own before they are merged: few enough that their keys fit in a hundred MiB or
+/// Blocks of a log that are read ahead of the line that is looked at: enough that neither waits for the other, few enough to stay warm.
+pub const AHEAD_BLOCKS_MAX: usize = 8;
+/// Bytes from which a log is worth a thread that reads ahead.
+pub const AHEAD_BYTES_MIN: u64 = 1 << 18;
+/// Bytes of lines of our own log that one thread reads at a time.
+pub const BATCH_BYTES: usize = 1 << 16;
+/// Batches of lines under way for each thread.
+pub const BATCHES_PER_THREAD: usize = 3;
+/// Threads at most, whatever is asked for.
+pub const THREADS_MAX: usize = 64;
 /// two, whatever they say.
 pub const LEDGER_PART_BYTES: u64 = 64 << 20;
 /// Parts of a ledger file: at their full size, six terabytes of logs.

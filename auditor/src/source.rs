@@ -58,6 +58,16 @@ impl LogSource {
         }
     }
 
+    /// Its stored bytes, where it has an end that is known now: of a file, not of a pipe.
+    pub(crate) fn known_length(&self) -> Option<u64> {
+        match self {
+            Self::File(path) => std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file).map(|file| file.len()),
+            Self::Part { from, to, .. } => Some(to.saturating_sub(*from)),
+            Self::Stdin => None,
+            Self::Memory { bytes, .. } => Some(bytes.len() as u64),
+        }
+    }
+
     /// The first line of the whole file that it is, or is a part of, without its newline; what is longer than a line can be is left out.
     ///
     /// # Errors

@@ -163,6 +163,8 @@ pub struct Reading {
     pub lines: Option<mapping::Lines>,
     /// A format of Envoy's operators, where `envoy-text` has another than its default.
     pub text: Option<text::TextFormat>,
+    /// Threads that may read at once; at least one does. It shows in nothing but the time.
+    pub threads: usize,
 }
 
 impl Reading {
@@ -170,6 +172,12 @@ impl Reading {
     #[must_use]
     pub fn ours() -> Self {
         Self { format: Some(Format::Portreeve), ..Self::default() }
+    }
+
+    /// With so many threads.
+    #[must_use]
+    pub fn on_threads(self, threads: usize) -> Self {
+        Self { threads, ..self }
     }
 
     /// The same for a part of a table that begins behind its head, which is this line; `None` where nothing of the head has to be known.
@@ -187,7 +195,7 @@ impl Reading {
     #[must_use]
     pub fn of(mapping: Mapping) -> Self {
         let is_told = mapping.lines.is_some() || mapping.text.is_some() || mapping.format != Format::Mapped;
-        Self { format: is_told.then_some(mapping.format), names: mapping.names, lines: mapping.lines, text: mapping.text }
+        Self { format: is_told.then_some(mapping.format), names: mapping.names, lines: mapping.lines, text: mapping.text, threads: 1 }
     }
 }
 

@@ -5,7 +5,7 @@ use portreeve_engine::Record;
 use super::{Deciding, ForeignFold, Format, Names, Place, Reading, Seen, Taken};
 use crate::fold::Fold;
 use crate::heads::VerifiedHeads;
-use crate::intake::{Intake, Line, Sink, read_as};
+use crate::intake::{Intake, Line, Sink};
 use crate::replay::Replayer;
 use crate::testing::{POLICY, authorizer, memory};
 
@@ -95,7 +95,9 @@ fn the_quick_way_counts_what_the_general_way_counts() {
         let sources = [memory("one", &logs(seed, 3_000)), memory("two", &logs(seed + 99, 500))];
         let reading = Reading { format: Some(Format::IstioJson), ..Reading::default() };
         let fold = || Fold::new(Replayer::new([&law]), ForeignFold::new([&law], Names::default()));
-        let read = |sink: &mut dyn Sink| -> Intake { read_as(&sources, &VerifiedHeads::default(), &reading, sink, &mut |_| {}).unwrap() };
+        let read = |sink: &mut dyn Sink| -> Intake {
+            crate::intake::read(&sources, &VerifiedHeads::default(), &reading, sink, &mut |_| {}).unwrap()
+        };
         let (mut quick, mut general) = (fold(), GeneralWay(fold()));
         let (a, b) = (read(&mut quick), read(&mut general));
         let mut general = general.0;

@@ -21,7 +21,7 @@ use crate::assessment::Evidence;
 use crate::cells::{Cells, Grain};
 use crate::foreign::{Deciding, ForeignFold, Format, Grade, Place, Reading, Seen, Sketch, Taken};
 use crate::heads::VerifiedHeads;
-use crate::intake::{InputRead, Line, Sink, read_as};
+use crate::intake::{self, InputRead, Line, Sink};
 use crate::ledger::{Key, Ledger, Tally};
 use crate::source::LogSource;
 
@@ -139,7 +139,7 @@ impl Build<'_> {
     fn read_one(&self, job: &Job, sink: &mut PartSink<'_>, progress: &(dyn Fn(u64) + Sync)) -> Result<(), LedgerError> {
         let source = LogSource::Part { path: job.log.clone(), from: job.from, to: job.to };
         let mut told = 0;
-        let intake = read_as(&[source], &VerifiedHeads::default(), &self.reading, sink, &mut |bytes| {
+        let intake = intake::read(&[source], &VerifiedHeads::default(), &self.reading, sink, &mut |bytes| {
             progress(bytes.saturating_sub(told));
             told = told.max(bytes);
         })?;
