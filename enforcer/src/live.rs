@@ -23,6 +23,7 @@ struct Slots {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a slot is used again and again; a box would be asked of the allocator for each request")]
 enum Slot {
     Running {
         request: Request,
