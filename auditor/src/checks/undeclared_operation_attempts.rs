@@ -42,7 +42,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
                     list(seen)
                 ),
                 remedy: "declare the operation if it exists; otherwise ask the caller's owner".to_owned(),
-                evidence: tally.evidence,
+                evidence: tally.evidence.into_vec(),
                 count: tally.count,
                 ..Draft::default()
             }

@@ -40,7 +40,7 @@ pub(crate) fn shadow_edges(examined: &Examined<'_>) -> Vec<ShadowEdge> {
         requests: tally.count,
         first: tally.first,
         last: tally.last,
-        evidence: tally.evidence,
+        evidence: tally.evidence.into_vec(),
     };
     allowed.into_iter().map(shadow).collect()
 }
@@ -152,7 +152,7 @@ pub(crate) fn scanners(examined: &Examined<'_>) -> Vec<Scanner> {
             allowed: tried.allowed,
             first: Some(denied.first),
             last: Some(denied.last),
-            evidence: denied.evidence,
+            evidence: denied.evidence.into_vec(),
         })
     };
     callers.into_iter().filter_map(scanner).collect()
