@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use portreeve_auditor::foreign::Grade;
 use portreeve_auditor::limits::SAMPLE_SIZE_MAX;
 use portreeve_engine::time::Date;
-use portreeve_engine::{Digest, Timestamp};
+use portreeve_engine::{Digest, Timestamp, TrustDomain};
 use portreeve_reports::Format;
 
 use crate::help::{self, ABOUT, AFTER};
@@ -404,6 +404,10 @@ pub(crate) struct SuggestArgs {
     /// A policy repo: what it does not allow yet is printed as a unified diff to it
     #[arg(long, value_name = "BUNDLE", conflicts_with = "out")]
     pub(crate) bundle: Option<String>,
+    /// The trust domain of callers and callees that lines name by namespace and service account: NAME/ns/NAMESPACE/sa/ACCOUNT [default:
+    /// that of the bundle, where all of its identities are of this form]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) trust_domain: Option<TrustDomain>,
     /// A new folder for the drafted policy repo [default: stdout]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,

@@ -10,6 +10,7 @@ mod assemble;
 pub mod assessment;
 pub mod audit;
 pub mod baseline;
+pub mod catalog_schema;
 mod cells;
 mod chains;
 pub mod checks;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use portreeve_auditor::controls::BUILT_IN;
 use portreeve_auditor::foreign::{Format, Mapping, Reading};
 use portreeve_auditor::ledgers::{Build, LedgerFile};
+use portreeve_auditor::suggest::Ground;
 use portreeve_auditor::{Audit, Catalog, LogSource, ReadError, Sample, suggest, verify};
 use portreeve_engine::{Authorizer, Bundle, Digest, SourceFile};
 use serde_json::Value;
@@ -144,7 +145,7 @@ fn evidence_is_the_row_and_the_digest_of_its_text() {
 
 #[test]
 fn policy_is_drafted_of_the_copy_as_of_the_log() {
-    let draft = |log| suggest(&[log], &Reading::default(), None, &mut |_| {}).unwrap();
+    let draft = |log| suggest(&[log], &Reading::default(), Ground::default(), &mut |_| {}).unwrap();
     let text = draft(source(objects("istio/access.json")));
     let rows = draft(source(std::fs::read(corpus("parquet/istio.parquet")).unwrap()));
     assert!(text.files == rows.files && !text.files.is_empty());
