@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use portreeve_auditor::foreign::Grade;
 use portreeve_auditor::limits::SAMPLE_SIZE_MAX;
 use portreeve_engine::time::Date;
-use portreeve_engine::{Digest, Timestamp};
+use portreeve_engine::{Digest, Timestamp, TrustDomain};
 use portreeve_reports::Format;
 
 use crate::help::{self, ABOUT, AFTER};
@@ -228,6 +228,8 @@ pub(crate) struct DiffArgs {
     /// Where the facts stand in a log of your own, and what its names and addresses mean (YAML)
     #[arg(long, value_name = "FILE", requires = "logs")]
     pub(crate) log_mapping: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) threads: Threads,
     /// How to print what differs
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: DiffFormat,
@@ -252,7 +254,7 @@ pub(crate) enum DiffFormat {
 pub(crate) struct WhyArgs {
     /// The `x-request-id` of the answer, or the caller's own id of the request
     pub(crate) request_id: String,
-    /// Decision logs: files, patterns, or `-`; gzip and zstd are recognised
+    /// Decision logs: files, patterns, or `-`; gzip, zstd and Parquet are recognised
     #[arg(required = true, value_name = "LOG")]
     pub(crate) logs: Vec<String>,
     /// A bundle to explain with; may be repeated, the one of the record's revision is used
@@ -275,10 +277,25 @@ pub(crate) struct LawArgs {
     pub(crate) bundle_history: Vec<String>,
 }
 
+/// How many threads read logs.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct Threads {
+    /// Threads that read logs at once; their number shows in nothing but the time [default: one for each processor]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    threads: Option<u16>,
+}
+
+impl Threads {
+    /// How many.
+    pub(crate) fn number(self) -> usize {
+        self.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from)
+    }
+}
+
 /// Which logs are read, and how.
 #[derive(Debug, Args)]
 pub(crate) struct LogArgs {
-    /// Decision logs: files, patterns, or `-`; gzip and zstd are recognised
+    /// Decision logs: files, patterns, or `-`; gzip, zstd and Parquet are recognised
     #[arg(required = true, value_name = "LOG")]
     pub(crate) logs: Vec<String>,
     /// The format of the logs, or `envoy-text:FORMAT`; by default each log's is recognised by its first lines
@@ -287,6 +304,8 @@ pub(crate) struct LogArgs {
     /// Where the facts stand in a log of your own, and what its names and addresses mean (YAML)
     #[arg(long, value_name = "FILE")]
     pub(crate) log_mapping: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) threads: Threads,
 }
 
 /// Arguments of `replay`.
@@ -385,6 +404,10 @@ pub(crate) struct SuggestArgs {
     /// A policy repo: what it does not allow yet is printed as a unified diff to it
     #[arg(long, value_name = "BUNDLE", conflicts_with = "out")]
     pub(crate) bundle: Option<String>,
+    /// The trust domain of callers and callees that lines name by namespace and service account: NAME/ns/NAMESPACE/sa/ACCOUNT [default:
+    /// that of the bundle, where all of its identities are of this form]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) trust_domain: Option<TrustDomain>,
     /// A new folder for the drafted policy repo [default: stdout]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
@@ -486,6 +509,8 @@ pub(crate) struct VerifyArgs {
     /// The root that a sample's proofs must lead to, where it is known from elsewhere
     #[arg(long, value_name = "DIGEST")]
     pub(crate) root: Option<Digest>,
+    #[command(flatten)]
+    pub(crate) threads: Threads,
     /// How to print what was found
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: DocumentFormat,

@@ -33,7 +33,8 @@ pub(crate) fn run(args: &AuditArgs) -> Outcome {
     let progress = Progress::over(&logs);
     let (reading, mapping) = logs::reading_given(&args.read.log_format, args.read.log_mapping.as_deref())?;
     given.extend(mapping);
-    let audit = Audit::new(bundles).history(history).logs(logs.clone()).heads(heads).reading(reading);
+    let audit =
+        Audit::new(bundles).history(history).logs(logs.clone()).heads(heads).reading(reading.on_threads(args.read.threads.number()));
     let (mut audit, own) = declared::checks(audit, &args.checks)?;
     for name in &args.catalog {
         let (catalog, file) = catalog(name, &own)?;
@@ -83,7 +84,7 @@ fn drawn(args: &AuditArgs, size: u32, logs: &[LogSource], assessment: &mut Asses
         ));
     }
     let draw = Draw { size: usize::try_from(size).unwrap_or(usize::MAX), seed: args.seed, digests_only: args.sample_digests_only };
-    let sample = Sample::draw(logs, draw).map_err(Failure::new)?;
+    let sample = Sample::draw(logs, draw).map_err(|e| logs::unread(&e))?;
     if let Some(path) = sample.stranger(assessment) {
         return Err(Failure::new(format_args!(
             "`{path}` was changed while it was examined; what was examined is not what would be sampled"

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use portreeve_auditor::{governance, own_checks};
+use portreeve_auditor::{catalog_schema, governance, own_checks};
 use portreeve_engine::{export, schema};
 
 use crate::bundle;
@@ -51,6 +51,8 @@ enum SchemaOf {
     CheckInput,
     /// The configuration of an enforcer
     Enforcer,
+    /// Control catalogues
+    Catalog,
 }
 
 #[derive(Debug, Args)]
@@ -78,6 +80,7 @@ pub(crate) fn run(args: &ExportArgs) -> Outcome {
                 SchemaOf::Policy => schema::json_schema(),
                 SchemaOf::Governance => governance::schema::json_schema(),
                 SchemaOf::CheckInput => own_checks::input::json_schema(),
+                SchemaOf::Catalog => catalog_schema::json_schema(),
                 SchemaOf::Enforcer => portreeve_enforcer::config::json_schema(),
             })?;
             out.flush()?;

@@ -156,11 +156,13 @@ Examples:
   portreeve suggest istio.json.zst envoy.log --out drafted
   portreeve suggest 'logs/*.ndjson' --bundle policies > suggested.patch
   patch -p1 < suggested.patch && portreeve check policies
+  portreeve suggest flows.jsonl --trust-domain market.example
 
 What logs show as allowed becomes operations and permissions, each with its
 counts and dates in a comment. Segments of a path that look like values become
 {id}, with how sure that is; no value is copied. What was denied is granted to
-nobody; a caller without a SPIFFE ID in the log is granted nothing.
+nobody. A caller without a SPIFFE ID in the log is granted nothing, unless the
+bundle knows its labels, or a convention gives them an identity.
 
 It is a draft: that somebody did something is no reason why they should. Read
 each grant, begin with the cautions, and say its reason or take it out.
@@ -220,6 +222,7 @@ Examples:
   portreeve export json-schema > policies/portreeve.schema.json
   portreeve export json-schema governance > governance/governance.schema.json
   portreeve export json-schema enforcer > enforcer.schema.json
+  portreeve export json-schema catalog > catalog.schema.json
 
 Then let each policy file begin with
   # yaml-language-server: $schema=portreeve.schema.json
@@ -251,6 +254,8 @@ pub(crate) const LEDGER_BUILD: &str = "\
 Examples:
   portreeve ledger build --bundle policies --out may.ledger 'logs/*.ndjson.gz'
   portreeve ledger build --bundle policies --out live.ledger access.ndjson
+  portreeve ledger build --bundle policies --out flows.ledger \\
+    --log-mapping flows.yaml 'lake/*.parquet'
 
 Run it again with the same ledger to add what the logs have gained since, or to
 go on with a build that was broken off. An unfinished last line waits for the

@@ -11,7 +11,7 @@ use portreeve_auditor::ledgers::{Build, LedgerError, LedgerFile, Part, RowKey, m
 use portreeve_engine::Effect;
 use serde::Serialize;
 
-use crate::args::DocumentFormat;
+use crate::args::{DocumentFormat, Threads};
 use crate::bundle;
 use crate::diagnostics::many;
 use crate::help;
@@ -62,15 +62,17 @@ struct BuildArgs {
     /// The ledger; where it exists, it is continued
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Log files or patterns; gzip and zstd are recognised
+    /// Log files or patterns; gzip, zstd and Parquet are recognised
     #[arg(required = true, value_name = "LOG")]
     logs: Vec<String>,
     /// The format of the logs; by default each log's is recognised by its first lines
     #[arg(long, value_name = "FORMAT", default_value = "auto", value_parser = logs::format)]
     log_format: logs::LogFormat,
-    /// How many parts are read at once [default: one for each processor]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
-    threads: Option<u16>,
+    /// Where the facts stand in a log of your own, and what names and addresses mean that the inventory does not know
+    #[arg(long, value_name = "FILE")]
+    log_mapping: Option<PathBuf>,
+    #[command(flatten)]
+    threads: Threads,
 }
 
 /// Builds, merges or shows.
@@ -98,9 +100,8 @@ fn build(args: &BuildArgs) -> Outcome {
         };
         files.push(path.clone());
     }
-    let threads = args.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from);
     let progress = Progress::over(&sources);
-    let build = Build { law: &law, reading: logs::reading(&args.log_format, None)?, threads };
+    let build = Build { law: &law, reading: logs::reading(&args.log_format, args.log_mapping.as_deref())?, threads: args.threads.number() };
     let built = build.run(&files, &args.out, &|bytes| progress.at(bytes)).map_err(|e| failure(&e))?;
     drop(progress);
     let mut words = vec![format!("{} read", many(built.read, "part"))];

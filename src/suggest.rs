@@ -7,7 +7,7 @@ use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::path::Path;
 
-use portreeve_auditor::suggest::{Base, changed};
+use portreeve_auditor::suggest::{Base, Ground, changed};
 use portreeve_auditor::{Draft, suggest};
 use portreeve_engine::{Authorizer, Bundle, Diagnostic, SourceFile, lint};
 
@@ -26,10 +26,11 @@ pub(crate) fn run(args: &SuggestArgs) -> Outcome {
         refuse_taken(out)?;
     }
     let logs = logs::sources(&args.read.logs)?;
-    let reading = logs::reading(&args.read.log_format, args.read.log_mapping.as_deref())?;
+    let reading = logs::reading(&args.read.log_format, args.read.log_mapping.as_deref())?.on_threads(args.read.threads.number());
     let progress = Progress::over(&logs);
     let base = given.as_ref().map(|(loaded, law)| Base { bundle: &loaded.bundle, law });
-    let draft = suggest(&logs, &reading, base, &mut |bytes| progress.at(bytes)).map_err(|e| logs::unread(&e))?;
+    let ground = Ground { base, trust_domain: args.trust_domain.as_ref() };
+    let draft = suggest(&logs, &reading, ground, &mut |bytes| progress.at(bytes)).map_err(|e| logs::unread(&e))?;
     drop(progress);
     output::tell(&summary(&draft, given.is_some()));
     if draft.files.is_empty() {
@@ -58,7 +59,8 @@ fn nothing(draft: &Draft, is_beside: bool) -> Outcome {
     }
     Err(Failure::with_help(
         "no request in the logs can be granted",
-        "what was left out is counted above; a grant takes an allowed request, and who called and was called as SPIFFE IDs",
+        "what was left out is counted above; a grant takes an allowed request, and who called and was called as SPIFFE IDs; where lines \
+         have namespaces and service accounts, say of which trust domain with `--trust-domain`",
     ))
 }
 

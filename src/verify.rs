@@ -38,7 +38,8 @@ fn chains(args: &VerifyArgs) -> Outcome {
     let heads = logs::heads(args.heads.as_deref(), args.key.as_deref())?;
     let logs = logs::sources(&args.logs)?;
     let progress = Progress::over(&logs);
-    let found = portreeve_auditor::verify::verify(&logs, &heads, &mut |bytes| progress.at(bytes)).map_err(Failure::new)?;
+    let found = portreeve_auditor::verify::verify_on(args.threads.number(), &logs, &heads, &mut |bytes| progress.at(bytes))
+        .map_err(|e| logs::unread(&e))?;
     drop(progress);
     print(args, &found, || found.render())?;
     Ok(Verdict::of(found.is_sound()))
@@ -75,7 +76,7 @@ fn sample(args: &VerifyArgs, path: &Path) -> Outcome {
     let read = Sample::read(&bytes).map_err(|e| Failure::new(format_args!("`{}`: {e}", path.display())))?;
     let rest = args.logs.get(1..).unwrap_or_default();
     let logs: Vec<LogSource> = if rest.is_empty() { Vec::new() } else { logs::sources(rest)? };
-    let mut found = read.check(&logs).map_err(Failure::new)?;
+    let mut found = read.check(&logs).map_err(|e| logs::unread(&e))?;
     if args.root.is_some_and(|root| root != found.root) {
         found.faults.push(format!("its root is {}, not the one you gave", found.root));
     }

@@ -16,7 +16,7 @@ use crate::output::{self, Out};
 pub(crate) fn run(args: &WhyArgs) -> Outcome {
     let bundles = args.bundle.iter().map(|name| read(name)).collect::<Result<Vec<_>, _>>()?;
     let logs = logs::sources(&args.logs)?;
-    let found = find_request(&logs, &args.request_id).map_err(Failure::new)?;
+    let found = find_request(&logs, &args.request_id).map_err(|e| logs::unread(&e))?;
     let Some(found) = found else {
         output::tell(&format!("no record of request `{}` is in these logs\n", args.request_id));
         return Ok(Verdict::No);

@@ -73,6 +73,54 @@ fn the_gate_takes_several_and_says_which_failed() {
     }
 }
 
+/// The gate over grades, on logs of callers known well and badly, beside our own: each grade's share is counted from the report, and the gate holds at
+/// that share and not above it.
+#[test]
+fn the_gate_over_grades_holds_at_the_share_that_is_there() {
+    let dir = TempDir::new().unwrap();
+    let corpus = |name: &str| root().join("tests/corpus/logs").join(name).to_str().unwrap().to_owned();
+    let (bundle, out) = (corpus("istio"), dir.path().join("out"));
+    let logs = [
+        corpus("istio/access.json"),
+        corpus("istio/waypoint.log"),
+        corpus("ztunnel/ztunnel.log"),
+        corpus("envoy-recorded/sidecar.ndjson.zst"),
+    ];
+    let audit = |more: &[&str]| {
+        let logs: Vec<&str> = logs.iter().map(String::as_str).collect();
+        run_in(root(), &[&["audit", "--bundle", &bundle], more, &logs].concat(), b"")
+    };
+    assert_eq!(audit(&["--fail-on", "never", "--out", out.to_str().unwrap()]).code, 0);
+    let report: Value = serde_json::from_slice(&fs::read(out.join("assessment.json")).unwrap()).unwrap();
+    let decided = report["totals"]["decided"].as_u64().unwrap();
+    let counts: Vec<(String, u64)> = report["reads"]["grades"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|g| (g["grade"].as_str().unwrap().to_owned(), g["count"].as_u64().unwrap()))
+        .collect();
+    let mut known = 0;
+    let mut shares = Vec::new();
+    for grade in ["A", "B", "C", "D", "E"] {
+        known += counts.iter().find(|(of, _)| of == grade).map_or(0, |(_, count)| *count);
+        let share = known * 100 / decided;
+        shares.push(share);
+        if matches!(grade, "C" | "E") {
+            continue;
+        }
+        let gate = |least: u64| audit(&["--fail-on", &format!("coverage:grade-{grade}:{least}")]);
+        assert_eq!(gate(share).code, 0, "{grade} {share}");
+        if share < 100 {
+            let run = gate(share + 1);
+            let says = format!("by grade {grade} or better in {known} of {decided} decisions only, less than {} %", share + 1);
+            assert!(run.code == 1 && run.err.contains(&says), "{says}\n{}", run.err);
+        }
+    }
+    // Every decision has a grade, and what is known badly is there too, or this would show little.
+    assert_eq!(known, decided);
+    assert!(counts.len() >= 3 && shares.first() < shares.get(3), "{counts:?}");
+}
+
 /// A control that failed before does not fail again, unless there is something new about it.
 #[test]
 fn with_a_baseline_only_what_is_new_fails() {

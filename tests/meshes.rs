@@ -87,3 +87,42 @@ fn what_is_wrong_is_told_with_its_place_and_a_way_out() {
         }
     }
 }
+
+/// Every verb that reads logs of other meshes, on a log and on its copy.
+#[test]
+fn a_parquet_file_is_a_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = fs::read_to_string(logs().join("istio/access.json")).unwrap();
+    let objects: Vec<&str> = text.lines().filter(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()).collect();
+    let log = dir.path().join("copy.json").display().to_string();
+    fs::write(&log, objects.join("\n") + "\n").unwrap();
+    let rows = "parquet/istio.parquet";
+    for verb in [
+        &["audit", "--bundle", "istio", "--fail-on", "never"][..],
+        &["replay", "--bundle", "istio", "--against", "opa"],
+        &["diff", "istio", "opa", "--logs"],
+        &["suggest"],
+    ] {
+        let of = |log: &str| {
+            let output = Command::new(env!("CARGO_BIN_EXE_portreeve")).args(verb).arg(log).current_dir(logs()).output().unwrap();
+            let text = [output.stdout, output.stderr].concat();
+            (output.status.code().unwrap(), String::from_utf8(text).unwrap().replace(log, "LOG"))
+        };
+        let (code, said) = of(rows);
+        assert!(code < 2 && said.len() > 100, "{verb:?}\n{said}");
+        assert_eq!((code, said), of(&log), "{verb:?}");
+    }
+    let ledger = dir.path().join("l.ledger").display().to_string();
+    let (code, err) = run(&["ledger", "build", "--bundle", "istio", "--out", &ledger, rows], b"");
+    assert!(code == 0 && err.starts_with("1 part read"), "{err}");
+    let (code, err) = run(&["audit", "--bundle", "istio", "-"], &fs::read(logs().join(rows)).unwrap());
+    assert!(
+        code == 2 && err.contains("cannot open `-`: a Parquet file is read from its end") && err.contains("write it into a file first"),
+        "{err}"
+    );
+    let (code, err) = run(&["verify", rows], b"");
+    assert!(
+        code == 2 && err.contains("evidence by the bytes of its lines") && err.contains("give the log as the enforcer wrote it"),
+        "{err}"
+    );
+}

@@ -9,6 +9,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use portreeve_engine::Digest;
+use portreeve_engine::chain::HeadSigner;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -133,6 +135,10 @@ fn everything_that_was_read_is_signed() {
     }
     fs::write(scene.path("items.yaml"), CONFIG).unwrap();
     fs::write(scene.path("mapping.yaml"), MAPPING).unwrap();
+    // A head of a log of some other enforcer: read, and of no effect here.
+    let head = HeadSigner::from_seed(&[7; 32]).sign("items-9", 3, Digest::ZERO, "2026-11-22T10:01:00.000Z".parse().unwrap());
+    fs::write(scene.path("heads.ndjson"), serde_json::to_string(&head).unwrap() + "\n").unwrap();
+    fs::write(scene.path("head.pub"), HEAD_KEY).unwrap();
     assert_eq!(scene.audit("october", &[]).code, 0);
     let git = |args: &[&str]| {
         let who = ["-c", "user.name=ann", "-c", "user.email=ann@market.example", "-c", "commit.gpgsign=false"];
@@ -157,6 +163,10 @@ fn everything_that_was_read_is_signed() {
         "mapping.yaml",
         "--baseline",
         "october/assessment.json",
+        "--heads",
+        "heads.ndjson",
+        "--key",
+        "head.pub",
         "--commits",
         "repo:policies",
         "--sign",
@@ -167,7 +177,7 @@ fn everything_that_was_read_is_signed() {
     assert_eq!(made.code, 0, "{}", made.err);
     let manifest: Value = serde_json::from_slice(&fs::read(scene.path("report/manifest.json")).unwrap()).unwrap();
     let kinds: Vec<&str> = manifest["given"].as_array().unwrap().iter().map(|g| g["kind"].as_str().unwrap()).collect();
-    for kind in ["governance", "config", "commits", "check", "catalog", "mapping"] {
+    for kind in ["governance", "config", "commits", "check", "catalog", "mapping", "heads", "heads-key"] {
         assert!(kinds.contains(&kind), "no {kind} in {kinds:?}");
     }
     assert_eq!(manifest["baseline"]["path"], "october/assessment.json");
@@ -176,7 +186,9 @@ fn everything_that_was_read_is_signed() {
     let whole = scene.verify();
     assert!(whole.code == 0 && !whole.err.contains("is not here"), "{}", whole.err);
     let check = manifest["given"].as_array().unwrap().iter().find(|g| g["kind"] == "check").unwrap()["path"].as_str().unwrap();
-    for file in ["governance/scope.yaml", "own.yaml", check, "items.yaml", "mapping.yaml", "october/assessment.json"] {
+    for file in
+        ["governance/scope.yaml", "own.yaml", check, "items.yaml", "mapping.yaml", "heads.ndjson", "head.pub", "october/assessment.json"]
+    {
         let before = fs::read(scene.path(file)).unwrap();
         let mut bytes = before.clone();
         *bytes.last_mut().unwrap() ^= 1;
@@ -209,6 +221,10 @@ identity: {cert: items.pem, key: items.key, trust: {market.example: ca.pem}}
 inbound: [{listen: \"0.0.0.0:8443\", upstream: \"127.0.0.1:8080\", protocol: http}]
 log: {path: decisions.ndjson}
 ";
+
+/// The public half of the seed of the heads, as `openssl pkey -pubout` writes it.
+const HEAD_KEY: &str =
+    "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA6kpsY+KcUgq+9VB7Ey7F+ZVHdq6+vnuSQh7qaRRG0iw=\n-----END PUBLIC KEY-----\n";
 
 const MAPPING: &str = "format: portreeve
 ";

@@ -22,9 +22,19 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
+    /// Lines, which nobody has to look at.
+    pub(crate) const fn lines() -> Self {
+        Self { peeked: Vec::new(), given: 0, failed: None, elements: None }
+    }
+
+    /// Whether the first bytes that were looked at are these.
+    pub(crate) fn begins_with(&self, magic: &[u8]) -> bool {
+        self.peeked.starts_with(magic)
+    }
+
     /// Looks at the first bytes.
     pub(crate) fn of(source: &mut dyn Read) -> Self {
-        let mut layout = Self { peeked: Vec::new(), given: 0, failed: None, elements: None };
+        let mut layout = Self::lines();
         let mut block = [0; ARRAY_SNIFF_BYTES_MAX];
         while is_array(&layout.peeked).is_none() && layout.peeked.len() < ARRAY_SNIFF_BYTES_MAX {
             let room = block.get_mut(layout.peeked.len()..).unwrap_or_default();

@@ -118,6 +118,7 @@ fn inputs(examined: &Examined<'_>, reads: &[InputRead]) -> Vec<Input> {
         path: i.path.clone(),
         sha256: i.sha256,
         format: read.format.to_string(),
+        parquet: read.is_of_rows,
         lines: i.lines,
         rejected: i.rejected,
         rejected_examples: i.rejected_examples.clone(),

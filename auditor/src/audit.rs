@@ -175,7 +175,7 @@ impl Audit {
         let laws = || self.bundles.iter().map(|(_, authorizer)| authorizer);
         let mut fold =
             Fold::new(Replayer::new(laws()), ForeignFold::new(laws(), self.reading.names.clone()).with_history(self.history.clone()));
-        let intake = intake::read_as(&self.logs, &self.heads, &self.reading, &mut fold, progress)?;
+        let intake = intake::read(&self.logs, &self.heads, &self.reading, &mut fold, progress)?;
         fold.finish();
         let verification = Verification::of(&intake);
         let (name, newest) = self.newest(&fold).ok_or(AuditError::NoBundle)?;

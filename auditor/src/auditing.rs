@@ -555,3 +555,61 @@ fn what_cannot_be_examined_is_an_error() {
     let bundles = vec![("market".to_owned(), authorizer(POLICY))];
     assert!(matches!(Audit::new(bundles).run(&mut |_| {}), Err(AuditError::NoLog)));
 }
+
+/// However many threads read, nothing but the time may tell: of a whole log, a damaged one, one that ends early, and another mesh's.
+#[test]
+fn the_number_of_threads_does_not_show() {
+    let law = authorizer(POLICY);
+    let mut log = Log::start("items", "items-1", *law.revision());
+    for n in 0..500_u64 {
+        let from = ["invoices", "users", "stranger"][(n % 7 % 3) as usize];
+        log.ask(&law, &id(from), "GET", &format!("/v1/items/{}", n % 11));
+    }
+    log.stop();
+    let whole = log.out.clone();
+    let mut damaged = lines(&whole);
+    damaged[100] = b"{\"v\":1,\"seq\":\x1b\n".to_vec();
+    damaged.swap(300, 301);
+    damaged.remove(500);
+    damaged[400] = [vec![b'x'; crate::limits::LINE_BYTES_MAX + 1], b"\n".to_vec()].concat();
+    let again = damaged[3].clone();
+    damaged.insert(450, again);
+    let damaged = damaged.concat();
+    let torn = whole[..whole.len() - 40].to_vec();
+    let packed = zstd::encode_all(&*damaged.repeat(2), 1).unwrap();
+    let broken = noisy_gzip(&whole);
+    let envoy: String = (0..1_500)
+        .map(|n| {
+            format!(
+                r#"{{"start_time":"2026-11-22T10:{:02}:{:02}.{:03}Z","method":"GET","path":"/v1/items/{}","response_code":{},"response_flags":"-","request_id":"r{}","upstream_cluster":"inbound|8080||","downstream_peer_uri_san":"spiffe://market.example/ns/shop/sa/invoices"}}"#,
+                n / 60 % 60, n % 60, n % 1000, n % 13, if n % 50 == 0 { 403 } else { 200 }, n / 2
+            ) + "\n"
+        })
+        .collect();
+    let sets =
+        [("whole", whole), ("damaged", damaged), ("torn", torn), ("packed", packed), ("broken", broken), ("envoy", envoy.into_bytes())];
+    let sets = sets.map(|(name, bytes)| (name, vec![memory(name, &bytes), memory("again", &bytes)]));
+    for (name, logs) in sets {
+        assert!(name == "packed" || logs[0].known_length().unwrap() >= crate::limits::AHEAD_BYTES_MIN, "{name} is not worth a thread");
+        let examined = |threads: usize| {
+            let reading = crate::foreign::Reading::default().on_threads(threads);
+            let audit = Audit::new(vec![("market".to_owned(), authorizer(POLICY))]).logs(logs.clone()).reading(reading);
+            let verified = crate::verify::verify_on(threads, &logs, &VerifiedHeads::default(), &mut |_| {}).unwrap();
+            (serde_json::to_string(&audit.run(&mut |_| {}).unwrap()).unwrap(), serde_json::to_string(&verified).unwrap())
+        };
+        let one = examined(1);
+        for threads in [2, 4] {
+            assert!(examined(threads) == one, "{name}: {threads} threads give something else than one");
+        }
+    }
+}
+
+/// A gzip file that is damaged in its middle and does not compress well.
+fn noisy_gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut out = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+    std::io::Write::write_all(&mut out, bytes).unwrap();
+    let mut out = out.finish().unwrap();
+    let middle = out.len() * 3 / 4;
+    out.truncate(middle);
+    out
+}

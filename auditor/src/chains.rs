@@ -39,7 +39,6 @@ pub(crate) enum Standing {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Placed {
     pub(crate) chain: usize,
-    pub(crate) digest: Digest,
     pub(crate) standing: Standing,
 }
 
@@ -196,12 +195,12 @@ impl Chains {
     }
 
     /// Takes the next record of an input.
-    pub(crate) fn accept(&mut self, cursor: &mut Cursor, input: usize, line: u64, bytes: &[u8], record: &Record) -> Placed {
+    pub(crate) fn accept(&mut self, cursor: &mut Cursor, input: usize, line: u64, digest: Digest, record: &Record) -> Placed {
         self.open_segment(cursor, input, line, record);
-        let nowhere = Placed { chain: 0, digest: Digest::ZERO, standing: Standing::Contradicts };
+        let nowhere = Placed { chain: 0, standing: Standing::Contradicts };
         let Some((index, segment, reader)) = cursor.at.as_mut() else { return nowhere };
         let Some(chain) = self.all.get_mut(*index) else { return nowhere };
-        let (standing, digest) = place(chain, *segment, reader, (input, line), bytes, record);
+        let standing = place(chain, *segment, reader, (input, line), digest, record);
         if standing == Standing::Fresh {
             chain.lines += 1;
             check_time(chain, &mut cursor.asked, input, line, record);
@@ -212,7 +211,7 @@ impl Chains {
             }
         }
         chain.duplicates += u64::from(standing == Standing::Duplicate);
-        Placed { chain: *index, digest, standing }
+        Placed { chain: *index, standing }
     }
 
     fn open_segment(&mut self, cursor: &mut Cursor, input: usize, line: u64, record: &Record) {
@@ -292,25 +291,20 @@ impl Chains {
     }
 }
 
-/// Follows the chain with one line, says how the line stands, and gives its digest.
+/// Follows the chain with one line, and says how the line stands.
 fn place(
     chain: &mut Chain,
     segment: usize,
     reader: &mut ChainReader,
     (input, line): (usize, u64),
-    bytes: &[u8],
+    digest: Digest,
     record: &Record,
-) -> (Standing, Digest) {
+) -> Standing {
     let seq = record.seq;
     let seen = chain.covered.contains(seq);
     let is_first = chain.segments.get(segment).is_some_and(|s| s.last_digest == Digest::ZERO);
     let within = !is_first && reader.last().is_some_and(|(last, _)| seq <= last);
-    let follows = if seen && within { None } else { Some(reader.accept(seq, record.prev, bytes)) };
-    // The reader has just hashed the line it took; only a line it did not take is hashed here.
-    let digest = match (&follows, reader.last()) {
-        (Some(_), Some((_, digest))) => digest,
-        _ => Digest::of(bytes),
-    };
+    let follows = if seen && within { None } else { Some(reader.accept_hashed(seq, record.prev, digest)) };
     let same = !seen || chain.digest_at(seq).is_none_or(|known| known == digest);
     if follows.is_none() {
         let what = if same { "the line with" } else { "another line with" };
@@ -330,7 +324,7 @@ fn place(
         segment.last_seq = seq;
         segment.last_digest = digest;
     }
-    let standing = match (seen, same) {
+    match (seen, same) {
         (false, _) => {
             chain.covered.insert(seq);
             chain.hold(seq, digest);
@@ -338,8 +332,7 @@ fn place(
         }
         (true, true) => Standing::Duplicate,
         (true, false) => Standing::Contradicts,
-    };
-    (standing, digest)
+    }
 }
 
 /// Questions of one process are asked in time (`at` of `decided` never goes back).

@@ -4,6 +4,7 @@ use portreeve_engine::record::{Decided, Event};
 use portreeve_engine::{Record, Timestamp};
 
 use crate::assessment::Evidence;
+use crate::foreign::Reading;
 use crate::heads::VerifiedHeads;
 use crate::intake::{self, Line, ReadError, Sink};
 use crate::source::LogSource;
@@ -47,6 +48,6 @@ pub fn find_request(logs: &[LogSource], request_id: &str) -> Result<Option<Found
         }
     }
     let mut seek = Seek { id: request_id, found: None, correlated: None };
-    intake::read(logs, &VerifiedHeads::default(), &mut seek, &mut |_| {})?;
+    intake::read(logs, &VerifiedHeads::default(), &Reading::ours(), &mut seek, &mut |_| {})?;
     Ok(seek.found.or(seek.correlated))
 }

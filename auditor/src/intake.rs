@@ -3,9 +3,11 @@
 //! INVARIANT (row conservation): every line read is handed over once, or counted as duplicate, or as rejected.
 
 use std::collections::BTreeMap;
+use std::io;
 
 use portreeve_engine::{Digest, Record, Timestamp};
 
+use crate::ahead::Bytes;
 use crate::assessment::Rejected;
 use crate::chains::{Chains, Cursor, Standing};
 use crate::foreign::{Adapter, Deciding, Format, Grade, Place, Read, Reading, Recognised, Seen, Sketch, Taken, recognise};
@@ -13,8 +15,9 @@ use crate::heads::VerifiedHeads;
 use crate::joins::{self, Ends, Half};
 use crate::limits::{HALVES_BYTES_MAX, LINE_BYTES_MAX, RECOGNITION_LINES_MAX, REJECTED_EXAMPLES_MAX};
 use crate::pan::{Suspicion, field, in_bytes, in_target};
-use crate::reader::{LineReader, RawLine, parse_line, reason};
-use crate::source::{LogSource, Stream};
+use crate::parsing::{Made, Parsers, made};
+use crate::reader::{LineReader, RawLine, reason};
+use crate::source::LogSource;
 
 /// Why a log cannot be read at all.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +29,7 @@ pub enum ReadError {
         name: String,
         /// Why.
         #[source]
-        cause: std::io::Error,
+        cause: io::Error,
     },
     /// Reading it failed.
     #[error("cannot read `{name}` after line {line}: {cause}")]
@@ -37,7 +40,7 @@ pub enum ReadError {
         line: u64,
         /// Why.
         #[source]
-        cause: std::io::Error,
+        cause: io::Error,
     },
     /// Its format is not known.
     #[error("none of the first lines of `{name}` is of a format that is known")]
@@ -63,9 +66,29 @@ pub enum ReadError {
         /// The format.
         format: Format,
     },
+    /// It holds our own log, and not the bytes of it.
+    #[error("`{name}` is a Parquet file, and a decision log is evidence by the bytes of its lines")]
+    Copied {
+        /// The log.
+        name: String,
+    },
+    /// It has columns, and is to be read as lines of text.
+    #[error("`{name}` is a Parquet file, and `{format}` is a format of lines of text")]
+    TextOfRows {
+        /// The log.
+        name: String,
+        /// The format.
+        format: Format,
+    },
 }
 
 impl ReadError {
+    /// A copy of our own log whose lines are not those that were written, or rows to be read as lines of text.
+    fn of_rows(name: &str, format: Format) -> Self {
+        let name = name.to_owned();
+        if format == Format::Portreeve { Self::Copied { name } } else { Self::TextOfRows { name, format } }
+    }
+
     /// The way out, where there is one to tell.
     #[must_use]
     pub fn help(&self) -> Option<String> {
@@ -78,6 +101,10 @@ impl ReadError {
                 Some("put the lines of each format into a file of their own, or say which one counts with `--log-format`".to_owned())
             }
             Self::NoMapping { .. } => Some("say where the facts stand with `--log-mapping FILE`".to_owned()),
+            Self::Copied { .. } => Some("give the log as the enforcer wrote it; gzip and zstd leave its lines as they are".to_owned()),
+            Self::TextOfRows { .. } => Some(
+                "columns are read as keys of JSON: leave the format out, or say with `--log-mapping FILE` where the facts stand".to_owned(),
+            ),
         }
     }
 }
@@ -130,6 +157,8 @@ pub(crate) struct InputRead {
     pub(crate) path: String,
     pub(crate) sha256: Digest,
     pub(crate) format: Format,
+    /// Its lines are made of rows.
+    pub(crate) is_of_rows: bool,
     pub(crate) lines: u64,
     pub(crate) rejected: u64,
     pub(crate) rejected_examples: Vec<Rejected>,
@@ -172,18 +201,8 @@ pub(crate) struct Intake {
     pub(crate) chains: Chains,
 }
 
-/// Reads all logs as our own. `progress` is told the stored bytes read so far.
-pub(crate) fn read(
-    sources: &[LogSource],
-    heads: &VerifiedHeads,
-    sink: &mut dyn Sink,
-    progress: &mut dyn FnMut(u64),
-) -> Result<Intake, ReadError> {
-    read_as(sources, heads, &Reading::ours(), sink, progress)
-}
-
 /// Reads all logs. `progress` is told the stored bytes read so far.
-pub(crate) fn read_as(
+pub(crate) fn read(
     sources: &[LogSource],
     heads: &VerifiedHeads,
     reading: &Reading,
@@ -191,21 +210,26 @@ pub(crate) fn read_as(
     progress: &mut dyn FnMut(u64),
 ) -> Result<Intake, ReadError> {
     let mut intake = Intake { inputs: Vec::new(), chains: Chains::new(heads) };
-    let mut before = 0;
-    let mut held = 0;
-    for source in sources {
-        let more = read_one(&mut intake, source, reading, sink, &mut |bytes| progress(before + bytes))?;
-        before += more.bytes;
-        if let Some(read) = intake.inputs.last_mut() {
-            held += read.ends.held();
-            if held > HALVES_BYTES_MAX {
-                read.ends.drop_halves();
+    let read = std::thread::scope(|scope| {
+        let mut parsers = Parsers::new(scope, reading.threads);
+        let (mut before, mut held) = (0, 0);
+        for source in sources {
+            let bytes = Bytes::open(scope, source, parsers.threads());
+            let more = read_one(&mut intake, (source, bytes), reading, &mut parsers, sink, &mut |bytes| progress(before + bytes))?;
+            before += more.bytes;
+            if let Some(read) = intake.inputs.last_mut() {
+                held += read.ends.held();
+                if held > HALVES_BYTES_MAX {
+                    read.ends.drop_halves();
+                }
+            }
+            if more.ended {
+                break;
             }
         }
-        if more.ended {
-            break;
-        }
-    }
+        Ok(())
+    });
+    read?;
     joins::join(&mut intake.inputs, reading, sink);
     intake.chains.link();
     Ok(intake)
@@ -218,49 +242,59 @@ struct ReadOne {
 
 fn read_one(
     intake: &mut Intake,
-    source: &LogSource,
+    (source, bytes): (&LogSource, io::Result<Bytes<'_, '_>>),
     reading: &Reading,
+    parsers: &mut Parsers<'_, '_>,
     sink: &mut dyn Sink,
     progress: &mut dyn FnMut(u64),
 ) -> Result<ReadOne, ReadError> {
     let name = source.name();
-    let stream = source.open().map_err(|cause| ReadError::Open { name: name.clone(), cause })?;
+    let bytes = bytes.map_err(|cause| ReadError::Open { name: name.clone(), cause })?;
     let input = intake.inputs.len();
-    let mut lines = LineReader::new(stream);
+    let is_of_rows = bytes.is_of_rows();
+    let own = match source {
+        _ if is_of_rows => Some(reading.of_rows()),
+        LogSource::Part { from: 1.., .. } => {
+            let head = || source.first_line();
+            reading.behind_head(head).map_err(|cause| ReadError::Open { name: name.clone(), cause })?
+        }
+        _ => None,
+    };
+    let reading = own.as_ref().unwrap_or(reading);
+    let mut lines = LineReader::new(bytes);
     let head = Head::read(&mut lines, &name, reading)?;
-    let mut read = InputRead::new(name.clone(), head.format);
+    // A file without rows is of no format, and says nothing.
+    if is_of_rows && !head.format.is_of_rows() && (reading.format.is_some() || !head.lines.is_empty()) {
+        return Err(ReadError::of_rows(&name, head.format));
+    }
+    let mut read = InputRead { is_of_rows, ..InputRead::new(name.clone(), head.format) };
     let mut place = Placing { chains: &mut intake.chains, cursor: Cursor::default(), adapter: head.adapter(reading, &name)?, input };
     let mut ended = false;
     for (number, line) in (1..).zip(&head.lines) {
         ended = ended || !place.line(&mut read, sink, number, line.as_raw());
-        read.lines += 1;
     }
-    let mut failed = head.failed;
-    while !ended && failed.is_none() {
-        let number = lines.line() + 1;
-        match lines.next_line() {
-            Ok(None) => break,
-            Ok(Some(line)) => ended = !place.line(&mut read, sink, number, line),
-            Err(cause) => {
-                failed = Some(cause);
-                break;
-            }
+    let rest = match head.failed {
+        Some(cause) => Err(cause),
+        None if ended => Ok(true),
+        None if place.adapter.is_none() && matches!(lines.inner(), Bytes::Ahead(_)) => {
+            let mut take = |number, made| place.own(&mut read, sink, number, made);
+            parsers.follow(&mut lines, &mut take, &mut |bytes| progress(bytes.bytes_read()))
         }
-        read.lines += 1;
-        if number % PROGRESS_LINES == 0 {
-            progress(lines.inner().bytes_read());
-        }
-    }
+        None => place.rest(&mut lines, &mut read, sink, progress),
+    };
     let number = lines.line();
-    if let Some(cause) = failed {
-        if !lines.inner().is_compressed() || lines.inner().has_failed() {
-            return Err(ReadError::Read { name, line: number.saturating_sub(1), cause });
+    let ended = match rest {
+        Ok(ended) => ended,
+        Err(cause) => {
+            if !lines.inner().is_compressed() || lines.inner().has_failed() {
+                return Err(ReadError::Read { name, line: number.saturating_sub(1), cause });
+            }
+            read.lines += 1;
+            read.reject(number, format!("the compressed data is damaged or ends early: {cause}"));
+            false
         }
-        read.lines += 1;
-        read.reject(number, format!("the compressed data is damaged or ends early: {cause}"));
-    }
-    let stream: Stream<'_> = lines.into_inner();
-    let (sha256, bytes) = stream.finish().map_err(|cause| ReadError::Read { name, line: number, cause })?;
+    };
+    let (sha256, bytes) = lines.into_inner().finish().map_err(|cause| ReadError::Read { name, line: number, cause })?;
     read.sha256 = sha256;
     progress(bytes);
     intake.inputs.push(read);
@@ -271,7 +305,7 @@ fn read_one(
 struct Head {
     lines: Vec<HeldLine>,
     format: Format,
-    failed: Option<std::io::Error>,
+    failed: Option<io::Error>,
 }
 
 enum HeldLine {
@@ -307,7 +341,7 @@ impl HeldLine {
 
 impl Head {
     /// Reads as many lines as are needed to know the format; none where it was said.
-    fn read(lines: &mut LineReader<Stream<'_>>, name: &str, reading: &Reading) -> Result<Self, ReadError> {
+    fn read(lines: &mut LineReader<Bytes<'_, '_>>, name: &str, reading: &Reading) -> Result<Self, ReadError> {
         let mut head = Self { lines: Vec::new(), format: Format::Portreeve, failed: None };
         if let Some(format) = reading.format {
             head.format = format;
@@ -355,13 +389,60 @@ struct Placing<'c> {
 }
 
 impl Placing<'_> {
+    /// Places the lines that are left one after another; gives whether it was told to stop.
+    fn rest(
+        &mut self,
+        lines: &mut LineReader<Bytes<'_, '_>>,
+        read: &mut InputRead,
+        sink: &mut dyn Sink,
+        progress: &mut dyn FnMut(u64),
+    ) -> io::Result<bool> {
+        loop {
+            let number = lines.line() + 1;
+            let Some(line) = lines.next_line()? else { return Ok(false) };
+            if !self.line(read, sink, number, line) {
+                return Ok(true);
+            }
+            if number.is_multiple_of(PROGRESS_LINES) {
+                progress(lines.inner().bytes_read());
+            }
+        }
+    }
+
     fn line(&mut self, read: &mut InputRead, sink: &mut dyn Sink, number: u64, line: RawLine<'_>) -> bool {
         match &mut self.adapter {
             Some(adapter) => {
+                read.lines += 1;
                 foreign(adapter, read, sink, (self.input, number), line);
                 true
             }
-            None => take(self.chains, read, &mut self.cursor, sink, (self.input, number), line),
+            None => self.own(read, sink, number, made(line)),
+        }
+    }
+
+    /// A line of our own log.
+    fn own(&mut self, read: &mut InputRead, sink: &mut dyn Sink, number: u64, made: Made) -> bool {
+        read.lines += 1;
+        let (record, digest) = match made {
+            Ok(made) => made,
+            Err(why) => {
+                read.reject(number, why);
+                return true;
+            }
+        };
+        let placed = self.chains.accept(&mut self.cursor, self.input, number, digest, &record);
+        let (first, last) = read.chains.entry(placed.chain).or_insert((record.seq, record.seq));
+        (*first, *last) = ((*first).min(record.seq), (*last).max(record.seq));
+        match placed.standing {
+            Standing::Fresh => sink.take(&Line { input: self.input, line: number, digest, chain: placed.chain }, record),
+            Standing::Duplicate => {
+                read.duplicates += 1;
+                true
+            }
+            Standing::Contradicts => {
+                read.reject(number, format!("another line with `seq` {} of this process was read before", record.seq));
+                true
+            }
         }
     }
 }
@@ -414,7 +495,8 @@ fn foreign(adapter: &mut Adapter, read: &mut InputRead, sink: &mut dyn Sink, (in
             let is_torn = matches!(raw, RawLine::Unended(_));
             read.foreign.cut += u64::from(is_tail || is_torn);
             let half = || Some(Half { line, bytes: bytes.to_vec(), cut: is_tail || is_torn });
-            match (line == 1, is_torn) {
+            // Rows are not cut by rotation.
+            match (line == 1 && !read.is_of_rows, is_torn) {
                 (true, false) => read.ends.head = half(),
                 (false, true) => read.ends.tail = half(),
                 (true, true) | (false, false) => {}
@@ -432,44 +514,13 @@ fn foreign(adapter: &mut Adapter, read: &mut InputRead, sink: &mut dyn Sink, (in
     }
 }
 
-fn take(
-    chains: &mut Chains,
-    read: &mut InputRead,
-    cursor: &mut Cursor,
-    sink: &mut dyn Sink,
-    (input, number): (usize, u64),
-    line: RawLine<'_>,
-) -> bool {
-    let (record, bytes) = match (parse_line(line), line) {
-        (Ok(record), RawLine::Whole(bytes) | RawLine::Unended(bytes)) => (record, bytes),
-        (Ok(_), RawLine::TooLong { .. }) => return true,
-        (Err(why), _) => {
-            read.reject(number, why);
-            return true;
-        }
-    };
-    let placed = chains.accept(cursor, input, number, bytes, &record);
-    let (first, last) = read.chains.entry(placed.chain).or_insert((record.seq, record.seq));
-    (*first, *last) = ((*first).min(record.seq), (*last).max(record.seq));
-    match placed.standing {
-        Standing::Fresh => sink.take(&Line { input, line: number, digest: placed.digest, chain: placed.chain }, record),
-        Standing::Duplicate => {
-            read.duplicates += 1;
-            true
-        }
-        Standing::Contradicts => {
-            read.reject(number, format!("another line with `seq` {} of this process was read before", record.seq));
-            true
-        }
-    }
-}
-
 impl InputRead {
     const fn new(path: String, format: Format) -> Self {
         Self {
             path,
             sha256: Digest::ZERO,
             format,
+            is_of_rows: false,
             lines: 0,
             rejected: 0,
             rejected_examples: Vec::new(),

@@ -4,11 +4,13 @@
 //!
 //! INVARIANT (INV-11): one proved counterexample refutes; the absence of counterexamples in absent evidence proves nothing.
 
+mod ahead;
 mod array;
 mod assemble;
 pub mod assessment;
 pub mod audit;
 pub mod baseline;
+pub mod catalog_schema;
 mod cells;
 mod chains;
 pub mod checks;
@@ -37,6 +39,8 @@ mod method;
 mod outages;
 pub mod own_checks;
 pub mod pan;
+mod parquet;
+mod parsing;
 mod proposed;
 pub mod reader;
 mod reading;

@@ -9,6 +9,16 @@ pub const READ_BUFFER_BYTES: usize = 1 << 16;
 /// hashed and is scanned.
 pub const READ_BLOCK_BYTES: usize = 1 << 18;
 /// Bytes of a log that are folded into a ledger of their own before they are merged: few enough that their keys fit in a hundred MiB or
+/// Blocks of a log that are read ahead of the line that is looked at: enough that neither waits for the other, few enough to stay warm.
+pub const AHEAD_BLOCKS_MAX: usize = 8;
+/// Bytes from which a log is worth a thread that reads ahead.
+pub const AHEAD_BYTES_MIN: u64 = 1 << 18;
+/// Bytes of lines of our own log that one thread reads at a time.
+pub const BATCH_BYTES: usize = 1 << 16;
+/// Batches of lines under way for each thread.
+pub const BATCHES_PER_THREAD: usize = 3;
+/// Threads at most, whatever is asked for.
+pub const THREADS_MAX: usize = 64;
 /// two, whatever they say.
 pub const LEDGER_PART_BYTES: u64 = 64 << 20;
 /// Parts of a ledger file: at their full size, six terabytes of logs.
@@ -159,3 +169,24 @@ pub const JOINS_BY_TIME_FILES_MAX: usize = 200;
 /// Silence between two files, in milliseconds, over which their times do not say that one goes on where the other ends: with traffic in it,
 /// a file was lost in between.
 pub const JOIN_GAP_MS_MAX: i64 = 60_000;
+/// Bytes of the footer of a Parquet file: a thousand row groups of a hundred columns have a fifth of it.
+pub const PARQUET_FOOTER_BYTES_MAX: u64 = 64 << 20;
+/// How deep structures of a footer or of the head of a page lie within each other; the format's own are six deep.
+pub const PARQUET_DEPTH_MAX: u32 = 32;
+/// Columns of a Parquet file, objects and arrays among them.
+pub const PARQUET_COLUMNS_MAX: usize = 4_096;
+/// Row groups times columns: a footer of some hundred megabytes has as many.
+pub const PARQUET_CHUNKS_MAX: usize = 1_000_000;
+/// How deep objects and arrays of a row lie within each other.
+pub const PARQUET_NESTING_MAX: u32 = 32;
+/// Rows, or values of a column, for each stored byte of a Parquet file. A row of a log has a time of its own, so that it takes some bytes;
+/// a file that declares a thousand times less was made to keep somebody busy.
+pub const PARQUET_VALUES_PER_BYTE_MAX: u64 = 4_096;
+/// Bytes of a page, packed or unpacked: writers make pages of a megabyte, and some put all of a column's row group into one.
+pub const PARQUET_PAGE_BYTES_MAX: usize = 64 << 20;
+/// Bytes of the head of a page, which holds the least and the greatest of its values.
+pub const PARQUET_HEAD_BYTES_MAX: usize = 1 << 20;
+/// Bytes held at once of a Parquet file, which are a page and a dictionary of each column: with the rest it stays within 256 MiB.
+pub const PARQUET_HELD_BYTES_MAX: usize = 128 << 20;
+/// Text of rows that is made at once.
+pub const PARQUET_TEXT_BYTES: usize = 64 << 10;

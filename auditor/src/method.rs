@@ -36,6 +36,14 @@ pub(crate) fn method(examined: &Examined<'_>, totals: &Totals, newest: &str) -> 
         examined.scope().untrusted_zones().join(" or ")
     ));
     out.extend(chains(examined));
+    let parquet = examined.reads.iter().filter(|read| read.is_of_rows).count() as u64;
+    if parquet > 0 {
+        out.push(format!(
+            "{} are read row by row: row N stands for line N, and its digest is that of its text as JSON, with the columns in the order of the file, \
+             `null` where there is no value, and no white space outside texts.",
+            many(parquet, "Parquet file")
+        ));
+    }
     out.push(format!("A line longer than {LINE_BYTES_MAX} bytes, torn or of another form is rejected, named and counted."));
     if examined.fold.ledger.folded > 0 {
         out.push(format!(

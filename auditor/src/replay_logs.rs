@@ -61,7 +61,7 @@ pub fn replay_logs(
     let laws = || bundles.iter().copied();
     let foreign = ForeignFold::new(laws(), reading.names.clone()).with_history(history.clone());
     let mut sink = Retrial { fold: Fold::new(Replayer::new(laws()), foreign), against };
-    let intake = intake::read_as(logs, &VerifiedHeads::default(), reading, &mut sink, progress)?;
+    let intake = intake::read(logs, &VerifiedHeads::default(), reading, &mut sink, progress)?;
     sink.fold.finish();
     let mut report = fidelity(&sink.fold, &intake);
     if let Some(mut against) = sink.against {

@@ -1,10 +1,11 @@
-//! Where the bytes of a log come from: a file, standard input, or memory; plain, gzip or zstd, recognised by content.
+//! Where the bytes of a log come from: a file, standard input, or memory; plain, gzip, zstd or Parquet, recognised by content.
 //!
 //! It hashes the bytes as stored while they pass, and never holds a file whole. Concatenated gzip members and zstd frames are
-//! read through. It knows nothing of lines, but that of a JSON array lines are made (see `array`).
+//! read through. It knows nothing of lines, but that of a JSON array lines are made (see `array`), and of the rows of a Parquet file (see
+//! `parquet`), which is hashed once it was read.
 
 use std::fs::File;
-use std::io::{self, BufReader, Cursor, Read, Seek as _, SeekFrom};
+use std::io::{self, BufRead as _, BufReader, Cursor, Read, Seek as _, SeekFrom};
 use std::path::PathBuf;
 
 use flate2::bufread::MultiGzDecoder;
@@ -12,7 +13,8 @@ use portreeve_engine::Digest;
 use sha2::{Digest as _, Sha256};
 
 use crate::array::Layout;
-use crate::limits::READ_BUFFER_BYTES;
+use crate::limits::{LINE_BYTES_MAX, READ_BUFFER_BYTES};
+use crate::parquet::{self, Rows};
 
 /// A log as the user named it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +58,28 @@ impl LogSource {
         }
     }
 
+    /// Its stored bytes, where it has an end that is known now: of a file, not of a pipe.
+    pub(crate) fn known_length(&self) -> Option<u64> {
+        match self {
+            Self::File(path) => std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file).map(|file| file.len()),
+            Self::Part { from, to, .. } => Some(to.saturating_sub(*from)),
+            Self::Stdin => None,
+            Self::Memory { bytes, .. } => Some(bytes.len() as u64),
+        }
+    }
+
+    /// The first line of the whole file that it is, or is a part of, without its newline; what is longer than a line can be is left out.
+    ///
+    /// # Errors
+    /// It is no file, or cannot be read.
+    pub(crate) fn first_line(&self) -> io::Result<Vec<u8>> {
+        let (Self::File(path) | Self::Part { path, .. }) = self else { return Err(io::ErrorKind::Unsupported.into()) };
+        let mut line = Vec::new();
+        BufReader::new(File::open(path)?.take(LINE_BYTES_MAX as u64)).read_until(b'\n', &mut line)?;
+        line.pop_if(|last| *last == b'\n');
+        Ok(line)
+    }
+
     /// SHA-256 and length of the stored bytes, read in pieces.
     ///
     /// # Errors
@@ -70,15 +94,27 @@ impl LogSource {
     /// The file cannot be opened or its first bytes cannot be read.
     pub fn open(&self) -> io::Result<Stream<'_>> {
         let inner: Box<dyn Read + '_> = match self {
-            Self::File(path) => Box::new(File::open(path)?),
+            Self::File(path) => {
+                let mut file = File::open(path)?;
+                if parquet::is_one(&mut file)? {
+                    return Stream::rows(Box::new(file));
+                }
+                Box::new(file)
+            }
             Self::Part { path, from, to } => {
                 let mut file = File::open(path)?;
+                if *from == 0 && parquet::is_one(&mut file)? {
+                    return Stream::rows(Box::new(file));
+                }
                 file.seek(SeekFrom::Start(*from))?;
                 let part = file.take(to.saturating_sub(*from));
                 // What begins in the middle of a text is not compressed.
                 return if *from > 0 { Ok(Stream::plain(Box::new(part))) } else { Stream::new(Box::new(part)) };
             }
             Self::Stdin => Box::new(io::stdin().lock()),
+            Self::Memory { bytes, .. } if bytes.starts_with(&parquet::MAGIC) => {
+                return Stream::rows(Box::new(Cursor::new(bytes.as_slice())));
+            }
             Self::Memory { bytes, .. } => Box::new(Cursor::new(bytes.as_slice())),
         };
         Stream::new(inner)
@@ -89,6 +125,7 @@ impl LogSource {
 pub struct Stream<'a>(Body<'a>, Layout);
 
 enum Body<'a> {
+    Parquet(Box<Rows<'a>>),
     Plain(Raw<'a>),
     Gzip(Box<MultiGzDecoder<Raw<'a>>>),
     Zstd(zstd::Decoder<'a, Raw<'a>>),
@@ -126,6 +163,9 @@ impl<'a> Stream<'a> {
         inner.by_ref().take(4).read_to_end(&mut magic)?;
         let is_gzip = magic.starts_with(&[0x1f, 0x8b]);
         let is_zstd = magic.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]);
+        if magic == parquet::MAGIC {
+            return Err(parquet::Fault::Piped.into());
+        }
         let inner = Box::new(Cursor::new(magic).chain(inner));
         let raw = BufReader::with_capacity(READ_BUFFER_BYTES, Hashing { inner, hash: Sha256::new(), bytes: 0, failed: false });
         let mut body = if is_gzip {
@@ -136,25 +176,42 @@ impl<'a> Stream<'a> {
             Body::Plain(raw)
         };
         let layout = Layout::of(&mut body);
+        if layout.begins_with(&parquet::MAGIC) {
+            return Err(parquet::Fault::Packed.into());
+        }
         Ok(Self(body, layout))
     }
 
-    /// Whether the bytes are compressed, so that a read error may be damage and not a fault of the machine.
+    fn rows(file: Box<dyn parquet::Stored + 'a>) -> io::Result<Self> {
+        Ok(Self(Body::Parquet(Box::new(Rows::open(file)?)), Layout::lines()))
+    }
+
+    /// Whether the lines are made of rows with columns, and no line stands in the file as it is.
     #[must_use]
-    pub fn is_compressed(&self) -> bool {
-        !matches!(self.0, Body::Plain(_))
+    pub const fn is_of_rows(&self) -> bool {
+        matches!(self.0, Body::Parquet(_))
+    }
+
+    /// Whether the bytes are compressed, so that a read error may be damage and not a fault of the machine. A damaged Parquet file is not
+    /// read as far as it goes: where its pages lie, nothing tells which of its rows are missing.
+    #[must_use]
+    pub const fn is_compressed(&self) -> bool {
+        matches!(self.0, Body::Gzip(_) | Body::Zstd(_))
     }
 
     /// Whether reading the stored bytes themselves failed.
     #[must_use]
     pub fn has_failed(&self) -> bool {
-        self.hashing().failed
+        self.hashing().is_some_and(|hashing| hashing.failed)
     }
 
     /// Stored bytes read so far.
     #[must_use]
     pub fn bytes_read(&self) -> u64 {
-        self.hashing().bytes
+        match &self.0 {
+            Body::Parquet(rows) => rows.bytes_read(),
+            _ => self.hashing().map_or(0, |hashing| hashing.bytes),
+        }
     }
 
     /// Reads what is left of the stored bytes and gives the digest and number of all of them.
@@ -163,6 +220,7 @@ impl<'a> Stream<'a> {
     /// The rest cannot be read.
     pub fn finish(mut self) -> io::Result<(Digest, u64)> {
         let raw: &mut Raw<'a> = match &mut self.0 {
+            Body::Parquet(rows) => return rows.finish(),
             Body::Plain(raw) => raw,
             Body::Gzip(gzip) => gzip.get_mut(),
             Body::Zstd(zstd) => zstd.get_mut(),
@@ -172,11 +230,12 @@ impl<'a> Stream<'a> {
         Ok((Digest::from_bytes(hash.finalize().into()), raw.get_ref().bytes))
     }
 
-    fn hashing(&self) -> &Hashing<'a> {
+    fn hashing(&self) -> Option<&Hashing<'a>> {
         match &self.0 {
-            Body::Plain(raw) => raw.get_ref(),
-            Body::Gzip(gzip) => gzip.get_ref().get_ref(),
-            Body::Zstd(zstd) => zstd.get_ref().get_ref(),
+            Body::Parquet(_) => None,
+            Body::Plain(raw) => Some(raw.get_ref()),
+            Body::Gzip(gzip) => Some(gzip.get_ref().get_ref()),
+            Body::Zstd(zstd) => Some(zstd.get_ref().get_ref()),
         }
     }
 }
@@ -190,6 +249,7 @@ impl Read for Stream<'_> {
 impl Read for Body<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         match self {
+            Body::Parquet(rows) => rows.read(buf),
             // A block larger than its buffer goes past it.
             Body::Plain(raw) => raw.read(buf),
             Body::Gzip(gzip) => gzip.read(buf),

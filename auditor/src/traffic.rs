@@ -91,7 +91,7 @@ pub fn traffic(
         seen: None,
         changes: vec![Recorded::default(); comparison.changes.len()],
     };
-    let intake = intake::read_as(logs, &VerifiedHeads::default(), reading, &mut count, progress)?;
+    let intake = intake::read(logs, &VerifiedHeads::default(), reading, &mut count, progress)?;
     let again = count.pour();
     let sum = |of: fn(&intake::InputRead) -> u64| intake.inputs.iter().map(of).sum::<u64>();
     // What changes in reach is told by the comparison itself.

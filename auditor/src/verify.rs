@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::assessment::{ChainVerdict, Rejected};
 use crate::chains::Chain;
 use crate::examined::many;
-use crate::foreign::Format;
+use crate::foreign::{Format, Reading};
 use crate::heads::VerifiedHeads;
 use crate::intake::{self, InputRead, Intake, Line, ReadError, Sink};
 use crate::limits::FAULTS_NAMED_MAX;
@@ -101,13 +101,26 @@ pub struct Absent {
 /// # Errors
 /// A log cannot be opened or read.
 pub fn verify(logs: &[LogSource], heads: &VerifiedHeads, progress: &mut dyn FnMut(u64)) -> Result<Verification, ReadError> {
+    verify_on(1, logs, heads, progress)
+}
+
+/// [`verify`] with so many threads. Their number shows in nothing but the time.
+///
+/// # Errors
+/// A log cannot be opened or read.
+pub fn verify_on(
+    threads: usize,
+    logs: &[LogSource],
+    heads: &VerifiedHeads,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Verification, ReadError> {
     struct Nothing;
     impl Sink for Nothing {
         fn take(&mut self, _: &Line, _: Record) -> bool {
             true
         }
     }
-    Ok(Verification::of(&intake::read(logs, heads, &mut Nothing, progress)?))
+    Ok(Verification::of(&intake::read(logs, heads, &Reading::ours().on_threads(threads), &mut Nothing, progress)?))
 }
 
 impl Verification {

@@ -33,11 +33,13 @@ struct Gathering<I> {
     sent: usize,
     /// Something was written that the connection was not told to flush.
     unflushed: bool,
+    /// A writer waits for room.
+    crowded: bool,
 }
 
 /// Both ends of a connection whose writes are gathered.
 pub fn gathered<I>(io: I) -> (Gathered<I>, Sender<I>) {
-    let both = Arc::new(Mutex::new(Gathering { io, waiting: Vec::new(), sent: 0, unflushed: false }));
+    let both = Arc::new(Mutex::new(Gathering { io, waiting: Vec::new(), sent: 0, unflushed: false, crowded: false }));
     (Gathered(Arc::clone(&both)), Sender(both))
 }
 
@@ -47,13 +49,17 @@ fn lock<I>(both: &Mutex<Gathering<I>>) -> MutexGuard<'_, Gathering<I>> {
 }
 
 impl<I: Read + Write + Unpin> Sender<I> {
-    /// Sends what waits.
+    /// Sends what waits, and wakes again where a writer waited for the room that this made: both belong to one task.
     ///
     /// # Errors
     /// The connection's.
     pub fn poll_send(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut both = lock(&self.0);
         ready!(both.poll_drain(cx))?;
+        // Whoever made the room is not who waits for it.
+        if std::mem::take(&mut both.crowded) {
+            cx.waker().wake_by_ref();
+        }
         if both.unflushed {
             ready!(Pin::new(&mut both.io).poll_flush(cx))?;
             both.unflushed = false;
@@ -82,7 +88,9 @@ impl<I: Read + Write + Unpin> Gathering<I> {
     fn poll_take(&mut self, cx: &mut Context<'_>, parts: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let total: usize = parts.iter().map(|part| part.len()).sum();
         if self.waiting.len() + total > limits::GATHERED_BYTES_MAX {
+            self.crowded = true;
             ready!(self.poll_drain(cx))?;
+            self.crowded = false;
             if total > limits::GATHERED_BYTES_MAX {
                 let n = ready!(Pin::new(&mut self.io).poll_write_vectored(cx, parts))?;
                 self.unflushed = true;

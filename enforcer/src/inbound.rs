@@ -24,6 +24,7 @@ use crate::h1::server::Session;
 use crate::h1::upstream::Upstream;
 use crate::h1::{call, connect};
 use crate::head::{Fault, Head};
+use crate::http2::{Streams, http2_with_tunnels};
 use crate::introduction::Introduction;
 use crate::limits;
 use crate::pool::{Dial, Pool};
@@ -131,11 +132,11 @@ impl Inbound {
             return;
         }
         let faults = (!http2).then(|| Arc::new(Faults::default()));
-        let streams = serve::streams();
+        let streams = Streams::default();
         let service = {
             let (gate, upstream, direct) = (Arc::clone(&self.gate), Arc::clone(&lane.pool), lane.direct.clone());
             let (caller, faults) = (Arc::clone(&caller), faults.clone());
-            let streams = streams.0.clone();
+            let streams = streams.clone();
             service_fn(move |mut request: Request<Incoming>| {
                 let n = caller.requests.fetch_add(1, Ordering::Relaxed);
                 let fault = faults.as_deref().and_then(|f| f.of(n));
@@ -168,7 +169,7 @@ impl Inbound {
                 let io = TokioIo::new(Strict::new(stream, self.times.head, faults));
                 serve::drive_aging(serve::http1(self.times.idle).serve_connection(io, service), phase, cut, aging, on_cut).await
             }
-            None => serve::drive_aging(serve::http2_with_tunnels(TokioIo::new(stream), service, streams), phase, cut, aging, on_cut).await,
+            None => serve::drive_aging(http2_with_tunnels(TokioIo::new(stream), service, streams), phase, cut, aging, on_cut).await,
         };
         // The strict reader leaves the library nothing to refuse. Were it to, the answer was the library's; the record is ours.
         if ended.is_err_and(|e| e.is_parse()) {

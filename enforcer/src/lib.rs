@@ -18,6 +18,7 @@ pub mod h1;
 pub mod head;
 pub mod headers;
 pub mod heads;
+pub mod http2;
 pub mod inbound;
 pub mod introduction;
 pub mod jwt;

@@ -67,6 +67,9 @@ pub const H2_LOCAL_RESETS_MAX: usize = 64;
 pub const H2_STREAM_WINDOW: u32 = 256 * 1024;
 /// HTTP/2 flow-control window of a connection.
 pub const H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
+/// How often an HTTP/2 connection and its streams are polled in turn before other connections of the thread have theirs: what comes in
+/// is accepted in one, judged and answered in the next.
+pub const H2_ROUNDS_MAX: usize = 8;
 /// What one HTTP/2 connection gathers before it sends: one record of TLS, its largest.
 pub const GATHERED_BYTES_MAX: usize = 16 * 1024;
 /// A chunk-size line with its extensions; ours need eight digits.

@@ -14,18 +14,17 @@ use std::time::Duration;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use hyper::body::{Body, Incoming};
 use hyper::rt::{Read, Write};
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http1;
 use hyper::service::HttpService;
 use hyper_util::rt::TokioTimer;
 use portreeve_engine::{Digest, Timestamp};
 use prometheus_client::metrics::counter::Counter;
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use crate::gate::{Caller, Gate};
-use crate::gather::{Gathered, Sender, gathered};
 use crate::limits;
 use crate::ports::Listener;
 use crate::times::Times;
@@ -335,143 +334,4 @@ pub fn http1(idle: Duration) -> http1::Builder {
         // Not `pipeline_flush`: with it an answer that ends the connection is lost when further bytes came after its request.
         .max_buf_size(limits::H1_BUFFER_BYTES_MAX);
     builder
-}
-
-/// What runs on an HTTP/2 connection, on its way to the task that serves the connection.
-#[derive(Debug)]
-pub struct Received(mpsc::UnboundedReceiver<Task>);
-
-/// A way to give an HTTP/2 connection's task something to run.
-#[must_use]
-pub fn streams() -> (Streams, Received) {
-    let (streams, received) = mpsc::unbounded_channel();
-    (Streams(streams), Received(received))
-}
-
-/// Serves HTTP/2, with its streams polled by the same task.
-pub fn http2<I, S, B>(io: I, service: S) -> impl Connection
-where
-    I: Read + Write + Unpin,
-    S: HttpService<Incoming, ResBody = B>,
-    S::Future: Send + 'static,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    let (streams, received) = streams();
-    let (io, sender) = gathered(io);
-    Http2::new(http2_settings(streams).serve_connection(io, service), sender, received)
-}
-
-/// The same, where streams may become tunnels, which are run through the other end of `received`.
-pub fn http2_with_tunnels<I, S, B>(io: I, service: S, (streams, received): (Streams, Received)) -> impl Connection
-where
-    I: Read + Write + Unpin,
-    S: HttpService<Incoming, ResBody = B>,
-    S::Future: Send + 'static,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    let mut builder = http2_settings(streams);
-    builder.enable_connect_protocol();
-    let (io, sender) = gathered(io);
-    Http2::new(builder.serve_connection(io, service), sender, received)
-}
-
-fn http2_settings(streams: Streams) -> http2::Builder<Streams> {
-    let mut builder = http2::Builder::new(streams);
-    builder
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(limits::H2_STREAMS_MAX)
-        .max_pending_accept_reset_streams(limits::H2_PENDING_RESETS_MAX)
-        .max_local_error_reset_streams(limits::H2_LOCAL_RESETS_MAX)
-        .max_header_list_size(u32::try_from(limits::HEAD_BYTES_MAX).unwrap_or(u32::MAX))
-        .initial_stream_window_size(limits::H2_STREAM_WINDOW)
-        .initial_connection_window_size(limits::H2_CONNECTION_WINDOW)
-        .keep_alive_interval(limits::H2_PING_INTERVAL)
-        .keep_alive_timeout(limits::H2_PING_TIMEOUT);
-    builder
-}
-
-type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-/// Hands a connection's streams to the task that serves the connection. At most [`limits::H2_STREAMS_MAX`] are open.
-#[derive(Clone, Debug)]
-pub struct Streams(mpsc::UnboundedSender<Task>);
-
-impl Streams {
-    /// Has something run as long as the connection lasts.
-    pub fn take(&self, task: impl Future<Output = ()> + Send + 'static) {
-        // The receiver lives as long as the connection; without it nobody would want the answer.
-        let _ = self.0.send(Box::pin(task));
-    }
-}
-
-impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Streams {
-    fn execute(&self, task: F) {
-        self.take(task);
-    }
-}
-
-/// An HTTP/2 connection with its streams.
-struct Http2<C, I> {
-    connection: C,
-    /// Sends what the connection wrote, once there is nothing else to do.
-    sender: Sender<I>,
-    received: mpsc::UnboundedReceiver<Task>,
-    running: FuturesUnordered<Task>,
-}
-
-impl<C, I> Http2<C, I> {
-    fn new(connection: C, sender: Sender<I>, Received(received): Received) -> Self {
-        Self { connection, sender, received, running: FuturesUnordered::new() }
-    }
-}
-
-impl<C: Future<Output = hyper::Result<()>> + Unpin, I: Read + Write + Unpin> Future for Http2<C, I> {
-    type Output = hyper::Result<()>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = &mut *self;
-        loop {
-            if let Poll::Ready(done) = Pin::new(&mut this.connection).poll(cx) {
-                // A connection that ends in order has sent everything with its shutdown; any other says its last word if it can.
-                let _ = this.sender.poll_send(cx);
-                return Poll::Ready(done);
-            }
-            let mut moved = false;
-            while let Poll::Ready(Some(task)) = this.received.poll_recv(cx) {
-                this.running.push(task);
-                moved = true;
-            }
-            while let Poll::Ready(Some(())) = this.running.poll_next_unpin(cx) {
-                moved = true;
-            }
-            // A stream that moved may have written something that only the connection can frame.
-            if !moved {
-                // Where the connection is broken, its reader or the next write says so.
-                let _ = this.sender.poll_send(cx);
-                return Poll::Pending;
-            }
-        }
-    }
-}
-
-impl<I, B, S> Connection for Http2<http2::Connection<Gathered<I>, S, Streams>, I>
-where
-    S: HttpService<Incoming, ResBody = B>,
-    S::Future: Send + 'static,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    I: Read + Write + Unpin,
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    http2::Connection<Gathered<I>, S, Streams>: Future<Output = hyper::Result<()>> + Unpin,
-{
-    fn wind_down(mut self: Pin<&mut Self>) {
-        Pin::new(&mut self.connection).graceful_shutdown();
-    }
 }

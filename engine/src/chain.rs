@@ -118,6 +118,14 @@ impl ChainReader {
     /// # Errors
     /// The line does not fit.
     pub fn accept(&mut self, seq: u64, prev: Digest, line: &[u8]) -> Result<(), ChainFault> {
+        self.accept_hashed(seq, prev, Digest::of(line))
+    }
+
+    /// [`ChainReader::accept`] for a line that was hashed already.
+    ///
+    /// # Errors
+    /// The line does not fit.
+    pub fn accept_hashed(&mut self, seq: u64, prev: Digest, line: Digest) -> Result<(), ChainFault> {
         let verdict = match self.last {
             None if seq == 0 && prev == Digest::ZERO => Ok(()),
             None => Err(ChainFault::NotFirst { seq }),
@@ -125,7 +133,7 @@ impl ChainReader {
             Some((_, head)) if head != prev => Err(ChainFault::Digest { seq }),
             Some(_) => Ok(()),
         };
-        self.last = Some((seq, Digest::of(line)));
+        self.last = Some((seq, line));
         verdict
     }
 }

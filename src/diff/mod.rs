@@ -29,7 +29,7 @@ pub(crate) fn run(args: &DiffArgs) -> Outcome {
         None
     } else {
         let progress = Progress::over(&logs);
-        let reading = logs::reading(&args.log_format, args.log_mapping.as_deref())?;
+        let reading = logs::reading(&args.log_format, args.log_mapping.as_deref())?.on_threads(args.threads.number());
         let found = traffic(&logs, &reading, [&old_law, &new_law], &comparison, &mut |bytes| progress.at(bytes));
         Some(found.map_err(|error| logs::unread(&error))?)
     };

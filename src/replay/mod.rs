@@ -22,7 +22,7 @@ pub(crate) fn run(args: &ReplayArgs) -> Outcome {
     let progress = Progress::over(&logs);
     let laws: Vec<_> = bundles.iter().map(|(_, law)| law).collect();
     let trial = Trial { bundles: &laws, history: &history, against: candidate.as_ref() };
-    let reading = logs::reading(&args.read.log_format, args.read.log_mapping.as_deref())?;
+    let reading = logs::reading(&args.read.log_format, args.read.log_mapping.as_deref())?.on_threads(args.read.threads.number());
     let report = replay_logs(trial, &logs, &reading, &mut |bytes| progress.at(bytes)).map_err(|error| logs::unread(&error))?;
     drop(progress);
     let mut out = Out::new();

@@ -125,6 +125,9 @@ pub struct Input {
     pub sha256: Digest,
     /// `portreeve`, `istio-json`, …
     pub format: String,
+    /// It is a Parquet file, of which rows are the lines: a digest of evidence is that of the row's text as JSON.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub parquet: bool,
     /// Lines read.
     pub lines: u64,
     /// Lines that are no records.

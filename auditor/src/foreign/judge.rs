@@ -113,6 +113,11 @@ impl<'a> Judge<'a> {
         }
     }
 
+    /// The service of the inventory that called.
+    pub(crate) fn caller(&self, seen: &Seen<'_>, names: &Names) -> Option<String> {
+        self.resolver.caller(&seen.caller, seen.caller_ip, seen.at, names).service.map(|service| service.name.to_string())
+    }
+
     /// Resolves and asks.
     pub(crate) fn judge(&self, seen: &Seen<'_>, names: &Names) -> Judged {
         self.judge_with(seen, names).0

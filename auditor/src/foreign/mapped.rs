@@ -65,7 +65,7 @@ impl Mapped {
                     None => text.split(' ').filter(|word| !word.is_empty()).map(Cow::Borrowed).collect(),
                 };
                 let Some(by_column) = by_column else {
-                    let head: Vec<String> = values.iter().map(|name| name.trim_start_matches('\u{feff}').to_owned()).collect();
+                    let head = names(&values);
                     if let Some((_, missing)) = self.lines.fields.iter().find(|(_, column)| !head.contains(column)) {
                         return Read::Bad(format!("the first line names no column `{missing}`"));
                     }
@@ -155,6 +155,19 @@ impl Mapped {
             (None, None) => (Caller::Unnamed, Grade::E),
         }
     }
+}
+
+/// The same lines with the columns that this head names; `None` where it is none.
+pub(super) fn columns(lines: &Lines, head: &[u8]) -> Option<Lines> {
+    let Cut::Csv { delimiter, .. } = lines.cut else { return None };
+    let text = std::str::from_utf8(head).ok()?;
+    let columns = names(&csv(text.strip_suffix('\r').unwrap_or(text), delimiter).ok()?);
+    Some(Lines { cut: Cut::Csv { delimiter, columns }, ..lines.clone() })
+}
+
+/// The names of columns in a head.
+fn names(values: &[Cow<'_, str>]) -> Vec<String> {
+    values.iter().map(|name| name.trim_start_matches('\u{feff}').to_owned()).collect()
 }
 
 /// The slots of each column.

@@ -49,6 +49,22 @@ pub struct Lines {
     pub unknown: BTreeSet<u16>,
 }
 
+impl Lines {
+    /// Whether the first line of a log names the columns.
+    pub(super) fn needs_head(&self) -> bool {
+        matches!(&self.cut, Cut::Csv { columns, .. } if columns.is_empty())
+    }
+
+    /// The same facts in rows with columns. A dot in the name of a column is one, where the mapping is of columns.
+    pub(super) fn of_rows(&self) -> Self {
+        let fields = match &self.cut {
+            Cut::Json => self.fields.clone(),
+            Cut::Csv { .. } | Cut::Words { .. } => self.fields.iter().map(|(fact, column)| (*fact, column.replace('.', r"\."))).collect(),
+        };
+        Self { cut: Cut::Json, fields, ..self.clone() }
+    }
+}
+
 /// How a line is cut.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cut {

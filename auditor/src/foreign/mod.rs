@@ -126,6 +126,13 @@ impl Format {
         Self::ALL.into_iter().find(|f| f.as_str() == name)
     }
 
+    /// Whether rows with columns can be of it, which are read as objects of JSON. A row is a copy of a line, and our own lines are evidence
+    /// by their bytes.
+    #[must_use]
+    pub const fn is_of_rows(self) -> bool {
+        !matches!(self, Self::Portreeve | Self::EnvoyText | Self::IstioText | Self::Kuma)
+    }
+
     /// Whether it is read by a mapping file only.
     #[must_use]
     pub const fn needs_mapping(self) -> bool {
@@ -156,6 +163,8 @@ pub struct Reading {
     pub lines: Option<mapping::Lines>,
     /// A format of Envoy's operators, where `envoy-text` has another than its default.
     pub text: Option<text::TextFormat>,
+    /// Threads that may read at once; at least one does. It shows in nothing but the time.
+    pub threads: usize,
 }
 
 impl Reading {
@@ -165,11 +174,28 @@ impl Reading {
         Self { format: Some(Format::Portreeve), ..Self::default() }
     }
 
+    /// With so many threads.
+    #[must_use]
+    pub fn on_threads(self, threads: usize) -> Self {
+        Self { threads, ..self }
+    }
+
+    /// The same for a part of a table that begins behind its head, which is this line; `None` where nothing of the head has to be known.
+    pub(crate) fn behind_head(&self, head: impl FnOnce() -> std::io::Result<Vec<u8>>) -> std::io::Result<Option<Self>> {
+        let Some(lines) = self.lines.as_ref().filter(|lines| lines.needs_head()) else { return Ok(None) };
+        Ok(mapped::columns(lines, &head()?).map(|lines| Self { lines: Some(lines), ..self.clone() }))
+    }
+
+    /// The same for rows with columns, which come as objects of JSON: what a mapping calls a column is a key.
+    pub(crate) fn of_rows(&self) -> Self {
+        Self { lines: self.lines.as_ref().map(mapping::Lines::of_rows), ..self.clone() }
+    }
+
     /// As a mapping file says. A mapping of names alone leaves the format to be recognised.
     #[must_use]
     pub fn of(mapping: Mapping) -> Self {
         let is_told = mapping.lines.is_some() || mapping.text.is_some() || mapping.format != Format::Mapped;
-        Self { format: is_told.then_some(mapping.format), names: mapping.names, lines: mapping.lines, text: mapping.text }
+        Self { format: is_told.then_some(mapping.format), names: mapping.names, lines: mapping.lines, text: mapping.text, threads: 1 }
     }
 }
 

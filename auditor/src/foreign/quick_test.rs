@@ -6,7 +6,7 @@ use super::two::{Group, TwoLaws};
 use super::{Deciding, ForeignFold, Format, Grade, Names, Place, Reading, Seen, Sketch, Taken};
 use crate::fold::Fold;
 use crate::heads::VerifiedHeads;
-use crate::intake::{Intake, Line, Sink, read_as};
+use crate::intake::{Intake, Line, Sink};
 use crate::ledger::Tally;
 use crate::replay::Replayer;
 use crate::testing::{POLICY, authorizer, memory};
@@ -97,7 +97,9 @@ fn the_quick_way_counts_what_the_general_way_counts() {
         let sources = [memory("one", &logs(seed, 3_000)), memory("two", &logs(seed + 99, 500))];
         let reading = Reading { format: Some(Format::IstioJson), ..Reading::default() };
         let fold = || Fold::new(Replayer::new([&law]), ForeignFold::new([&law], Names::default()));
-        let read = |sink: &mut dyn Sink| -> Intake { read_as(&sources, &VerifiedHeads::default(), &reading, sink, &mut |_| {}).unwrap() };
+        let read = |sink: &mut dyn Sink| -> Intake {
+            crate::intake::read(&sources, &VerifiedHeads::default(), &reading, sink, &mut |_| {}).unwrap()
+        };
         let (mut quick, mut general) = (fold(), GeneralWay(fold()));
         let (a, b) = (read(&mut quick), read(&mut general));
         let mut general = general.0;
@@ -149,7 +151,7 @@ fn two_bundles_are_told_in_the_quick_way_what_they_are_told_in_the_general_way()
     let reading = Reading { format: Some(Format::IstioJson), ..Reading::default() };
     let read = |quick: bool| -> (Vec<(Group, Tally)>, u64, u64) {
         let mut sink = Two(TwoLaws::new([&before, &after], Names::default()), quick);
-        read_as(&sources, &VerifiedHeads::default(), &reading, &mut sink, &mut |_| {}).unwrap();
+        crate::intake::read(&sources, &VerifiedHeads::default(), &reading, &mut sink, &mut |_| {}).unwrap();
         let again = sink.0.again;
         let (groups, surplus) = sink.0.finish();
         (groups, surplus, again)

@@ -21,7 +21,7 @@ use crate::assessment::Evidence;
 use crate::cells::{Cells, Grain};
 use crate::foreign::{Deciding, ForeignFold, Format, Grade, Place, Reading, Seen, Sketch, Taken};
 use crate::heads::VerifiedHeads;
-use crate::intake::{InputRead, Line, Sink, read_as};
+use crate::intake::{self, InputRead, Line, Sink};
 use crate::ledger::{Key, Ledger, Tally};
 use crate::source::LogSource;
 
@@ -88,6 +88,7 @@ impl Build<'_> {
     /// What is to be read: of each log what does not stand in the ledger.
     fn jobs(&self, logs: &[PathBuf], known: &[Part], runs: &Path, built: &mut Built) -> Result<Vec<Job>, LedgerError> {
         let mut jobs = Vec::new();
+        let reading = format!("{:?}", self.reading);
         for log in logs {
             let name = log.display().to_string();
             let size = std::fs::metadata(log).map_err(LedgerError::io(log))?.len();
@@ -102,9 +103,9 @@ impl Build<'_> {
             let cuts = part::cut(log, from).map_err(LedgerError::io(log))?;
             built.left += size - cuts.last().map_or(from, |(_, to)| *to);
             for (from, to) in cuts {
-                // Named by what it is of, so that another build does not take it for its own.
-                let run =
-                    runs.join(format!("{}.ledger", Digest::of(format!("{name}\0{from}\0{to}\0{}", self.law.revision()).as_bytes()).hex()));
+                // Named by what it is of and how it is read, so that another build does not take it for its own.
+                let of = format!("{name}\0{from}\0{to}\0{}\0{reading}", self.law.revision());
+                let run = runs.join(format!("{}.ledger", Digest::of(of.as_bytes()).hex()));
                 jobs.push(Job { log: log.clone(), name: name.clone(), from, to, run });
             }
         }
@@ -138,7 +139,7 @@ impl Build<'_> {
     fn read_one(&self, job: &Job, sink: &mut PartSink<'_>, progress: &(dyn Fn(u64) + Sync)) -> Result<(), LedgerError> {
         let source = LogSource::Part { path: job.log.clone(), from: job.from, to: job.to };
         let mut told = 0;
-        let intake = read_as(&[source], &VerifiedHeads::default(), &self.reading, sink, &mut |bytes| {
+        let intake = intake::read(&[source], &VerifiedHeads::default(), &self.reading, sink, &mut |bytes| {
             progress(bytes.saturating_sub(told));
             told = told.max(bytes);
         })?;

@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::array::begins_as_array;
 use crate::limits::{LEDGER_PART_BYTES, READ_BLOCK_BYTES};
+use crate::parquet::MAGIC;
 
 /// A range of the bytes of a log, and what its lines were.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -56,7 +57,7 @@ impl Part {
 }
 
 /// Where the parts of a file end that begin at `from`: behind a newline, at most a part's size on, and not behind the last newline. A
-/// compressed file is one part, and so is a JSON array.
+/// compressed file is one part, and so is a JSON array or a Parquet file.
 pub(super) fn cut(path: &Path, from: u64) -> io::Result<Vec<(u64, u64)>> {
     let mut file = File::open(path)?;
     let size = file.metadata()?.len();
@@ -76,12 +77,12 @@ pub(super) fn cut(path: &Path, from: u64) -> io::Result<Vec<(u64, u64)>> {
     Ok(out)
 }
 
-/// Whether it begins as gzip or zstd do.
+/// Whether it begins as gzip, zstd or Parquet do.
 pub(super) fn is_compressed(file: &mut File) -> io::Result<bool> {
     let mut magic = Vec::with_capacity(4);
     file.seek(SeekFrom::Start(0))?;
     file.take(4).read_to_end(&mut magic)?;
-    Ok(magic.starts_with(&[0x1f, 0x8b]) || magic.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]))
+    Ok(magic.starts_with(&[0x1f, 0x8b]) || magic.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) || magic == MAGIC)
 }
 
 /// The byte behind the first newline at or after a place; the last newline's where none follows.

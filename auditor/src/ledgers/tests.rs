@@ -157,7 +157,7 @@ fn a_build_that_was_broken_off_goes_on() {
     // A run of the first log, as a build leaves it when it is broken off.
     let law = authorizer(POLICY);
     let part = LedgerFile::open(&whole).unwrap().parts[0].clone();
-    let name = format!("{}\0{}\0{}\0{}", part.log, part.from, part.to, law.revision());
+    let name = format!("{}\0{}\0{}\0{}\0{:?}", part.log, part.from, part.to, law.revision(), Reading::default());
     let run = folder.path("y.ledger.parts").join(format!("{}.ledger", portreeve_engine::Digest::of(name.as_bytes()).hex()));
     build(&logs[..1], &run, 1).unwrap();
     let again = folder.path("y.ledger");
@@ -209,4 +209,32 @@ fn every_row_survives_being_written() {
     let issued = rows.iter().filter_map(|r| r.certificate.as_ref()).map(|c| (c.4.issuer.as_deref(), c.4.key.as_deref()));
     let issued: Vec<_> = issued.filter(|(issuer, _)| issuer.is_some()).collect();
     assert_eq!(issued, [(Some("CN=shop"), Some("EC P-256"))]);
+}
+
+/// A table names its columns once, and a part of it that begins later has them all the same.
+#[test]
+fn a_mapped_log_is_continued_behind_the_head_of_its_columns() {
+    let folder = Folder::new();
+    let mapping = "lines: csv\nfields: {time: at, caller: who, callee: to, method: verb, path: target, status: code}\ngrade: B\n";
+    let reading = || Reading::of(crate::foreign::Mapping::parse("m.yaml", mapping).unwrap());
+    let line = |n: usize| {
+        format!("{},2026-11-22T10:00:{:02}Z,spiffe://market.example/ns/shop/sa/invoices,items,GET,/v1/items/{},200\n", n, n % 60, n % 3)
+    };
+    let table = |range: std::ops::Range<usize>| range.map(line).collect::<String>();
+    let law = authorizer(POLICY);
+    let build = |log: &PathBuf, out: &str| {
+        let out = folder.path(out);
+        let built = Build { law: &law, reading: reading(), threads: 1 }.run(std::slice::from_ref(log), &out, &|_| {}).unwrap();
+        (built.read, LedgerFile::open(&out).unwrap())
+    };
+    let head = "no,at,who,to,verb,target,code\n";
+    let log = folder.write("log.csv", format!("{head}{}", table(0..30)).as_bytes());
+    assert_eq!(build(&log, "a.ledger").0, 1);
+    std::fs::write(&log, format!("{head}{}", table(0..50))).unwrap();
+    let (read, ledger) = build(&log, "a.ledger");
+    let [first, second] = ledger.parts.as_slice() else { panic!("{:?}", ledger.parts) };
+    assert_eq!((read, first.lines, first.decided, first.other), (1, 31, 30, 1));
+    assert_eq!((second.lines, second.decided, second.rejected, second.format.as_str()), (20, 20, 0, "mapped"));
+    let (_, whole) = build(&log, "b.ledger");
+    assert_eq!((whole.parts[0].decided, whole.len()), (50, ledger.len()));
 }

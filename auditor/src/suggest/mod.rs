@@ -5,9 +5,11 @@
 //!
 //! What it gives is a draft for a person: zones, owners, classes of data and the reason of each grant are in no log, and are not
 //! invented. INVARIANT: a draft grants nothing that the log shows as denied; where one question was answered both ways nothing is
-//! granted, and it is said. A caller without an identity is granted nothing. No value from a path stands in a draft.
+//! granted, and it is said. A caller without an identity is granted nothing; whom the platform names has the one that the inventory's
+//! convention gives it, and it is said how well it is known. No value from a path stands in a draft.
 
 mod beside;
+mod convention;
 mod paths;
 mod plan;
 mod seer;
@@ -18,7 +20,7 @@ mod text;
 use std::collections::BTreeMap;
 
 pub use beside::changed;
-use portreeve_engine::{Authorizer, Bundle};
+use portreeve_engine::{Authorizer, Bundle, TrustDomain};
 
 use crate::foreign::Reading;
 use crate::heads::VerifiedHeads;
@@ -32,6 +34,16 @@ pub struct Base<'b> {
     pub bundle: &'b Bundle,
     /// Their law.
     pub law: &'b Authorizer,
+}
+
+/// What is known beside the logs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ground<'b> {
+    /// The policy repo that is there already.
+    pub base: Option<Base<'b>>,
+    /// The trust domain in which a service account of a namespace is `/ns/NAMESPACE/sa/ACCOUNT`. Where nothing is said it is that of the policy repo, if all of
+    /// its identities are of this form and of one domain.
+    pub trust_domain: Option<&'b TrustDomain>,
 }
 
 /// A drafted policy repo, or what a draft changes in one.
@@ -61,9 +73,10 @@ pub struct Draft {
 ///
 /// # Errors
 /// A log cannot be read.
-pub fn suggest(logs: &[LogSource], reading: &Reading, base: Option<Base<'_>>, progress: &mut dyn FnMut(u64)) -> Result<Draft, ReadError> {
-    let mut seer = seer::Seer::new(base, &reading.names);
-    let intake = intake::read_as(logs, &VerifiedHeads::default(), reading, &mut seer, progress)?;
+pub fn suggest(logs: &[LogSource], reading: &Reading, ground: Ground<'_>, progress: &mut dyn FnMut(u64)) -> Result<Draft, ReadError> {
+    let base = ground.base;
+    let mut seer = seer::Seer::new(ground, &reading.names);
+    let intake = intake::read(logs, &VerifiedHeads::default(), reading, &mut seer, progress)?;
     let mut draft = text::draft(&seer.finish(), base);
     draft.rejected = intake.inputs.iter().map(|i| i.rejected).sum();
     Ok(draft)

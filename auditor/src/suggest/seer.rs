@@ -2,6 +2,7 @@
 //!
 //! INVARIANT: memory is bounded by `SUGGEST_KEYS_MAX` distinct questions; what is beyond is counted, never granted.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use portreeve_engine::decision::{Effect, Reason};
@@ -10,8 +11,9 @@ use portreeve_engine::record::{Decided, Ended, Event, Outcome};
 use portreeve_engine::request::{Method, parse_target};
 use portreeve_engine::{Digest, Record, SpiffeId, Timestamp};
 
-use super::Base;
+use super::convention::Convention;
 use super::paths::{Pattern, is_plain, pattern, values};
+use super::{Base, Ground};
 use crate::foreign::{Caller, Deciding, Did, Format, Grade, Judge, Lack, Lawful, Names, Place, Reporter, Seen, Taken};
 use crate::intake::{Line, Sink};
 use crate::limits::{HOUR_MS, PENDING_MAX, SUGGEST_KEYS_MAX};
@@ -90,15 +92,25 @@ pub(super) struct Sights {
     pub(super) sights: BTreeMap<Key, Sight>,
     /// Who has which identity; each has one holder.
     pub(super) holders: BTreeMap<SpiffeId, Party>,
+    /// Identities that no line has, and that follow from namespace and account.
+    pub(super) by_convention: BTreeSet<SpiffeId>,
     pub(super) left_out: BTreeMap<&'static str, u64>,
     pub(super) already: u64,
     /// Whether some denial is not held, so that a grant may cover it.
     pub(super) is_full: bool,
 }
 
+/// By what a caller of another mesh is known.
+enum By {
+    Id(SpiffeId),
+    Service(String),
+    Convention(SpiffeId),
+}
+
 /// Takes records.
 pub(super) struct Seer<'b> {
     base: Option<(Base<'b>, Judge<'b>)>,
+    convention: Option<Convention>,
     names: &'b Names,
     out: Sights,
     /// Allowed requests of our own logs whose end has not been read yet, by chain and number.
@@ -116,8 +128,10 @@ struct One<'r> {
 }
 
 impl<'b> Seer<'b> {
-    pub(super) fn new(base: Option<Base<'b>>, names: &'b Names) -> Self {
-        Self { base: base.map(|b| (b, Judge::new(b.law))), names, out: Sights::default(), pending: BTreeMap::new() }
+    pub(super) fn new(ground: Ground<'b>, names: &'b Names) -> Self {
+        let convention = Convention::of(ground.trust_domain, ground.base.map(|base| base.law));
+        let base = ground.base.map(|b| (b, Judge::new(b.law)));
+        Self { base, convention, names, out: Sights::default(), pending: BTreeMap::new() }
     }
 
     pub(super) fn finish(self) -> Sights {
@@ -253,8 +267,15 @@ impl<'b> Seer<'b> {
         if allowed && seen.reporter == Reporter::Outbound && seen.status.is_some_and(|s| matches!(s, 401 | 403)) {
             return Err("requests that the other side may have denied");
         }
-        let Caller::Id(caller) = &seen.caller else { return Err("requests whose caller has no SPIFFE ID in the line") };
-        let Ok(caller) = caller.parse::<SpiffeId>() else { return Err("requests whose caller has no SPIFFE ID in the line") };
+        let caller = self.caller(seen)?;
+        let named;
+        let seen = match &caller {
+            By::Convention(id) => {
+                named = Seen { caller: Caller::Id(Cow::Owned(id.to_string())), ..seen.clone() };
+                &named
+            }
+            By::Id(_) | By::Service(_) => seen,
+        };
         let ask = match (&seen.method, &seen.path, seen.port) {
             (Some(method), Some(path), _) => {
                 let method = Method::parse(method).map_err(|_| "requests whose method cannot be read")?;
@@ -268,13 +289,45 @@ impl<'b> Seer<'b> {
             _ => return Err("requests without method and path, or port"),
         };
         let Some((to, ask)) = self.foreign_callee(seen, allowed, ask)? else { return Ok(()) };
-        let from = self.party(&caller, None).ok_or(BEYOND)?;
+        let from = match caller {
+            By::Service(name) => Party::Known(name),
+            By::Id(id) => self.party(&id, None).ok_or(BEYOND)?,
+            By::Convention(id) => self.party_by_convention(id).ok_or(BEYOND)?,
+        };
         let is_error = seen.status.is_some_and(|s| s >= ERROR_STATUS_MIN);
         self.see(
             &Key { to, from, ask },
             &One { at: seen.at, allowed, grade: seen.grade, path: seen.path.as_deref(), operation: None, is_error },
         );
         Ok(())
+    }
+
+    /// Who called: by the identity in the line, as the service of the bundle that the line names, or by the convention. Who is known by an address
+    /// or by its own word alone is nobody.
+    fn caller(&self, seen: &Seen<'_>) -> Result<By, &'static str> {
+        if let Caller::Id(text) = &seen.caller
+            && let Ok(id) = text.parse()
+        {
+            return Ok(By::Id(id));
+        }
+        if !seen.grade.is_at_least(Grade::C) {
+            return Err("requests whose caller is known by its address, or by nothing but its own word");
+        }
+        if let Some((_, judge)) = &self.base
+            && let Some(service) = judge.caller(seen, self.names)
+        {
+            return Ok(By::Service(service));
+        }
+        let by_convention = self.convention.as_ref().and_then(|convention| convention.caller(&seen.caller));
+        by_convention.map(By::Convention).ok_or("requests whose caller has no SPIFFE ID in the line, nor one by a convention")
+    }
+
+    fn party_by_convention(&mut self, id: SpiffeId) -> Option<Party> {
+        let party = self.party(&id, None)?;
+        if !matches!(party, Party::Known(_)) {
+            self.out.by_convention.insert(id);
+        }
+        Some(party)
     }
 
     fn foreign_callee(&mut self, seen: &Seen<'_>, allowed: bool, ask: Ask) -> Result<Option<(Party, Ask)>, &'static str> {
@@ -290,9 +343,12 @@ impl<'b> Seer<'b> {
                 _ => {}
             }
         }
-        let id = seen.callee.id.as_deref().and_then(|id| id.parse::<SpiffeId>().ok());
-        let id = id.ok_or("requests whose callee has no SPIFFE ID in the line")?;
-        Ok(Some((self.party(&id, None).ok_or(BEYOND)?, ask)))
+        if let Some(id) = seen.callee.id.as_deref().and_then(|id| id.parse::<SpiffeId>().ok()) {
+            return Ok(Some((self.party(&id, None).ok_or(BEYOND)?, ask)));
+        }
+        let id = self.convention.as_ref().and_then(|convention| convention.callee(&seen.callee));
+        let id = id.ok_or("requests whose callee has no SPIFFE ID in the line, nor one by a convention")?;
+        Ok(Some((self.party_by_convention(id).ok_or(BEYOND)?, ask)))
     }
 }
 

@@ -117,7 +117,7 @@ fn replayed(law: &Authorizer, bytes: &[u8], mut each: impl FnMut(&Decided, Effec
 
 fn drafted(logs: &[Log], base: Option<Base<'_>>) -> Draft {
     let sources: Vec<LogSource> = logs.iter().map(|l| memory(&l.service, &l.out)).collect();
-    suggest(&sources, &Reading::default(), base, &mut |_| {}).unwrap()
+    suggest(&sources, &Reading::default(), Ground { base, trust_domain: None }, &mut |_| {}).unwrap()
 }
 
 fn draft_law(draft: &Draft) -> Authorizer {
@@ -238,4 +238,120 @@ fn strangers_that_were_denied_are_no_services() {
     assert!(text.contains("# caution: seen only once"), "{text}");
     let names: BTreeSet<&str> = draft.files.keys().map(String::as_str).collect();
     assert_eq!(names, BTreeSet::from(["inventory.yaml", "permissions.yaml"]));
+}
+
+/// A flow within the platform: the caller by its labels, what it asked, and whether it was let through.
+fn flow(from: &str, to: &str, path: &str, verdict: &str, second: usize) -> String {
+    let end = |account: &str| {
+        let label = "k8s:io.cilium.k8s.policy.serviceaccount=";
+        format!(r#"{{"namespace":"shop","labels":["k8s:app={account}","{label}{account}"],"pod_name":"{account}-7d9"}}"#)
+    };
+    format!(
+        concat!(
+            r#"{{"flow":{{"time":"2026-11-22T10:00:{:02}Z","verdict":"{}","traffic_direction":"INGRESS","source":{},"destination":{},"#,
+            r#""l4":{{"TCP":{{"destination_port":8080}}}},"l7":{{"type":"REQUEST","http":{{"method":"GET","url":"{}"}}}}}}}}"#,
+            "\n"
+        ),
+        second,
+        verdict,
+        end(from),
+        end(to),
+        path
+    )
+}
+
+fn flows() -> String {
+    let calls = [
+        ("invoices", "items", "/v1/items/17", "FORWARDED"),
+        ("invoices", "items", "/v1/items/18", "FORWARDED"),
+        ("users", "items", "/v1/items/17", "DROPPED"),
+    ];
+    (0..4).flat_map(|n| calls.map(|(from, to, path, verdict)| flow(from, to, path, verdict, n))).collect()
+}
+
+fn of_labels(log: &str, ground: Ground<'_>, reading: &Reading) -> Draft {
+    suggest(&[memory("flows", log.as_bytes())], reading, ground, &mut |_| {}).unwrap()
+}
+
+fn asks(from: &str, path: &str) -> Request {
+    let line =
+        format!(r#"{{"principal":"{from}","service":"items","method":"GET","path":"{path}","context":{{"time":"2026-11-22T10:00:00Z"}}}}"#);
+    Request::from_json(line.as_bytes()).unwrap()
+}
+
+#[test]
+fn labels_are_identities_by_the_convention_that_is_said_and_by_none_else() {
+    let none = of_labels(&flows(), Ground::default(), &Reading::default());
+    assert!(none.files.is_empty());
+    assert_eq!(none.left_out.iter().next(), Some((&"requests whose caller has no SPIFFE ID in the line, nor one by a convention", &12)));
+    let domain = "market.example".parse().unwrap();
+    let said = Ground { base: None, trust_domain: Some(&domain) };
+    let draft = of_labels(&flows(), said, &Reading::default());
+    assert_eq!((draft.services, draft.permissions, draft.granted), (2, 1, 8));
+    let text: String = draft.files.values().cloned().collect();
+    for want in [
+        "# caution: no line has this identity; it follows from namespace and service account\nkind: Service\nname: items\n",
+        "identities: [spiffe://market.example/ns/shop/sa/items]",
+        "    # caution: grade C: the caller is known by a label of the platform\n    - get-v1-items-id  # 8 requests",
+    ] {
+        assert!(text.contains(want), "{want}\n{text}");
+    }
+    let law = draft_law(&draft);
+    assert_eq!(law.decide(&asks(id("invoices").as_str(), "/v1/items/99")).effect, Effect::Allow);
+    assert_eq!(law.decide(&asks(id("users").as_str(), "/v1/items/17")).effect, Effect::Deny);
+    // A name that could change what is meant is none.
+    let odd = of_labels(&flows().replace("=invoices", "=in/voices"), said, &Reading::default());
+    assert!(odd.files.is_empty(), "{:?}", odd.files);
+}
+
+#[test]
+fn labels_are_services_of_the_bundle_and_strangers_by_its_convention() {
+    let bundle = bundle(&[("all.yaml", crate::testing::POLICY)]);
+    let law = law(&bundle);
+    let base = Ground { base: Some(Base { bundle: &bundle, law: &law }), trust_domain: None };
+    // What the bundle grants already is not drafted again; another path of a known caller is, and a stranger gets an identity like the others.
+    let log = flows() + &flow("invoices", "items", "/v2/things", "FORWARDED", 30) + &flow("lab", "items", "/v1/items/4", "FORWARDED", 31);
+    let draft = of_labels(&log, base, &Reading::default());
+    assert_eq!((draft.already, draft.granted, draft.permissions, draft.services), (8, 2, 2, 1), "{draft:#?}");
+    let text: String = draft.files.values().cloned().collect();
+    assert!(
+        text.contains("from: [invoices]\n  to: items\n")
+            && text.contains("name: lab\nidentities: [spiffe://market.example/ns/shop/sa/lab]"),
+        "{text}"
+    );
+    assert!(text.contains("grade C"), "{text}");
+    // Linkerd's names of identities are those of accounts, and known by the certificate.
+    let linkerd = |account: &str| {
+        format!(
+            concat!(
+                r#"{{"client.addr":"10.42.0.70:32996","client.id":"{}.shop.serviceaccount.identity.linkerd.cluster.local","host":"items.shop.svc.cluster.local:7000","#,
+                r#""method":"GET","status":200,"timestamp":"2026-11-22T10:00:00Z","uri":"http://items.shop.svc.cluster.local:7000/v2/things","version":"HTTP/2.0"}}"#,
+                "\n"
+            ),
+            account
+        )
+    };
+    let draft = of_labels(&format!("{}{}{}", linkerd("users"), linkerd("users"), linkerd("users")), base, &Reading::default());
+    let text: String = draft.files.values().cloned().collect();
+    assert!(text.contains("from: [users]\n  to: items\n") && !text.contains("grade"), "{text}\n{:?}", draft.left_out);
+    // An inventory of several forms has no convention.
+    let mixed = crate::testing::POLICY.replace("/ns/shop/sa/gateway", "/edge/gateway");
+    let bundle = self::bundle(&[("all.yaml", &mixed)]);
+    let law = self::law(&bundle);
+    let base = Ground { base: Some(Base { bundle: &bundle, law: &law }), trust_domain: None };
+    let draft = of_labels(&flow("lab", "items", "/v1/items/4", "FORWARDED", 31), base, &Reading::default());
+    assert!(draft.files.is_empty() && draft.left_out.values().sum::<u64>() == 1, "{draft:#?}");
+}
+
+/// An address is whose the mapping says it is, and still no identity to grant something to.
+#[test]
+fn an_address_is_granted_nothing() {
+    let bundle = bundle(&[("all.yaml", crate::testing::POLICY)]);
+    let law = law(&bundle);
+    let base = Ground { base: Some(Base { bundle: &bundle, law: &law }), trust_domain: None };
+    let mapping = "lines: csv\ncolumns: [at, ip, to, verb, target, code]\nfields: {time: at, caller_address: ip, callee: to, method: verb, path: target, status: code}\naddresses:\n  - {network: 10.0.0.0/8, service: users}\n";
+    let reading = Reading::of(crate::foreign::Mapping::parse("m.yaml", mapping).unwrap());
+    let draft = of_labels("2026-11-22T10:00:00Z,10.0.0.7,items,GET,/v2/things,200\n", base, &reading);
+    assert!(draft.files.is_empty());
+    assert_eq!(draft.left_out.iter().next(), Some((&"requests whose caller is known by its address, or by nothing but its own word", &1)));
 }

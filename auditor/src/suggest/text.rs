@@ -95,9 +95,14 @@ impl<'s> Plans<'s> {
     pub(super) fn services(&self) -> String {
         let mut out = String::new();
         for party in self.parties().into_iter().filter(|p| !matches!(p, Party::Known(_))) {
-            let identities: Vec<String> = self.identities(party).into_iter().map(|id| quoted(id.as_str())).collect();
-            let _infallible =
-                write!(out, "---\nkind: Service\nname: {}\nidentities: [{}]\n", quoted(self.name(party)), identities.join(", "));
+            let identities = self.identities(party);
+            if identities.iter().any(|id| self.sights.by_convention.contains(*id)) {
+                out.push_str("---\n# caution: no line has this identity; it follows from namespace and service account\n");
+            } else {
+                out.push_str("---\n");
+            }
+            let identities: Vec<String> = identities.into_iter().map(|id| quoted(id.as_str())).collect();
+            let _infallible = write!(out, "kind: Service\nname: {}\nidentities: [{}]\n", quoted(self.name(party)), identities.join(", "));
             let entries = self.entries(party);
             if !entries.is_empty() {
                 out.push_str("operations:\n");

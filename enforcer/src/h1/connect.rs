@@ -27,8 +27,8 @@ use crate::h1::timer::Timer;
 use crate::h1::tunnel;
 use crate::h1::upstream::Upstream;
 use crate::h1::write;
+use crate::http2::Streams;
 use crate::question::Switch;
-use crate::serve::Streams;
 
 /// Asks the service for the tunnel that was permitted, and begins it where the service agrees.
 pub async fn forward(permit: Permit, upstream: &Arc<Upstream>, switched: OnUpgrade, streams: &Streams) -> Response<ResponseBody> {

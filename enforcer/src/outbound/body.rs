@@ -1,24 +1,92 @@
 //! Bodies on their way out and back: streamed, never held. What ends with an answer's body is kept with it.
 
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::{Request, Version, header};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::runtime::Handle;
+use tokio::time::timeout;
 
 use super::egress::Running;
 use super::pool::Lease;
 use super::send::Share;
 use crate::body::{BodyError, Progress, clean_trailers};
 use crate::gate::Guard;
+use crate::limits::{LINGER_BYTES_MAX, LINGER_TIMEOUT};
 use crate::times::Patience;
+
+/// A request body as the local service sends it. Where the answer comes before all of it was read, as a denial does, what is left is
+/// thrown away within bounds: closing a connection on which bytes lie unread resets it, and the answer would be lost (RFC 9112 9.6).
+#[derive(Debug)]
+pub struct Coming {
+    inner: Option<Incoming>,
+    on_http1: bool,
+    /// Whether the local service sends it without waiting to be told.
+    lingers: bool,
+}
+
+impl Coming {
+    /// A request with its body so.
+    #[must_use]
+    pub fn of(request: Request<Incoming>) -> Request<Self> {
+        // On HTTP/2 a stream is reset on its own, after its answer.
+        let on_http1 = request.version() < Version::HTTP_2;
+        let lingers = on_http1 && !request.headers().contains_key(header::EXPECT);
+        request.map(|inner| Self { inner: (!inner.is_end_stream()).then_some(inner), on_http1, lingers })
+    }
+}
+
+impl Body for Coming {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
+        let frame = Pin::new(inner).poll_frame(cx);
+        // Whoever waits for `100-continue` has been told by the first frame at the latest.
+        self.lingers |= frame.is_ready() && self.on_http1;
+        if matches!(frame, Poll::Ready(None | Some(Err(_)))) {
+            self.inner = None;
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        let left = self.inner.take().filter(|inner| self.lingers && !inner.is_end_stream());
+        if let (Some(left), Ok(runtime)) = (left, Handle::try_current()) {
+            runtime.spawn(timeout(LINGER_TIMEOUT, throw_away(left)));
+        }
+    }
+}
+
+async fn throw_away(mut body: Incoming) {
+    let mut thrown = 0;
+    while thrown < LINGER_BYTES_MAX
+        && let Some(Ok(frame)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await
+    {
+        thrown += frame.data_ref().map_or(0, Bytes::len);
+    }
+}
 
 /// A request body on its way to a callee.
 #[derive(Debug)]
 pub struct Outgoing {
     /// `None` where there is nothing to send; only such a request can be sent twice.
-    inner: Option<Incoming>,
+    inner: Option<Coming>,
     /// Which trailers may not go on, where the request was judged here.
     guard: Option<Guard>,
     progress: Option<Arc<Progress>>,
@@ -27,7 +95,7 @@ pub struct Outgoing {
 impl Outgoing {
     /// The body that the local service sends.
     #[must_use]
-    pub fn new(inner: Incoming) -> Self {
+    pub fn new(inner: Coming) -> Self {
         if inner.is_end_stream() {
             return Self::empty();
         }
@@ -36,7 +104,7 @@ impl Outgoing {
 
     /// The same for a request that was judged here: what policy read in its head does not follow as a trailer.
     #[must_use]
-    pub fn judged(inner: Incoming, guard: Guard) -> Self {
+    pub fn judged(inner: Coming, guard: Guard) -> Self {
         Self { guard: Some(guard), ..Self::new(inner) }
     }
 

@@ -22,7 +22,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
-use super::body::{Outgoing, Reply};
+use super::body::{Coming, Outgoing, Reply};
 use super::connect;
 use super::egress::{Egress, Permit, Refused, What};
 use super::hello::{self, Hello};
@@ -37,6 +37,7 @@ use super::upgrade;
 use crate::gate::Gate;
 use crate::head::{Fault, Head};
 use crate::headers;
+use crate::http2::http2;
 use crate::limits;
 use crate::metrics::Counted;
 use crate::question;
@@ -227,7 +228,7 @@ impl Local {
             async move {
                 Ok::<_, Infallible>(match fault {
                     Some(fault) => local.faulty(&routing, &fault),
-                    None => local.request(request, &routing).await,
+                    None => local.request(Coming::of(request), &routing).await,
                 })
             }
         });
@@ -251,13 +252,13 @@ impl Local {
         let local = Arc::clone(self);
         let service = service_fn(move |request: Request<Incoming>| {
             let (local, routing) = (Arc::clone(&local), routing.clone());
-            async move { Ok::<_, Infallible>(local.request(request, &routing).await) }
+            async move { Ok::<_, Infallible>(local.request(Coming::of(request), &routing).await) }
         });
         let never = std::future::pending();
-        let _ = serve::drive(serve::http2(TokioIo::new(stream), service), self.phase.clone(), never, || ()).await;
+        let _ = serve::drive(http2(TokioIo::new(stream), service), self.phase.clone(), never, || ()).await;
     }
 
-    async fn request(&self, request: Request<Incoming>, routing: &Routing) -> Response<Reply> {
+    async fn request(&self, request: Request<Coming>, routing: &Routing) -> Response<Reply> {
         // Tunnels have a connection of their own, and begin it.
         if *request.method() == Method::CONNECT || request.headers().contains_key(header::UPGRADE) {
             return answer(StatusCode::NOT_IMPLEMENTED, &self.gate.ids.next(), false);
@@ -282,7 +283,7 @@ impl Local {
         proxy.route(&self.gate, name)
     }
 
-    async fn to_mesh(&self, destination: &Arc<Destination>, request: Request<Incoming>) -> Response<Reply> {
+    async fn to_mesh(&self, destination: &Arc<Destination>, request: Request<Coming>) -> Response<Reply> {
         let id = self.gate.ids.next();
         let (mut parts, body) = request.into_parts();
         if let Err(status) = self.clean(destination, &mut parts, &id).await {
@@ -378,7 +379,7 @@ fn host_of<B>(request: &Request<B>) -> Option<Host> {
 }
 
 /// One request in the clear to a place outside the mesh: decided, recorded, sent, its end recorded.
-async fn to_outside(egress: &Arc<Egress>, request: Request<Incoming>, port: u16) -> Response<Reply> {
+async fn to_outside(egress: &Arc<Egress>, request: Request<Coming>, port: u16) -> Response<Reply> {
     let (parts, body) = request.into_parts();
     match egress.request(&parts, port) {
         Ok(permit) => plain(egress, permit, body).await,
@@ -386,7 +387,7 @@ async fn to_outside(egress: &Arc<Egress>, request: Request<Incoming>, port: u16)
     }
 }
 
-async fn plain(egress: &Arc<Egress>, permit: Permit, body: Incoming) -> Response<Reply> {
+async fn plain(egress: &Arc<Egress>, permit: Permit, body: Coming) -> Response<Reply> {
     let (mut running, what) = match permit.redeem().await {
         Ok(redeemed) => redeemed,
         Err(Refused { status, request_id }) => return answer(status, &request_id, false),

@@ -400,3 +400,60 @@ async fn a_websocket_passes_both_enforcers_where_an_operation_offers_it() {
     assert_eq!(decided(&records).len(), 2);
     assert_eq!(decided(&records)[0].1.request.operation.as_deref(), Some("talk"));
 }
+
+/// Reads one answer with a `content-length` whole, and gives its status.
+async fn answered(stream: &mut TcpStream) -> u16 {
+    let mut seen = Vec::new();
+    loop {
+        let text = String::from_utf8_lossy(&seen).into_owned();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let head = head.to_ascii_lowercase();
+            let length = head.lines().find_map(|l| l.strip_prefix("content-length: ")).map_or(0, |n| n.parse().unwrap());
+            if body.len() >= length {
+                return code(&text);
+            }
+        }
+        let n = stream.read_buf(&mut seen).await.unwrap();
+        assert!(n > 0, "the connection ended before the answer did: {text}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_before_the_end_of_the_body_is_heard_and_the_connection_serves_on() {
+    const BODY: usize = 600_000;
+    let (town, (address, seen)) = (Town::new(443), app(|_, _| ok("well")).await);
+    let callee = town.callee("users", address).await;
+    let caller = town.start("payments", "payments", &way(&[callee.inbound()[0]], "")).await;
+    let lost = town.start("payments", "lost", &way(&[nobody().await], "")).await;
+    for (to, due) in [(caller.outbound()[0], 403), (lost.outbound()[0], 502)] {
+        let mut stream = TcpStream::connect(to).await.unwrap();
+        let head = format!("POST /v1/nothing-of-that-name HTTP/1.1\r\nHost: users\r\nContent-Length: {BODY}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.write_all(&vec![b'x'; BODY / 3]).await.unwrap();
+        assert_eq!(answered(&mut stream).await, due);
+        // The caller learns of it only now, and has more on its way.
+        stream.write_all(&vec![b'x'; BODY - BODY / 3]).await.unwrap();
+        stream.write_all(b"GET /v1/users/7 HTTP/1.1\r\nHost: users\r\n\r\n").await.unwrap();
+        assert_eq!(answered(&mut stream).await, if due == 403 { 200 } else { due });
+    }
+    assert_eq!(count(&seen), 1);
+    caller.shutdown().await;
+    callee.shutdown().await;
+    lost.shutdown().await;
+}
+
+#[tokio::test]
+async fn whoever_waits_to_be_told_to_send_is_not_told_after_the_answer() {
+    let (town, (address, _)) = (Town::new(443), app(|_, _| ok("well")).await);
+    let callee = town.callee("users", address).await;
+    let caller = town.start("payments", "payments", &way(&[callee.inbound()[0]], "")).await;
+    let answer = raw(
+        caller.outbound()[0],
+        "POST /v1/nothing-of-that-name HTTP/1.1\r\nHost: users\r\nContent-Length: 9\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n",
+    )
+    .await;
+    let heads: Vec<&str> = answer.lines().filter(|line| line.starts_with("HTTP/")).collect();
+    assert!(heads.last().is_some_and(|last| last.contains("403")), "{heads:?}");
+    caller.shutdown().await;
+    callee.shutdown().await;
+}

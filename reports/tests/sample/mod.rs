@@ -238,6 +238,7 @@ fn inputs() -> Vec<Input> {
         path: format!("logs/{service}/decisions.ndjson.zst"),
         sha256: Digest::of(service.as_bytes()),
         format: "portreeve".into(),
+        parquet: false,
         lines,
         rejected: 0,
         rejected_examples: Vec::new(),

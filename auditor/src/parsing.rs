@@ -1,0 +1,177 @@
+//! Reads the records of our own log on several threads, and gives them back in the order of their lines.
+//!
+//! What stands on a line depends on that line alone, so it may be read anywhere; what the line means depends on those before it, so it
+//! is taken in turn. The number of threads shows in nothing but the time.
+
+use std::collections::VecDeque;
+use std::io::{self, Read};
+use std::ops::Range;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{Builder, Scope};
+
+use portreeve_engine::{Digest, Record};
+
+use crate::limits::{BATCH_BYTES, BATCHES_PER_THREAD, THREADS_MAX};
+use crate::reader::{LineReader, RawLine, parse_line};
+
+/// The record on a line and the line's digest, or why there is none.
+pub(crate) type Made = Result<(Record, Digest), String>;
+
+/// Reads a line.
+pub(crate) fn made(line: RawLine<'_>) -> Made {
+    let record = parse_line(line)?;
+    let bytes = match line {
+        RawLine::Whole(bytes) | RawLine::Unended(bytes) => bytes,
+        RawLine::TooLong { .. } => &[],
+    };
+    Ok((record, Digest::of(bytes)))
+}
+
+/// Lines that are read together.
+#[derive(Default)]
+struct Batch {
+    bytes: Vec<u8>,
+    lines: Vec<Held>,
+}
+
+enum Held {
+    Whole(Range<usize>),
+    Unended(Range<usize>),
+    TooLong(u64),
+}
+
+impl Batch {
+    fn push(&mut self, line: RawLine<'_>) {
+        let from = self.bytes.len();
+        let mut keep = |bytes: &[u8]| {
+            self.bytes.extend_from_slice(bytes);
+            from..from + bytes.len()
+        };
+        let held = match line {
+            RawLine::Whole(bytes) => Held::Whole(keep(bytes)),
+            RawLine::Unended(bytes) => Held::Unended(keep(bytes)),
+            RawLine::TooLong { bytes } => Held::TooLong(bytes),
+        };
+        self.lines.push(held);
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes.len() >= BATCH_BYTES || self.lines.len() >= BATCH_BYTES
+    }
+
+    fn made(&self) -> Vec<Made> {
+        let at = |range: &Range<usize>| self.bytes.get(range.clone()).unwrap_or_default();
+        let line = |held: &Held| match held {
+            Held::Whole(range) => made(RawLine::Whole(at(range))),
+            Held::Unended(range) => made(RawLine::Unended(at(range))),
+            Held::TooLong(bytes) => made(RawLine::TooLong { bytes: *bytes }),
+        };
+        self.lines.iter().map(line).collect()
+    }
+}
+
+struct Job {
+    batch: Batch,
+    done: SyncSender<Vec<Made>>,
+}
+
+impl Job {
+    fn run(self) {
+        // Nobody may wait for it any more.
+        let _ = self.done.send(self.batch.made());
+    }
+}
+
+/// Threads that read records, begun when there is something to read.
+pub(crate) struct Parsers<'scope, 'env> {
+    scope: &'scope Scope<'scope, 'env>,
+    threads: usize,
+    /// `Some(None)` where the system gives no thread.
+    jobs: Option<Option<Sender<Job>>>,
+}
+
+impl<'scope, 'env> Parsers<'scope, 'env> {
+    pub(crate) fn new(scope: &'scope Scope<'scope, 'env>, threads: usize) -> Self {
+        Self { scope, threads: threads.clamp(1, THREADS_MAX), jobs: None }
+    }
+
+    /// How many there are.
+    pub(crate) const fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Reads the lines that are left, and hands each record over in turn, with the number of its line; `take` says whether to go on.
+    /// `tell` is shown the reader now and then. Gives whether it was told to stop.
+    ///
+    /// # Errors
+    /// Reading fails, after all lines before were handed over.
+    pub(crate) fn follow<R: Read>(
+        &mut self,
+        lines: &mut LineReader<R>,
+        take: &mut dyn FnMut(u64, Made) -> bool,
+        tell: &mut dyn FnMut(&R),
+    ) -> io::Result<bool> {
+        let mut under_way = VecDeque::new();
+        let mut number = lines.line();
+        let mut over = None;
+        loop {
+            while over.is_none() && under_way.len() < self.threads * BATCHES_PER_THREAD {
+                let mut batch = Batch::default();
+                over = fill(&mut batch, lines);
+                tell(lines.inner());
+                under_way.push_back(self.give(batch));
+            }
+            let Some(next) = under_way.pop_front() else { break };
+            for made in next.recv().map_err(io::Error::other)? {
+                number += 1;
+                if !take(number, made) {
+                    return Ok(true);
+                }
+            }
+        }
+        over.flatten().map_or(Ok(false), Err)
+    }
+
+    /// Gives a batch to whichever thread is free.
+    fn give(&mut self, batch: Batch) -> Receiver<Vec<Made>> {
+        let (done, result) = sync_channel(1);
+        let job = Job { batch, done };
+        match self.jobs.get_or_insert_with(|| begin(self.scope, self.threads)) {
+            // The threads end only after this end of the channel is gone.
+            Some(jobs) => drop(jobs.send(job)),
+            None => job.run(),
+        }
+        result
+    }
+}
+
+/// Begins as many threads as the system gives.
+fn begin<'scope>(scope: &'scope Scope<'scope, '_>, threads: usize) -> Option<Sender<Job>> {
+    let (jobs, taken) = channel::<Job>();
+    let taken = Arc::new(Mutex::new(taken));
+    let begun = (0..threads).filter(|n| {
+        let taken = Arc::clone(&taken);
+        let work = move || {
+            loop {
+                let job = taken.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                let Ok(job) = job else { break };
+                job.run();
+            }
+        };
+        Builder::new().name(format!("records-{n}")).spawn_scoped(scope, work).is_ok()
+    });
+    (begun.count() > 0).then_some(jobs)
+}
+
+/// Fills a batch; at the end, and where reading fails, says so.
+fn fill<R: Read>(batch: &mut Batch, lines: &mut LineReader<R>) -> Option<Option<io::Error>> {
+    while !batch.is_full() {
+        match lines.next_line() {
+            Ok(Some(line)) => batch.push(line),
+            Ok(None) => return Some(None),
+            Err(cause) => return Some(Some(cause)),
+        }
+    }
+    None
+}
