@@ -166,7 +166,7 @@ fn a_run_of_digits_is_never_overlooked() {
                 scanner.glance(line.as_bytes()).unwrap();
                 assert!(scanner.has_run(), "{line}");
             }
-            let line = format!("{{\"path\":\"{}411111111111{}\"}}", "x:".repeat(before), ":y".repeat(after));
+            let line = format!("{{\"path\":\"{}411111111{}\"}}", "x:".repeat(before), ":y".repeat(after));
             scanner.glance(line.as_bytes()).unwrap();
             assert!(!scanner.has_run() || line.len() < 64, "{line}");
         }
