@@ -42,7 +42,7 @@ inbound:
     protocol: http
     upstream_protocol: http2
     connection_lifetime: 1h
-    timeouts: {handshake: 5s, first_request: 30s, head: 10s, idle: 75s, connect: 2s, response: 60s, stream: 5m, request: 24h, upstream_idle: 30s}
+    timeouts: {handshake: 5s, first_request: 30s, head: 10s, idle: 75s, connect: 2s, response: 60s, stream: 5m, request: 24h, upstream_idle: 30s, ping: 30s, pong: 10s, rotation: 60s, wind_down: 10s}
     identity_headers: {xfcc: [By, Hash, URI], principal: x-portreeve-caller, claims: {x-portreeve-user: sub}}
     forward_token: false
   - {listen: "[::]:5433", upstream: "127.0.0.1:5432", protocol: tcp, port: 5432, idle: 1h, timeouts: {handshake: 5s, connect: 2s}}
@@ -74,7 +74,7 @@ jwt:
   - {issuer: "https://idp2.example", jwks: {url: "https://idp2.example/jwks", ca: ca.pem, private_addresses: false, refresh: 5m, max_stale: 12h}, audiences: [items]}
 log:
   path: decisions.ndjson
-  rotate: {size: 256MiB, keep: {files: 400, age: 9600h, min_age: 8784h}}
+  rotate: {size: 256MiB, keep: {files: 400, age: 400d, min_age: 366d}}
   durability: written
   heartbeat: 60s
   heads: {every: 60s, to: [heads.ndjson, "https://witness.example/heads"], key: head.key, ca: ca.pem, private_addresses: false, token: t}

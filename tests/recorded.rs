@@ -88,6 +88,26 @@ fn a_number_that_is_not_so_is_seen() {
     let seen = recount("sidecar", &long, dir.path());
     assert_eq!(seen.status.code(), Some(1), "{}", text(&seen));
     assert!(text(&seen).contains("totals.decided: counted 2600, reported 2599"), "{}", text(&seen));
+    // As it would in the analyses.
+    let report = dir.path().join("assessment.json");
+    let whole: serde_json::Value = serde_json::from_slice(&std::fs::read(&report).unwrap()).unwrap();
+    for number in [
+        "graphs/observed",
+        "graphs/differences/0/edges",
+        "privilege/have",
+        "privilege/entries/0/edges/of",
+        "permissions/entries/0/requests",
+        "reach/entries/0/chain/0/requests",
+        "blast/entries/0/reachable",
+        "certificates/entries/0/requests",
+    ] {
+        let mut altered = whole.clone();
+        let place = altered.pointer_mut(&format!("/analyses/{number}")).unwrap();
+        *place = (place.as_u64().unwrap() + 1).into();
+        std::fs::write(&report, altered.to_string()).unwrap();
+        let seen = recount("sidecar", &short, dir.path());
+        assert_eq!(seen.status.code(), Some(1), "{number}: {}", text(&seen));
+    }
 }
 
 /// The recorder itself, in short: Envoy and the sidecar are asked the same, and each logs every request.
@@ -110,6 +130,11 @@ fn a_recording_can_be_made_again() {
     assert!(made.status.success(), "{}", text(&made));
     let count = |name: &str| std::fs::read_to_string(dir.path().join(name)).unwrap().lines().count();
     assert_eq!((count("istio.ndjson"), count("recommended.ndjson")), (300, 300));
+    for name in ["istio.ndjson", "recommended.ndjson", "sidecar.ndjson"] {
+        let lines = std::fs::read_to_string(dir.path().join(name)).unwrap();
+        let of = |version: &str| lines.lines().filter(|line| line.contains(&format!(r#""protocol":"{version}""#))).count();
+        assert!(of("HTTP/1.1") > 150 && of("HTTP/2") > 60, "{name}: {} and {}", of("HTTP/1.1"), of("HTTP/2"));
+    }
     let log = dir.path().join("sidecar.ndjson");
     assert!(audit(&log, dir.path()).status.success());
     let counted = recount("sidecar", &log, dir.path());

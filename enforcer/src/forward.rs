@@ -113,7 +113,25 @@ pub fn limited(request_id: &str, retry_after: u64) -> Response<ResponseBody> {
 
 /// Says the id of the request in its answer.
 pub fn set_request_id(headers: &mut http::HeaderMap, request_id: &str) {
-    if let Ok(value) = HeaderValue::from_str(request_id) {
+    if let Ok(mut value) = HeaderValue::from_str(request_id) {
+        // No two are the same: HTTP/2 would remember each in its table of headers, look through all of them for the next one,
+        // and drive out what does come again.
+        value.set_sensitive(true);
         headers.insert(headers::X_REQUEST_ID, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn http2_does_not_remember_ids() {
+        for mut response in [answer(StatusCode::FORBIDDEN, "r1", false), limited("r1", 1), Response::new(ResponseBody::own(String::new()))]
+        {
+            set_request_id(response.headers_mut(), "r1");
+            let id = &response.headers()[headers::X_REQUEST_ID];
+            assert!(id == "r1" && id.is_sensitive(), "{response:?}");
+        }
     }
 }

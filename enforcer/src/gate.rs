@@ -21,7 +21,7 @@ use arc_swap::ArcSwap;
 use http::{StatusCode, Version};
 use portreeve_engine::model::Limit;
 use portreeve_engine::record::{ContextFacts, Destination, Mode, Outcome, RequestFacts, Source, Why};
-use portreeve_engine::record_text::{ConnectionText, EventText, EventTextRef};
+use portreeve_engine::record_text::{ConnectionText, EventText, EventTextRef, RequestText};
 use portreeve_engine::request::{Method, Target};
 use portreeve_engine::{Authorizer, Decision, Request, Revision, SpiffeId, Timestamp};
 use tokio::sync::watch;
@@ -330,20 +330,21 @@ impl Gate {
         policy: &Arc<Authorizer>,
         mut question: Question,
         fields: &Fields<'_>,
-        mut arrival: Arrival,
+        arrival: Arrival,
     ) -> Verdict {
+        let trace = arrival.trace.hex();
         for attempt in 0..=limits::STALE_RETRIES_MAX {
             let now = question.request.context.time;
             let decision = policy.decide(&question.request);
-            let (mut facts, mut context) = policy.facts(&question.request, &decision);
+            let (mut facts, mut context) = policy.request_text(&question.request, &decision);
             let moment = moment(attempt, now, &mut context);
-            facts.id = std::mem::take(&mut arrival.id);
-            facts.correlation.clone_from(&question.correlation);
-            facts.trace = Some(arrival.trace.hex());
-            if let Some(Switch::Upgrade(upgrade)) = question.switch {
-                facts.upgrade = Some(upgrade.as_str().to_owned());
+            facts.id = &arrival.id;
+            facts.correlation = question.correlation.as_deref();
+            facts.trace = Some(&trace);
+            if let Some(Switch::Upgrade(upgrade)) = &question.switch {
+                facts.upgrade = Some(upgrade.as_str());
             }
-            arrival.protocol.clone_into(&mut facts.protocol);
+            facts.protocol = arrival.protocol;
             let span = self.traces.wants(&arrival.trace).then(|| Box::new(Span::new(&arrival.trace, now, caller, &facts, &decision)));
             let share = self.share(caller);
             let accepted = self.spelled(caller, policy, &facts, &context, &decision, |text| {
@@ -353,7 +354,6 @@ impl Gate {
                     self.log.denied_text(moment, share, text).map(|()| None)
                 }
             });
-            arrival.id = facts.id;
             match accepted {
                 Err(NotAccepted::Stale) => question.request.context.time = self.clock.now(),
                 Err(NotAccepted::Share | NotAccepted::Full | NotAccepted::Down) => return unrecorded(arrival.id),
@@ -408,7 +408,7 @@ impl Gate {
         let target = question::target_of(path, question.query.as_deref());
         let (method, host) = (method.clone(), question.request.host.as_deref().map(str::to_owned));
         let switch = question.switch;
-        running.place = Some(caller.live.enter(Box::new(question.request)));
+        running.place = Some(caller.live.enter(question.request));
         if !Arc::ptr_eq(policy, &self.policy.load())
             && self.review(caller)
             && running.poll_cut(&Context::from_waker(Waker::noop())).is_ready()
@@ -508,7 +508,7 @@ impl Gate {
             ..RequestFacts::default()
         };
         // It is none at any time.
-        let recorded = self.spelled(caller, policy, &facts, &ContextFacts::default(), &decision, |text| {
+        let recorded = self.spelled(caller, policy, &(&facts).into(), &ContextFacts::default(), &decision, |text| {
             self.log.denied_text(Moment::NotBefore(self.clock.now()), self.share(caller), text)
         });
         match recorded {
@@ -530,7 +530,7 @@ impl Gate {
         &self,
         caller: &Caller,
         policy: &Authorizer,
-        request: &RequestFacts,
+        request: &RequestText<'_>,
         context: &ContextFacts,
         decision: &Decision<'_>,
         take: impl FnOnce(EventTextRef<'_>) -> T,

@@ -25,6 +25,7 @@ use tokio::task::coop;
 use crate::gather::{Gathered, Sender, gathered};
 use crate::limits;
 use crate::serve::Connection;
+use crate::times::Times;
 
 /// Serves HTTP/2, with its streams polled by the same task.
 pub fn http2<I, S, B>(io: I, service: S) -> impl Connection
@@ -39,11 +40,12 @@ where
 {
     let streams = Streams::default();
     let (io, sender) = gathered(io);
-    Http2::new(settings(streams.clone()).serve_connection(io, service), sender, streams)
+    Http2::new(settings(streams.clone(), &Times::default()).serve_connection(io, service), sender, streams)
 }
 
-/// The same, where streams may become tunnels, which are run through `streams`.
-pub fn http2_with_tunnels<I, S, B>(io: I, service: S, streams: Streams) -> impl Connection
+/// The same, where streams may become tunnels, which are run through `streams`, and a silent peer is asked for signs of life at these
+/// `times`.
+pub fn http2_with_tunnels<I, S, B>(io: I, service: S, streams: Streams, times: &Times) -> impl Connection + use<I, S, B>
 where
     I: Read + Write + Unpin,
     S: HttpService<Incoming, ResBody = B>,
@@ -53,13 +55,13 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let mut builder = settings(streams.clone());
+    let mut builder = settings(streams.clone(), times);
     builder.enable_connect_protocol();
     let (io, sender) = gathered(io);
     Http2::new(builder.serve_connection(io, service), sender, streams)
 }
 
-fn settings(streams: Streams) -> http2::Builder<Streams> {
+fn settings(streams: Streams, times: &Times) -> http2::Builder<Streams> {
     let mut builder = http2::Builder::new(streams);
     builder
         .timer(TokioTimer::new())
@@ -69,8 +71,8 @@ fn settings(streams: Streams) -> http2::Builder<Streams> {
         .max_header_list_size(u32::try_from(limits::HEAD_BYTES_MAX).unwrap_or(u32::MAX))
         .initial_stream_window_size(limits::H2_STREAM_WINDOW)
         .initial_connection_window_size(limits::H2_CONNECTION_WINDOW)
-        .keep_alive_interval(limits::H2_PING_INTERVAL)
-        .keep_alive_timeout(limits::H2_PING_TIMEOUT);
+        .keep_alive_interval(times.ping)
+        .keep_alive_timeout(times.pong);
     builder
 }
 

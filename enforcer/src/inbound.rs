@@ -150,9 +150,10 @@ impl Inbound {
                 async move {
                     Ok::<_, Infallible>(match verdict {
                         Verdict::Forward(permit) => match (&direct, switched) {
-                            (Some(direct), Some(switched)) => connect::forward(*permit, direct, switched, &streams).await,
+                            // In boxes of their own, so that a stream is no larger than what most streams need.
+                            (Some(direct), Some(switched)) => Box::pin(connect::forward(*permit, direct, switched, &streams)).await,
                             (Some(direct), None) => call::forward(*permit, direct, body).await,
-                            (None, _) => forward(*permit, &upstream, body).await,
+                            (None, _) => Box::pin(forward(*permit, &upstream, body)).await,
                         },
                         Verdict::Answer { status, request_id, close } => answer(status, &request_id, close),
                         Verdict::Limited { request_id, retry_after } => limited(&request_id, retry_after),
@@ -169,7 +170,9 @@ impl Inbound {
                 let io = TokioIo::new(Strict::new(stream, self.times.head, faults));
                 serve::drive_aging(serve::http1(self.times.idle).serve_connection(io, service), phase, cut, aging, on_cut).await
             }
-            None => serve::drive_aging(http2_with_tunnels(TokioIo::new(stream), service, streams), phase, cut, aging, on_cut).await,
+            None => {
+                serve::drive_aging(http2_with_tunnels(TokioIo::new(stream), service, streams, &self.times), phase, cut, aging, on_cut).await
+            }
         };
         // The strict reader leaves the library nothing to refuse. Were it to, the answer was the library's; the record is ours.
         if ended.is_err_and(|e| e.is_parse()) {

@@ -15,8 +15,12 @@ pub const CONNECTION_LIFETIME: Duration = Duration::from_secs(3600);
 /// another part, and of a tenth of what the old one had left, so that callers learn of the new one before the old one ends and do
 /// not all come back in one moment.
 pub const ROTATION_DRAIN: Duration = Duration::from_secs(60);
+/// The longest such time a configuration may ask for: what is left of the old certificate bounds it in any case.
+pub const ROTATION_DRAIN_MAX: Duration = Duration::from_secs(3600);
 /// A connection that was asked to end, and on which nothing runs, is cut after this time.
 pub const WIND_DOWN_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest such time a configuration may ask for.
+pub const WIND_DOWN_TIMEOUT_MAX: Duration = Duration::from_secs(600);
 /// The longest such time a configuration may ask for.
 pub const CONNECTION_LIFETIME_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Handshakes in flight per listener: they are the costly part of a connection, and strangers can ask for them.
@@ -51,8 +55,12 @@ pub const IDLE_TIMEOUT_MAX: Duration = Duration::from_secs(3600);
 pub const TIMEOUT_MIN: Duration = Duration::from_millis(100);
 /// HTTP/2 asks an idle peer for a sign of life this often, and so finds the dead ones.
 pub const H2_PING_INTERVAL: Duration = Duration::from_secs(30);
+/// The longest such time a configuration may ask for: as long as a connection may be idle.
+pub const H2_PING_INTERVAL_MAX: Duration = Duration::from_secs(3600);
 /// An HTTP/2 peer that does not answer a ping within this time is gone.
 pub const H2_PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest such time a configuration may ask for.
+pub const H2_PING_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 /// The longest HTTP/1 head, and the longest HTTP/2 header list: what common servers take.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Header lines per request: what hyper takes by default.
@@ -78,8 +86,11 @@ pub const CHUNK_LINE_BYTES_MAX: usize = 256;
 pub const H1_BUFFER_BYTES_MAX: usize = 64 * 1024;
 /// Bytes that one read may bring. One buffer of this size for each thread, so that an idle connection holds none.
 pub const H1_READ_BYTES: usize = 64 * 1024;
-/// Buffers that the connections of one thread lend each other: as many as are in use at once while requests come and go.
-pub const SPARES_MAX: usize = 32;
+/// Buffers that the connections of one thread lend each other: four for each of the requests that are under way at once on a busy
+/// thread, the two of its caller and the two of the service.
+pub const SPARES_MAX: usize = 256;
+/// What they may take together, however large each of them is.
+pub const SPARES_BYTES_MAX: usize = 1 << 20;
 /// The largest of them: one record of TLS, as a buffer that grows by doubling may come to hold it. What a long body needed beyond
 /// that is given back to the system.
 pub const SPARE_BYTES_MAX: usize = 32 * 1024;

@@ -139,6 +139,8 @@ pub struct Aging {
     patience: Duration,
     /// How long it may be idle after its first request.
     then: Duration,
+    /// How long it may be idle after it was asked to end.
+    last: Duration,
     wound: bool,
 }
 
@@ -148,6 +150,8 @@ struct Shown {
     gate: Arc<Gate>,
     certificate: Digest,
     until: Timestamp,
+    /// Within this time at most they should have come back.
+    within: Duration,
     changes: watch::Receiver<u64>,
 }
 
@@ -158,7 +162,7 @@ impl Shown {
             self.changes.mark_unchanged();
             if self.gate.identity.load().svid().sha256 != self.certificate {
                 let left = u64::try_from(self.until.unix_ms().saturating_sub(self.gate.clock.now().unix_ms())).unwrap_or(0);
-                return (Duration::from_millis(left) / 10).min(limits::ROTATION_DRAIN);
+                return (Duration::from_millis(left) / 10).min(self.within);
             }
             if self.changes.changed().await.is_err() {
                 // The gate is gone, and the connection with it.
@@ -183,16 +187,16 @@ impl Aging {
     pub fn new(caller: Arc<Caller>, (lifetime, times): (Duration, &Times), idle: bool, gate: &Arc<Gate>, own: &Identity) -> Self {
         let lifetime = lifetime.mul_f64(1.0 - 0.1 * part());
         let (gate, changes) = (Arc::clone(gate), gate.identity.changes());
-        let shown = Shown { gate, certificate: own.svid().sha256, until: own.not_after(), changes };
+        let shown = Shown { gate, certificate: own.svid().sha256, until: own.not_after(), within: times.rotation, changes };
         let dies = Instant::now() + lifetime;
-        let (patience, then) = (times.first_request, times.idle);
-        Self { caller, dies, shown: Some(shown), idle, requests: 0, patience, then, wound: false }
+        let (patience, then, last) = (times.first_request, times.idle, times.wind_down);
+        Self { caller, dies, shown: Some(shown), idle, requests: 0, patience, then, last, wound: false }
     }
 
     async fn next(&mut self) -> Age {
         loop {
             let until = match (self.wound, self.idle) {
-                (true, _) => Instant::now() + limits::WIND_DOWN_TIMEOUT,
+                (true, _) => Instant::now() + self.last,
                 (false, true) => self.dies.min(Instant::now() + self.patience),
                 (false, false) => self.dies,
             };

@@ -32,6 +32,14 @@ pub struct Times {
     pub request: Duration,
     /// How long an idle connection to the service is kept.
     pub upstream_idle: Duration,
+    /// How often a caller of HTTP/2 that is silent is asked for a sign of life.
+    pub ping: Duration,
+    /// How long that sign may take.
+    pub pong: Duration,
+    /// Within this time, and a tenth of what our old certificate had left, those who were shown it come back.
+    pub rotation: Duration,
+    /// How long a connection that was asked to end, and on which nothing runs, is waited for.
+    pub wind_down: Duration,
 }
 
 impl Default for Times {
@@ -46,6 +54,10 @@ impl Default for Times {
             stream: limits::STREAM_IDLE_TIMEOUT,
             request: limits::REQUEST_LIFETIME,
             upstream_idle: limits::POOL_IDLE_TIMEOUT,
+            ping: limits::H2_PING_INTERVAL,
+            pong: limits::H2_PING_TIMEOUT,
+            rotation: limits::ROTATION_DRAIN,
+            wind_down: limits::WIND_DOWN_TIMEOUT,
         }
     }
 }

@@ -120,9 +120,14 @@ impl World {
 
     /// The gate before `items`: a listener for HTTP and one that passes bytes on. `more` is what else its identity names.
     async fn items(&self, more: &str) -> Enforcer {
+        self.items_at("", more).await
+    }
+
+    /// The same with these times.
+    async fn items_at(&self, times: &str, more: &str) -> Enforcer {
         let roots = "trust: {market.example: market-roots.pem, partner.example: partner-roots.pem}";
         let listener = format!("listen: \"127.0.0.1:0\", upstream: \"{}\"", self.upstream);
-        let inbound = format!("inbound: [{{{listener}}}, {{{listener}, protocol: tcp, port: 5432}}]");
+        let inbound = format!("inbound: [{{{listener}, timeouts: {{{times}}}}}, {{{listener}, protocol: tcp, port: 5432}}]");
         self.start("items", &format!("cert: items.pem, key: items.key, {roots}{more}"), &inbound).await
     }
 
@@ -369,13 +374,22 @@ async fn inv9_when_our_own_certificate_is_over_nothing_runs_and_nobody_is_let_in
     assert!(refused);
 }
 
-/// Callers that know our old certificate come back for the new one while the old one still counts.
+/// Callers that know our old certificate come back for the new one while the old one still counts: within a tenth of what is left.
 #[tokio::test]
 async fn a_new_certificate_of_ours_winds_old_connections_down_and_cuts_nothing() {
+    winds_down(30_000, "").await;
+}
+
+/// Or within the time that the configuration says, if that is less.
+#[tokio::test]
+async fn a_new_certificate_of_ours_winds_old_connections_down_within_the_configured_time() {
+    winds_down(DAY, "rotation: 3s").await;
+}
+
+async fn winds_down(valid_ms: i64, times: &str) {
     let world = World::new().await;
-    // A tenth of what is left, at the most, is the time in which callers are asked to come back.
-    world.issue("items", &world.ca, &sa("items"), 30_000);
-    let enforcer = world.items("").await;
+    world.issue("items", &world.ca, &sa("items"), valid_ms);
+    let enforcer = world.items_at(times, "").await;
     let to = enforcer.inbound()[0];
     let mut running = world.stream(to, "users").await;
     let tcp = TcpStream::connect(to).await.unwrap();

@@ -213,6 +213,34 @@ async fn an_idle_connection_to_the_service_is_closed_after_the_configured_time()
     enforcer.shutdown().await;
 }
 
+/// What an HTTP/2 connection to a caller that says hello, and then nothing, has sent when it is closed.
+async fn to_one_that_is_silent(times: &str) -> Vec<u8> {
+    let world = World::new(SHOP);
+    let enforcer = start(&world, fixed(OK).await, &format!(", timeouts: {{{times}}}")).await;
+    let mut caller = world.connect(enforcer.inbound()[0], "invoices", b"h2").await;
+    caller.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    let mut sent = Vec::new();
+    // In order or not: it was there, and is gone.
+    let _ = soon(caller.read_to_end(&mut sent)).await;
+    enforcer.shutdown().await;
+    sent
+}
+
+const PING: [u8; 9] = [0, 0, 8, 6, 0, 0, 0, 0, 0];
+const GOAWAY: [u8; 5] = [0, 0, 8, 7, 0];
+
+#[tokio::test]
+async fn a_caller_of_http2_that_gives_no_sign_of_life_is_closed() {
+    let sent = to_one_that_is_silent("ping: 200ms, pong: 200ms").await;
+    assert!(sent.windows(9).any(|frame| frame == PING), "{sent:?}");
+}
+
+#[tokio::test]
+async fn a_connection_that_was_asked_to_end_and_does_not_is_closed() {
+    let sent = to_one_that_is_silent("first_request: 200ms, wind_down: 200ms").await;
+    assert!(sent.windows(5).any(|frame| frame == GOAWAY), "{sent:?}");
+}
+
 #[tokio::test]
 async fn the_page_says_the_times_in_force() {
     let world = World::new(SHOP);
@@ -223,7 +251,8 @@ async fn the_page_says_the_times_in_force() {
     let page = rest(&mut admin).await;
     let body: serde_json::Value = serde_json::from_str(page.split_once("\r\n\r\n").unwrap().1).unwrap();
     let times = serde_json::json!({"handshake": "5s", "first_request": "30s", "head": "10s", "idle": "75s", "connect": "1500ms",
-        "response": "60s", "stream": "3600s", "request": "86400s", "upstream_idle": "30s"});
+        "response": "60s", "stream": "3600s", "request": "86400s", "upstream_idle": "30s", "ping": "30s", "pong": "10s", "rotation": "60s",
+        "wind_down": "10s"});
     assert_eq!(body["inbound"][0]["timeouts"], times);
     enforcer.shutdown().await;
 }

@@ -18,6 +18,7 @@ use crate::memo::{self, Projection};
 use crate::model::{Condition, Exception, Governance, Invariant, Operation, Permission, Service, TestSuite, Visible, Zone};
 use crate::path::Paths;
 use crate::record::{Answer, ContextFacts, RequestFacts};
+use crate::record_text::RequestText;
 use crate::reference::Slices;
 use crate::rego::{self, InputFacts, RegoModules};
 use crate::request::{Claims, Context, Malformed, Request, RequestRef, Target, TargetRef, Token};
@@ -344,18 +345,23 @@ impl Authorizer {
     /// Fill in `id`, `correlation` and `protocol` afterwards.
     #[must_use]
     pub fn facts(&self, request: &Request, decision: &Decision<'_>) -> (RequestFacts, ContextFacts) {
+        let (text, context) = self.request_text(request, decision);
+        (text.to_facts(), context)
+    }
+
+    /// The same, with the facts borrowed from the request and from here.
+    #[must_use]
+    pub fn request_text<'r, 'd: 'r>(&'r self, request: &'r Request, decision: &Decision<'d>) -> (RequestText<'r>, ContextFacts) {
         let service = self.inventory.index(&request.service);
-        let mut facts = RequestFacts { host: request.host.as_deref().map(str::to_owned), ..RequestFacts::default() };
+        let mut facts = RequestText { host: request.host.as_deref(), operation: decision.operation, ..RequestText::default() };
         match &request.target {
             Target::Connect { port } => facts.port = Some(*port),
             Target::Http { method, path } => {
-                facts.method = Some(method.as_str().to_owned());
-                let operation = service.and_then(|s| self.inventory.route(s, request.target.borrowed()));
+                facts.method = Some(method.as_str());
                 // Where the service is unknown nothing says which segments are sensitive: the path is then not kept.
-                facts.path = service.map(|s| self.inventory.shown(s, operation, path.borrowed()).into_owned());
+                facts.path = service.map(|s| self.inventory.shown_of(s, request.target.borrowed(), path.borrowed()));
             }
         }
-        facts.operation = decision.operation.map(str::to_owned);
         let visible = service.and_then(|s| self.inventory.services().get(s)).map(|s| &s.visible);
         let context = match visible {
             Some(visible) => ContextFacts {

@@ -35,6 +35,8 @@ struct Routes {
     known: [Root; METHODS.len()],
     other: Vec<(Method, Root)>,
     ports: BTreeMap<u16, usize>,
+    /// Whether a path of any of them has a sensitive segment.
+    sensitive: bool,
 }
 
 impl fmt::Debug for Inventory {
@@ -107,6 +109,13 @@ impl Inventory {
         }
     }
 
+    /// The path of a target as it may be recorded. The operation is looked for only where one could have something to hide.
+    pub(crate) fn shown_of<'p>(&self, service: usize, target: TargetRef<'_>, path: PathRef<'p>) -> Cow<'p, str> {
+        let hides = self.routes.get(service).is_none_or(|routes| routes.sensitive);
+        let operation = if hides { self.route(service, target) } else { None };
+        self.shown(service, operation, path)
+    }
+
     /// The path as it may be recorded and shown to policies: sensitive segments stand as their `{name}`.
     pub(crate) fn shown<'p>(&self, service: usize, operation: Option<usize>, path: PathRef<'p>) -> Cow<'p, str> {
         let declared = self.services.get(service).and_then(|s| s.operations.get(operation?));
@@ -119,7 +128,9 @@ impl Inventory {
 
 impl Routes {
     fn build(service: &Service, router: &mut Router, problems: &mut Vec<Diagnostic>) -> Self {
-        let mut out = Self { known: [Root::NOWHERE; METHODS.len()], other: Vec::new(), ports: BTreeMap::new() };
+        let mut out = Self { known: [Root::NOWHERE; METHODS.len()], other: Vec::new(), ports: BTreeMap::new(), sensitive: false };
+        let has_sensitive = |endpoint: &Endpoint| matches!(endpoint, Endpoint::Http { path, .. } if path.has_sensitive());
+        out.sensitive = service.operations.iter().any(|operation| has_sensitive(&operation.endpoint));
         let mut gathered: Vec<(&Method, Templates)> = Vec::new();
         let mut ids: BTreeMap<&str, &Operation> = BTreeMap::new();
         for (index, operation) in service.operations.iter().enumerate() {

@@ -25,6 +25,7 @@ import threading
 import time
 import urllib.request
 
+import http2
 import traffic
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -91,23 +92,31 @@ class Caller:
         # Some of them speak the older version.
         if name == "legacy":
             self.context.maximum_version = ssl.TLSVersion.TLSv1_2
+        self.http2 = None
+        self.speaks_http2 = name in traffic.HTTP2
+        self.context.set_alpn_protocols(["h2"] if self.speaks_http2 else ["http/1.1"])
 
     def connect(self):
         self.close()
         plain = socket.create_connection(("127.0.0.1", self.port), timeout=10)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.stream, self.asked = self.context.wrap_socket(plain, server_hostname=SERVER_NAME), 0
+        if self.speaks_http2:
+            assert self.stream.selected_alpn_protocol() == "h2", "HTTP/2 is not agreed on"
+            self.http2 = http2.Connection(self.stream)
 
     def close(self):
         if self.stream:
             self.stream.close()
-        self.stream = None
+        self.stream = self.http2 = None
 
     def ask(self, question):
         """The status; 0 where the request was broken off on purpose, or where no answer came."""
         if self.stream is None or self.asked >= PER_CONNECTION:
             self.connect()
         self.asked += 1
+        if self.speaks_http2:
+            return self.ask_http2(question)
         body = question.body
         length = len(body) + (1000 if question.cut else 0)
         framing = f"content-length: {length}\r\n" if body or question.cut else ""
@@ -123,6 +132,22 @@ class Caller:
                 self.close()
                 return 0
             return self.read()
+        except OSError:
+            self.close()
+            return 0
+
+    def ask_http2(self, question):
+        fields = [(":method", question.method), (":scheme", "https"), (":authority", "orders.shop.svc.cluster.local:8080"), (":path", question.target)]
+        fields += [("user-agent", question.agent), ("x-request-id", question.id)]
+        if question.body:
+            fields.append(("content-length", str(len(question.body) + (1000 if question.cut else 0))))
+        try:
+            number = self.http2.send(fields, question.body, not question.cut)
+            if question.cut:
+                time.sleep(0.05)
+                self.close()
+                return 0
+            return self.http2.read(number)
         except OSError:
             self.close()
             return 0

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Counts a recorded log again, line by line and with a law of its own, and compares with what `portreeve audit` reported.
+"""Counts a recorded log again, line by line and with a law of its own, and compares with what `portreeve audit` reported: totals, edges, findings,
+certificates, and the analyses of use and of graphs.
 
     tests/record/recount.py FORMAT LOG [ASSESSMENT]      FORMAT: istio, recommended or sidecar; LOG may be compressed (zstd)
 
@@ -29,6 +30,8 @@ LAW = {
     (SHOP + "fulfilment", "read-order"), (SHOP + "fulfilment", "set-state"),
     (OPS + "console", "list-orders"), (OPS + "console", "read-order"), (OPS + "prober", "health"),
 }
+# A grant that a prohibition takes back: declared, and never allowed.
+PROHIBITED = {(OPS + "console", "delete-order")}
 # What the recorded paths hold that servers read in two ways: a path with any of it is no question, and is refused as such.
 AMBIGUOUS = re.compile(r"//|/\.{1,2}(/|$)|%2f|%5c|%00|;|\\|[^!-~]|[<>\"{}|^`]", re.IGNORECASE)
 
@@ -52,6 +55,7 @@ def sidecar(found):
     """Our own log: its chain, what was decided, and whether the law says the same."""
     out, before = collections.Counter(), "sha256:" + "0" * 64
     edges, tls, reasons, certificates = (collections.defaultdict(collections.Counter) for _ in range(4))
+    peers = collections.defaultdict(Peer)
     for number, line in enumerate(found):
         record = json.loads(line)
         assert record["seq"] == number and record["prev"] == before, f"line {number + 1}: the chain is broken"
@@ -69,6 +73,7 @@ def sidecar(found):
         edges[SERVICES.get(caller, caller), request.get("operation")][kind] += 1
         tls[record["tls"]["version"]]["requests"] += 1
         certificates[record["tls"]["sha256"]]["requests"] += 1
+        peers[caller].saw(record["at"], record["tls"]["sha256"], record["tls"]["not_after"], f'{record["tls"]["version"]} {record["tls"]["suite"]}')
         if effect == "deny":
             reasons[record["decision"]["reason"]]["count"] += 1
         if "path" in request:
@@ -76,13 +81,14 @@ def sidecar(found):
             out["mismatches"] += lawful != (effect == "allow")
         else:
             assert record["decision"]["reason"] == "malformed-request", f"line {number + 1}: no path, and not malformed"
-    return out, edges, tls, reasons, certificates
+    return out, edges, tls, reasons, certificates, peers
 
 
 def envoy(found):
     """Envoy's log: what it did, and whether the law says the same where it can be asked."""
     out = collections.Counter()
     edges, tls, certificates = (collections.defaultdict(collections.Counter) for _ in range(3))
+    peers = collections.defaultdict(Peer)
     for line in found:
         record = json.loads(line)
         out["lines"] += 1
@@ -96,14 +102,30 @@ def envoy(found):
         edges[SERVICES.get(caller, caller), None if which is ... else which][kind] += 1
         if caller:
             tls[record["downstream_tls_version"]]["requests"] += 1
-            certificates["sha256:" + record["downstream_peer_fingerprint_256"]]["requests"] += 1
+            digest = "sha256:" + record["downstream_peer_fingerprint_256"]
+            certificates[digest]["requests"] += 1
+            shake = f'{record["downstream_tls_version"]} {record["downstream_tls_cipher"]}'
+            peers[caller].saw(record["start_time"], digest, record["downstream_peer_cert_v_end"], shake)
         if which is ... or not caller:
             out["not_replayable"] += 1
         else:
             lawful = (caller, which) in LAW
             out["unlawful"] += kind == "allowed" and not lawful
             out["overdenied"] += kind == "denied" and lawful
-    return out, edges, tls, None, certificates
+    return out, edges, tls, None, certificates, peers
+
+
+class Peer:
+    """What the lines say of one identity."""
+
+    def __init__(self):
+        self.requests, self.certificates, self.shakes, self.latest = 0, set(), set(), ("", "", "")
+
+    def saw(self, at, digest, end, shake):
+        self.requests += 1
+        self.certificates.add(digest)
+        self.shakes.add(shake)
+        self.latest = max(self.latest, (at, digest, end))
 
 
 def same(what, ours, theirs, faults):
@@ -114,7 +136,7 @@ def same(what, ours, theirs, faults):
 
 def compare(counted, report):
     """Every number of the report that is counted here, against the count."""
-    out, edges, tls, reasons, certificates = counted
+    out, edges, tls, reasons, certificates, peers = counted
     faults = []
     totals = report["totals"]
     for key in ("lines", "decided", "allowed", "denied", "refused_attempts", "mismatches", "not_replayable", "unlawful", "overdenied", "undetermined"):
@@ -133,6 +155,8 @@ def compare(counted, report):
     told = {entry["sha256"]: entry["requests"] for entry in report["certificates"]}
     same("certificate", {digest: count["requests"] for digest, count in certificates.items()}, told, faults)
     findings(edges, report, faults)
+    analyses(edges, report["analyses"], faults)
+    inventory(peers, report["analyses"]["certificates"], faults)
     if reasons is not None:
         told = {entry["reason"]: entry["count"] for entry in report["denials"]}
         same("denial", {reason: count["count"] for reason, count in reasons.items()}, told, faults)
@@ -155,6 +179,66 @@ def findings(edges, report, faults):
     # How many denials are a spike is for the report to say; how many there were is not.
     spikes = {caller: count for caller, count in told("denied_spike").items() if caller in denied}
     same("spike of denials", {caller: denied[caller] for caller in spikes}, spikes, faults)
+
+
+def analyses(edges, report, faults):
+    """The analyses of graphs and of use. All grants lead from one caller to `orders`, so that reach is one step, and nothing stands between."""
+    short = lambda pairs: {(SERVICES[caller], which) for caller, which in pairs}
+    granted, prohibited = short(LAW), short(PROHIBITED)
+    # Whoever is not of the inventory is one caller.
+    observed = {(c if c in SERVICES.values() else None, w) for (c, w), k in edges.items() if k["allowed"]}
+    of = lambda caller: {which for who, which in granted if who == caller}
+    calls = lambda caller, which: edges.get((caller, which), {}).get("allowed", 0)
+    asked = lambda caller: sum(calls(caller, which) for which in of(caller))
+    callers = {caller for caller, _ in granted}
+
+    def both(what, ours, theirs):
+        if ours != theirs:
+            faults.append(f"{what}: counted {ours}, reported {theirs}")
+
+    graphs = report["graphs"]
+    both("declared, allowed and observed edges", (len(granted | prohibited), len(granted), len(observed)), (graphs["declared"], graphs["allowed"], graphs["observed"]))
+    classes = {"used": granted & observed, "unused": granted - observed, "prohibited": prohibited - observed, "shadow": observed - granted - prohibited}
+    same("edges that are", {name: len(is_in) for name, is_in in classes.items() if is_in}, {entry["class"]: entry["edges"] for entry in graphs["differences"]}, faults)
+    for entry in graphs["differences"]:
+        told = {(edge["from"], edge["operation"]) for edge in entry["examples"]}
+        both(f"the edges that are {entry['class']}", sorted(classes.get(entry["class"], ()), key=str), sorted(told, key=str))
+
+    shares = {caller: (sum(calls(caller, which) > 0 for which in of(caller)), len(of(caller))) for caller in callers}
+    pair = lambda share: (share["have"], share["of"])
+    same("use of the grants of", shares, {entry["service"]: pair(entry["edges"]) for entry in report["privilege"]["entries"]}, faults)
+    both("edges used, of those granted", tuple(map(sum, zip(*shares.values()))), pair(report["privilege"]))
+    # One grant for each caller; what it was used for is what its caller was let through with.
+    name = lambda caller: f"{caller}-health" if caller == "prober" else f"{caller}-orders"
+    ours = {name(caller): (*shares[caller], asked(caller)) for caller in callers}
+    theirs = {entry["policy"]: (*pair(entry["edges"]), entry["requests"]) for entry in report["permissions"]["entries"]}
+    same("use of grant", {k: v for k, v in ours.items() if k in theirs}, theirs, faults)
+    both("grants never used", (sum(asked(caller) == 0 for caller in callers), len(callers)), pair(report["permissions"]))
+
+    ours = {(caller, "personal"): (1, asked(caller)) for caller in callers}
+    theirs = {(entry["from"], entry["target"]): (entry["steps"], entry["chain"][0]["requests"]) for entry in report["reach"]["entries"]}
+    same("reach", ours, theirs, faults)
+    for what in ("choke_points", "cuts", "protection"):
+        both(what, 0, report[what]["have"])
+    # Whoever holds a grant reaches `orders` and nothing else; nothing here is of a class that counts as sensitive.
+    everything = lambda caller: sum(k["allowed"] for (c, _), k in edges.items() if c == caller)
+    ours = {caller: (int(caller in callers), everything(caller)) for caller in SERVICES.values()} | {"orders": (0, 0)}
+    same("blast radius", ours, {entry["service"]: (entry["reachable"], entry["requests"]) for entry in report["blast"]["entries"]}, faults)
+    # Where a line names no caller nobody was seen to do what he may not.
+    of_shadow = lambda edge: sum(k["allowed"] for (c, w), k in edges.items() if c and (c if c in SERVICES.values() else None, w) == edge)
+    ours = {edge: of_shadow(edge) for edge in classes["shadow"] if of_shadow(edge)}
+    same("shadow edge", ours, {(entry["from"], entry["operation"]): entry["requests"] for entry in report["shadow"]["entries"]}, faults)
+    idle = {caller for caller in SERVICES.values() if not everything(caller)} | (set() if observed else {"orders"})
+    both("services without an allowed request", sorted(idle), sorted(entry["service"] for entry in report["stale"]["entries"]))
+    both("operations and grants that can never be used", ["orders delete-order"], [entry["subject"] for entry in report["dead"]["entries"]])
+
+
+def inventory(peers, report, faults):
+    """Certificates by identity: how many, over which handshakes, and when the latest ends."""
+    day = lambda text: text[:19]
+    ours = {who: (peer.requests, len(peer.certificates), sorted(peer.shakes), day(peer.latest[2])) for who, peer in peers.items()}
+    theirs = {e["id"]: (e["requests"], e["certificates"], sorted(e["handshakes"]), day(e["not_after"])) for e in report["entries"]}
+    same("certificates of", ours, theirs, faults)
 
 
 def cards(found, report, faults):

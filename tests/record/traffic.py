@@ -10,6 +10,8 @@ SHOP, OPS = "spiffe://shop.example/ns/shop/sa/", "spiffe://shop.example/ns/ops/s
 # `intruder` has a good certificate of a name that no inventory has.
 IDS = {name: SHOP + name for name in ("checkout", "reports", "refunds", "fulfilment", "legacy", "intruder")}
 IDS |= {name: OPS + name for name in ("console", "prober")}
+# They speak HTTP/2; the others HTTP/1.1.
+HTTP2 = {"refunds", "fulfilment", "console"}
 AGENTS = {
     "checkout": "checkout/4.2", "reports": "python-requests/2.32.3", "refunds": "Go-http-client/1.1",
     "fulfilment": "okhttp/4.12.0", "console": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",

@@ -232,7 +232,8 @@ fn keep(keep: Keep) -> Value {
 }
 
 fn times(inbound: &config::Inbound) -> Value {
-    let Times { handshake, first_request, head, idle, connect, response, stream, request, upstream_idle } = inbound.times;
+    let Times { handshake, first_request, head, idle, connect, response, stream, request, upstream_idle, ping, pong, rotation, wind_down } =
+        inbound.times;
     let mut times = json!({"handshake": seconds(handshake), "connect": seconds(connect)});
     if let (None, Some(times)) = (inbound.tcp, times.as_object_mut()) {
         let of_http = [
@@ -243,6 +244,10 @@ fn times(inbound: &config::Inbound) -> Value {
             ("stream", stream),
             ("request", request),
             ("upstream_idle", upstream_idle),
+            ("ping", ping),
+            ("pong", pong),
+            ("rotation", rotation),
+            ("wind_down", wind_down),
         ];
         times.extend(of_http.map(|(name, time)| (name.to_owned(), json!(seconds(time)))));
     }

@@ -194,15 +194,15 @@ impl<'a> Reader<'a> {
         let files = self.count(&mut f, "files", 1, limits::KEEP_FILES_MAX);
         let min_age = self.duration(&mut f, "min_age", limits::KEEP_AGE, limits::KEEP_AGE_MAX);
         let age_at = f.key("age");
-        let age = if age_at.is_some() { Some(self.duration(&mut f, "age", limits::KEEP_AGE, limits::KEEP_AGE_MAX)?) } else { None };
+        let age = self.some_duration(&mut f, "age", limits::KEEP_AGE_MAX).map_or(Some(None), |age| age.map(Some));
         f.finish(&mut self.out);
-        let (files, min_age) = (files.map_or(Some(None), |n| n.map(Some))?, min_age?);
+        let (files, age, min_age) = (files.map_or(Some(None), |n| n.map(Some))?, age?, min_age?);
         if files.is_none() && age.is_none() {
             self.fault(
                 node,
                 "missing-field",
                 "`keep` says neither how many files nor how old",
-                "write `files: 400` or `age: 9000h`, or leave it out to keep all",
+                "write `files: 400` or `age: 400d`, or leave it out to keep all",
             );
         }
         if let Some((place, age)) = age_at.zip(age).filter(|(_, age)| *age < min_age) {

@@ -276,6 +276,7 @@ mode: enforce
         assert_eq!(keep("files: 400"), Keep { files: Some(400), age: None, min_age: limits::KEEP_AGE });
         let hours = |n: u64| Duration::from_secs(n * 3600);
         assert_eq!(keep("age: 720h, min_age: 24h"), Keep { files: None, age: Some(hours(720)), min_age: hours(24) });
+        assert_eq!(keep("age: 10d, min_age: 1d"), Keep { files: None, age: Some(hours(240)), min_age: hours(24) });
         let heads = config.log.heads.unwrap();
         assert_eq!((heads.every, heads.to), (Duration::from_secs(60), vec![HeadsTo::File("/etc/p/heads.ndjson".into())]));
         assert_eq!(config.mode, Mode::Enforce);
@@ -330,6 +331,9 @@ mode: enforce
             ("256MiB}", "256MiB, keep: {age: 720h}}", "config", 7, "age", "a shorter `min_age`"),
             ("256MiB}", "256MiB, keep: {files: 0}}", "invalid-value", 7, "0}", "from 1 to"),
             ("256MiB}", "256MiB, keep: {age: 100000h}}", "invalid-value", 7, "100000h", "is not a time"),
+            // It has no default that its help could name.
+            ("256MiB}", "256MiB, keep: {age: 10}}", "invalid-value", 7, "10}", "`h` or `d`, such as `60s`; leave it out for none"),
+            ("every: 60s", "every: 2d", "invalid-value", 7, "2d", "is not a time between 10ms and 24h"),
             (
                 "256MiB}, durability: queued, heads: {every: 60s, to: heads.ndjson, key: head.key}",
                 "256MiB, keep: {files: 9}}",

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use portreeve_engine::Diagnostic;
-use portreeve_engine::yaml::{Fields, Node, Value};
+use portreeve_engine::yaml::{Fields, Node, Text, Value};
 
 use crate::limits;
 
@@ -76,10 +76,20 @@ impl<'a> Reader<'a> {
         (min, max): (Duration, Duration),
     ) -> Option<Duration> {
         let Some(text) = f.text(name, &mut self.out) else { return Some(default) };
+        self.time_of(text, (min, max), &format!("the default is {}", spelled(default)))
+    }
+
+    /// A time that has no default; `None` where it is not given, `Some(None)` where it is not acceptable.
+    pub(super) fn some_duration(&mut self, f: &mut Fields<'a>, name: &'static str, max: Duration) -> Option<Option<Duration>> {
+        let text = f.text(name, &mut self.out)?;
+        Some(self.time_of(text, (limits::INTERVAL_MIN, max), "leave it out for none"))
+    }
+
+    fn time_of(&mut self, text: Text<'a>, (min, max): (Duration, Duration), otherwise: &str) -> Option<Duration> {
         let found = parse_duration(text.text).filter(|d| (min..=max).contains(d));
         if found.is_none() {
             let message = format!("`{}` is not a time between {} and {}", text.text, spelled(min), spelled(max));
-            let help = format!("write a number and `ms`, `s`, `m` or `h`, such as `60s`; the default is {}", spelled(default));
+            let help = format!("write a number and `ms`, `s`, `m`, `h` or `d`, such as `60s`; {otherwise}");
             self.fault(text.node, "invalid-value", &message, &help);
         }
         found
@@ -93,13 +103,17 @@ impl<'a> Reader<'a> {
 /// A time as a configuration says it.
 pub(super) fn spelled(time: Duration) -> String {
     match (time.subsec_millis(), time.as_secs()) {
+        (0, days) if days >= 2 * DAY && days.is_multiple_of(DAY) => format!("{}d", days / DAY),
         (0, hours) if hours >= 7200 && hours.is_multiple_of(3600) => format!("{}h", hours / 3600),
         (0, seconds) => format!("{seconds}s"),
         _ => format!("{}ms", time.as_millis()),
     }
 }
 
-/// Reads `250ms`, `60s`, `5m`, `1h`.
+/// Seconds of a day of 24 hours.
+const DAY: u64 = 86_400;
+
+/// Reads `250ms`, `60s`, `5m`, `1h`, `400d`.
 #[must_use]
 pub fn parse_duration(text: &str) -> Option<Duration> {
     let (number, unit) = split_unit(text)?;
@@ -108,6 +122,7 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
         "s" => 1000,
         "m" => 60_000,
         "h" => 3_600_000,
+        "d" => 1000 * DAY,
         _ => return None,
     };
     number.checked_mul(ms).map(Duration::from_millis)

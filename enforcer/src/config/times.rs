@@ -6,8 +6,9 @@ use portreeve_engine::yaml::{Fields, Node};
 
 use super::reader::Reader;
 use crate::limits::{
-    FIRST_BYTE_TIMEOUT_MAX, HANDSHAKE_TIMEOUT_MAX, HEAD_TIMEOUT_MAX, IDLE_TIMEOUT_MAX, POOL_IDLE_TIMEOUT_MAX, REQUEST_LIFETIME_MAX,
-    STREAM_IDLE_TIMEOUT_MAX, TIMEOUT_MIN, UPSTREAM_CONNECT_TIMEOUT_MAX, UPSTREAM_RESPONSE_TIMEOUT_MAX,
+    FIRST_BYTE_TIMEOUT_MAX, H2_PING_INTERVAL_MAX, H2_PING_TIMEOUT_MAX, HANDSHAKE_TIMEOUT_MAX, HEAD_TIMEOUT_MAX, IDLE_TIMEOUT_MAX,
+    POOL_IDLE_TIMEOUT_MAX, REQUEST_LIFETIME_MAX, ROTATION_DRAIN_MAX, STREAM_IDLE_TIMEOUT_MAX, TIMEOUT_MIN, UPSTREAM_CONNECT_TIMEOUT_MAX,
+    UPSTREAM_RESPONSE_TIMEOUT_MAX, WIND_DOWN_TIMEOUT_MAX,
 };
 use crate::outbound::{EgressTimes, Settings, limits};
 use crate::times::Times;
@@ -32,6 +33,9 @@ impl<'a> Reader<'a> {
         let stream = time("stream", default.stream, STREAM_IDLE_TIMEOUT_MAX);
         let request = time("request", default.request, REQUEST_LIFETIME_MAX);
         let upstream_idle = time("upstream_idle", default.upstream_idle, POOL_IDLE_TIMEOUT_MAX);
+        let (ping, pong) = (time("ping", default.ping, H2_PING_INTERVAL_MAX), time("pong", default.pong, H2_PING_TIMEOUT_MAX));
+        let rotation = time("rotation", default.rotation, ROTATION_DRAIN_MAX);
+        let wind_down = time("wind_down", default.wind_down, WIND_DOWN_TIMEOUT_MAX);
         f.finish(&mut self.out);
         Some(Times {
             handshake: handshake?,
@@ -43,6 +47,10 @@ impl<'a> Reader<'a> {
             stream: stream?,
             request: request?,
             upstream_idle: upstream_idle?,
+            ping: ping?,
+            pong: pong?,
+            rotation: rotation?,
+            wind_down: wind_down?,
         })
     }
 
@@ -112,7 +120,7 @@ log: {path: decisions.ndjson}
         let inbound = |more: &str| read(&format!("inbound: [{{listen: \"127.0.0.1:1\", upstream: \"127.0.0.1:2\"{more}}}]"));
         assert_eq!(inbound("").unwrap().inbound[0].times, Times::default());
         let all = "handshake: 1s, first_request: 2s, head: 3s, idle: 4s, connect: 5s, response: 6s, stream: 7s, request: 8s, \
-                   upstream_idle: 9s";
+                   upstream_idle: 9s, ping: 10s, pong: 11s, rotation: 12s, wind_down: 13s";
         let times = inbound(&format!(", timeouts: {{{all}}}")).unwrap().inbound[0].times;
         let s = Duration::from_secs;
         let said = Times {
@@ -125,6 +133,10 @@ log: {path: decisions.ndjson}
             stream: s(7),
             request: s(8),
             upstream_idle: s(9),
+            ping: s(10),
+            pong: s(11),
+            rotation: s(12),
+            wind_down: s(13),
         };
         assert_eq!(times, said);
         let tcp = inbound(", protocol: tcp, port: 5432, timeouts: {handshake: 1s, connect: 3s}").unwrap().inbound[0].times;
@@ -162,8 +174,13 @@ log: {path: decisions.ndjson}
             (inbound("connect: 0s"), "between 100ms and 60s"),
             (inbound("response: 2h"), "between 100ms and 3600s"),
             (inbound("stream: 25h"), "between 100ms and 24h"),
-            (inbound("request: 169h"), "between 100ms and 168h"),
+            (inbound("request: 169h"), "between 100ms and 7d"),
             (inbound("upstream_idle: 61m"), "between 100ms and 3600s"),
+            (inbound("ping: 61m"), "between 100ms and 3600s"),
+            (inbound("pong: 61s"), "between 100ms and 60s"),
+            (inbound("rotation: 61m"), "between 100ms and 3600s"),
+            (inbound("wind_down: 11m"), "between 100ms and 600s"),
+            (tcp("ping: 10s"), "ping"),
             (inbound("response: never"), "the default is 60s"),
             (inbound("respons: 5s"), "did you mean `response`"),
             (tcp("idle: 5s"), "`idle`"),

@@ -50,10 +50,10 @@ impl Gate {
             let now = self.clock.now();
             request.context.time = now;
             let decision = policy.decide(&request);
-            let (mut facts, mut context) = policy.facts(&request, &decision);
+            let (mut facts, mut context) = policy.request_text(&request, &decision);
             let moment = moment(attempt, now, &mut context);
-            facts.id.clone_from(&request_id);
-            "TCP".clone_into(&mut facts.protocol);
+            facts.id = &request_id;
+            facts.protocol = "TCP";
             let share = self.share(caller);
             let accepted = self.spelled(caller, &policy, &facts, &context, &decision, |text| {
                 if self.lets_through(&decision) {
@@ -95,7 +95,7 @@ impl Gate {
             running.status = None;
             return None;
         }
-        running.place = Some(caller.live.enter(Box::new(request)));
+        running.place = Some(caller.live.enter(request));
         // Entered first, compared then: a denial between decision and entry is not missed (A78).
         if !Arc::ptr_eq(policy, &self.policy.load())
             && self.review(caller)

@@ -200,7 +200,7 @@ impl Encoder {
             Framing::None | Framing::Close => {}
             Framing::Fixed(length) => {
                 out.extend_from_slice(b"content-length: ");
-                out.extend_from_slice(length.to_string().as_bytes());
+                decimal(length, out);
                 out.extend_from_slice(b"\r\n");
             }
             Framing::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
@@ -229,6 +229,20 @@ impl Encoder {
             out.extend_from_slice(trailers);
             out.extend_from_slice(b"\r\n");
         }
+    }
+}
+
+fn decimal(mut n: u64, out: &mut Vec<u8>) {
+    let begin = out.len();
+    loop {
+        out.push(b'0' + u8::try_from(n % 10).unwrap_or(0));
+        n /= 10;
+        if n == 0 {
+            break;
+        }
+    }
+    if let Some(digits) = out.get_mut(begin..) {
+        digits.reverse();
     }
 }
 
@@ -327,6 +341,11 @@ mod tests {
             let mut out = Vec::new();
             hexadecimal(n, &mut out);
             assert_eq!(out, text.as_bytes());
+        }
+        for n in [0, 7, 10, 1024, u64::MAX] {
+            let mut out = b"length: ".to_vec();
+            decimal(n, &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), format!("length: {n}"));
         }
     }
 }

@@ -86,13 +86,23 @@ impl Input {
 
 thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-    static SPARE: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    static SPARES: RefCell<Spares> = const { RefCell::new(Spares { buffers: Vec::new(), bytes: 0 }) };
+}
+
+/// Buffers that nobody uses, and what they take together.
+struct Spares {
+    buffers: Vec<Vec<u8>>,
+    bytes: usize,
 }
 
 /// An empty buffer, one that was handed back where there is one.
 #[must_use]
 pub fn spare() -> Vec<u8> {
-    SPARE.with_borrow_mut(Vec::pop).unwrap_or_default()
+    SPARES.with_borrow_mut(|spares| {
+        let buffer = spares.buffers.pop().unwrap_or_default();
+        spares.bytes -= buffer.capacity();
+        buffer
+    })
 }
 
 /// Takes the memory of a buffer for the next one who asks, unless there is enough of it or it is too large.
@@ -101,9 +111,11 @@ pub fn hand_back(mut bytes: Vec<u8>) {
         return;
     }
     bytes.clear();
-    SPARE.with_borrow_mut(|spare| {
-        if spare.len() < limits::SPARES_MAX {
-            spare.push(bytes);
+    SPARES.with_borrow_mut(|spares| {
+        let together = spares.bytes + bytes.capacity();
+        if spares.buffers.len() < limits::SPARES_MAX && together <= limits::SPARES_BYTES_MAX {
+            spares.bytes = together;
+            spares.buffers.push(bytes);
         }
     });
 }
@@ -238,7 +250,14 @@ mod tests {
         for _ in 0..2 * limits::SPARES_MAX {
             hand_back(Vec::with_capacity(8));
         }
-        assert_eq!(SPARE.with_borrow(Vec::len), limits::SPARES_MAX);
+        assert_eq!(SPARES.with_borrow(|spares| spares.buffers.len()), limits::SPARES_MAX);
+        while spare().capacity() > 0 {}
+        assert_eq!(SPARES.with_borrow(|spares| spares.bytes), 0);
+        for _ in 0..2 * limits::SPARES_BYTES_MAX / limits::SPARE_BYTES_MAX {
+            hand_back(Vec::with_capacity(limits::SPARE_BYTES_MAX));
+        }
+        let kept = SPARES.with_borrow(|spares| (spares.bytes, spares.buffers.len()));
+        assert_eq!(kept, (limits::SPARES_BYTES_MAX, limits::SPARES_BYTES_MAX / limits::SPARE_BYTES_MAX));
     }
 
     #[test]

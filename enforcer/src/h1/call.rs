@@ -47,7 +47,7 @@ pub async fn forward(permit: Permit, upstream: &Arc<Upstream>, body: Incoming) -
     loop {
         let to = match lent.take() {
             Some(lent) => Ok(lent),
-            None => upstream.connect().await.map_err(|e| Stop::Service(status_of(&e))),
+            None => Box::pin(upstream.connect()).await.map_err(|e| Stop::Service(status_of(&e))),
         };
         let stop = match to {
             Err(stop) => stop,

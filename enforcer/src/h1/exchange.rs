@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 use http::StatusCode;
 use portreeve_engine::model::Upgrade;
 use portreeve_engine::record::Why;
+use portreeve_engine::request::Method;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -30,7 +31,7 @@ use crate::times::Times;
 #[derive(Clone, Debug)]
 pub struct Asked {
     /// The method.
-    pub method: String,
+    pub method: Method,
     /// How its body is framed.
     pub framing: Framing,
     /// Whether the caller reads chunks and interim answers.
@@ -291,9 +292,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Exchange<'a, S> {
     /// Takes the head of an answer, which is `length` bytes long. `None` where it is not acceptable.
     fn take_head(&mut self, length: usize) -> Option<()> {
         let bytes = self.upstream.input.filled().get(..length)?;
-        let mut head = scan::response(bytes, &self.asked.method).ok()?;
+        let mut head = scan::response(bytes, self.asked.method.as_str()).ok()?;
         let out = &mut self.client.output.bytes;
-        let tunnel = self.asked.tunnel && switches(&head, &self.asked.method);
+        let tunnel = self.asked.tunnel && switches(&head, self.asked.method.as_str());
         match head.status {
             // One that was not asked for would leave the two sides with different views of what the next byte is.
             101 if !tunnel => return None,

@@ -168,7 +168,7 @@ fn header_line(line: &[u8]) -> Option<(&str, &[u8])> {
     let colon = line.iter().position(|b| !is_token(*b))?;
     let (name, rest) = line.split_at_checked(colon)?;
     let value = rest.strip_prefix(b":")?;
-    if name.is_empty() || !value.iter().all(|b| is_text(*b)) {
+    if name.is_empty() || !are_all(value, is_text) {
         return None;
     }
     Some((std::str::from_utf8(name).ok()?, value.trim_ascii()))
@@ -182,7 +182,7 @@ fn request_line(line: &[u8]) -> Result<(&str, &str, Version), Flaw> {
     if method.is_empty() || !method.iter().all(|b| is_token(*b)) {
         return Err(bad("the method is not a token"));
     }
-    if target.is_empty() || !target.iter().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'<' | b'>')) {
+    if target.is_empty() || !are_all(target, |b| (b > b' ') & (b < 0x7f) & (b != b'"') & (b != b'<') & (b != b'>')) {
         return Err(bad("the target has a character that must be percent-encoded"));
     }
     if target.contains(&b'#') {
@@ -233,7 +233,7 @@ fn status_line(line: &[u8]) -> Result<(u16, &[u8], bool), &'static str> {
     // The space may be missing where there are no words; many servers leave it out.
     let reason = match reason {
         [] => reason,
-        [b' ', words @ ..] if words.iter().all(|b| is_text(*b)) => words,
+        [b' ', words @ ..] if are_all(words, is_text) => words,
         _ => return Err("the status line is broken after the status"),
     };
     if status < 100 { Err("the status is out of range") } else { Ok((status, reason, http11)) }
@@ -289,8 +289,14 @@ pub const fn is_token(b: u8) -> bool {
     matches!(TOKEN.as_slice().split_at(b as usize).1, [true, ..])
 }
 
+/// Whether all bytes are so. Looked for in all of them, which is quicker than to stop at the first that is not.
+fn are_all(bytes: &[u8], so: impl Fn(u8) -> bool) -> bool {
+    bytes.iter().fold(true, |all, b| all & so(*b))
+}
+
 const fn is_text(b: u8) -> bool {
-    b == b'\t' || (b >= b' ' && b != 0x7f)
+    // Without a branch, so that many are looked at together.
+    (b == b'\t') | ((b >= b' ') & (b != 0x7f))
 }
 
 const TOKEN: [bool; 256] = {

@@ -189,7 +189,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         };
         let mut head = write::request(&permitted, framing);
         let Permitted { mut running, method, switch, request_id, .. } = permitted;
-        let asked = Asked { method: method.as_str().to_owned(), framing, http11, persistent, tunnel: switch.is_some(), id: request_id };
+        let asked = Asked { method, framing, http11, persistent, tunnel: switch.is_some(), id: request_id };
         let mut lent = self.upstream.take(running.began());
         loop {
             let to = match lent.take() {
@@ -233,7 +233,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     let status = StatusCode::FORBIDDEN;
                     running.answered(status);
                     running.because(Why::Policy);
-                    write::answer(&mut self.wire.output.bytes, status, &asked.id, asked.method == "HEAD", true, None);
+                    write::answer(&mut self.wire.output.bytes, status, &asked.id, asked.method.as_str() == "HEAD", true, None);
                     return self.finish(true, false).await;
                 }
                 Err(Stop::Caller(_)) if answered => {
@@ -247,7 +247,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 Err(Stop::Caller(status)) => {
                     running.answered(status);
                     running.because(Why::Client);
-                    write::answer(&mut self.wire.output.bytes, status, &asked.id, asked.method == "HEAD", true, None);
+                    write::answer(&mut self.wire.output.bytes, status, &asked.id, asked.method.as_str() == "HEAD", true, None);
                     return self.finish(true, false).await;
                 }
                 Err(Stop::Service(status)) => return self.unavailable(&mut running, &asked, status, whole).await,
@@ -260,7 +260,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         running.unavailable(status);
         let whole = taken || self.discards(asked.framing);
         let closing = !asked.persistent || !whole || asked.tunnel || self.caller.leaving.is_last();
-        write::answer(&mut self.wire.output.bytes, status, &asked.id, asked.method == "HEAD", closing, None);
+        write::answer(&mut self.wire.output.bytes, status, &asked.id, asked.method.as_str() == "HEAD", closing, None);
         self.finish(closing, whole).await
     }
 

@@ -2,6 +2,7 @@
 //! where that gets no time, a request takes its turn ([`Shared::catch_up`]).
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::io::Write as _;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -48,6 +49,25 @@ pub(super) fn run(shared: &Shared) {
     }
 }
 
+/// Spreads numbers of our own, which count up, over a table. Nobody else has a say in them, so nothing stronger is needed.
+#[derive(Debug, Default)]
+struct ByNumber(u64);
+
+impl Hasher for ByNumber {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(self.0 ^ u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, n: u64) {
+        // A table takes its place from the low bits and tells neighbours apart by the high ones: counting up fills both.
+        self.0 = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Writer {
     opening: Opening,
@@ -63,7 +83,7 @@ pub(super) struct Writer {
     /// Memory for the next entries to wait in.
     spare: Waiting,
     /// `seq` of the `decided` line of each request that has not ended.
-    running: HashMap<u64, u64>,
+    running: HashMap<u64, u64, BuildHasherDefault<ByNumber>>,
     heads: Option<HeadWriter>,
     report: Report,
     next_beat: Instant,
@@ -101,7 +121,7 @@ impl Writer {
             pending: Vec::new(),
             scratch: EventText::default(),
             spare: Waiting::default(),
-            running: HashMap::new(),
+            running: HashMap::default(),
             heads,
             report,
             failing: false,

@@ -132,21 +132,23 @@ impl Ids {
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    let mut out = String::with_capacity(2 * bytes.len());
-    out.extend(digits_of(bytes).map(char::from));
-    out
+    let mut out = vec![b'0'; 2 * bytes.len()];
+    write_digits(bytes, &mut out);
+    String::from_utf8(out).unwrap_or_default()
 }
 
 /// The first `N` digits of `bytes`.
 fn digits<const N: usize>(bytes: &[u8]) -> [u8; N] {
     let mut out = [b'0'; N];
-    out.iter_mut().zip(digits_of(bytes)).for_each(|(place, digit)| *place = digit);
+    write_digits(bytes, &mut out);
     out
 }
 
-fn digits_of(bytes: &[u8]) -> impl Iterator<Item = u8> {
+fn write_digits(bytes: &[u8], out: &mut [u8]) {
     let digit = |n: u8| if n < 10 { b'0' + n } else { b'a' + n - 10 };
-    bytes.iter().flat_map(move |byte| [digit(byte >> 4), digit(byte & 15)])
+    for (pair, byte) in out.chunks_exact_mut(2).zip(bytes) {
+        pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 15)]);
+    }
 }
 
 const TRACEPARENT: &str = "traceparent";

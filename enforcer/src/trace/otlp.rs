@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use portreeve_engine::record::{RequestFacts, Why};
+use portreeve_engine::record::Why;
+use portreeve_engine::record_text::RequestText;
 use portreeve_engine::{Decision, Timestamp};
 use serde_json::{Value, json};
 
@@ -29,22 +30,22 @@ pub struct Span {
 impl Span {
     /// What is known of a request when it is decided.
     #[must_use]
-    pub fn new(trace: &Trace, began: Timestamp, caller: &Caller, facts: &RequestFacts, decision: &Decision<'_>) -> Self {
-        let method = facts.method.as_deref().unwrap_or(facts.protocol.as_str());
-        let name = match &facts.operation {
+    pub fn new(trace: &Trace, began: Timestamp, caller: &Caller, facts: &RequestText<'_>, decision: &Decision<'_>) -> Self {
+        let method = facts.method.unwrap_or(facts.protocol);
+        let name = match facts.operation {
             Some(operation) => format!("{method} {operation}"),
             None => method.to_owned(),
         };
         let given = [
-            ("http.request.method", facts.method.clone()),
-            ("url.path", facts.path.clone()),
-            ("server.address", facts.host.clone()),
+            ("http.request.method", facts.method.map(str::to_owned)),
+            ("url.path", facts.path.as_deref().map(str::to_owned)),
+            ("server.address", facts.host.map(str::to_owned)),
             ("client.address", Some(caller.ip.to_string())),
             ("portreeve.principal", Some(caller.peer().svid().id.to_string())),
-            ("portreeve.operation", facts.operation.clone()),
+            ("portreeve.operation", facts.operation.map(str::to_owned)),
             ("portreeve.effect", Some(decision.effect.to_string())),
             ("portreeve.reason", Some(decision.reason.to_string())),
-            ("portreeve.request_id", Some(facts.id.clone())),
+            ("portreeve.request_id", Some(facts.id.to_owned())),
         ];
         let attributes = given.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
         Self { trace: trace.clone(), name, began, took: Duration::ZERO, status: None, attributes }
