@@ -384,10 +384,11 @@ mod tests {
             assert_eq!(host_bytes(text.as_bytes()), general(text), "{text}");
             for at in 0..text.len() {
                 let (before, after) = text.split_at(at);
-                let one_less = format!("{before}{}", &after[1..]);
+                let rest: String = after.chars().skip(1).collect();
+                let one_less = format!("{before}{rest}");
                 assert_eq!(host_bytes(one_less.as_bytes()), general(&one_less), "{one_less}");
                 for byte in "0129.: +-a[".chars() {
-                    for damaged in [format!("{before}{byte}{}", &after[1..]), format!("{before}{byte}{after}")] {
+                    for damaged in [format!("{before}{byte}{rest}"), format!("{before}{byte}{after}")] {
                         assert_eq!(host_bytes(damaged.as_bytes()), general(&damaged), "{damaged}");
                     }
                 }
