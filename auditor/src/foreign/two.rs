@@ -9,6 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use portreeve_engine::decision::{Effect, Reason};
 use portreeve_engine::{Authorizer, Request, Timestamp};
+use smallvec::SmallVec;
 
 use super::Format;
 use super::fold::{Place, Taken, write_question};
@@ -177,7 +178,7 @@ impl<'a> TwoLaws<'a> {
         }
         let index = u32::try_from(self.groups.len()).unwrap_or(u32::MAX);
         self.by_group.insert(group.clone(), index);
-        let none = Tally { count: 0, first: seen.at, last: seen.at, evidence: vec![] };
+        let none = Tally { count: 0, first: seen.at, last: seen.at, evidence: SmallVec::new() };
         self.groups.push((group, none));
         index
     }
