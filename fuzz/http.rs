@@ -126,9 +126,16 @@ fn is_judged(head: &portreeve_enforcer::head::Head<'_>) -> bool {
     authority && scheme && portreeve_engine::request::parse_target(head.target, portreeve_engine::path::Paths::Strict).is_ok()
 }
 
-/// The second word of the first line.
+/// The second word of the first line as hyper tells it: the scheme is the same in any case, and no path is `/` (RFC 3986, 3.1 and 6.2.3).
 fn said(head: &[u8]) -> String {
-    String::from_utf8_lossy(head.split(|b| *b == b' ').nth(1).unwrap_or_default()).into_owned()
+    let said = String::from_utf8_lossy(head.split(|b| *b == b' ').nth(1).unwrap_or_default()).into_owned();
+    match said.split_once("://") {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https") => {
+            let path = if rest.contains('/') { "" } else { "/" };
+            format!("{}://{rest}{path}", scheme.to_ascii_lowercase())
+        }
+        _ => said,
+    }
 }
 
 fn decoded(framed: &[u8]) -> Vec<u8> {

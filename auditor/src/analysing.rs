@@ -334,7 +334,9 @@ fn certificates_are_told_by_identity_with_their_renewals() {
         let of = log.decide(asked);
         log.end(of);
     }
-    log.at = log.at.plus_ms(10 * 3_600_000);
+    let short = audit(POLICY, vec![source(&log)]);
+    assert_eq!(short.analyses.window.unwrap().words, "7 h (no whole day)");
+    log.at = log.at.plus_ms(30 * 3_600_000);
     log.stop();
     let a = audit(POLICY, vec![source(&log)]);
     let c = &a.analyses.certificates.entries[0];

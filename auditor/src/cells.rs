@@ -1,4 +1,5 @@
-//! Counts decisions while logs are read: one cell for each distinct key and hour, 64 bytes each, found by number.
+//! Counts decisions while logs are read: one cell for each distinct key and hour, some 100 bytes with the first line of it, found by
+//! number.
 //!
 //! What many cells share, the facts, is held once; the words of a key are looked up when it is new and never again. At the end the
 //! cells are poured into a [`Ledger`] or into the rows of a ledger file.
@@ -15,9 +16,10 @@ use hashbrown::HashTable;
 use portreeve_engine::Timestamp;
 use portreeve_engine::decision::Effect;
 use portreeve_engine::record::Decided;
+use smallvec::SmallVec;
 
 use crate::assessment::Evidence;
-use crate::ledger::{FOLDED_HOUR, Facts, Key, Ledger, Tally, hour};
+use crate::ledger::{FOLDED_HOUR, Facts, Key, Ledger, Path, Tally, hour};
 use crate::limits::{EVIDENCE_MAX, LEDGER_KEYS_MAX, PATHS_WITH_ALL_EVIDENCE_MAX};
 
 /// Which decisions are told apart by their hour.
@@ -64,7 +66,7 @@ struct Cell {
     last: Timestamp,
     /// The greatest place of which a line is kept once there are enough: what is beyond need not be looked at.
     beyond: u64,
-    evidence: Vec<Evidence>,
+    evidence: SmallVec<[Evidence; 1]>,
 }
 
 /// Where one decision was counted: good for later ones of its key in the same hour, until the cells are poured.
@@ -194,7 +196,7 @@ impl Cells {
         if let Some(cell) = self.cells.get(before as usize) {
             self.older.insert((key, cell.hour), before);
         }
-        self.cells.push(Cell { key, hour, count: 0, first: at, last: at, beyond: u64::MAX, evidence: Vec::new() });
+        self.cells.push(Cell { key, hour, count: 0, first: at, last: at, beyond: u64::MAX, evidence: SmallVec::new() });
         next
     }
 
@@ -268,7 +270,8 @@ impl Cells {
 
     fn owned(&self, key: KeyId) -> Option<Key> {
         let named = self.keys.get(key)?;
-        Some(Key { facts: Arc::clone(self.facts.get(named.facts as usize)?), path: self.keys.path(named).map(Box::from) })
+        let path = named.has_path().then(|| Path::within(&self.keys.text, named.from, named.length)).flatten();
+        Some(Key { facts: Arc::clone(self.facts.get(named.facts as usize)?), path })
     }
 
     /// The place of each key among all, in the order of [`Key`].
@@ -298,10 +301,6 @@ fn ranks(length: usize, compare: impl Fn(usize, usize) -> std::cmp::Ordering) ->
 impl Cell {
     /// Keeps a line as evidence. The least places are kept, so that the order of reading does not matter.
     fn keep(&mut self, evidence: Evidence, most: usize) {
-        if self.evidence.is_empty() {
-            // Most cells of a log with a great many of them have one line.
-            self.evidence.reserve_exact(1);
-        }
         self.evidence.push(evidence);
         self.evidence.sort();
         self.evidence.truncate(most);
@@ -321,7 +320,7 @@ impl Cell {
 #[derive(Debug, Default)]
 struct Keys {
     named: Vec<Named>,
-    text: String,
+    text: Arc<String>,
     by_name: HashTable<KeyId>,
     hasher: RandomState,
     /// Keys that have a path.
@@ -374,7 +373,7 @@ impl Keys {
         }
         let key = number(self.named.len());
         let (from, length) = path.map_or((NONE, 0), |path| (number(self.text.len()), number(path.len())));
-        self.text.push_str(path.unwrap_or_default());
+        Arc::make_mut(&mut self.text).push_str(path.unwrap_or_default());
         self.paths += usize::from(path.is_some());
         self.named.push(Named { facts, from, length, newest: NONE });
         let Self { named, text, hasher, by_name, .. } = self;

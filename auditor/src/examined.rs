@@ -132,7 +132,7 @@ impl<'a> Examined<'a> {
     /// Every time in which an enforcer failed as a control, with its chain.
     pub(crate) fn outages(&self) -> Vec<(usize, Outage)> {
         let of =
-            |what, tally: &Option<Tally>| tally.as_ref().map(|t| Outage { what, from: t.first, to: t.last, evidence: t.evidence.clone() });
+            |what, tally: &Option<Tally>| tally.as_ref().map(|t| Outage { what, from: t.first, to: t.last, evidence: t.evidence.to_vec() });
         let processes = self.fold.processes.iter();
         processes
             .flat_map(|(chain, p)| {

@@ -24,7 +24,7 @@ pub(crate) fn fidelity(examined: &Examined<'_>, bundles: &[(String, Authorizer)]
             operation: key.operation.clone(),
             differences: key.differences.clone(),
             count: tally.count,
-            evidence: tally.evidence.clone(),
+            evidence: tally.evidence.to_vec(),
         })
         .collect();
     disagreements.sort_by_key(|d| Reverse(d.count));
@@ -50,7 +50,7 @@ pub(crate) fn fidelity(examined: &Examined<'_>, bundles: &[(String, Authorizer)]
 
 fn reasons(examined: &Examined<'_>) -> Vec<NotReplayed> {
     let reasons = examined.fold.not_replayed().into_iter();
-    reasons.map(|(reason, tally)| NotReplayed { reason, count: tally.count, evidence: tally.evidence }).collect()
+    reasons.map(|(reason, tally)| NotReplayed { reason, count: tally.count, evidence: tally.evidence.into_vec() }).collect()
 }
 
 fn revisions(examined: &Examined<'_>, bundles: &[(String, Authorizer)]) -> Vec<RevisionFidelity> {

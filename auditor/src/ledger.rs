@@ -5,16 +5,19 @@
 //!
 //! INVARIANT: the sum over keys is the number of records folded in.
 
+use std::cmp::Ordering;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 use portreeve_engine::decision::{Effect, Reason};
 use portreeve_engine::record::{Decided, Mode, Refused, Side};
 use portreeve_engine::request::Token;
 use portreeve_engine::{Digest, SpiffeId, Timestamp};
+use smallvec::{SmallVec, smallvec};
 
 use crate::assessment::Evidence;
 use crate::foreign::{Format, Grade, Lawful};
@@ -65,7 +68,76 @@ pub struct Key {
     /// The facts.
     pub facts: Arc<Facts>,
     /// The path, for undeclared operations only.
-    pub path: Option<Box<str>>,
+    pub path: Option<Path>,
+}
+
+/// A path, in a text that it shares with others: of a log with a million of them the text is held once and in one piece.
+#[derive(Clone)]
+pub struct Path {
+    text: Arc<String>,
+    from: u32,
+    length: u32,
+}
+
+impl Path {
+    /// The part of a text; `None` where it has none there.
+    pub(crate) fn within(text: &Arc<String>, from: u32, length: u32) -> Option<Self> {
+        let path = Self { text: Arc::clone(text), from, length };
+        path.text.get(path.range())?;
+        Some(path)
+    }
+
+    fn range(&self) -> Range<usize> {
+        self.from as usize..self.from as usize + self.length as usize
+    }
+}
+
+impl From<String> for Path {
+    /// A path longer than 4 GiB, which no line is, loses its end.
+    fn from(text: String) -> Self {
+        let length = u32::try_from(text.len()).unwrap_or_default();
+        Self { text: Arc::new(text), from: 0, length }
+    }
+}
+
+impl Deref for Path {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        self.text.get(self.range()).unwrap_or_default()
+    }
+}
+
+impl std::fmt::Debug for Path {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        (**self).fmt(f)
+    }
+}
+
+impl PartialEq for Path {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Path {}
+
+impl PartialOrd for Path {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Path {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (**self).cmp(&**other)
+    }
+}
+
+impl Hash for Path {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (**self).hash(state);
+    }
 }
 
 impl Deref for Key {
@@ -134,14 +206,14 @@ pub struct Tally {
     pub first: Timestamp,
     /// Last.
     pub last: Timestamp,
-    /// The first few raw lines.
-    pub evidence: Vec<Evidence>,
+    /// The first few raw lines; most tallies of a log with a great many of them have one.
+    pub evidence: SmallVec<[Evidence; 1]>,
 }
 
 impl Tally {
     /// One record.
     pub(crate) fn one(at: Timestamp, evidence: &Evidence) -> Self {
-        Self { count: 1, first: at, last: at, evidence: vec![evidence.clone()] }
+        Self { count: 1, first: at, last: at, evidence: smallvec![evidence.clone()] }
     }
 
     /// Counts one more record. The evidence kept is the smallest, so that the order of reading does not matter.
@@ -349,7 +421,7 @@ mod tests {
             let at = start().plus_ms(i64::try_from(n).unwrap() * 600_000);
             let evidence = Evidence { input: 0, line: n, sha256: Digest::ZERO };
             for ledger in [&mut whole, &mut parts[(n % 3) as usize]] {
-                let key = Key { facts: Arc::new(Facts::of(&decided)), path: decided.request.path.as_deref().map(Box::from) };
+                let key = Key { facts: Arc::new(Facts::of(&decided)), path: decided.request.path.clone().map(Path::from) };
                 ledger.decided(key, hour(at), Tally::one(at, &evidence));
                 ledger.certificate(at, &decided, &evidence);
             }

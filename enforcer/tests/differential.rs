@@ -156,15 +156,16 @@ const PIECES: &[&str] = &[
 
 #[test]
 fn seeds_and_finds_of_the_fuzz_target_are_read_alike() {
-    let seeds = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds/http");
     let mut seen = 0;
-    for entry in std::fs::read_dir(seeds).unwrap() {
-        let path = entry.unwrap().path();
-        println!("{}", path.display());
-        http(&std::fs::read(&path).unwrap());
-        seen += 1;
+    for folder in ["../fuzz/seeds/http", "../tests/corpus/fuzz/http"] {
+        for entry in std::fs::read_dir(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            println!("{}", path.display());
+            http(&std::fs::read(&path).unwrap());
+            seen += 1;
+        }
     }
-    assert!(seen >= 3, "{seen}");
+    assert!(seen >= 5, "{seen}");
 }
 
 #[test]

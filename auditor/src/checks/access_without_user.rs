@@ -31,7 +31,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
             subject: format!("{from} → {to} {operation}"),
             summary: format!("{} from `{from}` to `{to}` (`{operation}`) name no user", many(tally.count, "allowed request")),
             remedy: "ask for a user token there, or say that the service acts for itself".to_owned(),
-            evidence: tally.evidence,
+            evidence: tally.evidence.into_vec(),
             count: tally.count,
             suspect: true,
             ..Draft::default()

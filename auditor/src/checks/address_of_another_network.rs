@@ -37,7 +37,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
                     list(own.iter().map(|n| n.name.as_str()))
                 ),
                 remedy: "find out whether the address is its own; if so, add it to the network".to_owned(),
-                evidence: seen.seen.evidence.clone(),
+                evidence: seen.seen.evidence.to_vec(),
                 count: seen.seen.count,
                 suspect: true,
                 ..Draft::default()

@@ -32,7 +32,7 @@ pub(super) fn suspicions(examined: &Examined<'_>, kind: Suspicion, words: &str) 
             subject: format!("{to} {field}"),
             summary: format!("{records} {has} {words} in the {field}"),
             remedy: "look at the lines; if it is so, declare the parameter `sensitive`, and treat these logs as account data".to_owned(),
-            evidence: tally.evidence.clone(),
+            evidence: tally.evidence.to_vec(),
             count: tally.count,
             suspect: true,
             ..Draft::default()

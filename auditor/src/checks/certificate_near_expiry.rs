@@ -26,7 +26,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
                 duration(c.not_after.unix_ms() - c.seen.last.unix_ms())
             ),
             remedy: "see that the workload renews its SVID at half its life".to_owned(),
-            evidence: c.seen.evidence.clone(),
+            evidence: c.seen.evidence.to_vec(),
             count: c.seen.count,
             ..Draft::default()
         })

@@ -32,7 +32,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
                 if tally.count == 1 { "it" } else { "them" }
             ),
             remedy: "bring the mesh's policies and this bundle together".to_owned(),
-            evidence: tally.evidence,
+            evidence: tally.evidence.into_vec(),
             count: tally.count,
             ..Draft::default()
         })

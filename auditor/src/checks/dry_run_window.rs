@@ -26,7 +26,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
                 ),
                 subject: name,
                 remedy: "set `mode: enforce` once the denials are understood".to_owned(),
-                evidence,
+                evidence: evidence.into_vec(),
                 count,
                 severity: (process.dry_run_denied > 0).then_some(Weight::High),
                 ..Draft::default()

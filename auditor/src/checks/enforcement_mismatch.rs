@@ -33,7 +33,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
                     what.join("; ")
                 ),
                 remedy: format!("find out which it was: a changed log, a wrong bundle, or an enforcer that errs (differs in: {kinds})"),
-                evidence: tally.evidence.clone(),
+                evidence: tally.evidence.to_vec(),
                 count: tally.count,
                 ..Draft::default()
             }

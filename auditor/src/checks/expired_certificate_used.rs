@@ -28,7 +28,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
                 c.not_after
             ),
             remedy: "check the clocks of caller and enforcer, and that expiry cuts connections".to_owned(),
-            evidence: c.seen.evidence.clone(),
+            evidence: c.seen.evidence.to_vec(),
             count: c.expired,
             ..Draft::default()
         })

@@ -27,7 +27,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
                 list(c.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().iter().map(String::as_str))
             ),
             remedy: "see that each workload has a key of its own; if addresses are translated on the way, say so".to_owned(),
-            evidence: c.seen.evidence.clone(),
+            evidence: c.seen.evidence.to_vec(),
             count: c.seen.count,
             ..Draft::default()
         })

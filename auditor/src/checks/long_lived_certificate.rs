@@ -22,7 +22,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
                 duration(c.not_after.unix_ms() - c.seen.first.unix_ms())
             ),
             remedy: "issue SVIDs for hours and renew them".to_owned(),
-            evidence: c.seen.evidence.clone(),
+            evidence: c.seen.evidence.to_vec(),
             count: c.seen.count,
             ..Draft::default()
         })

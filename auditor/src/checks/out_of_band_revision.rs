@@ -29,7 +29,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
                     many(tally.map_or(0, |t| t.count), "request")
                 ),
                 remedy: "find out where it came from; commit it, or see that enforcers take signed bundles only".to_owned(),
-                evidence: tally.map(|t| t.evidence.clone()).unwrap_or_default(),
+                evidence: tally.map(|t| t.evidence.to_vec()).unwrap_or_default(),
                 count: tally.map_or(0, |t| t.count),
                 ..Draft::default()
             }

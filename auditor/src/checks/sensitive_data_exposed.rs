@@ -63,7 +63,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
             ..Draft::default()
         });
         draft.summary = format!("{}; {}", draft.summary, many(tally.count, "allowed request"));
-        (draft.evidence, draft.count) = (tally.evidence, tally.count);
+        (draft.evidence, draft.count) = (tally.evidence.into_vec(), tally.count);
     }
     out.into_values().collect()
 }

@@ -24,7 +24,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
                 ),
                 subject: name,
                 remedy: "find out why nothing newer came, and issue policies again before `max_age` is over".to_owned(),
-                evidence: tally.evidence.clone(),
+                evidence: tally.evidence.to_vec(),
                 count: process.stale_decided,
                 ..Draft::default()
             })

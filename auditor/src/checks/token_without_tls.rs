@@ -20,7 +20,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
             subject: format!("{from} → {to}"),
             summary: format!("{} from `{from}` to `{to}` brought a user token with weak TLS or none", many(tally.count, "request")),
             remedy: "require TLS 1.3, and have these tokens revoked".to_owned(),
-            evidence: tally.evidence,
+            evidence: tally.evidence.into_vec(),
             count: tally.count,
             ..Draft::default()
         })

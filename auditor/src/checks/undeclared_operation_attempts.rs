@@ -1,12 +1,13 @@
 //! Denied requests for paths that the inventory does not declare: probing, a wrong client, or a gap in the inventory.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use portreeve_engine::decision::{Effect, Reason};
 
 use crate::assessment::Weight;
 use crate::checks::Check;
 use crate::examined::{Draft, Examined, caller, list, many};
+use crate::graph::behaviour::in_order;
 
 /// See the file's own text.
 pub(super) const CHECK: Check = Check {
@@ -18,7 +19,7 @@ pub(super) const CHECK: Check = Check {
 };
 
 fn find(examined: &Examined<'_>) -> Vec<Draft> {
-    let mut paths: BTreeMap<(String, &str), BTreeSet<&str>> = BTreeMap::new();
+    let mut paths: BTreeMap<(String, &str), Vec<&str>> = BTreeMap::new();
     let attempts = examined.group(|key| {
         let is_one = key.effect == Effect::Deny
             && key.operation.is_none()
@@ -32,7 +33,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
     attempts
         .into_iter()
         .map(|((from, to), tally)| {
-            let seen = paths.remove(&(from.clone(), to)).unwrap_or_default();
+            let seen = in_order(paths.remove(&(from.clone(), to)).unwrap_or_default());
             Draft {
                 subject: format!("{from} → {to}"),
                 summary: format!(
@@ -42,7 +43,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
                     list(seen)
                 ),
                 remedy: "declare the operation if it exists; otherwise ask the caller's owner".to_owned(),
-                evidence: tally.evidence,
+                evidence: tally.evidence.into_vec(),
                 count: tally.count,
                 ..Draft::default()
             }

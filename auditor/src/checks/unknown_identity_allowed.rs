@@ -27,7 +27,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
             subject: id.to_string(),
             summary: format!("`{id}`, which no service of the inventory has, asked {}; {allowed} were allowed", many(tally.count, "time")),
             remedy: "add it to the inventory; a partner's identity belongs there too, in a zone of its own".to_owned(),
-            evidence: tally.evidence,
+            evidence: tally.evidence.into_vec(),
             count: tally.count,
             ..Draft::default()
         })

@@ -22,7 +22,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
             subject: id.to_string(),
             summary: format!("`{id}`, which no service of the inventory has, asked {} and was denied", many(tally.count, "time")),
             remedy: "add it to the inventory, or stop issuing the identity".to_owned(),
-            evidence: tally.evidence,
+            evidence: tally.evidence.into_vec(),
             count: tally.count,
             ..Draft::default()
         })

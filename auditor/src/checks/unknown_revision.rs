@@ -20,7 +20,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
             subject: revision.to_string(),
             summary: format!("{} were decided under {revision}, which was not given", many(tally.count, "record")),
             remedy: "give that bundle too (`--bundle REV:PATH` takes it from git)".to_owned(),
-            evidence: tally.evidence.clone(),
+            evidence: tally.evidence.to_vec(),
             count: tally.count,
             ..Draft::default()
         })

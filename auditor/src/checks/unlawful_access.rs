@@ -44,7 +44,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
                     list(why)
                 ),
                 remedy: "grant it here with a reason, or have the mesh deny it".to_owned(),
-                evidence: tally.evidence,
+                evidence: tally.evidence.into_vec(),
                 count: tally.count,
                 ..Draft::default()
             }

@@ -39,7 +39,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
             subject: id.to_string(),
             summary: format!("{} of `{id}`, seen on {}, are in no record", many(n, "certificate"), many(tally.count, "request")),
             remedy: "record them as a `Certificate` with owner, issuer, algorithm and purpose".to_owned(),
-            evidence: tally.evidence,
+            evidence: tally.evidence.into_vec(),
             count: tally.count,
             ..Draft::default()
         })

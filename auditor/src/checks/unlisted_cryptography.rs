@@ -26,7 +26,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
             subject: format!("{version} {suite}"),
             summary: format!("{} ran on {version} with {suite}, which the scope does not list", many(tally.count, "request")),
             remedy: "list it under `cryptography` with its purpose, or stop using it".to_owned(),
-            evidence: tally.evidence,
+            evidence: tally.evidence.into_vec(),
             count: tally.count,
             ..Draft::default()
         })

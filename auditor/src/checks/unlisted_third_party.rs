@@ -26,7 +26,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
                 summary: format!("`{}` is outside the mesh, called {}, and no third party of the scope", service.name, many(n, "time")),
                 remedy: "list it under `third_parties`, or take it out of the inventory".to_owned(),
                 at: Some(service.at.short()),
-                evidence: tally.map(|t| t.evidence.clone()).unwrap_or_default(),
+                evidence: tally.map(|t| t.evidence.to_vec()).unwrap_or_default(),
                 count: n,
                 by_policy: true,
                 ..Draft::default()

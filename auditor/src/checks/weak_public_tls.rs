@@ -31,7 +31,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
             subject: format!("{from} → {to} {what}"),
             summary: format!("{} from `{from}` to `{to}` came with {what}", many(tally.count, "request")),
             remedy: if known { "require TLS 1.3" } else { "require TLS 1.3, and say in the scope which networks are open" }.to_owned(),
-            evidence: tally.evidence,
+            evidence: tally.evidence.into_vec(),
             count: tally.count,
             suspect: !known,
             ..Draft::default()

@@ -20,7 +20,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
         subject: format!("{from} → {to} {what}"),
         summary: format!("{} from `{from}` to `{to}` came with {what}", many(tally.count, "request")),
         remedy: "require TLS 1.3".to_owned(),
-        evidence: tally.evidence,
+        evidence: tally.evidence.into_vec(),
         count: tally.count,
         ..Draft::default()
     });
@@ -36,7 +36,7 @@ fn keys<'e>(examined: &'e Examined<'_>) -> impl Iterator<Item = Draft> + use<'e>
             subject: format!("{id} {digest} {key}"),
             summary: format!("certificate {} of `{id}` has a weak key: {key}", c.serial),
             remedy: "issue it for a key of EC P-256 or stronger, Ed25519, or RSA of 2048 bits and more".to_owned(),
-            evidence: c.seen.evidence.clone(),
+            evidence: c.seen.evidence.to_vec(),
             count: c.seen.count,
             ..Draft::default()
         })

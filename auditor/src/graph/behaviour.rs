@@ -40,7 +40,7 @@ pub(crate) fn shadow_edges(examined: &Examined<'_>) -> Vec<ShadowEdge> {
         requests: tally.count,
         first: tally.first,
         last: tally.last,
-        evidence: tally.evidence,
+        evidence: tally.evidence.into_vec(),
     };
     allowed.into_iter().map(shadow).collect()
 }
@@ -114,7 +114,8 @@ pub(crate) fn scanners(examined: &Examined<'_>) -> Vec<Scanner> {
     struct Tried<'a> {
         services: BTreeSet<&'a str>,
         operations: BTreeSet<(&'a str, &'a str)>,
-        paths: BTreeSet<(&'a str, &'a str)>,
+        /// By service; a log may hold a million of them, so they are put in order only once.
+        paths: BTreeMap<&'a str, Vec<&'a str>>,
         denied: Option<Tally>,
         allowed: u64,
         known: bool,
@@ -130,7 +131,7 @@ pub(crate) fn scanners(examined: &Examined<'_>) -> Vec<Scanner> {
         tried.services.insert(&key.to);
         match (&key.operation, &key.path) {
             (Some(operation), _) => drop(tried.operations.insert((&key.to, operation))),
-            (None, Some(path)) => drop(tried.paths.insert((&key.to, path))),
+            (None, Some(path)) => tried.paths.entry(&key.to).or_default().push(path),
             (None, None) => {}
         }
         match &mut tried.denied {
@@ -139,7 +140,8 @@ pub(crate) fn scanners(examined: &Examined<'_>) -> Vec<Scanner> {
         }
     }
     let scanner = |(from, tried): (String, Tried<'_>)| {
-        let (services, operations, paths) = (tried.services.len() as u64, tried.operations.len() as u64, tried.paths.len() as u64);
+        let (services, operations) = (tried.services.len() as u64, tried.operations.len() as u64);
+        let paths = tried.paths.into_values().map(|paths| in_order(paths).len() as u64).sum::<u64>();
         let scans = paths >= SCAN_PATHS_MIN || operations >= SCAN_OPERATIONS_MIN || services >= SCAN_SERVICES_MIN;
         let denied = tried.denied.filter(|_| scans)?;
         Some(Scanner {
@@ -152,10 +154,17 @@ pub(crate) fn scanners(examined: &Examined<'_>) -> Vec<Scanner> {
             allowed: tried.allowed,
             first: Some(denied.first),
             last: Some(denied.last),
-            evidence: denied.evidence,
+            evidence: denied.evidence.into_vec(),
         })
     };
     callers.into_iter().filter_map(scanner).collect()
+}
+
+/// Each path once, in order.
+pub(crate) fn in_order(mut paths: Vec<&str>) -> Vec<&str> {
+    paths.sort_unstable();
+    paths.dedup();
+    paths
 }
 
 /// The same as an analysis.

@@ -138,7 +138,7 @@ fn unknown(examined: &Examined<'_>) -> Vec<IdentityConcern> {
             others,
             requests: tally.count,
             allowed,
-            evidence: tally.evidence,
+            evidence: tally.evidence.into_vec(),
         }
     };
     callers.into_iter().map(concern).collect()

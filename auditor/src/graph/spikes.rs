@@ -77,7 +77,7 @@ impl Hours {
             denied: peak.tally.count,
             mean_of_others,
             other_hours,
-            evidence: peak.tally.evidence,
+            evidence: peak.tally.evidence.into_vec(),
         })
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::assessment::analyses::Window;
-use crate::examined::{Examined, many};
+use crate::examined::{Examined, duration, many};
 use crate::limits::HOUR_MS;
 
 /// The window of what was examined.
@@ -25,12 +25,16 @@ pub(crate) fn window(examined: &Examined<'_>) -> Option<Window> {
         months,
         services_logged: inside.clone().filter(|s| logged.contains(&*s.name)).count() as u64,
         services: inside.count() as u64,
-        words: format!(
-            "{} ({}, {}), with decisions on {days_with_traffic} of them",
-            many(days, "day"),
-            whole(weeks, "week"),
-            whole(months, "month")
-        ),
+        words: if span_ms < DAY_MS {
+            format!("{} (no whole day)", duration(span_ms))
+        } else {
+            format!(
+                "{} ({}, {}), with decisions on {days_with_traffic} of them",
+                many(days, "day"),
+                whole(weeks, "week"),
+                whole(months, "month")
+            )
+        },
     })
 }
 

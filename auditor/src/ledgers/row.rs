@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::assessment::Evidence;
 use crate::foreign::{Format, Grade, Lack, Lawful};
-use crate::ledger::{CertificateTally, Facts, Issued, Key, Ledger, Tally, User};
+use crate::ledger::{CertificateTally, Facts, Issued, Key, Ledger, Path, Tally, User};
 use crate::limits::{ADDRESSES_MAX, EVIDENCE_MAX};
 
 /// What a row counts; rows stand in this order.
@@ -256,7 +256,7 @@ impl Text {
                     grade: Grade::parse(&self.grade?)?,
                     lawful: lawfuls().find(|l| Some(lawful_name(*l)) == self.lawful.as_deref())?,
                 };
-                plain(RowKey::Decided(Key { facts: Arc::new(facts), path: self.path.map(String::into_boxed_str) }, self.hour?))
+                plain(RowKey::Decided(Key { facts: Arc::new(facts), path: self.path.map(Path::from) }, self.hour?))
             }
             "certificate" => Row {
                 certificate: Some((

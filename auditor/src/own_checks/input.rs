@@ -73,7 +73,7 @@ pub(crate) fn input(examined: &Examined<'_>) -> Input {
     let edge = |summary: EdgeSummary| {
         let key = (summary.from.as_deref(), summary.to.as_str(), summary.operation.as_deref());
         let evidence = lines.get(&key).map(|t| t.evidence.clone()).unwrap_or_default();
-        InputEdge { evidence, summary }
+        InputEdge { evidence: evidence.into_vec(), summary }
     };
     let mut labelled: BTreeMap<String, _> = services(examined).into_iter().map(|s| (s.name.clone(), s)).collect();
     let service = |s: &portreeve_engine::model::Service| {
