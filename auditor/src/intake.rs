@@ -458,9 +458,10 @@ fn foreign(adapter: &mut Adapter, read: &mut InputRead, sink: &mut dyn Sink, (in
     };
     let place = Place { input, line, bytes };
     let looks = sink.looks_for_cards();
-    let mut found = if looks { in_bytes(bytes).map(|(found, at)| (found, field(bytes, at))) } else { None };
+    let sketch = adapter.sketch(bytes, sink.caller_address_counts());
+    let mut found = if looks && adapter.may_have_run() { in_bytes(bytes).map(|(found, at)| (found, field(bytes, at))) } else { None };
     // What seems to hold card data goes the general way, each time.
-    let sketch = adapter.sketch(bytes, sink.caller_address_counts()).filter(|_| found.is_none());
+    let sketch = sketch.filter(|_| found.is_none());
     if let Some(sketch) = &sketch {
         read.ends.at(sketch.at);
     }

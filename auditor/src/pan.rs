@@ -128,7 +128,7 @@ fn first_run(bytes: &[u8]) -> Option<usize> {
 
 /// A bit for each byte between the space and the digits.
 #[inline]
-fn near_digits(window: &[u8; WINDOW]) -> u64 {
+pub(crate) fn near_digits(window: &[u8; WINDOW]) -> u64 {
     let (parts, _) = window.as_chunks::<16>();
     let mut mask = 0;
     for (n, part) in parts.iter().enumerate() {
@@ -146,6 +146,30 @@ const fn has_run(mask: u64) -> bool {
     let four = two & (two >> 2);
     let eight = four & (four >> 4);
     eight & (eight >> 5) != 0
+}
+
+/// Looks for thirteen bits in a row, over words one after another.
+#[derive(Debug, Default)]
+pub(crate) struct Runs {
+    /// Of the word before: where one, two, four and eight bits in a row end.
+    before: [u64; 4],
+    ends: u64,
+}
+
+impl Runs {
+    #[inline]
+    pub(crate) const fn add(&mut self, one: u64) {
+        let [one_before, two_before, four_before, eight_before] = self.before;
+        let two = one & (one << 1 | one_before >> 63);
+        let four = two & (two << 2 | two_before >> 62);
+        let eight = four & (four << 4 | four_before >> 60);
+        self.ends |= eight & (eight << 5 | eight_before >> 59);
+        self.before = [one, two, four, eight];
+    }
+
+    pub(crate) const fn found(&self) -> bool {
+        self.ends != 0
+    }
 }
 
 /// Groups of one number: all but the last have four digits at least, and there are nineteen at most.

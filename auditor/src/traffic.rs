@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::assessment::{Evidence, Period};
 use crate::foreign::two::TwoLaws;
-use crate::foreign::{Deciding, Format, Lawful, Place, Reading, Seen, Taken};
+use crate::foreign::{Deciding, Format, Grade, Lawful, Place, Reading, Seen, Sketch, Taken};
 use crate::heads::VerifiedHeads;
 use crate::intake::{self, Line, ReadError, Sink};
 use crate::ledger::Tally;
@@ -141,9 +141,19 @@ impl Sink for Count<'_, '_> {
         true
     }
 
-    fn seen(&mut self, format: Format, place: &Place<'_>, seen: &Seen<'_>, _: Option<&Deciding>) -> Taken {
+    fn seen(&mut self, format: Format, place: &Place<'_>, seen: &Seen<'_>, deciding: Option<&Deciding>) -> Taken {
         self.see(seen.at);
-        self.foreign.take(format, place, seen, |request| self.comparison.changes_at(request))
+        self.foreign.take(format, place, seen, deciding, |request| self.comparison.changes_at(request))
+    }
+
+    fn caller_address_counts(&self) -> bool {
+        self.foreign.caller_address_counts()
+    }
+
+    fn seen_again(&mut self, place: &Place<'_>, sketch: &Sketch<'_>, deciding: &Deciding) -> Option<(Taken, Grade)> {
+        let taken = self.foreign.take_again(place, sketch, deciding)?;
+        self.see(sketch.at);
+        Some(taken)
     }
 }
 

@@ -77,17 +77,28 @@ impl FromStr for Digest {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let hex = text.strip_prefix(PREFIX).filter(|h| h.len() == 64).ok_or(ParseDigestError)?;
         let mut out = [0; 32];
-        for (byte, pair) in out.iter_mut().zip(hex.as_bytes().chunks_exact(2)) {
-            for digit in pair {
-                let value = match digit {
-                    b'0'..=b'9' => digit - b'0',
-                    b'a'..=b'f' => digit - b'a' + 10,
-                    _ => return Err(ParseDigestError),
-                };
-                *byte = *byte << 4 | value;
-            }
+        let mut all = 0;
+        let (pairs, _) = hex.as_bytes().as_chunks::<2>();
+        for (byte, [high, low]) in out.iter_mut().zip(pairs) {
+            let (high, low) = (nibble(*high), nibble(*low));
+            // No digit has a bit above its four; whether one did is asked once for all.
+            all |= high | low;
+            *byte = high << 4 | low & 0xf;
+        }
+        if all > 0xf {
+            return Err(ParseDigestError);
         }
         Ok(Self(out))
+    }
+}
+
+/// What a hexadecimal digit stands for; more than it can where it is none.
+#[inline]
+const fn nibble(digit: u8) -> u8 {
+    match digit {
+        b'0'..=b'9' => digit - b'0',
+        b'a'..=b'f' => digit - b'a' + 10,
+        _ => 0xff,
     }
 }
 

@@ -28,6 +28,7 @@ pub mod outside;
 pub mod path;
 mod reach;
 pub mod record;
+mod record_exact;
 pub mod record_text;
 pub mod reference;
 mod rego;

@@ -12,6 +12,7 @@ use crate::decision::{Effect, Reason};
 use crate::digest::Digest;
 use crate::id::SpiffeId;
 use crate::path::{CanonicalPath, Paths};
+use crate::record_exact;
 use crate::request::{Attributes, Context, Malformed, Method, Request, Target, Token};
 use crate::time::Timestamp;
 
@@ -432,6 +433,11 @@ impl Record {
     /// # Errors
     /// The line is not JSON of the documented shape, or of another version.
     pub fn from_line(line: &[u8]) -> Result<Self, RecordError> {
+        record_exact::read(line).map_or_else(|| Self::from_line_by_serde(line), Ok)
+    }
+
+    /// The same for a line of any spelling.
+    pub(crate) fn from_line_by_serde(line: &[u8]) -> Result<Self, RecordError> {
         let read: LineOwned = serde_json::from_slice(line).map_err(|e| {
             // Heads often lie beside the log, and a pattern takes them along.
             let head = serde_json::from_slice::<crate::chain::Head>(line).is_ok();

@@ -204,7 +204,13 @@ impl EventText {
     }
 }
 
-impl EventTextRef<'_> {
+impl<'a> EventTextRef<'a> {
+    /// Its bytes, from `"event"` to the last bracket.
+    #[cfg(test)]
+    pub(crate) const fn bytes(self) -> &'a [u8] {
+        self.0
+    }
+
     /// Its length in bytes.
     #[must_use]
     pub fn size(self) -> usize {

@@ -129,6 +129,11 @@ impl Adapter {
         self.quick.as_mut()?.sketch(line, &mut self.deciding, caller_address_counts)
     }
 
+    /// Whether the line that was to be sketched last may have a run of bytes long enough to be a card number.
+    pub(crate) fn may_have_run(&self) -> bool {
+        self.quick.as_ref().is_none_or(Quick::has_run)
+    }
+
     /// The deciding bytes of the line sketched last.
     pub(crate) const fn deciding(&self) -> &Deciding {
         &self.deciding

@@ -5,7 +5,6 @@
 use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
-use smallvec::SmallVec;
 
 use super::quick::Deciding;
 use crate::limits::{QUESTIONS_MAX, REMEMBERED_BYTES_MAX};
@@ -36,13 +35,13 @@ impl Asked {
 pub(super) struct Memory<A> {
     places: Numbered,
     callers: Numbered,
+    asks: Numbered,
     answers: HashMap<Question, A, RandomState>,
-    question: Vec<u8>,
     bytes: usize,
 }
 
-/// The number of the bundle that answers, those of place and caller, and what was asked for.
-type Question = SmallVec<[u8; QUESTION_BYTES]>;
+/// The number of the bundle that answers, and those of place, caller and what was asked for.
+type Question = [u32; 4];
 
 /// Texts by number.
 #[derive(Debug, Default)]
@@ -50,15 +49,14 @@ struct Numbered(HashMap<Box<[u8]>, u32, RandomState>);
 
 impl<A> Memory<A> {
     pub(super) fn new() -> Self {
-        Self { places: Numbered::default(), callers: Numbered::default(), answers: HashMap::default(), question: Vec::new(), bytes: 0 }
+        Self { places: Numbered::default(), callers: Numbered::default(), asks: Numbered::default(), answers: HashMap::default(), bytes: 0 }
     }
 
     /// The answer to a question that was asked before.
     #[inline]
     pub(super) fn get(&mut self, bundle: u32, deciding: &Deciding) -> Option<&mut A> {
         let (place, caller) = (self.places.get(&deciding.place)?, self.callers.get(&deciding.caller)?);
-        write(&mut self.question, [bundle, place, caller], &deciding.ask);
-        self.answers.get_mut(self.question.as_slice())
+        self.answers.get_mut(&[bundle, place, caller, self.asks.get(&deciding.ask)?])
     }
 
     /// Remembers an answer.
@@ -66,12 +64,10 @@ impl<A> Memory<A> {
         if self.answers.len() >= QUESTIONS_MAX || self.bytes >= REMEMBERED_BYTES_MAX {
             self.forget();
         }
-        let (Some((place, more)), Some((caller, yet_more))) = (self.places.put(&deciding.place), self.callers.put(&deciding.caller)) else {
-            return;
-        };
-        write(&mut self.question, [bundle, place, caller], &deciding.ask);
-        self.bytes += size_of::<(Question, A)>() + deciding.ask.len() + more + yet_more;
-        self.answers.insert(Question::from_slice(&self.question), answer);
+        let parts = [(&mut self.places, &deciding.place), (&mut self.callers, &deciding.caller), (&mut self.asks, &deciding.ask)];
+        let [Some((place, a)), Some((caller, b)), Some((ask, c))] = parts.map(|(numbered, text)| numbered.put(text)) else { return };
+        self.bytes += size_of::<(Question, A)>() + a + b + c;
+        self.answers.insert([bundle, place, caller, ask], answer);
     }
 
     /// Every answer.
@@ -97,21 +93,9 @@ impl Numbered {
         }
         let next = u32::try_from(self.0.len()).ok()?;
         self.0.insert(text.into(), next);
-        Some((next, text.len()))
+        Some((next, text.len() + size_of::<(Box<[u8]>, u32)>()))
     }
 }
-
-#[inline]
-fn write(out: &mut Vec<u8>, numbers: [u32; 3], ask: &[u8]) {
-    out.clear();
-    for number in numbers {
-        out.extend_from_slice(&number.to_ne_bytes());
-    }
-    out.extend_from_slice(ask);
-}
-
-/// Three numbers, a method and a short path; a longer one is kept elsewhere.
-const QUESTION_BYTES: usize = 48;
 
 #[cfg(test)]
 mod tests {

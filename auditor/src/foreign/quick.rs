@@ -12,13 +12,11 @@
 //!
 //! INVARIANT: two lines with the same deciding bytes are counted under the same key, but for the hour, and show the same certificate.
 
-use std::net::Ipv4Addr;
-
 use portreeve_engine::Timestamp;
 
 use super::envoy::{Fact, KEYS};
 use super::time::parse_time;
-use crate::scan::{Scanner, Value};
+use crate::scan::{Found, Kind, Scanner};
 
 /// What is left of a line beside its deciding bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,19 +44,28 @@ impl Deciding {
         self.caller.clear();
         self.ask.clear();
     }
+}
 
-    #[inline]
-    fn of(&mut self, fact: Fact) -> &mut Vec<u8> {
+/// Which of the three parts a fact belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Place,
+    Caller,
+    Ask,
+}
+
+impl Part {
+    const fn of(fact: Fact) -> Self {
         match fact {
-            Fact::Method | Fact::Path => &mut self.ask,
+            Fact::Method | Fact::Path => Self::Ask,
             Fact::RemoteAddress
             | Fact::PeerSan
             | Fact::PeerPrincipal
             | Fact::PeerFingerprint
             | Fact::PeerEnd
             | Fact::PeerSerial
-            | Fact::SourceService => &mut self.caller,
-            _ => &mut self.place,
+            | Fact::SourceService => Self::Caller,
+            _ => Self::Place,
         }
     }
 }
@@ -76,54 +83,109 @@ impl Quick {
         Self { scanner: Scanner::new(KEYS.map(|(key, _)| key)), clock: Clock::default() }
     }
 
+    /// Whether the line sketched last may have a run of bytes long enough to be a card number.
+    pub(crate) const fn has_run(&self) -> bool {
+        self.scanner.has_run()
+    }
+
     /// Sketches a line, and writes its deciding bytes; `None` where the line is for the general reader. `caller_address_counts`: policy or
     /// names may depend on the address of a caller that has an identity.
     pub(crate) fn sketch<'l>(&mut self, line: &'l [u8], deciding: &mut Deciding, caller_address_counts: bool) -> Option<Sketch<'l>> {
         deciding.clear();
-        let values = self.scanner.scan(line).ok()?;
-        let has = |key| is_said(values.get(key).copied().unwrap_or_default());
+        let found = self.scanner.glance(line)?;
+        let mut sketch = Sketch { at: times(found, &mut self.clock)?, request_id: request_id(found)?, caller: None };
+        let has = |slot| found.text(slot).is_some_and(says);
         // A named callee is never looked for by its address, an inbound caller with a certificate never named by its own.
         let callee_is_named = has(AUTHORITY);
-        let is_inbound = values.get(CLUSTER).is_some_and(|cluster| cluster.raw().starts_with("inbound|"));
+        let is_inbound = found.raw(CLUSTER).is_some_and(|(_, cluster)| cluster.starts_with(b"inbound|"));
         let caller_is_known = !caller_address_counts && is_inbound && has(PEER_SAN);
-        let mut at = None;
-        let mut request_id = None;
-        let mut caller_ip = None;
-        for ((_, fact), value) in KEYS.iter().zip(values) {
-            let out = deciding.of(*fact);
-            match (fact, value) {
-                (Fact::StartTime | Fact::RequestId, Value::Absent) => {}
-                (Fact::StartTime, Value::Text(text)) if at.is_none() => at = Some(self.clock.read(text)?),
-                (Fact::RequestId, Value::Text(text)) if request_id.is_none() => request_id = Some(text),
-                (Fact::RequestId, Value::Null) => {}
-                (Fact::StartTime | Fact::RequestId, _) => return None,
-                (Fact::RemoteAddress, Value::Text(text)) => {
-                    caller_ip = Some(text);
-                    write(out, TEXT, if caller_is_known { "" } else { without_port(text).map_or(text, |(host, _)| host) });
+        // Which keys there are, in one; so those that are not need not be told one by one.
+        let present = found.present() & !SET_ASIDE;
+        deciding.place.extend_from_slice(&present.to_ne_bytes());
+        let mut left = present;
+        while left != 0 {
+            let slot = left.trailing_zeros() as usize;
+            left &= left - 1;
+            let ((_, fact), (kind, raw)) = (KEYS.get(slot)?, found.raw(slot)?);
+            let is_text = kind == Kind::Text;
+            let out = match Part::of(*fact) {
+                Part::Place => &mut deciding.place,
+                Part::Caller => &mut deciding.caller,
+                Part::Ask => &mut deciding.ask,
+            };
+            match fact {
+                Fact::RemoteAddress if is_text => {
+                    sketch.caller = Some(std::str::from_utf8(raw).ok()?);
+                    let kept = if caller_is_known { 0 } else { host_bytes(raw).unwrap_or(raw.len()) };
+                    write(out, TEXT, raw, kept);
                 }
-                (Fact::LocalAddress, Value::Text(text)) if callee_is_named => {
-                    write(out, TEXT, without_port(text).map_or(text, |(_, port)| port));
+                Fact::LocalAddress if is_text && callee_is_named => {
+                    let port = host_bytes(raw).and_then(|host| raw.get(host + 1..)).unwrap_or(raw);
+                    write(out, TEXT, port, port.len());
                 }
                 // That there is one tells that somebody was asked.
-                (Fact::UpstreamHost, Value::Text(host)) if callee_is_named && !matches!(host, "" | "-") => out.push(TEXT),
-                (Fact::Code, Value::Number(code)) if is_ordinary(code) => out.push(TEXT),
-                (_, Value::Absent) => out.push(END),
-                (_, value) => write(out, kind(value), value.raw()),
+                Fact::UpstreamHost if is_text && callee_is_named && says(raw) => out.push(ASKED),
+                Fact::Code if kind == Kind::Number && is_ordinary(raw) => out.push(ORDINARY),
+                _ => write(out, sign(kind), raw, raw.len()),
             }
         }
-        let request_id = request_id.filter(|id| !matches!(*id, "" | "-"));
-        Some(Sketch { at: at?, request_id, caller: caller_ip })
+        Some(sketch)
     }
 }
 
-/// Whether there is a text that says something.
-fn is_said(value: Value<'_>) -> bool {
-    matches!(value, Value::Text(text) if !matches!(text, "" | "-"))
+/// The one time of a line.
+#[inline]
+fn times<const N: usize>(found: Found<'_, '_, N>, clock: &mut Clock) -> Option<Timestamp> {
+    let only = only(found, Fact::StartTime)?;
+    clock.read(found.text(only)?)
+}
+
+/// The one request id of a line, if it has one that says something; `None` where it is for the general reader.
+#[inline]
+fn request_id<'l, const N: usize>(found: Found<'_, 'l, N>) -> Option<Option<&'l str>> {
+    if found.present() & slots_of(Fact::RequestId) == 0 {
+        return Some(None);
+    }
+    let only = only(found, Fact::RequestId)?;
+    match found.raw(only)? {
+        (Kind::Text, id) => Some(if says(id) { Some(std::str::from_utf8(id).ok()?) } else { None }),
+        (Kind::Null, _) => Some(None),
+        _ => None,
+    }
+}
+
+/// The one key of a fact that the line has; `None` where it has none or several.
+#[inline]
+fn only<const N: usize>(found: Found<'_, '_, N>, fact: Fact) -> Option<usize> {
+    let there = found.present() & slots_of(fact);
+    there.is_power_of_two().then_some(there.trailing_zeros() as usize)
+}
+
+/// Whether a text says something.
+fn says(text: &[u8]) -> bool {
+    !matches!(text, b"" | b"-")
 }
 
 /// A status of three digits that by itself says that the mesh let the request through.
-fn is_ordinary(code: &str) -> bool {
-    !matches!(code, "401" | "403") && matches!(code.as_bytes(), [b'1'..=b'5', b'0'..=b'9', b'0'..=b'9'])
+fn is_ordinary(code: &[u8]) -> bool {
+    !matches!(code, b"401" | b"403") && matches!(code, [b'1'..=b'5', b'0'..=b'9', b'0'..=b'9'])
+}
+
+/// The keys of what differs between like requests, a bit for each.
+const SET_ASIDE: u64 = slots_of(Fact::StartTime) | slots_of(Fact::RequestId);
+
+/// The keys of a fact, a bit for each.
+const fn slots_of(fact: Fact) -> u64 {
+    let mut n = 0;
+    let mut slots = 0;
+    while n < KEYS.len() {
+        #[expect(clippy::indexing_slicing, reason = "below the length, and evaluated by the compiler")]
+        if KEYS[n].1 as usize == fact as usize {
+            slots |= 1 << n;
+        }
+        n += 1;
+    }
+    slots
 }
 
 const AUTHORITY: usize = place("authority");
@@ -152,31 +214,69 @@ const fn same(a: &[u8], b: &[u8]) -> bool {
     n == a.len() && n == b.len()
 }
 
-/// A value and its end, which no value can hold: the scanner takes no control bytes.
+/// A value, of which so many bytes count, and its end, which no value can hold: the scanner takes no control bytes.
 #[inline]
-fn write(out: &mut Vec<u8>, kind: u8, raw: &str) {
-    out.push(kind);
-    out.extend_from_slice(raw.as_bytes());
+fn write(out: &mut Vec<u8>, sign: u8, raw: &[u8], length: usize) {
+    out.push(sign);
+    copy(out, raw.get(..length).unwrap_or(raw));
     out.push(END);
 }
 
-const fn kind(value: Value<'_>) -> u8 {
-    match value {
-        Value::Absent => b'0',
-        Value::Null => b'-',
-        Value::Bool(_) => b'b',
-        Value::Number(_) => b'n',
-        Value::Text(_) => TEXT,
-        Value::Escaped(_) => b'e',
-        Value::Nested(_) => b'{',
+/// Copies what is mostly short without a call: two pieces of a fixed length, which may lie over one another.
+#[inline]
+fn copy(out: &mut Vec<u8>, raw: &[u8]) {
+    match raw.len() {
+        8..16 => in_two::<8>(out, raw),
+        16..32 => in_two::<16>(out, raw),
+        32..64 => in_two::<32>(out, raw),
+        _ => out.extend_from_slice(raw),
     }
 }
 
-/// `10.0.0.7:43210` as its two parts; callers choose the port anew for each connection. Every other form stays as it is.
-fn without_port(text: &str) -> Option<(&str, &str)> {
-    let (host, port) = text.rsplit_once(':')?;
-    let is_v4 = host.bytes().all(|b| b.is_ascii_digit() || b == b'.') && host.parse::<Ipv4Addr>().is_ok();
-    (is_v4 && port.parse::<u16>().is_ok()).then_some((host, port))
+#[inline]
+fn in_two<const L: usize>(out: &mut Vec<u8>, raw: &[u8]) {
+    if let (Some(head), Some(tail)) = (raw.first_chunk::<L>(), raw.last_chunk::<L>()) {
+        let end = out.len() + raw.len();
+        out.extend_from_slice(head);
+        out.truncate(end - L);
+        out.extend_from_slice(tail);
+    }
+}
+
+const fn sign(kind: Kind) -> u8 {
+    match kind {
+        Kind::Null => b'-',
+        Kind::True => b'y',
+        Kind::False => b'f',
+        Kind::Number => b'n',
+        Kind::Text => TEXT,
+        Kind::Escaped => b'e',
+        Kind::Nested => b'{',
+    }
+}
+
+/// Where the host of `10.0.0.7:43210` ends; callers choose the port anew for each connection. `None` for every other form.
+#[inline]
+fn host_bytes(text: &[u8]) -> Option<usize> {
+    let (mut dots, mut digits, mut number) = (0, 0, 0_u32);
+    for (n, byte) in text.iter().enumerate() {
+        match byte {
+            // As addresses are read: no number begins with a zero but zero itself.
+            b'0'..=b'9' if digits == 0 || (digits < 3 && number > 0) => {
+                number = number * 10 + u32::from(byte & 0x0f);
+                digits += 1;
+            }
+            b'.' if dots < 3 && digits > 0 && number <= 255 => (dots, digits, number) = (dots + 1, 0, 0),
+            b':' if dots == 3 && digits > 0 && number <= 255 => return is_port(text.get(n + 1..)?).then_some(n),
+            _ => return None,
+        }
+    }
+    None
+}
+
+fn is_port(text: &[u8]) -> bool {
+    let is_number = (1..=5).contains(&text.len()) && text.iter().all(u8::is_ascii_digit);
+    is_number && text.iter().fold(0, |n, digit| n * 10 + u32::from(digit & 0x0f)) <= u32::from(u16::MAX)
 }
 
 /// Reads times that mostly have the minute of the one before.
@@ -189,13 +289,14 @@ struct Clock {
 impl Clock {
     /// As [`parse_time`].
     #[inline]
-    fn read(&mut self, text: &str) -> Option<Timestamp> {
-        let Some((minute, rest)) = text.as_bytes().split_first_chunk::<MINUTE_BYTES>() else { return parse_time(text) };
+    fn read(&mut self, text: &[u8]) -> Option<Timestamp> {
+        let general = || parse_time(std::str::from_utf8(text).ok()?);
+        let Some((minute, rest)) = text.split_first_chunk::<MINUTE_BYTES>() else { return general() };
         let [b':', s1 @ b'0'..=b'5', s2 @ b'0'..=b'9', b'.', m1 @ b'0'..=b'9', m2 @ b'0'..=b'9', m3 @ b'0'..=b'9', b'Z'] = rest else {
-            return parse_time(text);
+            return general();
         };
         if *minute != self.minute {
-            let at = parse_time(text)?;
+            let at = general()?;
             let into = i64::from(number(&[*s1, *s2])) * 1000 + i64::from(number(&[*m1, *m2, *m3]));
             (self.minute, self.unix_ms) = (*minute, at.unix_ms() - into);
         }
@@ -209,6 +310,10 @@ fn number(digits: &[u8]) -> u32 {
 }
 
 const TEXT: u8 = b't';
+/// Stands for a text that says something, whatever it says.
+const ASKED: u8 = b'a';
+/// Stands for a status that is ordinary.
+const ORDINARY: u8 = b'o';
 const END: u8 = 0x1f;
 const MINUTE_BYTES: usize = "2026-11-22T10:00".len();
 
@@ -267,6 +372,44 @@ mod tests {
     }
 
     #[test]
+    fn hosts_and_ports_are_told_apart_as_addresses_are_read() {
+        let general = |text: &str| {
+            let (host, port) = text.rsplit_once(':')?;
+            let is_port = port.bytes().all(|b| b.is_ascii_digit()) && port.len() < 6 && port.parse::<u16>().is_ok();
+            (host.parse::<std::net::Ipv4Addr>().is_ok() && is_port).then_some(host.len())
+        };
+        let good = ["10.0.0.7:4000", "0.0.0.0:0", "255.255.255.255:65535", "1.2.3.4:00080"];
+        for text in good {
+            assert!(general(text).is_some());
+            assert_eq!(host_bytes(text.as_bytes()), general(text), "{text}");
+            for at in 0..text.len() {
+                let (before, after) = text.split_at(at);
+                let rest: String = after.chars().skip(1).collect();
+                let one_less = format!("{before}{rest}");
+                assert_eq!(host_bytes(one_less.as_bytes()), general(&one_less), "{one_less}");
+                for byte in "0129.: +-a[".chars() {
+                    for damaged in [format!("{before}{byte}{rest}"), format!("{before}{byte}{after}")] {
+                        assert_eq!(host_bytes(damaged.as_bytes()), general(&damaged), "{damaged}");
+                    }
+                }
+            }
+        }
+        for text in ["", ":", "1.2.3.4", "1.2.3:4", "[::1]:80", "256.1.1.1:1", "1.2.3.4:65536", "unix:/x", "1.2.3.4.5:6"] {
+            assert_eq!(host_bytes(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn short_copies_are_whole() {
+        let long: Vec<u8> = (0..100).collect();
+        for length in 0..=long.len() {
+            let mut out = b"before".to_vec();
+            copy(&mut out, &long[..length]);
+            assert_eq!(out, [b"before", &long[..length]].concat());
+        }
+    }
+
+    #[test]
     fn the_clock_reads_as_the_general_reader_does() {
         let mut clock = Clock::default();
         for text in [
@@ -283,8 +426,8 @@ mod tests {
             "x026-11-22T10:01:00.123Z",
             "",
         ] {
-            assert_eq!(clock.read(text), parse_time(text), "{text}");
-            assert_eq!(clock.read(text), parse_time(text), "{text}, again");
+            assert_eq!(clock.read(text.as_bytes()), parse_time(text), "{text}");
+            assert_eq!(clock.read(text.as_bytes()), parse_time(text), "{text}, again");
         }
     }
 }

@@ -2,10 +2,12 @@
 
 use portreeve_engine::Record;
 
-use super::{Deciding, ForeignFold, Format, Names, Place, Reading, Seen, Taken};
+use super::two::{Group, TwoLaws};
+use super::{Deciding, ForeignFold, Format, Grade, Names, Place, Reading, Seen, Sketch, Taken};
 use crate::fold::Fold;
 use crate::heads::VerifiedHeads;
 use crate::intake::{Intake, Line, Sink};
+use crate::ledger::Tally;
 use crate::replay::Replayer;
 use crate::testing::{POLICY, authorizer, memory};
 
@@ -115,4 +117,48 @@ fn the_quick_way_counts_what_the_general_way_counts() {
         assert_eq!(format!("{:?}", a.inputs), format!("{:?}", b.inputs));
         assert!(a.inputs[0].rejected > 20);
     }
+}
+
+/// Two bundles, asked in the quick way or not.
+struct Two<'a>(TwoLaws<'a>, bool);
+
+impl Sink for Two<'_> {
+    fn take(&mut self, _: &Line, _: Record) -> bool {
+        true
+    }
+
+    fn seen(&mut self, format: Format, place: &Place<'_>, seen: &Seen<'_>, deciding: Option<&Deciding>) -> Taken {
+        self.0.take(format, place, seen, deciding, |request| vec![request.service.len()])
+    }
+
+    fn caller_address_counts(&self) -> bool {
+        self.0.caller_address_counts()
+    }
+
+    fn seen_again(&mut self, place: &Place<'_>, sketch: &Sketch<'_>, deciding: &Deciding) -> Option<(Taken, Grade)> {
+        if self.1 { self.0.take_again(place, sketch, deciding) } else { None }
+    }
+}
+
+#[test]
+fn two_bundles_are_told_in_the_quick_way_what_they_are_told_in_the_general_way() {
+    let before = authorizer(POLICY);
+    let after = authorizer(&POLICY.replace("from: [invoices], to: items", "from: [users], to: items"));
+    assert_ne!(before.revision(), after.revision());
+    let seed = 0x5eed_0013;
+    println!("seed {seed:#x}");
+    let sources = [memory("one", &logs(seed, 3_000)), memory("two", &logs(seed + 99, 500))];
+    let reading = Reading { format: Some(Format::IstioJson), ..Reading::default() };
+    let read = |quick: bool| -> (Vec<(Group, Tally)>, u64, u64) {
+        let mut sink = Two(TwoLaws::new([&before, &after], Names::default()), quick);
+        crate::intake::read(&sources, &VerifiedHeads::default(), &reading, &mut sink, &mut |_| {}).unwrap();
+        let again = sink.0.again;
+        let (groups, surplus) = sink.0.finish();
+        (groups, surplus, again)
+    };
+    let (quick, general) = (read(true), read(false));
+    assert_eq!(general.2, 0);
+    assert!(quick.2 > 1_000, "{}", quick.2);
+    assert_eq!((quick.0.len(), quick.1), (general.0.len(), general.1));
+    assert!(quick.0 == general.0 && quick.0.len() > 20 && quick.1 > 0, "{:?}\n{:?}", quick.0, general.0);
 }

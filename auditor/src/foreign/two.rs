@@ -8,16 +8,17 @@
 use std::collections::{BTreeSet, HashMap};
 
 use portreeve_engine::decision::{Effect, Reason};
-use portreeve_engine::{Authorizer, Request};
+use portreeve_engine::{Authorizer, Request, Timestamp};
 use smallvec::SmallVec;
 
 use super::Format;
 use super::fold::{Place, Taken, write_question};
 use super::judge::{Judge, Judged, Lawful};
-use super::memory::Asked;
+use super::memory::{Asked, Memory};
 use super::names::Names;
 use super::pairs::{About, Counted, Pairs, Side};
-use super::seen::{Did, Reporter, Seen};
+use super::quick::{Deciding, Sketch};
+use super::seen::{Did, Grade, Reporter, Seen};
 use crate::ledger::Tally;
 use crate::limits::UNNAMED_CALLERS_MAX;
 use crate::replay_report::Call;
@@ -46,11 +47,25 @@ pub(crate) struct TwoLaws<'a> {
     names: Names,
     /// Groups by question.
     known: Asked,
+    /// The same by the deciding bytes of lines.
+    memory: Memory<Placed>,
+    /// Requests that were known by them.
+    pub(crate) again: u64,
     groups: Vec<(Group, Tally)>,
     by_group: HashMap<Group, u32>,
     pairs: Pairs,
     unnamed: BTreeSet<String>,
     question: String,
+}
+
+/// Where requests of one question are counted, and what they are about.
+#[derive(Clone, Copy, Debug)]
+struct Placed {
+    group: u32,
+    side: Side,
+    about: About,
+    grade: Grade,
+    taken: Taken,
 }
 
 impl<'a> TwoLaws<'a> {
@@ -59,6 +74,8 @@ impl<'a> TwoLaws<'a> {
             judges: laws.map(Judge::new),
             names,
             known: Asked::default(),
+            memory: Memory::new(),
+            again: 0,
             groups: Vec::new(),
             by_group: HashMap::new(),
             pairs: Pairs::default(),
@@ -67,33 +84,73 @@ impl<'a> TwoLaws<'a> {
         }
     }
 
-    /// Takes one request. `marks` is asked of a question that both bundles can answer.
-    pub(crate) fn take(&mut self, format: Format, place: &Place<'_>, seen: &Seen<'_>, marks: impl FnOnce(&Request) -> Vec<usize>) -> Taken {
+    /// Whether an answer may depend on the time.
+    fn is_timed(&self) -> bool {
+        !self.names.addresses.is_empty() || self.judges.iter().any(|judge| judge.timed)
+    }
+
+    /// Whether the address of a caller that has an identity may change an answer.
+    pub(crate) fn caller_address_counts(&self) -> bool {
+        self.judges.iter().any(|judge| judge.reads_address)
+    }
+
+    /// Takes one request that was sketched, if what decides it was seen before.
+    pub(crate) fn take_again(&mut self, place: &Place<'_>, sketch: &Sketch<'_>, deciding: &Deciding) -> Option<(Taken, Grade)> {
+        if self.is_timed() {
+            return None;
+        }
+        let placed = *self.memory.get(BOTH, deciding)?;
+        self.again += 1;
+        self.add(placed, place, sketch.at, sketch.request_id);
+        Some((placed.taken, placed.grade))
+    }
+
+    /// Takes one request. `marks` is asked of a question that both bundles can answer. Where its line was sketched, its place is
+    /// remembered under its deciding bytes.
+    pub(crate) fn take(
+        &mut self,
+        format: Format,
+        place: &Place<'_>,
+        seen: &Seen<'_>,
+        deciding: Option<&Deciding>,
+        marks: impl FnOnce(&Request) -> Vec<usize>,
+    ) -> Taken {
         let mut question = std::mem::take(&mut self.question);
-        let timed = !self.names.addresses.is_empty() || self.judges.iter().any(|judge| judge.timed);
-        write_question(&mut question, (format, 0), seen, Effect::Allow, timed);
+        write_question(&mut question, (format, 0), seen, Effect::Allow, self.is_timed());
         let index = self.known.get(&question).unwrap_or_else(|| {
             let index = self.group(seen, marks);
             self.known.put(&question, index);
             index
         });
         self.question = question;
-        if let Some((group, tally)) = self.groups.get_mut(index as usize) {
-            tally.add_made(seen.at, (place.input, place.line), || place.evidence());
-            let side = match seen.reporter {
+        let to = self.groups.get(index as usize).map_or("", |(group, _)| group.call.to.as_str());
+        let placed = Placed {
+            group: index,
+            side: match seen.reporter {
                 Reporter::Inbound => Side::Called,
                 Reporter::Outbound => Side::Calling,
-            };
-            if let Some(id) = seen.request_id.as_deref() {
-                let about =
-                    About::of(&[&group.call.to, seen.method.as_deref().unwrap_or_default(), seen.path.as_deref().unwrap_or_default()]);
-                self.pairs.add(side, about, id, Counted { at: seen.at, grade: seen.grade, input: place.input, cell: index });
-            }
+            },
+            about: About::of(&[to, seen.method.as_deref().unwrap_or_default(), seen.path.as_deref().unwrap_or_default()]),
+            grade: seen.grade,
+            taken: match seen.did {
+                Did::Allowed => Taken::Decided(Effect::Allow),
+                Did::Denied(_) => Taken::Decided(Effect::Deny),
+                Did::Unknown => Taken::Undetermined,
+            },
+        };
+        self.add(placed, place, seen.at, seen.request_id.as_deref());
+        if let Some(deciding) = deciding.filter(|_| !self.is_timed()) {
+            self.memory.put(BOTH, deciding, placed);
         }
-        match seen.did {
-            Did::Allowed => Taken::Decided(Effect::Allow),
-            Did::Denied(_) => Taken::Decided(Effect::Deny),
-            Did::Unknown => Taken::Undetermined,
+        placed.taken
+    }
+
+    fn add(&mut self, placed: Placed, place: &Place<'_>, at: Timestamp, request_id: Option<&str>) {
+        let Placed { group, side, about, grade, .. } = placed;
+        let Some((_, tally)) = self.groups.get_mut(group as usize) else { return };
+        tally.add_made(at, (place.input, place.line), || place.evidence());
+        if let Some(id) = request_id {
+            self.pairs.add(side, about, id, Counted { at, grade, input: place.input, cell: group });
         }
     }
 
@@ -148,3 +205,6 @@ impl Answer {
         Self { lawful: judged.lawful, reason: judged.reason, policies: judged.policies }
     }
 }
+
+/// Stands for the bundle in questions that are put to both.
+const BOTH: u32 = 0;

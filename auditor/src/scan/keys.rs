@@ -2,23 +2,38 @@
 
 use crate::limits::SCAN_KEYS_MAX;
 
-/// The number of a key among the keys seen. It counts from 0 in the order of learning; [`START`] stands before the first key of a line.
+/// The number of a key among the keys seen, in the order of learning behind [`OTHER`].
 pub(super) type KeyId = usize;
 
 /// What stands before the first key.
 pub(super) const START: KeyId = 0;
+/// The bracket behind the last value.
+pub(super) const END: KeyId = 1;
+/// A key that is not learnt, for want of room.
+pub(super) const OTHER: KeyId = 2;
 
 /// A key as it stands in a line.
 #[derive(Debug)]
 pub(super) struct Key {
-    /// From its opening quote to the byte before its value: `"path":`, with whatever space there was.
+    /// From the byte behind the value before to the byte before its own: `,"path":`, with whatever space there was.
     literal: Box<[u8]>,
     /// Its place among the wanted keys.
-    pub(super) slot: Option<usize>,
+    slot: Option<usize>,
     /// The key that followed when last seen.
     next: KeyId,
     /// How long its value was when last seen, where it was a string.
+    length: usize,
+}
+
+/// A key met in a line, or its end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Met {
+    pub(super) id: KeyId,
+    pub(super) slot: Option<usize>,
+    /// How long its value may be, where it is a string.
     pub(super) length: usize,
+    /// Where its value begins; for the end, the byte behind it.
+    pub(super) value_at: usize,
 }
 
 /// All keys.
@@ -29,38 +44,39 @@ pub(super) struct Keys {
     /// Open addressing over a power of two; 0 is free.
     table: Box<[u16]>,
     /// How far predictions are worth their trial: up with every hit, down with every miss.
-    trust: u8,
+    trust: usize,
 }
 
 impl Keys {
     pub(super) fn new(wanted: &[&'static str]) -> Self {
-        let start = Key { literal: Box::from(&b"\0"[..]), slot: None, next: START, length: 0 };
+        // No line that is walked over has such a byte.
+        let never = || Key { literal: Box::from(&b"\0"[..]), slot: None, next: START, length: 0 };
+        let end = Key { literal: Box::from(&b"}"[..]), ..never() };
         Self {
             wanted: wanted.to_vec(),
-            all: vec![start],
+            all: vec![never(), end, never()],
             table: vec![0; (4 * SCAN_KEYS_MAX).next_power_of_two()].into_boxed_slice(),
             trust: TRUST_MAX,
         }
     }
 
     /// A new line begins. Where predictions were of no use they are left out for the line, save once in a while.
-    pub(super) fn begin(&mut self, line: u64) -> bool {
+    pub(super) const fn begin(&self, line: u64) -> bool {
         self.trust > 0 || line.is_multiple_of(TRY_EVERY)
     }
 
-    /// Remembers whether a prediction held.
-    #[inline]
-    pub(super) fn judge(&mut self, held: bool) {
-        self.trust = if held { TRUST_MAX.min(self.trust + 2) } else { self.trust.saturating_sub(1) };
+    /// Remembers of how many predictions how many failed.
+    pub(super) fn judge(&mut self, made: usize, failed: usize) {
+        self.trust = (self.trust + 2 * made.saturating_sub(failed)).saturating_sub(failed).min(TRUST_MAX);
     }
 
-    /// The key predicted after `before`, if it is what stands here; and where its value begins.
+    /// The key predicted after `before`, or the end, if it is what stands here.
     #[inline]
-    pub(super) fn predicted(&self, before: KeyId, bytes: &[u8], at: usize) -> Option<(KeyId, &Key, usize)> {
-        let next = self.all.get(before)?.next;
-        let key = self.all.get(next)?;
-        let end = at + key.literal.len();
-        same(bytes.get(at..end)?, &key.literal).then_some((next, key, end))
+    pub(super) fn predicted(&self, before: KeyId, bytes: &[u8], at: usize) -> Option<Met> {
+        let id = self.all.get(before)?.next;
+        let key = self.all.get(id)?;
+        let value_at = at + key.literal.len();
+        same(bytes.get(at..value_at)?, &key.literal).then_some(Met { id, slot: key.slot, length: key.length, value_at })
     }
 
     /// Remembers how long the value of a key was.
@@ -71,14 +87,23 @@ impl Keys {
         }
     }
 
-    /// The key with this literal, learnt if it is new; `None` where there are too many to learn another.
-    pub(super) fn find(&mut self, before: KeyId, literal: &[u8], name: &str) -> Option<(KeyId, &Key)> {
+    /// Remembers that a line ended behind a key.
+    pub(super) fn ended(&mut self, before: KeyId) {
+        if before != START
+            && let Some(key) = self.all.get_mut(before)
+        {
+            key.next = END;
+        }
+    }
+
+    /// The key with this literal and name, learnt if it is new.
+    pub(super) fn find(&mut self, before: KeyId, literal: &[u8], name: &[u8], value_at: usize) -> Option<Met> {
         let mask = self.table.len() - 1;
         let mut at = hash(literal) & mask;
         let id = loop {
             let id = usize::from(*self.table.get(at)?);
             if id == START {
-                break self.learn(literal, name, at)?;
+                break self.learn(literal, name, at);
             }
             if same(literal, &self.all.get(id)?.literal) {
                 break id;
@@ -86,22 +111,26 @@ impl Keys {
             at = (at + 1) & mask;
         };
         self.all.get_mut(before)?.next = id;
-        Some((id, self.all.get(id)?))
+        let key = self.all.get(id)?;
+        let slot = if id == OTHER { self.slot(name) } else { key.slot };
+        Some(Met { id, slot, length: key.length, value_at })
     }
 
     /// The place of a name among the wanted keys.
-    pub(super) fn slot(&self, name: &str) -> Option<usize> {
-        self.wanted.iter().position(|wanted| *wanted == name)
+    fn slot(&self, name: &[u8]) -> Option<usize> {
+        self.wanted.iter().position(|wanted| wanted.as_bytes() == name)
     }
 
-    fn learn(&mut self, literal: &[u8], name: &str, at: usize) -> Option<KeyId> {
-        if self.all.len() > SCAN_KEYS_MAX {
-            return None;
-        }
+    fn learn(&mut self, literal: &[u8], name: &[u8], at: usize) -> KeyId {
         let id = self.all.len();
-        *self.table.get_mut(at)? = u16::try_from(id).ok()?;
-        self.all.push(Key { literal: Box::from(literal), slot: self.slot(name), next: START, length: 0 });
-        Some(id)
+        let (Some(place), Ok(number)) = (self.table.get_mut(at), u16::try_from(id)) else { return OTHER };
+        if id > OTHER + SCAN_KEYS_MAX {
+            return OTHER;
+        }
+        *place = number;
+        let key = Key { literal: Box::from(literal), slot: self.slot(name), next: START, length: 0 };
+        self.all.push(key);
+        id
     }
 }
 
@@ -111,10 +140,26 @@ fn same(a: &[u8], b: &[u8]) -> bool {
     if a.len() != b.len() {
         return false;
     }
-    let (Some(a_tail), Some(b_tail)) = (a.last_chunk::<8>(), b.last_chunk::<8>()) else { return a == b };
-    let (a_words, _) = a.as_chunks::<8>();
-    let (b_words, _) = b.as_chunks::<8>();
-    a_tail == b_tail && a_words.iter().zip(b_words).all(|(a, b)| u64::from_ne_bytes(*a) == u64::from_ne_bytes(*b))
+    match (a.first_chunk::<16>(), b.first_chunk::<16>(), a.last_chunk::<16>(), b.last_chunk::<16>()) {
+        (Some(a_head), Some(b_head), Some(a_tail), Some(b_tail)) => {
+            if !alike(a_head, b_head) || !alike(a_tail, b_tail) {
+                return false;
+            }
+            // What lies between the two; most keys have nothing there.
+            let (a_words, _) = a.as_chunks::<16>();
+            let (b_words, _) = b.as_chunks::<16>();
+            a.len() <= 32 || a_words.iter().zip(b_words).skip(1).all(|(a, b)| alike(a, b))
+        }
+        _ => match (a.first_chunk::<8>(), b.first_chunk::<8>(), a.last_chunk::<8>(), b.last_chunk::<8>()) {
+            (Some(a_head), Some(b_head), Some(a_tail), Some(b_tail)) => a_head == b_head && a_tail == b_tail,
+            _ => a == b,
+        },
+    }
+}
+
+#[inline]
+fn alike(a: &[u8; 16], b: &[u8; 16]) -> bool {
+    u128::from_ne_bytes(*a) == u128::from_ne_bytes(*b)
 }
 
 /// Of the length and the bytes around both ends. Keys of one log are few, and full literals are compared.
@@ -126,5 +171,5 @@ fn hash(literal: &[u8]) -> usize {
     (mixed >> 40) as usize
 }
 
-const TRUST_MAX: u8 = 64;
+const TRUST_MAX: usize = 64;
 const TRY_EVERY: u64 = 64;

@@ -12,8 +12,8 @@
 
 mod general;
 mod keys;
+mod look;
 mod nested;
-mod quotes;
 mod value;
 mod walk;
 
@@ -22,9 +22,11 @@ mod tests;
 
 pub use general::general;
 pub use value::Value;
+pub(crate) use value::{Found, Kind};
 
 use keys::Keys;
-use quotes::Quotes;
+use look::Look;
+use value::Spans;
 use walk::Walk;
 
 /// Reads lines, wanting `N` keys.
@@ -32,7 +34,8 @@ use walk::Walk;
 pub struct Scanner<const N: usize> {
     wanted: [&'static str; N],
     keys: Keys,
-    quotes: Quotes,
+    look: Look,
+    spans: Spans<N>,
     lines: u64,
     general: u64,
 }
@@ -41,7 +44,7 @@ impl<const N: usize> Scanner<N> {
     /// A scanner that has seen no line yet.
     #[must_use]
     pub fn new(wanted: [&'static str; N]) -> Self {
-        Self { wanted, keys: Keys::new(&wanted), quotes: Quotes::default(), lines: 0, general: 0 }
+        Self { wanted, keys: Keys::new(&wanted), look: Look::default(), spans: Spans::new(), lines: 0, general: 0 }
     }
 
     /// The wanted values of a line, in the order of the wanted keys.
@@ -49,16 +52,30 @@ impl<const N: usize> Scanner<N> {
     /// # Errors
     /// The line is not UTF-8, not one JSON object, or has a wanted key twice; the text says which, unbounded and unescaped.
     pub fn scan<'l>(&mut self, line: &'l [u8]) -> Result<[Value<'l>; N], String> {
-        self.lines += 1;
-        let text = std::str::from_utf8(line).map_err(|e| format!("not UTF-8 at byte {}", e.valid_up_to() + 1))?;
-        self.quotes.of(line);
-        match Walk::over(text, &self.quotes).and_then(|walk| walk.run(&mut self.keys, self.lines)) {
-            Some(values) => Ok(values),
-            None => {
-                self.general += 1;
-                general(text, &self.wanted)
-            }
+        let wanted = self.wanted;
+        if let Some(found) = self.glance(line) {
+            return Ok(std::array::from_fn(|slot| found.value(slot)));
         }
+        self.general += 1;
+        let text = std::str::from_utf8(line).map_err(|e| format!("not UTF-8 at byte {}", e.valid_up_to() + 1))?;
+        general(text, &wanted)
+    }
+
+    /// Where the wanted values of a line lie; `None` where there is something that only the general parser can tell.
+    #[inline]
+    pub(crate) fn glance<'l>(&mut self, line: &'l [u8]) -> Option<Found<'_, 'l, N>> {
+        self.lines += 1;
+        self.look.over(line);
+        if !self.look.is_ascii {
+            std::str::from_utf8(line).ok()?;
+        }
+        Walk::over(line, &self.look)?.run(&mut self.keys, self.lines, &mut self.spans)?;
+        Some(Found { line, spans: &self.spans })
+    }
+
+    /// Whether the line looked at last may have a run of bytes long enough to be a card number.
+    pub(crate) const fn has_run(&self) -> bool {
+        self.look.has_run
     }
 
     /// Lines scanned, and how many of them the general parser had to read.

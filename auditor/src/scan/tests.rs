@@ -126,6 +126,53 @@ fn a_predicted_length_is_checked_against_the_quotes_of_the_line() {
     assert_eq!(scanner.scan(lines[2].as_bytes()).unwrap()[3], Value::Text("bob"));
 }
 
+/// After a shape was learnt: each byte of a line left out, doubled and altered, and the line cut there.
+#[test]
+fn a_line_that_differs_in_one_byte_from_what_was_learnt_is_read_as_serde_json_reads_it() {
+    let line = concat!(
+        r#"{"at":"2026-11-22T10:00:00.123Z","method":"GET","path":"/v1/items/123456","code":200,"flags":"-","none":null,"#,
+        r#""a_key_that_is_longer_than_the_others_are":true,"bytes":1234567,"big":12345678,"who":"spiffe://a.example/b","x":{"y":[1]},"#,
+        r#""größe":"ü","agent":"okhttp/4.12.0"}"#
+    );
+    let bytes = line.as_bytes();
+    let mut scanner = Scanner::new(WANTED);
+    let mut accepted = 0;
+    for at in 0..bytes.len() {
+        let (before, after) = bytes.split_at(at);
+        let mut check = |damaged: &[u8]| {
+            assert!(agree(&mut scanner, bytes));
+            accepted += u64::from(agree(&mut scanner, damaged));
+        };
+        check(before);
+        check(&[before, &after[1..]].concat());
+        check(&[before, &after[..1], after].concat());
+        for byte in b"\"\\{}[],:0-1e.n \t\x00\x7f\xc3\xff" {
+            check(&[before, &[*byte], &after[1..]].concat());
+            check(&[before, &[*byte], after].concat());
+        }
+    }
+    assert!(accepted > 1_000, "{accepted}");
+}
+
+/// What the scanner saw of a line says where a card number may be; it may say so too often, never too seldom.
+#[test]
+fn a_run_of_digits_is_never_overlooked() {
+    let mut scanner = Scanner::new(WANTED);
+    for before in 0..150 {
+        for after in [0, 1, 20, 70] {
+            for number in ["4111111111111111", "4111 1111 1111 1111", "4222222222222"] {
+                let line = format!("{{\"path\":\"{}{number}{}\"}}", "x:".repeat(before), ":y".repeat(after));
+                assert!(crate::pan::in_bytes(line.as_bytes()).is_some());
+                scanner.glance(line.as_bytes()).unwrap();
+                assert!(scanner.has_run(), "{line}");
+            }
+            let line = format!("{{\"path\":\"{}411111111{}\"}}", "x:".repeat(before), ":y".repeat(after));
+            scanner.glance(line.as_bytes()).unwrap();
+            assert!(!scanner.has_run() || line.len() < 64, "{line}");
+        }
+    }
+}
+
 #[test]
 fn what_is_ordinary_never_needs_the_general_parser() {
     let mut random = Random(0x5eed_0001);

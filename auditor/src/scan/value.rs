@@ -60,6 +60,105 @@ impl<'l> Value<'l> {
     }
 }
 
+/// What kind of value it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Kind {
+    #[default]
+    Null,
+    True,
+    False,
+    Number,
+    Text,
+    Escaped,
+    Nested,
+}
+
+/// Where the wanted values of a line lie.
+#[derive(Debug)]
+pub(crate) struct Spans<const N: usize> {
+    spans: [Span; N],
+    /// A bit for each that is there. What was found in lines before is left standing where it was.
+    present: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Span {
+    from: usize,
+    to: usize,
+    kind: Kind,
+}
+
+impl<const N: usize> Spans<N> {
+    pub(super) fn new() -> Self {
+        const { assert!(N <= u64::BITS as usize) }
+        Self { spans: [Span::default(); N], present: 0 }
+    }
+
+    #[inline]
+    pub(super) const fn clear(&mut self) {
+        self.present = 0;
+    }
+
+    /// Notes a value; `None` where it was there already.
+    #[inline]
+    pub(super) fn put(&mut self, slot: usize, from: usize, to: usize, kind: Kind) -> Option<()> {
+        let place = self.spans.get_mut(slot)?;
+        *place = Span { from, to, kind };
+        let bit = 1 << slot;
+        let is_new = self.present & bit == 0;
+        self.present |= bit;
+        is_new.then_some(())
+    }
+
+    fn get(&self, slot: usize) -> Option<&Span> {
+        let is_present = slot < N && self.present >> slot & 1 == 1;
+        self.spans.get(slot).filter(|_| is_present)
+    }
+}
+
+/// The wanted values of a line, found in it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Found<'s, 'l, const N: usize> {
+    pub(super) line: &'l [u8],
+    pub(super) spans: &'s Spans<N>,
+}
+
+impl<'l, const N: usize> Found<'_, 'l, N> {
+    /// A bit for each value that is there.
+    pub(crate) const fn present(self) -> u64 {
+        self.spans.present
+    }
+
+    /// What kind of value stands there, and its bytes: as written, of strings what is between the quotes.
+    #[inline]
+    pub(crate) fn raw(self, slot: usize) -> Option<(Kind, &'l [u8])> {
+        let span = self.spans.get(slot)?;
+        Some((span.kind, self.line.get(span.from..span.to)?))
+    }
+
+    /// The bytes of a string without escapes.
+    #[inline]
+    pub(crate) fn text(self, slot: usize) -> Option<&'l [u8]> {
+        self.raw(slot).filter(|(kind, _)| *kind == Kind::Text).map(|(_, bytes)| bytes)
+    }
+
+    /// The value.
+    pub(super) fn value(self, slot: usize) -> Value<'l> {
+        let Some((kind, bytes)) = self.raw(slot) else { return Value::Absent };
+        // The line is UTF-8, and a value ends where a character does.
+        let text = std::str::from_utf8(bytes).unwrap_or_default();
+        match kind {
+            Kind::Null => Value::Null,
+            Kind::True => Value::Bool(true),
+            Kind::False => Value::Bool(false),
+            Kind::Number => Value::Number(text),
+            Kind::Text => Value::Text(text),
+            Kind::Escaped => Value::Escaped(text),
+            Kind::Nested => Value::Nested(text),
+        }
+    }
+}
+
 /// What a string with escapes says; `None` where an escape stands for no character.
 pub(super) fn decode(raw: &str) -> Option<String> {
     serde_json::from_str(&format!("\"{raw}\"")).ok()
