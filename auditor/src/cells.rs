@@ -222,20 +222,22 @@ impl Cells {
         ledger.folded += std::mem::take(&mut self.folded);
         ledger.hours.append(&mut self.hours);
         self.older = HashMap::default();
-        let order = self.order();
+        self.keys.by_name = HashTable::new();
+        self.put_keys_in_order();
         // From the greatest to the least, which a tree takes in without leaving nodes half empty.
-        self.cells.sort_unstable_by_key(|cell| (order.get(cell.key as usize).copied(), cell.hour));
-        drop(order);
+        self.cells.sort_unstable_by_key(|cell| (cell.key, cell.hour));
         while let Some(mut cell) = self.cells.pop() {
             cell.evidence.truncate(self.keys.evidence_max(cell.key, self.bounds.paths));
-            let hour = cell.hour;
-            if let Some(key) = self.owned(cell.key)
+            let (key, hour) = (cell.key, cell.hour);
+            if let Some(key) = self.owned(key)
                 && let Some(tally) = cell.tally()
             {
                 ledger.decided(key, i64::from(hour), tally);
             }
             if self.cells.len().is_multiple_of(POURED_AT_ONCE) {
                 self.cells.shrink_to_fit();
+                self.keys.named.truncate(key as usize + 1);
+                self.keys.named.shrink_to_fit();
             }
         }
         *self = Self::new(self.grain);
@@ -272,6 +274,21 @@ impl Cells {
         let named = self.keys.get(key)?;
         let path = named.has_path().then(|| Path::within(&self.keys.text, named.from, named.length)).flatten();
         Some(Key { facts: Arc::clone(self.facts.get(named.facts as usize)?), path })
+    }
+
+    /// Gives keys other numbers: their places in the order of [`Key`].
+    fn put_keys_in_order(&mut self) {
+        let order = self.order();
+        for cell in &mut self.cells {
+            cell.key = order.get(cell.key as usize).copied().unwrap_or(NONE);
+        }
+        let mut in_order = self.keys.named.clone();
+        for (named, place) in self.keys.named.iter().zip(&order) {
+            if let Some(there) = in_order.get_mut(*place as usize) {
+                *there = *named;
+            }
+        }
+        self.keys.named = in_order;
     }
 
     /// The place of each key among all, in the order of [`Key`].

@@ -257,7 +257,7 @@ def beside(args, path, size, goals, bundle):
     taken = {name: [] for name in ["portreeve", *goals]}
     tables = set()
     for _ in range(args.rounds):
-        run = ours(args, "audit", "--bundle", bundle, "--fail-on", "never", path)
+        run = ours(args, "audit", "--threads", "1", "--bundle", bundle, "--fail-on", "never", path)
         taken["portreeve"].append(run["cpu"])
         for name in goals:
             got = peer(args.python, name, path)
@@ -328,14 +328,22 @@ def run_goals(args):
         for _ in range(args.rounds):
             for n, folder in bundles.items():
                 # Compiling the policies is not reading the log: what one line costs is taken off.
-                whole = ours(args, "audit", "--bundle", folder, "--fail-on", "never", plain)["cpu"]
-                taken[n].append(whole - ours(args, "audit", "--bundle", folder, "--fail-on", "never", tiny)["cpu"])
+                whole = ours(args, "audit", "--threads", "1", "--bundle", folder, "--fail-on", "never", plain)["cpu"]
+                taken[n].append(whole - ours(args, "audit", "--threads", "1", "--bundle", folder, "--fail-on", "never", tiny)["cpu"])
         for n, values in taken.items():
             show(f"{n} permissions, without compiling them", values, size)
     if "r6" in goals:
         print("R6: memory, and one thread against several", flush=True)
-        run = ours(args, "audit", "--bundle", bundle, "--fail-on", "never", plain)
-        print(f"  audit: peak {run['rss'] / 1024:.0f} MiB")
+        said = set()
+        for threads in (1, 2, 3):
+            out = os.path.join(args.folder, "report")
+            run = ours(
+                args, "audit", "--threads", str(threads), "--bundle", bundle, "--fail-on", "never", "--out", out, plain
+            )
+            with open(os.path.join(out, "assessment.json"), "rb") as file:
+                said.add(file.read())
+            print(f"  audit, {threads} threads: {run['cpu']:.2f} CPU-s, {run['wall']:.2f} s, peak {run['rss'] / 1024:.0f} MiB", flush=True)
+        print(f"  the assessments are {'the same bytes' if len(said) == 1 else 'DIFFERENT'}")
         made = set()
         for threads in (1, 2, 3):
             out = os.path.join(args.folder, "bench.ledger")
@@ -346,7 +354,7 @@ def run_goals(args):
                 made.add(file.read())
             print(f"  ledger build, {threads} threads: {run['cpu']:.2f} CPU-s, {run['wall']:.2f} s, peak {run['rss'] / 1024:.0f} MiB", flush=True)
         print(f"  the ledgers are {'the same bytes' if len(made) == 1 else 'DIFFERENT'}")
-        if len(made) != 1:
+        if len(made) != 1 or len(said) != 1:
             sys.exit(1)
 
 
