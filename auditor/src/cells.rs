@@ -276,19 +276,18 @@ impl Cells {
         Some(Key { facts: Arc::clone(self.facts.get(named.facts as usize)?), path })
     }
 
-    /// Gives keys other numbers: their places in the order of [`Key`].
+    /// Gives keys other numbers: their places in the order of [`Key`]. They change places where they lie.
     fn put_keys_in_order(&mut self) {
-        let order = self.order();
+        let mut order = self.order();
         for cell in &mut self.cells {
             cell.key = order.get(cell.key as usize).copied().unwrap_or(NONE);
         }
-        let mut in_order = self.keys.named.clone();
-        for (named, place) in self.keys.named.iter().zip(&order) {
-            if let Some(there) = in_order.get_mut(*place as usize) {
-                *there = *named;
+        for at in 0..order.len() {
+            while let Some(place) = order.get(at).map(|place| *place as usize).filter(|place| *place != at) {
+                self.keys.named.swap(at, place);
+                order.swap(at, place);
             }
         }
-        self.keys.named = in_order;
     }
 
     /// The place of each key among all, in the order of [`Key`].
