@@ -17,8 +17,8 @@ pub const AHEAD_BYTES_MIN: u64 = 1 << 18;
 pub const BATCH_BYTES: usize = 1 << 16;
 /// Batches of lines under way for each thread.
 pub const BATCHES_PER_THREAD: usize = 3;
-/// Threads at most, whatever is asked for.
-pub const THREADS_MAX: usize = 64;
+/// Threads at most that read records, whatever is asked for: one that hashes the log feeds fewer, and each has batches under way.
+pub const THREADS_MAX: usize = 16;
 /// two, whatever they say.
 pub const LEDGER_PART_BYTES: u64 = 64 << 20;
 /// Parts of a ledger file: at their full size, six terabytes of logs.

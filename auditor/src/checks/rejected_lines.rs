@@ -17,7 +17,13 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
             let why = first.map(|r| format!("; the first, at line {}: {}", r.line, r.why)).unwrap_or_default();
             Draft {
                 subject: input.path.clone(),
-                summary: format!("{} of {} in {} are no records{why}", input.rejected, many(input.lines, "line"), input.path),
+                summary: format!(
+                    "{} of {} in {} {}{why}",
+                    input.rejected,
+                    many(input.lines, "line"),
+                    input.path,
+                    if input.rejected == 1 { "is no record" } else { "are no records" }
+                ),
                 remedy: "find out what wrote them; the enforcer puts a torn tail aside when it starts".to_owned(),
                 count: input.rejected,
                 ..Draft::default()
