@@ -195,7 +195,13 @@ impl Reading {
     #[must_use]
     pub fn of(mapping: Mapping) -> Self {
         let is_told = mapping.lines.is_some() || mapping.text.is_some() || mapping.format != Format::Mapped;
-        Self { format: is_told.then_some(mapping.format), names: mapping.names, lines: mapping.lines, text: mapping.text, threads: 1 }
+        Self {
+            format: is_told.then_some(mapping.format),
+            names: mapping.names,
+            lines: mapping.lines,
+            text: mapping.text,
+            ..Self::default()
+        }
     }
 }
 

@@ -88,7 +88,8 @@ impl Build<'_> {
     /// What is to be read: of each log what does not stand in the ledger.
     fn jobs(&self, logs: &[PathBuf], known: &[Part], runs: &Path, built: &mut Built) -> Result<Vec<Job>, LedgerError> {
         let mut jobs = Vec::new();
-        let reading = format!("{:?}", self.reading);
+        // A build is gone on with on any number of threads.
+        let reading = format!("{:?}", self.reading.clone().on_threads(1));
         for log in logs {
             let name = log.display().to_string();
             let size = std::fs::metadata(log).map_err(LedgerError::io(log))?.len();
