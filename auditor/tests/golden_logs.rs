@@ -298,6 +298,48 @@ fn the_order_of_files_and_their_compression_change_no_number() {
     assert!(one.reads.grades.iter().all(|g| g.count == 0 || g.grade == portreeve_auditor::foreign::Grade::A));
 }
 
+#[test]
+fn a_log_that_is_read_twice_counts_no_certificate_twice() {
+    let text = std::fs::read_to_string(corpus().join("istio/access.json")).unwrap();
+    let log = |name: &str, text: &str| LogSource::Memory { name: name.to_owned(), bytes: text.as_bytes().to_vec() };
+    let audit = |logs: Vec<LogSource>| {
+        let a = Audit::new(vec![("istio".to_owned(), law("istio"))]).logs(logs).run(&mut |_| {}).unwrap();
+        let whole = serde_json::to_value(&a).unwrap();
+        let numbers = |list: &Value| -> Vec<Value> {
+            let told = |c: &Value| json!([c["id"], c["sha256"], c["requests"], c["expired"], c["addresses"]]);
+            list.as_array().unwrap().iter().map(told).collect()
+        };
+        let concerns = whole["analyses"]["identities"]["entries"].as_array().unwrap().clone();
+        let concerns: Vec<Value> = concerns.iter().map(|c| json!([c["kind"], c["subject"], c["requests"]])).collect();
+        (a.totals.decided, numbers(&whole["certificates"]), concerns)
+    };
+    let once = audit(vec![log("one", &text)]);
+    assert!(once.1.len() == 3 && !once.2.is_empty());
+    assert_eq!(audit(vec![log("one", &text), log("two", &text)]), once);
+    // Some lines again, and in another order.
+    let (mut some, mut rest): (Vec<&str>, Vec<&str>) = (text.lines().step_by(3).collect(), text.lines().collect());
+    some.reverse();
+    rest.reverse();
+    assert_eq!(audit(vec![log("one", &some.join("\n")), log("two", &rest.join("\n"))]), once);
+    let sum: u64 = once.1.iter().map(|c| c[2].as_u64().unwrap()).sum();
+    assert_eq!(sum, with_certificate(&text));
+}
+
+/// How many requests the called side wrote down with a certificate.
+fn with_certificate(text: &str) -> u64 {
+    let mut seen = std::collections::BTreeSet::new();
+    for line in text.lines() {
+        let Ok(line) = serde_json::from_str::<Value>(line) else { continue };
+        let says = |key: &str| line[key].as_str().filter(|text| !matches!(*text, "" | "-")).map(str::to_owned);
+        let is_calling = says("upstream_cluster").is_some_and(|cluster| cluster.starts_with("outbound|"));
+        if is_calling || says("downstream_peer_fingerprint_256").is_none() {
+            continue;
+        }
+        seen.insert((says("request_id"), says("authority"), says("method"), says("path"), says("start_time")));
+    }
+    seen.len() as u64
+}
+
 /// As management interfaces hand them out: one array, laid out or not, compressed or not.
 #[test]
 fn a_log_that_is_one_array_gives_what_its_lines_give() {

@@ -16,7 +16,7 @@ use super::envoy::ip;
 use super::judge::{Judge, Judged, Lawful};
 use super::memory::{Asked, Memory};
 use super::names::Names;
-use super::pairs::{About, Counted, Pairs, Side};
+use super::pairs::{About, Counted, Pairs, Side, Use};
 use super::quick::{Deciding, Sketch};
 use super::seen::{Caller, Did, Grade, Reporter, Seen};
 use crate::assessment::Evidence;
@@ -303,7 +303,11 @@ impl<'a> ForeignFold<'a> {
         self.answers = Asked::default();
         let mut pairs = self.books.pairs.take().unwrap_or_default();
         self.apart = pairs.apart();
-        for (cell, input) in pairs.surplus() {
+        let again = pairs.surplus();
+        for shown in again.uses {
+            self.books.take_back_use(shown);
+        }
+        for (cell, input) in again.lines {
             let surplus = self.surplus.entry(usize::from(input)).or_default();
             match self.books.cells.take_back(cell) {
                 Some(facts) => *surplus.decided.entry(facts.grade).or_default() += 1,
@@ -376,12 +380,20 @@ impl Books {
         } else {
             self.undetermined += 1;
         }
+        let certificate = answered.certificate.and_then(|n| Some((n, self.certificates.get_mut(n as usize)?)));
+        let certificate = certificate.map(|(n, certificate)| Use { certificate: n, expired: certificate.use_at(at, place) });
         let cell = answered.cell.map_or(UNDETERMINED, CellId::number);
-        let line = Counted { at, grade: answered.grade, input: place.input, cell };
+        let line = Counted { at, grade: answered.grade, input: place.input, cell, certificate };
         let added = self.pairs.as_mut().zip(request_id).is_some_and(|(pairs, id)| pairs.add(answered.side, answered.about, id, line));
         self.unpaired += u64::from(!added);
-        if let Some(certificate) = answered.certificate.and_then(|n| self.certificates.get_mut(n as usize)) {
-            certificate.use_at(at, place);
+    }
+
+    /// Takes back a use that another line about the same request shows too.
+    fn take_back_use(&mut self, shown: Use) {
+        let Some(certificate) = self.certificates.get_mut(shown.certificate as usize) else { return };
+        certificate.expired = certificate.expired.saturating_sub(u64::from(shown.expired));
+        if let Some(seen) = &mut certificate.seen {
+            seen.count = seen.count.saturating_sub(1);
         }
     }
 
@@ -453,12 +465,15 @@ struct Certificate {
 }
 
 impl Certificate {
-    fn use_at(&mut self, at: Timestamp, place: &Place<'_>) {
-        self.expired += u64::from(at > self.not_after);
+    /// Counts a use, and says whether it came after the end.
+    fn use_at(&mut self, at: Timestamp, place: &Place<'_>) -> bool {
+        let expired = at > self.not_after;
+        self.expired += u64::from(expired);
         match &mut self.seen {
             Some(tally) => tally.add_made(at, (place.input, place.line), || place.evidence()),
             None => self.seen = Some(Tally::one(at, &place.evidence())),
         }
+        expired
     }
 
     /// Its use so far, taken out.

@@ -39,6 +39,23 @@ pub(crate) struct Counted {
     pub(crate) grade: Grade,
     pub(crate) input: usize,
     pub(crate) cell: u32,
+    pub(crate) certificate: Option<Use>,
+}
+
+/// One use of a certificate: its number, and whether it had ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Use {
+    pub(crate) certificate: u32,
+    pub(crate) expired: bool,
+}
+
+/// What was counted once too often.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Again {
+    /// The cells and inputs of lines that say again what another line says, each as often as one is too many there.
+    pub(crate) lines: Vec<(u32, u16)>,
+    /// Uses of certificates that another line about the same request shows too.
+    pub(crate) uses: Vec<Use>,
 }
 
 /// One line: what it is about, when it was written, where it was counted. Of equals in the first two the smallest stays.
@@ -50,6 +67,20 @@ struct One {
     grade: Grade,
     input: u16,
     cell: u32,
+    /// [`NO_CERTIFICATE`] where it shows none.
+    certificate: u32,
+    expired: bool,
+}
+
+impl One {
+    /// Whether both are the same line, or what two formats say of it.
+    fn is_of(&self, other: &Self) -> bool {
+        (self.about, self.at) == (other.about, other.at)
+    }
+
+    fn shown(&self) -> Option<Use> {
+        (self.certificate != NO_CERTIFICATE).then_some(Use { certificate: self.certificate, expired: self.expired })
+    }
 }
 
 impl Pairs {
@@ -60,7 +91,9 @@ impl Pairs {
         if self.called.len() + self.calling.len() >= PAIRS_MAX {
             return false;
         }
-        let one = One { about: about.with(request_id), at: low_bits(line.at), grade: line.grade, input, cell: line.cell };
+        let (certificate, expired) = line.certificate.map_or((NO_CERTIFICATE, false), |shown| (shown.certificate, shown.expired));
+        let about = about.with(request_id);
+        let one = One { about, at: low_bits(line.at), grade: line.grade, input, cell: line.cell, certificate, expired };
         match side {
             Side::Called => self.called.push(one),
             Side::Calling => self.calling.push(one),
@@ -85,26 +118,31 @@ impl Pairs {
         out
     }
 
-    /// The cells and inputs of lines that say again what another line says, each as often as one is too many there.
-    pub(crate) fn surplus(mut self) -> Vec<(u32, u16)> {
-        let mut out = Vec::new();
+    /// What was counted once too often. A certificate stays counted for a request as long as any line about it shows it, whether that
+    /// line stays or not: of two formats one may know more.
+    pub(crate) fn surplus(mut self) -> Again {
+        let mut out = Again::default();
         for side in [&mut self.called, &mut self.calling] {
             side.sort_unstable();
-            side.dedup_by(|later, first| {
-                let is_again = (later.about, later.at) == (first.about, first.at);
-                if is_again {
-                    out.push((later.cell, later.input));
+            for same in side.chunk_by(One::is_of) {
+                for (n, later) in same.iter().enumerate().skip(1) {
+                    out.lines.push((later.cell, later.input));
+                    let before = same.get(..n).unwrap_or_default();
+                    out.uses.extend(later.shown().filter(|shown| before.iter().any(|one| one.certificate == shown.certificate)));
                 }
-                is_again
-            });
+            }
         }
         // Both are sorted: each of the called side takes one of the calling side with it.
-        let mut called = self.called.iter().peekable();
-        for calling in &self.calling {
-            while called.next_if(|c| c.about < calling.about).is_some() {}
-            if called.next_if(|c| c.about == calling.about).is_some() {
-                out.push((calling.cell, calling.input));
-            }
+        let mut called = self.called.chunk_by(One::is_of).peekable();
+        for calling in self.calling.chunk_by(One::is_of) {
+            let Some(one) = calling.first() else { continue };
+            while called.next_if(|c| c.first().is_some_and(|c| c.about < one.about)).is_some() {}
+            let Some(staying) = called.next_if(|c| c.first().is_some_and(|c| c.about == one.about)) else { continue };
+            out.lines.push((one.cell, one.input));
+            let mut shown: Vec<Use> = calling.iter().filter_map(One::shown).collect();
+            shown.sort_unstable();
+            shown.dedup_by_key(|shown| shown.certificate);
+            out.uses.extend(shown.into_iter().filter(|shown| staying.iter().any(|one| one.certificate == shown.certificate)));
         }
         out
     }
@@ -134,6 +172,9 @@ fn low_bits(at: Timestamp) -> u32 {
     at.unix_ms() as u32
 }
 
+/// Stands in a line for no certificate.
+const NO_CERTIFICATE: u32 = u32::MAX;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -158,12 +199,13 @@ mod tests {
             let mut pairs = Pairs::default();
             for n in 0..lines.len() {
                 let (side, id, path, time, cell) = lines[(n + shift) % lines.len()];
-                let line = Counted { at: at(time), grade: Grade::A, input: 0, cell };
+                let line = Counted { at: at(time), grade: Grade::A, input: 0, cell, certificate: None };
                 assert!(pairs.add(side, About::of(&["items", "GET", path]), id, line));
             }
             let mut surplus = pairs.surplus();
-            surplus.sort_unstable();
-            assert_eq!(surplus, [(10, 0), (11, 0), (21, 0)], "{shift}");
+            surplus.lines.sort_unstable();
+            assert!(surplus.uses.is_empty());
+            assert_eq!(surplus.lines, [(10, 0), (11, 0), (21, 0)], "{shift}");
         }
     }
 
@@ -173,10 +215,44 @@ mod tests {
             let mut pairs = Pairs::default();
             for (grade, input) in order {
                 let cell = if grade == Grade::A { 7 } else { 8 };
-                let line = Counted { at: Timestamp::from_unix_ms(5), grade, input, cell };
+                let line = Counted { at: Timestamp::from_unix_ms(5), grade, input, cell, certificate: None };
                 assert!(pairs.add(Side::Called, About::of(&["items"]), "r1", line));
             }
-            assert!(matches!(*pairs.surplus(), [(8, _)]));
+            assert!(matches!(*pairs.surplus().lines, [(8, _)]));
+        }
+    }
+
+    #[test]
+    fn a_certificate_is_counted_once_for_a_request_whichever_of_its_lines_stays() {
+        // Side, grade, certificate; and what is taken back of them.
+        type Line = (Side, Grade, Option<u32>);
+        let cases: [(&[Line], &[u32]); 6] = [
+            // One line that was read three times.
+            (&[(Side::Called, Grade::A, Some(1)), (Side::Called, Grade::A, Some(1)), (Side::Called, Grade::A, Some(1))], &[1, 1]),
+            // Of two formats one does not write it down, and that may be the one whose line stays.
+            (&[(Side::Called, Grade::A, None), (Side::Called, Grade::B, Some(1))], &[]),
+            (&[(Side::Called, Grade::A, None), (Side::Called, Grade::B, Some(1)), (Side::Called, Grade::C, Some(1))], &[1]),
+            // Both sides show it, or the calling side alone does.
+            (&[(Side::Called, Grade::A, Some(1)), (Side::Calling, Grade::A, Some(1)), (Side::Calling, Grade::A, Some(1))], &[1, 1]),
+            (&[(Side::Called, Grade::A, None), (Side::Calling, Grade::A, Some(1))], &[]),
+            // They do not agree: each was shown.
+            (&[(Side::Called, Grade::A, Some(1)), (Side::Calling, Grade::A, Some(2)), (Side::Called, Grade::A, Some(2))], &[2]),
+        ];
+        for (lines, want) in cases {
+            for shift in 0..lines.len() {
+                let mut pairs = Pairs::default();
+                for n in 0..lines.len() {
+                    let (side, grade, certificate) = lines[(n + shift) % lines.len()];
+                    let certificate = certificate.map(|certificate| Use { certificate, expired: true });
+                    let line = Counted { at: Timestamp::from_unix_ms(5), grade, input: n, cell: 7, certificate };
+                    assert!(pairs.add(side, About::of(&["items"]), "r1", line));
+                }
+                let again = pairs.surplus();
+                let mut taken: Vec<u32> = again.uses.iter().map(|shown| shown.certificate).collect();
+                taken.sort_unstable();
+                assert_eq!((again.lines.len(), &*taken), (lines.len() - 1, want), "{lines:?} {shift}");
+                assert!(again.uses.iter().all(|shown| shown.expired));
+            }
         }
     }
 }

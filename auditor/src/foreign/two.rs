@@ -150,13 +150,13 @@ impl<'a> TwoLaws<'a> {
         let Some((_, tally)) = self.groups.get_mut(group as usize) else { return };
         tally.add_made(at, (place.input, place.line), || place.evidence());
         if let Some(id) = request_id {
-            self.pairs.add(side, about, id, Counted { at, grade, input: place.input, cell: group });
+            self.pairs.add(side, about, id, Counted { at, grade, input: place.input, cell: group, certificate: None });
         }
     }
 
     /// The groups with their counts, and how many lines said again what another line says.
     pub(crate) fn finish(mut self) -> (Vec<(Group, Tally)>, u64) {
-        let surplus = self.pairs.surplus();
+        let surplus = self.pairs.surplus().lines;
         for (cell, _) in &surplus {
             if let Some((_, tally)) = self.groups.get_mut(*cell as usize) {
                 tally.count = tally.count.saturating_sub(1);
