@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use super::envoy::ip;
 use super::json::{Keys, Slots, Value};
-use super::seen::{Callee, Caller, Did, Grade, Read, Reporter, Seen};
+use super::seen::{AddressOf, Callee, Caller, Did, Grade, Read, Reporter, Seen};
 use super::time::parse_time;
 
 /// The keys of a flow, by slot.
@@ -120,7 +120,7 @@ pub(super) fn seen<'l>(mut facts: Slots<'l>) -> Read<'l> {
         (None, _) => return Read::Bad("`verdict` is missing".to_owned()),
     };
     seen.reporter = if facts.text(DIRECTION) == Some("EGRESS") { Reporter::Outbound } else { Reporter::Inbound };
-    seen.caller_ip = facts.text(SOURCE_IP).and_then(ip);
+    (seen.caller_ip, seen.caller_ip_of) = (facts.text(SOURCE_IP).and_then(ip), AddressOf::Field("IP.source"));
     seen.port = PORTS.iter().find_map(|slot| facts.of(*slot).integer()).and_then(|n| u16::try_from(n).ok());
     (seen.caller, seen.grade) = caller(&mut facts, seen.caller_ip.is_some());
     seen.callee = callee(&mut facts);

@@ -10,6 +10,7 @@
 //! INVARIANT: what cannot be read is rejected and counted; what cannot be asked is not replayable, with its reason. Nothing is guessed.
 
 mod adapter;
+mod certificates;
 pub mod envoy;
 pub(crate) mod fitness;
 mod fold;
@@ -48,7 +49,7 @@ pub use mapping::Mapping;
 pub use names::{Address, Names, parse_network};
 pub(crate) use quick::{Deciding, Sketch};
 pub(crate) use recognise::{Recognised, recognise};
-pub use seen::{Callee, Caller, Did, Grade, Read, Reporter, Seen, SeenTls};
+pub use seen::{AddressOf, Callee, Caller, Did, Grade, Read, Reporter, Seen, SeenTls};
 use serde::{Serialize, Serializer};
 
 /// The format of a log.

@@ -109,6 +109,36 @@ pub enum Caller<'l> {
     Unnamed,
 }
 
+/// What an address is that a caller is known by, for want of a name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AddressOf {
+    /// The line does not say.
+    #[default]
+    Unsaid,
+    /// The other end of the connection, as the proxy saw it.
+    Peer,
+    /// The other end of the connection, unless Envoy believed a header or a preamble that names another (`downstream_remote_address`).
+    PeerOrForwarded,
+    /// What a header or a preamble named; the other end of the connection is this one.
+    ForwardedBy(IpAddr),
+    /// What a field of this name has.
+    Field(&'static str),
+}
+
+impl AddressOf {
+    /// How such a caller is called. It begins with a word that no identity, account or service begins with.
+    #[must_use]
+    pub fn name(self, ip: IpAddr) -> String {
+        match self {
+            Self::Unsaid => format!("address {ip}"),
+            Self::Peer => format!("address {ip} (peer)"),
+            Self::PeerOrForwarded => format!("address {ip} (peer or forwarded)"),
+            Self::ForwardedBy(peer) => format!("address {ip} (forwarded by {peer})"),
+            Self::Field(field) => format!("address {ip} ({field})"),
+        }
+    }
+}
+
 /// What was called, in the words of the line; the surest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Callee<'l> {
@@ -159,6 +189,10 @@ pub struct SeenTls<'l> {
     pub peer_serial: Option<Cow<'l, str>>,
     /// When it ends.
     pub peer_not_after: Option<Timestamp>,
+    /// Who issued it.
+    pub peer_issuer: Option<Cow<'l, str>>,
+    /// The kind of its key.
+    pub peer_key: Option<Cow<'l, str>>,
 }
 
 /// One request or connection, as another mesh wrote it down.
@@ -172,6 +206,8 @@ pub struct Seen<'l> {
     pub grade: Grade,
     /// The address of the caller.
     pub caller_ip: Option<IpAddr>,
+    /// What that is, where nothing else is known of the caller.
+    pub caller_ip_of: AddressOf,
     /// What was called.
     pub callee: Callee<'l>,
     /// Who wrote the line.
@@ -201,6 +237,7 @@ impl Seen<'_> {
             caller: Caller::Unnamed,
             grade: Grade::E,
             caller_ip: None,
+            caller_ip_of: AddressOf::Unsaid,
             callee: Callee::default(),
             reporter: Reporter::Inbound,
             method: None,

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use super::envoy::{ip, port};
 use super::json::{Keys, Slots, Value};
-use super::seen::{Callee, Caller, Did, Grade, Read, Reporter, Seen};
+use super::seen::{AddressOf, Callee, Caller, Did, Grade, Read, Reporter, Seen};
 use super::time::parse_time;
 
 const KEYS: [&str; 15] = [
@@ -119,7 +119,7 @@ pub(super) fn seen<'l>(mut facts: Slots<'l>) -> Read<'l> {
     }
     let mut seen = Seen::at(at);
     seen.reporter = if facts.text(DIRECTION) == Some("outbound") { Reporter::Outbound } else { Reporter::Inbound };
-    seen.caller_ip = facts.text(SRC_ADDR).and_then(ip);
+    (seen.caller_ip, seen.caller_ip_of) = (facts.text(SRC_ADDR).and_then(ip), AddressOf::Field("src.addr"));
     let namespace = facts.take(SRC_NAMESPACE);
     let workload = facts.take(SRC_WORKLOAD);
     (seen.caller, seen.grade) = match facts.take(SRC_IDENTITY) {

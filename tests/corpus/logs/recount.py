@@ -93,6 +93,11 @@ def host(name, known):
     return first if first in known.values() else name
 
 
+def address(ip, of):
+    """What a caller is called of which a line has nothing but an address."""
+    return f"address {ip} ({of})"
+
+
 def text(name, file):
     law, rows, seen, duplicates, other = Law(name), [], {}, 0, 0
     known = law.services
@@ -106,7 +111,7 @@ def text(name, file):
         quoted = re.findall(r'"([^"]*)"', line)
         if cluster:
             callee = host(cluster.group(3), known)
-            caller = cluster.group(6).rsplit(":", 1)[0]
+            caller = address(cluster.group(6).rsplit(":", 1)[0], "peer or forwarded")
             side = cluster.group(1).split("-")[0]
         else:
             callee, caller, side = quoted[-2], "unknown", "inbound"
@@ -211,7 +216,7 @@ def opa():
         http = at["request"]["http"]
         callee = host(http["host"], known)
         operation = law.operation(callee, http["method"], http["path"])
-        rows.append((at["source"]["address"]["socketAddress"]["address"], callee, operation, it["result"], "D"))
+        rows.append((address(at["source"]["address"]["socketAddress"]["address"], "source.address"), callee, operation, it["result"], "D"))
     return result(lines, rows, law)
 
 
@@ -229,10 +234,10 @@ def mapped():
         elif not it["start"].isdigit():
             rejected += 1
         else:
-            name = lambda ip: owner.get(ip.rsplit(".", 1)[0], ip)
-            callee = name(it["target"])
+            name = lambda ip, other: owner.get(ip.rsplit(".", 1)[0], other)
+            callee = name(it["target"], it["target"])
             operation = law.operation(callee, "port", it["dport"])
-            rows.append((name(it["source"]), callee, operation, it["action"] == "ACCEPT", "D"))
+            rows.append((name(it["source"], address(it["source"], "as mapped")), callee, operation, it["action"] == "ACCEPT", "D"))
     return result(lines, rows, law, lifecycle=other, rejected=rejected, lost=lost)
 
 
