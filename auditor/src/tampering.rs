@@ -168,7 +168,7 @@ fn heads_must_be_signed_by_the_key_and_speak_of_logs_that_are_there() {
     assert!(VerifiedHeads::read(line.as_bytes(), &[stranger.clone(), signer().verifier()]).is_err(), "of none of two keys");
     let honest = serde_json::to_string(&head(&log)).unwrap();
     assert!(VerifiedHeads::read(honest.as_bytes(), &[]).is_err(), "of no key");
-    assert!(VerifiedHeads::read(honest.as_bytes(), &[stranger.clone()]).is_err());
+    assert!(VerifiedHeads::read(honest.as_bytes(), std::slice::from_ref(&stranger)).is_err());
     assert!(VerifiedHeads::read(honest.as_bytes(), &[stranger, signer().verifier()]).is_ok(), "of one of two keys");
     let other = signer().sign("two", 5, Digest::ZERO, log.at);
     let result = check(&[&log.out], &heads(&[other]));
