@@ -142,12 +142,12 @@ fn the_inventory_says_who_issued_what_envoy_wrote_down() {
     assert_eq!(told, issuers);
     // No operator of Envoy tells the kind of a key, and the report says that it is missing.
     let fit = a.reads.fitness.first().unwrap();
-    assert!(fit.lacks.iter().any(|l| l.contains("kind of key")) && !fit.lacks.iter().any(|l| l.contains("issued")), "{:?}", fit.lacks);
+    assert!(fit.lacks.iter().any(|l| l.contains("kind of key")) && !fit.lacks.iter().any(|l| l.contains("issuer")), "{:?}", fit.lacks);
     // Of lines without it both are, with what to add.
     let without = text.replace("\"downstream_peer_issuer\"", "\"something_else\"").into_bytes();
     let a = audit("envoy-recorded/policies", without, Reading::default());
     let fit = a.reads.fitness.first().unwrap();
-    assert!(fit.lacks.iter().any(|l| l == "who issued the caller's certificate"), "{:?}", fit.lacks);
+    assert!(fit.lacks.iter().any(|l| l == "the issuer of the caller's certificate"), "{:?}", fit.lacks);
     assert!(fit.snippet.as_ref().unwrap().contains("%DOWNSTREAM_PEER_ISSUER%"));
 }
 
