@@ -178,6 +178,11 @@ impl<'a> ForeignFold<'a> {
         named.unwrap_or_else(|| "services outside the inventory".to_owned())
     }
 
+    /// Whether a request that was sketched can be taken without its line.
+    pub(crate) fn knows(&mut self, at: Timestamp, deciding: &Deciding) -> bool {
+        self.remembered_by(at).is_some_and(|bundle| self.memory.get(bundle, deciding).is_some())
+    }
+
     /// Takes one request that was sketched, if what decides it was seen before.
     pub(crate) fn take_again(&mut self, place: &Place<'_>, sketch: &Sketch<'_>, deciding: &Deciding) -> Option<(Taken, Grade)> {
         let bundle = self.remembered_by(sketch.at)?;

@@ -48,6 +48,8 @@ pub use judge::{Lack, Lawful};
 pub use mapping::Mapping;
 pub use names::{Address, Names, parse_network};
 pub(crate) use quick::{Deciding, Sketch};
+#[cfg(test)]
+pub(crate) use quick_test::logs as lines_of_all_sorts;
 pub(crate) use recognise::{Recognised, recognise};
 pub use seen::{AddressOf, Callee, Caller, Did, Grade, Read, Reporter, Seen, SeenTls};
 use serde::{Serialize, Serializer};

@@ -89,7 +89,8 @@ impl Random {
     }
 }
 
-fn logs(seed: u64, lines: usize) -> Vec<u8> {
+/// Lines as Istio writes them, and some that it would not.
+pub(crate) fn logs(seed: u64, lines: usize) -> Vec<u8> {
     let mut random = Random(seed);
     (0..lines).map(|n| random.line(n)).collect::<String>().into_bytes()
 }
