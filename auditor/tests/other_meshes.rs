@@ -76,12 +76,9 @@ fn a_caller_known_by_its_address_alone_is_called_so_and_looks_like_no_identity()
     assert!(addresses > 8, "{addresses}");
     let names: BTreeSet<&str> = all.iter().flat_map(|(_, a)| a.edges.iter().filter_map(|edge| edge.from_name.as_deref())).collect();
     // Without the address of the peer beside it nobody can tell what Envoy believed.
-    for name in [
-        "address 127.0.0.1 (peer or forwarded)",
-        "address 10.244.2.10 (source.address)",
-        "address 192.0.2.50 (as mapped)",
-        "default/xwing",
-    ] {
+    for name in
+        ["address 127.0.0.1 (peer or forwarded)", "address 10.244.2.10 (source.address)", "address 192.0.2.50 (as mapped)", "default/xwing"]
+    {
         assert!(names.contains(name), "{name}: {names:?}");
     }
 }
@@ -172,5 +169,104 @@ fn issuer_and_key_come_by_mapping_too() {
         assert_eq!((a.certificates[0].serial.as_str(), a.certificates[0].requests), ("1f", 4));
         let weak = a.findings.iter().find(|f| f.check == "weak_tls").unwrap();
         assert!(weak.subject.ends_with("RSA 1024") && weak.count == 4, "{}", weak.subject);
+    }
+}
+
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % n
+    }
+}
+
+/// A flow as a node's Hubble writes it of the packet that opens a connection: at the caller's node, or at the callee's.
+fn flow(at_ms: usize, port: usize, is_egress: bool, verdict: &str) -> String {
+    let time = format!("2026-11-22T10:{:02}:{:02}.{:03}000000Z", at_ms / 60_000, at_ms / 1000 % 60, at_ms % 1000);
+    let (direction, node) = if is_egress { ("EGRESS", "n1") } else { ("INGRESS", "n2") };
+    let end = |name: &str| format!(r#"{{"namespace":"hipstershop","pod_name":"{name}-1","labels":["k8s:app={name}"]}}"#);
+    format!(
+        r#"{{"flow":{{"time":"{time}","verdict":"{verdict}","drop_reason_desc":"{}","IP":{{"source":"10.0.1.7","destination":"10.0.2.8"}},"l4":{{"TCP":{{"source_port":{port},"destination_port":3550,"flags":{{"SYN":true}}}}}},"source":{},"destination":{},"is_reply":false,"traffic_direction":"{direction}","node_name":"{node}"}},"node_name":"{node}","time":"{time}"}}"#,
+        if verdict == "DROPPED" { "POLICY_DENIED" } else { "" },
+        end("frontend"),
+        end("productcatalogservice")
+    ) + "\n"
+}
+
+/// A line of the ztunnel beside the caller, or of the one beside the callee.
+fn tunnel(at_ms: usize, port: usize, is_outbound: bool, [sent, received]: [usize; 2], error: &str) -> String {
+    let (direction, to, bytes) =
+        if is_outbound { ("outbound", "10.0.2.8:15008", [sent, received]) } else { ("inbound", "10.0.2.8:9080", [received, sent]) };
+    format!(
+        "2026-11-22T10:{:02}:{:02}.{:03}000Z\tinfo\taccess\tconnection complete\tsrc.addr=10.0.1.7:{port} src.workload=productpage-1 src.namespace=bookinfo src.identity=\"spiffe://cluster.local/ns/bookinfo/sa/bookinfo-productpage\" dst.addr={to} dst.hbone_addr=10.0.2.8:9080 dst.service=reviews.bookinfo.svc.cluster.local dst.workload=reviews-1 dst.namespace=bookinfo dst.identity=\"spiffe://cluster.local/ns/bookinfo/sa/bookinfo-reviews\" direction=\"{direction}\" bytes_sent={} bytes_recv={} duration=\"6ms\"{error}\n",
+        at_ms / 60_000,
+        at_ms / 1000 % 60,
+        at_ms % 1000,
+        bytes[0],
+        bytes[1]
+    )
+}
+
+/// Connections that both nodes wrote down, or one of them; many of them alike and at nearly one time.
+#[test]
+fn a_connection_that_both_ends_wrote_down_is_one() {
+    for (seed, policies) in [(0x5eed_0050, "hubble"), (0x5eed_0051, "ztunnel")] {
+        println!("seed {seed:#x}");
+        let mut random = Random(seed);
+        for round in 0..6 {
+            let (mut logs, mut both, mut lines, mut denied) = ([Vec::new(), Vec::new()], 0, 0, 0);
+            // In the last round the log of one node is not there; a log is there or not for all that its node saw.
+            let is_there = if round == 5 { [true, false] } else { [true, true] };
+            let connections = 60;
+            for n in 0..connections {
+                let (at, late) = (n * 400 + random.below(300), random.below(90));
+                let is_denied = random.below(4) == 0;
+                denied += usize::from(is_denied && is_there[1]);
+                let bytes = if is_denied { [0, 0] } else { [[200, 599], [200, 358], [0, 0]][random.below(3)] };
+                for (side, log) in logs.iter_mut().enumerate().filter(|(side, _)| is_there[*side]) {
+                    let is_caller = side == 0;
+                    let at = if is_caller { at } else { at + late };
+                    lines += 1;
+                    log.push(match (policies, is_denied && !is_caller) {
+                        ("hubble", true) => flow(at, 40_000 + n, is_caller, "DROPPED"),
+                        ("hubble", false) => flow(at, 40_000 + n, is_caller, "FORWARDED"),
+                        // The callee's ztunnel says that policy rejected it, the caller's that the tunnel was not made.
+                        (_, true) => tunnel(at, 50_000 + n, is_caller, bytes, " error=\"connection closed due to policy rejection: x\""),
+                        (_, false) if is_denied => tunnel(at, 40_000 + n, is_caller, bytes, " error=\"http status: 401 Unauthorized\""),
+                        (_, false) => tunnel(at, 40_000 + n + side, is_caller, bytes, ""),
+                    });
+                }
+                both += usize::from(is_there == [true, true]);
+            }
+            let files = logs.iter().zip(is_there).enumerate().filter(|(_, (_, is_there))| *is_there);
+            let mut sources: Vec<LogSource> = files
+                .map(|(n, (log, _))| {
+                    let mut log = log.clone();
+                    // The order of lines does not matter.
+                    for at in (1..log.len()).rev() {
+                        log.swap(at, random.below(at + 1));
+                    }
+                    LogSource::Memory { name: format!("node-{n}"), bytes: log.concat().into_bytes() }
+                })
+                .collect();
+            if round % 2 == 1 {
+                sources.reverse();
+            }
+            let a = Audit::new(vec![(policies.to_owned(), law(policies))]).logs(sources).run(&mut |_| {}).unwrap();
+            let t = a.totals;
+            assert_eq!(t.lines, t.decided + t.refused + t.lifecycle + t.duplicates + t.rejected, "{policies} {round}: {t:?}");
+            assert_eq!((t.lines, t.duplicates), (lines as u64, both as u64), "{policies} {round}");
+            // Where a ztunnel alone knows that no tunnel was made, nobody says why.
+            let told = t.decided + t.undetermined;
+            assert_eq!(told, connections as u64, "{policies} {round}: {t:?}");
+            if round < 5 {
+                assert_eq!((t.denied, t.undetermined), (denied as u64, 0), "{policies} {round}: the called side's line stays");
+            }
+            for input in &a.inputs {
+                let c = &input.coverage;
+                assert_eq!(input.lines, c.decided + c.refused + c.lifecycle + c.duplicates + c.rejected, "{policies} {round}: {c:?}");
+            }
+        }
     }
 }

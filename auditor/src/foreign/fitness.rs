@@ -24,6 +24,7 @@ enum Need {
     Key,
     Request,
     Id,
+    Connection,
     User,
     Chain,
     Bundle,
@@ -60,6 +61,7 @@ struct Has {
     issuer: bool,
     key: bool,
     request: bool,
+    connection: bool,
 }
 
 impl Has {
@@ -68,6 +70,7 @@ impl Has {
         self.label |= key.grade.is_at_least(Grade::C);
         self.tls |= key.tls.is_some();
         self.request |= key.method.is_some();
+        self.connection |= key.method.is_none();
     }
 }
 
@@ -82,6 +85,7 @@ fn one(format: Format, has: Has) -> Fitness {
         (Need::Request, !has.request),
         // Their lines tell of connections and packets, which have none.
         (Need::Id, matches!(format, Format::Hubble | Format::Ztunnel)),
+        (Need::Connection, has.connection && !matches!(format, Format::Hubble | Format::Ztunnel)),
         // No format of another mesh has these.
         (Need::User, true),
         (Need::Chain, true),
@@ -114,10 +118,11 @@ impl Need {
             Self::Label => "even a label of the platform for the caller",
             Self::Tls => "the version and suite of TLS",
             Self::Certificate => "the caller's certificate",
-            Self::Issuer => "who issued the caller's certificate",
+            Self::Issuer => "the issuer of the caller's certificate",
             Self::Key => "the kind of key of the caller's certificate (weak ones are not found)",
             Self::Request => "method and path",
-            Self::Id => "an id of the request (what both ends recorded counts twice)",
+            Self::Id => "an id of the request",
+            Self::Connection => "what tells a connection to the other end (what both ends recorded counts twice)",
             Self::User => "the user behind the caller",
             Self::Chain => "a hash chain or a sequence",
             Self::Bundle => "the policy that was in force",
@@ -134,7 +139,7 @@ impl Need {
                 &["certificate_near_expiry", "expired_certificate_used", "identity_shared_by_sources", "long_lived_certificate"]
             }
             // The inventory lacks a column; of `weak_tls` the half that looks at connections is left.
-            Self::Issuer | Self::Key => &[],
+            Self::Issuer | Self::Key | Self::Connection => &[],
             Self::Request => &["undeclared_operation_attempts"],
             // Nothing becomes impossible but a comparison of both ends' clocks.
             Self::Id => &["clock_skew"],

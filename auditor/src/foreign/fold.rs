@@ -18,7 +18,7 @@ use super::memory::{Asked, Memory};
 use super::names::Names;
 use super::pairs::{About, Counted, Pairs, Side};
 use super::quick::{Deciding, Sketch};
-use super::seen::{Caller, Did, Grade, Reporter, Seen};
+use super::seen::{Caller, Did, Grade, Reporter, Seen, Tie};
 use crate::assessment::Evidence;
 use crate::cells::{CellId, Cells, Grain, KeyId};
 use crate::clocks::Apart;
@@ -188,7 +188,7 @@ impl<'a> ForeignFold<'a> {
         let bundle = self.remembered_by(sketch.at)?;
         let answered = self.memory.get(bundle, deciding)?;
         self.again += 1;
-        self.books.settle(answered, place, sketch.at, sketch.request_id);
+        self.books.settle(answered, place, sketch.at, sketch.request_id.map(|id| (Tie::Request, id)));
         let address = || sketch.caller.and_then(ip);
         self.books.certificates.note_address(answered.certificate, address);
         Some((answered.taken(), answered.grade))
@@ -197,7 +197,7 @@ impl<'a> ForeignFold<'a> {
     /// Takes one request. Where its line was sketched, the answer is remembered under its deciding bytes.
     pub(crate) fn take(&mut self, format: Format, place: &Place<'_>, seen: &Seen<'_>, deciding: Option<&Deciding>) -> Taken {
         let mut answered = self.answered(format, seen);
-        self.books.settle(&mut answered, place, seen.at, seen.request_id.as_deref());
+        self.books.settle(&mut answered, place, seen.at, seen.known_by());
         if let Some((deciding, bundle)) = deciding.zip(self.remembered_by(seen.at)) {
             self.memory.put(bundle, deciding, answered);
         }
@@ -365,19 +365,12 @@ impl Counts {
 
 impl Books {
     fn new(grain: Grain, pairs: Option<Pairs>) -> Self {
-        Self {
-            cells: Cells::new(grain),
-            pairs,
-            certificates: Certificates::default(),
-            seen: None,
-            undetermined: 0,
-            unpaired: 0,
-        }
+        Self { cells: Cells::new(grain), pairs, certificates: Certificates::default(), seen: None, undetermined: 0, unpaired: 0 }
     }
 
     /// Counts a request, and notes in which cell.
     #[inline]
-    fn settle(&mut self, answered: &mut Answered, place: &Place<'_>, at: Timestamp, request_id: Option<&str>) {
+    fn settle(&mut self, answered: &mut Answered, place: &Place<'_>, at: Timestamp, known_by: Option<(Tie, &str)>) {
         let (first, last) = self.seen.unwrap_or((at, at));
         self.seen = Some((first.min(at), last.max(at)));
         if answered.effect.is_some() {
@@ -389,7 +382,7 @@ impl Books {
         let certificate = answered.certificate.and_then(|n| self.certificates.use_at(n, at, place));
         let cell = answered.cell.map_or(UNDETERMINED, CellId::number);
         let line = Counted { at, grade: answered.grade, input: place.input, cell, certificate };
-        let added = self.pairs.as_mut().zip(request_id).is_some_and(|(pairs, id)| pairs.add(answered.side, answered.about, id, line));
+        let added = self.pairs.as_mut().zip(known_by).is_some_and(|(pairs, by)| pairs.add(answered.side, answered.about, by, line));
         self.unpaired += u64::from(!added);
     }
 }

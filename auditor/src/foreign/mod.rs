@@ -51,7 +51,7 @@ pub(crate) use quick::{Deciding, Sketch};
 #[cfg(test)]
 pub(crate) use quick_test::logs as lines_of_all_sorts;
 pub(crate) use recognise::{Recognised, recognise};
-pub use seen::{AddressOf, Callee, Caller, Did, Grade, Read, Reporter, Seen, SeenTls};
+pub use seen::{AddressOf, Callee, Caller, Did, Grade, Read, Reporter, Seen, SeenTls, Tie};
 use serde::{Serialize, Serializer};
 
 /// The format of a log.

@@ -64,7 +64,10 @@ impl Random {
             members.push(format!(r#""downstream_peer_uri_san":"spiffe://market.example/ns/shop/sa/{caller}""#));
             let print = format!("{:0>64}", caller.len());
             members.push(format!(r#""downstream_peer_fingerprint_256":"{print}","downstream_peer_cert_v_end":"2026-11-22T11:00:00.000Z""#));
-            members.push(format!(r#""downstream_peer_issuer":"{}","downstream_peer_serial":"1f""#, self.one(&["CN=new CA", "CN=old CA", "-"])));
+            members.push(format!(
+                r#""downstream_peer_issuer":"{}","downstream_peer_serial":"1f""#,
+                self.one(&["CN=new CA", "CN=old CA", "-"])
+            ));
         }
         if self.below(3) > 0 {
             let direct = self.one(&["10.0.0.9:4000", "10.0.0.9:4001", "-", "@", r"10.0.0\u002e9:4000"]);

@@ -109,6 +109,17 @@ pub enum Caller<'l> {
     Unnamed,
 }
 
+/// What tells that two lines are about one request or connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Tie {
+    /// The id of a request, which both sides know.
+    Request,
+    /// Addresses and ports of a connection that was opened: nobody opens it twice at one time.
+    Opened,
+    /// Addresses of a connection that was closed, and the bytes that went each way. Several may be alike, but each has a line of each side.
+    Closed,
+}
+
 /// What an address is that a caller is known by, for want of a name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum AddressOf {
@@ -226,9 +237,18 @@ pub struct Seen<'l> {
     pub tls: Option<SeenTls<'l>>,
     /// The id by which both sides know the request.
     pub request_id: Option<Cow<'l, str>>,
+    /// What both sides know of the connection, where requests have no id.
+    pub connection: Option<(Tie, String)>,
 }
 
 impl Seen<'_> {
+    /// What the other side knows of it, too.
+    #[must_use]
+    pub fn known_by(&self) -> Option<(Tie, &str)> {
+        let by_connection = || self.connection.as_ref().map(|(tie, of)| (*tie, of.as_str()));
+        self.request_id.as_deref().map(|id| (Tie::Request, id)).or_else(by_connection)
+    }
+
     /// A record of this time about which nothing else is known.
     #[must_use]
     pub fn at(at: Timestamp) -> Self {
@@ -247,6 +267,7 @@ impl Seen<'_> {
             status: None,
             tls: None,
             request_id: None,
+            connection: None,
         }
     }
 }

@@ -8,6 +8,7 @@ well the caller is known, and what of it the policy beside the log grants.
 
 import collections
 import csv
+import datetime
 import hashlib
 import json
 import pathlib
@@ -167,15 +168,29 @@ def ztunnel():
     law, rows = Law("ztunnel"), []
     known = law.services
     lines = (HERE / "ztunnel/ztunnel.log").read_text().splitlines()
-    for line in lines:
-        field = dict(re.findall(r'(\S+?)="?([^"\s]*)"?', line.split("complete", 1)[1]))
+    fields = [dict(re.findall(r'(\S+?)="?([^"\s]*)"?', line.split("complete", 1)[1])) for line in lines]
+    # A connection that both ends wrote down: the same addresses, the bytes the other way round, within two seconds. The called end stays.
+    at = lambda n: datetime.datetime.fromisoformat(lines[n].split()[0].replace("Z", "+00:00"))
+    ends = lambda it, sent, received: (it["src.addr"].rsplit(":", 1)[0], it["dst.addr"].rsplit(":", 1)[0], it[sent], it[received])
+    inbound = [n for n, it in enumerate(fields) if it["direction"] == "inbound"]
+    again = set()
+    for n, it in enumerate(fields):
+        if it["direction"] == "outbound":
+            other = [m for m in inbound if ends(it, "bytes_sent", "bytes_recv") == ends(fields[m], "bytes_recv", "bytes_sent")]
+            other = [m for m in other if abs((at(n) - at(m)).total_seconds()) <= 2]
+            if other:
+                inbound.remove(other[0])
+                again.add(n)
+    for n, field in enumerate(fields):
+        if n in again:
+            continue
         caller = field["src.identity"]
         callee = field["dst.identity"]
         by_name = field["dst.service"].split(".")[0]
         to = known.get(callee) or (by_name if by_name in known.values() else callee)
         # Below HTTP: a connection has no operation here.
         rows.append((known.get(caller, caller), to, None, "error" not in field, "C"))
-    return result(lines, rows, law)
+    return result(lines, rows, law, duplicates=len(again))
 
 
 def hubble(file):
