@@ -158,9 +158,7 @@ fn a_sample_proves_both_halves_of_a_joined_line() {
         assert_eq!((sample.joined.len(), sample.joined[1].sha256), (2, Digest::of(line.as_bytes())));
         // The draw is the same as without.
         assert_eq!(sample.entries, Sample::draw(&logs, draw).unwrap().entries);
-        let sound = |sample: &Sample, logs: &[LogSource]| {
-            Sample::read(&serde_json::to_vec(sample).unwrap()).unwrap().check(logs).unwrap()
-        };
+        let sound = |sample: &Sample, logs: &[LogSource]| Sample::read(&serde_json::to_vec(sample).unwrap()).unwrap().check(logs).unwrap();
         let report = sound(&sample, &logs);
         assert!(report.is_sound() && report.redrawn && report.joined == 2, "{:?}", report.faults);
         type Change = fn(&mut Sample);

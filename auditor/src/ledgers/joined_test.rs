@@ -95,7 +95,8 @@ fn agrees(ledger: &LedgerFile, audit: &Assessment, waiting: u64) {
     }
     assert_eq!(counted(ledger), (edges, audit.certificates.iter().map(|c| c.requests).sum()));
     // The same lines, in the same places.
-    let joined = |log: &str| ledger.parts.iter().find(|p| p.log == log).map(|_| ledger.parts.iter().find(|p| p.log == log && p.joined.is_some()));
+    let joined =
+        |log: &str| ledger.parts.iter().find(|p| p.log == log).map(|_| ledger.parts.iter().find(|p| p.log == log && p.joined.is_some()));
     for input in &audit.inputs {
         let rest = input.coverage.joined.map(|j| audit.inputs[j.rest_input].path.as_str());
         let told = joined(&input.path).flatten().and_then(|part| part.joined.as_ref()).map(|rest| rest.log.as_str());
