@@ -10,6 +10,7 @@ import collections
 import csv
 import datetime
 import hashlib
+import itertools
 import json
 import pathlib
 import re
@@ -23,9 +24,14 @@ class Law:
 
     def __init__(self, name):
         self.services, self.operations, self.grants, current = {}, [], set(), None
+        self.zones, self.data, self.named = {}, {}, {}
         for line in (HERE / name / "policy.yaml").read_text().splitlines():
             if line.startswith("name: "):
                 current = line[6:]
+            if line.startswith("zone: "):
+                self.zones[current] = line[6:]
+            if line.startswith("data: ["):
+                self.data[current] = line[7:-1]
             if line.startswith("identities: ["):
                 self.services[line[13:-1]] = current
             if asked := re.match(r"  - {id: (\S+), method: (\S+), path: (\S+)}$", line):
@@ -35,6 +41,7 @@ class Law:
                 self.operations.append((current, asked[1], "port", asked[2]))
             if asked := re.match(r"allow: {from: (\S+), to: (\S+), operations: \[(\S+)\]}", line):
                 self.grants.add((asked[1], asked[2], asked[3]))
+                self.named[current] = (asked[1], asked[2])
 
     def operation(self, service, how, what):
         """The operation of a request; `None` where it is none that is declared."""
@@ -84,8 +91,79 @@ def result(lines, rows, law, **other):
         "edges": edges,
         "grades": count([(row[4], 1) for row in rows]),
         "findings": findings,
+        "analyses": analyses(rows, law),
+        "tls": {},
+        "certificates": {},
         "digests": ["sha256:" + hashlib.sha256(line.encode()).hexdigest() for line in lines],
         **kinds,
+    }
+
+
+def analyses(rows, law):
+    """The graphs and what follows from them, by trying everything: each definition as it stands in the book, over all subsets where it asks for a
+    smallest one. Outside is the zone `edge`; what is sensitive has data of the class `pan`."""
+    services = sorted(set(law.services.values()))
+    observed, calls, asked = set(), collections.Counter(), collections.defaultdict(set)
+    for caller, callee, operation, passed, _ in rows:
+        if passed:
+            observed.add((caller if caller in services else None, callee, operation))
+            if caller in services:
+                calls[caller] += 1
+                asked[caller].add(callee)
+    classes = {"used": law.grants & observed, "unused": law.grants - observed, "shadow": observed - law.grants}
+    pairs = {(a, b) for a, b, _ in law.grants if a != b}
+    outside = [s for s in services if law.zones.get(s) == "edge"]
+    sensitive = [s for s in services if law.data.get(s) == "pan"]
+
+    def steps(starts, edges, without=()):
+        """How many calls lead to each service from the nearest start, without some of them."""
+        found, last, n = {s: 0 for s in starts if s not in without}, list(starts), 0
+        while last:
+            n += 1
+            last = [b for a in last if a not in without for x, b in sorted(edges) if x == a and b not in found and b not in without]
+            found.update({b: n for b in last})
+        return found
+
+    def smallest(things, parts):
+        """The smallest sets of things of which each parts the two sides; nothing where none does."""
+        for size in range(len(things) + 1):
+            if found := [sorted(some) for some in itertools.combinations(sorted(things), size) if parts(set(some))]:
+                return found
+        return None
+
+    reach = []
+    for kind, target, at in [("data", "pan", set(sensitive))] + [("zone", z, {s for s in services if law.zones[s] == z}) for z in {law.zones[s] for s in sensitive}]:
+        for caller in services:
+            ways = [n for s, n in steps([caller], pairs).items() if s in at]
+            if caller not in at and ways:
+                reach.append([kind, target, caller, min(ways)])
+    near = [s for s in sensitive if s in steps(outside, pairs)]
+    choke, cuts = {}, {}
+    for s in near:
+        on_every_way = [v for v in services if v != s and s not in steps(outside, pairs, {v})]
+        from_outside = steps(outside, pairs)
+        choke[s] = [sorted(on_every_way, key=from_outside.get), sorted(u for u in outside if (u, s) in pairs), from_outside[s]]
+        between = [v for v in services if v not in outside and v != s]
+        cuts[s] = [smallest(between, lambda some: s not in steps(outside, pairs, some)), smallest(pairs, lambda some: s not in steps(outside, pairs - some))]
+    both = lambda edges: {(u, s) for u in outside for s in sensitive if u != s and s in steps([u], edges)}
+    protection = {}
+    for name, pair in law.named.items():
+        left = {other for policy, other in law.named.items() if policy != name and other[0] != other[1]}
+        if lost := both(pairs) - both(left):
+            protection[name] = [len(lost), len(both(pairs)), sorted({s for _, s in lost})]
+    blast = {}
+    for service in services:
+        found = {s: n for s, n in steps([service], pairs).items() if n}
+        by_step = [sum(n == step for n in found.values()) for step in range(1, max(found.values(), default=0) + 1)]
+        within = sorted([found[s], s] for s in sensitive if s != service and s in found)
+        blast[service] = [by_step, within, service in sensitive, calls[service], len(asked[service])]
+    return {
+        "graphs": [len(law.grants), len(law.grants), len(observed), {name: len(edges) for name, edges in classes.items() if edges}],
+        "reach": sorted(reach),
+        "choke_points": choke,
+        "cuts": cuts,
+        "protection": protection,
+        "blast": blast,
     }
 
 
@@ -161,7 +239,11 @@ def istio_json():
             undetermined += 1
         else:
             rows.append(row(it["upstream_local_uri_san"], it["upstream_peer_uri_san"], it, True))
-    return result(lines, rows, law, duplicates=duplicates, rejected=rejected, lifecycle=undetermined, undetermined=undetermined)
+    # Handshakes and certificates as the called side wrote them down.
+    tls = collections.Counter(f'{it["downstream_tls_version"]} {it["downstream_tls_cipher"]}' for it in called)
+    certificates = collections.Counter("sha256:" + it["downstream_peer_fingerprint_256"] for it in called)
+    kinds = {"duplicates": duplicates, "rejected": rejected, "lifecycle": undetermined, "undetermined": undetermined}
+    return result(lines, rows, law, **kinds, tls=tls, certificates=certificates)
 
 
 def ztunnel():
