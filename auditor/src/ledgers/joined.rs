@@ -84,16 +84,21 @@ pub(super) fn join(
         if held > HALVES_BYTES_MAX {
             input.ends.drop_halves();
         }
+        // Of what was counted in an earlier build nobody knows when it begins.
+        if known.len() > jobs.len() {
+            input.ends.last = None;
+        }
         inputs.push(input);
     }
+    let torn: Vec<u64> = inputs.iter().map(|input| input.ends.tail.as_ref().map_or(0, |tail| tail.bytes.len() as u64)).collect();
     let mut sink = PartSink::new(build.law, &build.reading);
     joins::join(&mut inputs, &build.reading, &mut sink);
     let (decided, ledger) = sink.close();
     let mut parts = Vec::new();
-    for (number, (log, input)) in logs.iter().zip(&inputs).enumerate() {
+    for (number, ((log, input), torn)) in logs.iter().zip(&inputs).zip(torn).enumerate() {
         let Some(joined) = input.ends.joined else { continue };
         let Some(next) = logs.get(joined.rest_input) else { continue };
-        parts.push((joined_part(log, input, next, ledgers)?, number));
+        parts.push((joined_part((log, torn), input, next, ledgers)?, number));
     }
     if parts.is_empty() {
         return Ok(0);
@@ -116,18 +121,19 @@ pub(super) fn join(
     Ok(parts.len())
 }
 
-/// The part that a joined line is; both parts that have a half lose it.
-fn joined_part(log: &Path, input: &InputRead, next: &Path, ledgers: &mut [LedgerFile]) -> Result<Part, LedgerError> {
+/// The part that a joined line is, which begins with so many bytes; both parts that have a half lose it.
+fn joined_part((log, torn): (&Path, u64), input: &InputRead, next: &Path, ledgers: &mut [LedgerFile]) -> Result<Part, LedgerError> {
     let io = || LedgerError::io(log);
-    let to = std::fs::metadata(log).map_err(io())?.len();
-    let from = if part::is_whole(log).map_err(io())? {
+    let (from, to) = if part::is_whole(log).map_err(io())? {
         if let Some(part) = first_part(ledgers, &input.path) {
             (part.lines, part.rejected) = (part.lines.saturating_sub(1), part.rejected.saturating_sub(1));
         }
-        to
+        let end = std::fs::metadata(log).map_err(io())?.len();
+        (end, end)
     } else {
         let parts = ledgers.iter().flat_map(|ledger| &ledger.parts);
-        parts.filter(|part| part.log == input.path).map(|part| part.to).max().unwrap_or(0)
+        let end = parts.filter(|part| part.log == input.path).map(|part| part.to).max().unwrap_or(0);
+        (end, end + torn)
     };
     let name = next.display().to_string();
     if let Some(part) = first_part(ledgers, &name) {

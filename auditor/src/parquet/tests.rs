@@ -304,7 +304,7 @@ impl Shared {
     }
 }
 
-impl io::Read for Shared {
+impl Read for Shared {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         self.0.borrow_mut().read(out)
     }
