@@ -357,12 +357,12 @@ pub(crate) struct AuditArgs {
     /// The git history of the policies as evidence of who changed what and who approved: REPO:PATH; may be repeated
     #[arg(long, value_name = "REPO:PATH")]
     pub(crate) commits: Vec<String>,
-    /// Signed heads kept elsewhere, one a line
+    /// Signed heads kept elsewhere, one a line: files or patterns; may be repeated
     #[arg(long, value_name = "FILE", requires = "key")]
-    pub(crate) heads: Option<PathBuf>,
-    /// The public key of the heads (Ed25519, PEM)
+    pub(crate) heads: Vec<String>,
+    /// A public key of the heads (Ed25519, PEM); may be repeated, each head is signed by one of them
     #[arg(long, value_name = "FILE", requires = "heads")]
-    pub(crate) key: Option<PathBuf>,
+    pub(crate) key: Vec<PathBuf>,
     /// An earlier assessment.json: the gate fails only on what is new since; may be repeated for a trend
     #[arg(long, value_name = "FILE")]
     pub(crate) baseline: Vec<PathBuf>,
@@ -500,12 +500,12 @@ pub(crate) struct VerifyArgs {
     /// Decision logs (files, patterns, or `-`); or the folder of a signed report; or a sample.json, and then the logs it is of
     #[arg(required = true, value_name = "LOG|REPORT|SAMPLE")]
     pub(crate) logs: Vec<String>,
-    /// Signed heads kept elsewhere, one a line
+    /// Signed heads kept elsewhere, one a line: files or patterns; may be repeated
     #[arg(long, value_name = "FILE", requires = "key")]
-    pub(crate) heads: Option<PathBuf>,
-    /// The public key of the heads, or of the report (Ed25519, PEM)
+    pub(crate) heads: Vec<String>,
+    /// A public key of the heads, or the one of the report (Ed25519, PEM); may be repeated, each head is signed by one of them
     #[arg(long, value_name = "FILE")]
-    pub(crate) key: Option<PathBuf>,
+    pub(crate) key: Vec<PathBuf>,
     /// The root that a sample's proofs must lead to, where it is known from elsewhere
     #[arg(long, value_name = "DIGEST")]
     pub(crate) root: Option<Digest>,

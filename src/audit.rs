@@ -16,6 +16,7 @@ use crate::declared;
 use crate::diagnostics::{self, many};
 use crate::files;
 use crate::gate::Gate;
+use crate::heads;
 use crate::history::{self, Given};
 use crate::logs::{self, Progress};
 use crate::outcome::{Failure, Outcome, Verdict};
@@ -26,7 +27,7 @@ use crate::reading;
 pub(crate) fn run(args: &AuditArgs) -> Outcome {
     let gate = Gate::of(&args.fail_on, !args.baseline.is_empty())?;
     let Given { bundles, history } = history::given(&args.law.bundle, &args.law.bundle_history)?;
-    let (heads, mut given) = logs::heads_given(args.heads.as_deref(), args.key.as_deref())?;
+    let (heads, mut given) = heads::given(&args.heads, &args.key)?;
     let logs = logs::sources(&args.read.logs)?;
     // The key is read first: nobody should wait for an examination whose report cannot be signed.
     let signer = args.sign.as_deref().map(bundling::signer).transpose()?;

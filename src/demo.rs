@@ -105,7 +105,7 @@ fn heads(dir: &Path) -> Result<VerifiedHeads, Failure> {
     let mut all = VerifiedHeads::default();
     for log in books::logs(dir) {
         let bytes = read(log.with_extension("heads.ndjson"))?;
-        all.extend(VerifiedHeads::read(&bytes, &verifier).map_err(Failure::new)?);
+        all.extend(VerifiedHeads::read(&bytes, std::slice::from_ref(&verifier)).map_err(Failure::new)?);
     }
     Ok(all)
 }

@@ -174,6 +174,7 @@ pub(crate) const VERIFY: &str = "\
 Examples:
   portreeve verify decisions.ndjson
   portreeve verify 'logs/*.zst' --heads heads.ndjson --key head.pub
+  portreeve verify 'logs/*' --heads 'heads/*' --key items.pub --key vault.pub
   portreeve verify report --key report.pub
   portreeve verify report/sample.json 'logs/*.zst'
 

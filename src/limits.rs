@@ -28,5 +28,12 @@ pub(crate) const CHANGES_SHOWN_MAX: usize = 50;
 /// See [`CHANGES_SHOWN_MAX`].
 pub(crate) const WITNESSES_SHOWN_MAX: usize = 20;
 
+/// The most bundles named to somebody who gave other ones than the logs need, the newest first.
+pub(crate) const BUNDLES_NAMED_MAX: usize = 4;
+
+/// The longest first line by which a file is known to hold signed heads, in bytes: a head is some 300 long, the name of its instance
+/// included.
+pub(crate) const HEAD_LINE_BYTES_MAX: u64 = 4 << 10;
+
 /// The most commits of a folder that `audit --commits` looks at; each costs some runs of git.
 pub(crate) const COMMITS_MAX: usize = 1_000;

@@ -1,4 +1,4 @@
-//! LOG arguments: files, patterns, standard input; and the progress shown while they are read.
+//! LOG arguments: files, patterns, standard input, and the progress shown while they are read.
 
 use std::io::IsTerminal as _;
 use std::path::Path;
@@ -7,14 +7,14 @@ use indicatif::{ProgressBar, ProgressStyle};
 use portreeve_auditor::assessment::{Given, GivenKind};
 use portreeve_auditor::foreign::text::TextFormat;
 use portreeve_auditor::foreign::{Format, Mapping, Reading};
-use portreeve_auditor::{LogSource, ReadError, VerifiedHeads};
-use portreeve_engine::chain::HeadVerifier;
+use portreeve_auditor::{LogSource, ReadError};
 use portreeve_engine::diagnostic::nearest;
 
-use crate::diagnostics;
 use crate::outcome::Failure;
+use crate::{diagnostics, heads, output, patterns};
 
-/// The logs of some arguments, each once, files of a pattern sorted by name.
+/// The logs of some arguments, each once, files of a pattern sorted by name. Signed heads that a pattern matches too are no log and
+/// are passed over with a word; a file of them that is named by itself is read as what it was called, and rejected.
 ///
 /// # Errors
 /// A pattern that is broken or matches nothing: reading less than was asked for would prove less than it seems.
@@ -31,22 +31,24 @@ pub(crate) fn sources(arguments: &[String]) -> Result<Vec<LogSource>, Failure> {
 }
 
 fn expand(argument: &str) -> Result<Vec<LogSource>, Failure> {
-    // A file whose name has a star or a bracket is that file.
-    if argument == "-" || !argument.contains(['*', '?', '[']) || Path::new(argument).exists() {
+    if argument == "-" || !patterns::is_pattern(argument) {
         return Ok(vec![LogSource::named(argument)]);
     }
-    let paths = glob::glob(argument).map_err(|e| Failure::new(format_args!("`{argument}` is not a pattern: {}", e.msg)))?;
-    let mut found = Vec::new();
-    for path in paths {
-        let path = path.map_err(|e| Failure::new(format_args!("cannot read `{}`: {}", e.path().display(), e.error())))?;
-        if path.is_file() {
-            found.push(LogSource::File(path));
-        }
+    let (heads, logs): (Vec<_>, Vec<_>) = patterns::matching(argument)?.into_iter().partition(|path| heads::lie_in(path));
+    if logs.is_empty() {
+        return Err(Failure::new(format_args!(
+            "no file that `{argument}` matches is a log: they hold signed heads, which `--heads` takes"
+        )));
     }
-    if found.is_empty() {
-        return Err(Failure::new(format_args!("no file matches `{argument}`")));
+    match &*heads {
+        [] => {}
+        [only] => output::tell(&format!("note: `{}` holds signed heads and is passed over; `--heads` takes it\n", only.display())),
+        all => output::tell(&format!(
+            "note: {} files that `{argument}` matches hold signed heads and are passed over; `--heads` takes them\n",
+            all.len()
+        )),
     }
-    Ok(found)
+    Ok(logs.into_iter().map(LogSource::File).collect())
 }
 
 /// The format of some logs: recognised by content, one, or text of a given format.
@@ -109,30 +111,6 @@ pub(crate) fn unread(error: &ReadError) -> Failure {
         Some(help) => Failure::with_help(error, help),
         None => Failure::new(error),
     }
-}
-
-/// The heads that vouch for logs, each signature checked; none where no file is named.
-///
-/// # Errors
-/// The file or the key cannot be read, or a signature is not of this key.
-pub(crate) fn heads(heads: Option<&Path>, key: Option<&Path>) -> Result<VerifiedHeads, Failure> {
-    heads_given(heads, key).map(|(heads, _)| heads)
-}
-
-/// As [`heads`], and what they were read from.
-///
-/// # Errors
-/// One of the files cannot be read, or a head is not signed by the key.
-pub(crate) fn heads_given(heads: Option<&Path>, key: Option<&Path>) -> Result<(VerifiedHeads, Vec<Given>), Failure> {
-    let (Some(heads), Some(key)) = (heads, key) else { return Ok((VerifiedHeads::default(), Vec::new())) };
-    let unreadable = |path: &Path, e: std::io::Error| Failure::new(format_args!("cannot read `{}`: {e}", path.display()));
-    let pem = std::fs::read_to_string(key).map_err(|e| unreadable(key, e))?;
-    let verifier = HeadVerifier::from_pem(&pem).map_err(|e| Failure::new(format_args!("`{}`: {e}", key.display())))?;
-    let bytes = std::fs::read(heads).map_err(|e| unreadable(heads, e))?;
-    let given = |kind, path: &Path, bytes: &[u8]| Given::file(kind, path.display().to_string(), bytes);
-    let given = vec![given(GivenKind::Heads, heads, &bytes), given(GivenKind::HeadsKey, key, pem.as_bytes())];
-    let read = VerifiedHeads::read(&bytes, &verifier).map_err(|e| Failure::new(format_args!("`{}`: {e}", heads.display())))?;
-    Ok((read, given))
 }
 
 /// A bar over the bytes of the logs; nothing where stderr is no terminal.

@@ -10,6 +10,7 @@ use portreeve_reports::manifest;
 use crate::args::{DocumentFormat, VerifyArgs};
 use crate::bundling;
 use crate::commits;
+use crate::heads;
 use crate::logs::{self, Progress};
 use crate::outcome::{Failure, Outcome, Verdict};
 use crate::output::{self, Out};
@@ -27,7 +28,7 @@ pub(crate) fn run(args: &VerifyArgs) -> Outcome {
     if args.root.is_some() {
         return Err(Failure::new(format_args!("`--root` is of a sample, and `{first}` is a log")));
     }
-    if args.key.is_some() && args.heads.is_none() {
+    if !args.key.is_empty() && args.heads.is_empty() {
         return Err(Failure::with_help("logs are not signed, their heads are", "give `--heads FILE` with the key"));
     }
     chains(args)
@@ -35,7 +36,7 @@ pub(crate) fn run(args: &VerifyArgs) -> Outcome {
 
 /// Follows the chains of all logs and prints what they show.
 fn chains(args: &VerifyArgs) -> Outcome {
-    let heads = logs::heads(args.heads.as_deref(), args.key.as_deref())?;
+    let heads = heads::given(&args.heads, &args.key)?.0;
     let logs = logs::sources(&args.logs)?;
     let progress = Progress::over(&logs);
     let found = portreeve_auditor::verify::verify_on(args.threads.number(), &logs, &heads, &mut |bytes| progress.at(bytes))
@@ -47,7 +48,7 @@ fn chains(args: &VerifyArgs) -> Outcome {
 
 /// Holds a signed report against its manifest.
 fn report(args: &VerifyArgs, dir: &Path) -> Outcome {
-    if args.logs.len() > 1 || args.heads.is_some() || args.root.is_some() {
+    if args.logs.len() > 1 || !args.heads.is_empty() || args.root.is_some() {
         return Err(Failure::new("a report is verified alone, with `--key` and nothing else"));
     }
     if !dir.join(manifest::MANIFEST).exists() {
@@ -56,8 +57,8 @@ fn report(args: &VerifyArgs, dir: &Path) -> Outcome {
             "make one with `portreeve audit --out DIR --sign KEY`; for logs give files, or a pattern such as `logs/*`",
         ));
     }
-    let Some(key) = &args.key else {
-        return Err(Failure::with_help("a signed report is verified with a key", "give the public half with `--key FILE`"));
+    let [key] = &*args.key else {
+        return Err(Failure::with_help("a signed report is verified with one key", "give the public half with `--key FILE`"));
     };
     let found = manifest::verify(dir, &bundling::verifier(key)?, &commits::is_unchanged).map_err(Failure::new)?;
     print(args, &found, || found.render(dir))?;
@@ -66,7 +67,7 @@ fn report(args: &VerifyArgs, dir: &Path) -> Outcome {
 
 /// Checks the proofs of a sample, and its draw where logs are given.
 fn sample(args: &VerifyArgs, path: &Path) -> Outcome {
-    if args.heads.is_some() || args.key.is_some() {
+    if !args.heads.is_empty() || !args.key.is_empty() {
         return Err(Failure::with_help(
             "a sample has no signature of its own: the manifest of its report has",
             "verify the report's folder with `--key`, or give the root you know with `--root`",

@@ -95,7 +95,7 @@ fn portreeve(args: &[&str]) -> Output {
 /// What `portreeve why` says of a request.
 fn why(dir: &Path, id: &str) -> String {
     let logs: Vec<String> = books::logs(dir).iter().map(|path| path.display().to_string()).collect();
-    let bundle = dir.join("policies/1/marketplace").display().to_string();
+    let bundle = dir.join("policies/marketplace-1").display().to_string();
     let mut args = vec!["why", id, "--bundle", &bundle];
     args.extend(logs.iter().map(String::as_str));
     let output = portreeve(&args);

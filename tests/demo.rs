@@ -9,6 +9,8 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use portreeve_demo::{FIRST, SECOND};
+
 fn portreeve(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_portreeve")).args(args).env("NO_COLOR", "1").output().unwrap()
 }
@@ -52,13 +54,23 @@ fn one_command_shows_the_whole_product_and_leaves_nothing_running() {
     }
     assert!(fs::read_to_string(out.join("report/index.html")).unwrap().contains("</html>"));
     // What it left is an installation: its bundles pass their tests, its logs verify by hand.
-    for bundle in ["policies/1/marketplace", "policies/2/marketplace"] {
+    for bundle in [FIRST, SECOND] {
         assert_eq!(portreeve(&["test", &out.join(bundle).display().to_string()]).status.code(), Some(0), "{bundle}");
     }
-    let (log, heads, key) = (out.join("logs/items.ndjson"), out.join("logs/items.heads.ndjson"), out.join("heads.pub"));
-    let files = [log, heads, key].map(|path| path.display().to_string());
-    let verified = portreeve(&["verify", &files[0], "--heads", &files[1], "--key", &files[2]]);
-    assert_eq!(verified.status.code(), Some(0), "{}", String::from_utf8_lossy(&verified.stderr));
+    let [logs, heads, key, policies] =
+        ["logs/*.ndjson", "logs/*.heads.ndjson", "heads.pub", "policies"].map(|name| out.join(name).display().to_string());
+    let verified = portreeve(&["verify", &logs, "--heads", &heads, "--key", &key]);
+    let text = String::from_utf8_lossy(&verified.stderr);
+    assert_eq!(verified.status.code(), Some(0), "{text}");
+    assert!(text.contains("note: 6 files that") && text.contains("hold signed heads and are passed over"), "{text}");
+    let replayed = portreeve(&["replay", "--bundle-history", &policies, &logs]);
+    let text = String::from_utf8_lossy(&replayed.stderr);
+    assert!(replayed.status.code() == Some(0) && text.contains(" 0 differ, 0 not replayable"), "{text}");
+    // With one of the two bundles it is said which one is missing, and which was there.
+    let replayed = portreeve(&["replay", "--bundle", &out.join(FIRST).display().to_string(), &logs]);
+    let text = String::from_utf8_lossy(&replayed.stderr);
+    assert!(replayed.status.code() == Some(1) && text.contains("was not given"), "{text}");
+    assert!(text.contains("\n  help: given were sha256:") && text.contains(&format!("({})", out.join(FIRST).display())), "{text}");
 }
 
 #[test]

@@ -65,7 +65,7 @@ fn heads(dir: &Path) -> VerifiedHeads {
     let verifier = HeadVerifier::from_pem(&fs::read_to_string(dir.join("heads.pub")).unwrap()).unwrap();
     let mut all = VerifiedHeads::default();
     for log in books::logs(dir) {
-        all.extend(VerifiedHeads::read(&fs::read(log.with_extension("heads.ndjson")).unwrap(), &verifier).unwrap());
+        all.extend(VerifiedHeads::read(&fs::read(log.with_extension("heads.ndjson")).unwrap(), std::slice::from_ref(&verifier)).unwrap());
     }
     all
 }

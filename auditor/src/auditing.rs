@@ -290,7 +290,7 @@ fn a_head_lifts_the_log_and_a_broken_chain_refutes() {
     let log = items_log(&law);
     let signer = HeadSigner::from_seed(&[7; 32]);
     let head = signer.sign("items-1", log.chain.next_seq() - 1, log.chain.head(), log.at);
-    let heads = || VerifiedHeads::read(serde_json::to_string(&head).unwrap().as_bytes(), &signer.verifier()).unwrap();
+    let heads = || VerifiedHeads::read(serde_json::to_string(&head).unwrap().as_bytes(), &[signer.verifier()]).unwrap();
     let bundles = || vec![("market".to_owned(), authorizer(POLICY))];
     let a = audit_with(vec![memory("items", &log.out)], bundles(), heads());
     assert_eq!(verdict(&a, "10.3.2"), Verdict::MetTechnical);

@@ -2,7 +2,7 @@
 
 use portreeve_engine::chain::{Head, HeadError, HeadVerifier};
 
-/// Heads with valid signatures of one key. There is no other way to make one than to check them.
+/// Heads with valid signatures of known keys. There is no other way to make one than to check them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VerifiedHeads(Vec<Head>);
 
@@ -18,11 +18,12 @@ pub struct HeadsError {
 }
 
 impl VerifiedHeads {
-    /// Reads a heads file (one head a line) and checks each signature. Empty lines are passed over.
+    /// Reads a heads file (one head a line) and checks each signature against the keys, of which one must fit. Empty lines are passed
+    /// over. A key is not bound to a process: whoever holds one of them can vouch for any log.
     ///
     /// # Errors
-    /// The first line that is no head of this key. One false head spoils the file: nothing else in it can be trusted either.
-    pub fn read(bytes: &[u8], verifier: &HeadVerifier) -> Result<Self, HeadsError> {
+    /// The first line that is no head of these keys. One false head spoils the file: nothing else in it can be trusted either.
+    pub fn read(bytes: &[u8], keys: &[HeadVerifier]) -> Result<Self, HeadsError> {
         let mut heads = Vec::new();
         for (line, text) in (1..).zip(bytes.split(|b| *b == b'\n')) {
             let text = text.trim_ascii();
@@ -30,7 +31,9 @@ impl VerifiedHeads {
                 continue;
             }
             let head = Head::from_line(text).map_err(|cause| HeadsError { line, cause })?;
-            verifier.verify(&head).map_err(|cause| HeadsError { line, cause })?;
+            if !keys.iter().any(|key| key.verify(&head).is_ok()) {
+                return Err(HeadsError { line, cause: HeadError::Signature(head.seq) });
+            }
             heads.push(head);
         }
         Ok(Self(heads))

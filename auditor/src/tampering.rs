@@ -18,7 +18,7 @@ fn signer() -> HeadSigner {
 
 fn heads(heads: &[Head]) -> VerifiedHeads {
     let text: String = heads.iter().map(|h| serde_json::to_string(h).unwrap() + "\n").collect();
-    VerifiedHeads::read(text.as_bytes(), &signer().verifier()).unwrap()
+    VerifiedHeads::read(text.as_bytes(), &[signer().verifier()]).unwrap()
 }
 
 fn head(log: &Log) -> Head {
@@ -162,8 +162,14 @@ fn heads_must_be_signed_by_the_key_and_speak_of_logs_that_are_there() {
     let mut false_head = head(&log);
     false_head.seq -= 1;
     let line = serde_json::to_string(&false_head).unwrap();
-    assert!(VerifiedHeads::read(line.as_bytes(), &signer().verifier()).unwrap_err().to_string().contains("signature"));
-    assert!(VerifiedHeads::read(b"\n{}", &signer().verifier()).unwrap_err().to_string().starts_with("line 2"));
+    assert!(VerifiedHeads::read(line.as_bytes(), &[signer().verifier()]).unwrap_err().to_string().contains("signature"));
+    assert!(VerifiedHeads::read(b"\n{}", &[signer().verifier()]).unwrap_err().to_string().starts_with("line 2"));
+    let stranger = HeadSigner::from_seed(&[9; 32]).verifier();
+    assert!(VerifiedHeads::read(line.as_bytes(), &[stranger.clone(), signer().verifier()]).is_err(), "of none of two keys");
+    let honest = serde_json::to_string(&head(&log)).unwrap();
+    assert!(VerifiedHeads::read(honest.as_bytes(), &[]).is_err(), "of no key");
+    assert!(VerifiedHeads::read(honest.as_bytes(), std::slice::from_ref(&stranger)).is_err());
+    assert!(VerifiedHeads::read(honest.as_bytes(), &[stranger, signer().verifier()]).is_ok(), "of one of two keys");
     let other = signer().sign("two", 5, Digest::ZERO, log.at);
     let result = check(&[&log.out], &heads(&[other]));
     assert_eq!(result.absent[0].instance, "two");

@@ -220,7 +220,7 @@ impl World {
         if !self.istio.is_empty() {
             logs.push(memory("istio", self.istio.concat().as_bytes()));
         }
-        (logs, VerifiedHeads::read(heads.as_bytes(), &signer.verifier()).unwrap())
+        (logs, VerifiedHeads::read(heads.as_bytes(), &[signer.verifier()]).unwrap())
     }
 
     fn today(&self, log: &mut Log, law: &Authorizer) {

@@ -309,9 +309,9 @@ fn trust_domain(text: &str) -> Result<TrustDomain, TownError> {
 }
 
 /// The bundle in force at first.
-pub const FIRST: &str = "policies/1/marketplace";
+pub const FIRST: &str = "policies/marketplace-1";
 /// The bundle taken up later.
-pub const SECOND: &str = "policies/2/marketplace";
+pub const SECOND: &str = "policies/marketplace-2";
 const MARKER: &str = ".portreeve-demo";
 const OURS: [&str; 11] =
     ["ca", "policies", "policy", ".policy.new", "svid", "jwks.json", "heads.key", "heads.pub", "config", "logs", "report"];

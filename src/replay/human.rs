@@ -2,8 +2,10 @@
 
 use portreeve_auditor::assessment::graphs::Reach;
 use portreeve_auditor::replay_report::{PolicyChange, ReplayReport, Unknown, WhatIf};
+use portreeve_engine::Authorizer;
 
 use crate::diagnostics::many;
+use crate::limits::BUNDLES_NAMED_MAX;
 
 /// Every difference and change, then the numbers.
 pub(crate) fn render(report: &ReplayReport) -> String {
@@ -40,6 +42,18 @@ pub(crate) fn render(report: &ReplayReport) -> String {
     }
     out.push_str(&summary(report));
     out
+}
+
+/// Which bundles there were, where a record names another; nothing where all that is named was given.
+pub(crate) fn missing(report: &ReplayReport, bundles: &[(String, Authorizer)]) -> String {
+    if report.revisions.iter().all(|revision| revision.given) {
+        return String::new();
+    }
+    let given = bundles.iter().rev().take(BUNDLES_NAMED_MAX).map(|(name, law)| format!("{} ({name})", law.revision()));
+    let given: Vec<String> = given.collect();
+    let more = bundles.len().saturating_sub(given.len());
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    format!("  help: given were {}{more}; `--bundle REV:PATH` takes an older one from git, `--bundle-history` all\n", given.join(", "))
 }
 
 fn against(what_if: &WhatIf) -> String {

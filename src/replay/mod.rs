@@ -27,7 +27,10 @@ pub(crate) fn run(args: &ReplayArgs) -> Outcome {
     drop(progress);
     let mut out = Out::new();
     match args.format {
-        ReplayFormat::Human => output::tell(&human::render(&report)),
+        ReplayFormat::Human => {
+            output::tell(&human::render(&report));
+            output::tell(&human::missing(&report, &bundles));
+        }
         ReplayFormat::Json => out.json_document(&report)?,
         ReplayFormat::Markdown => out.text(&markdown::render(&report, args.against.as_deref()))?,
     }
