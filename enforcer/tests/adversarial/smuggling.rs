@@ -9,6 +9,9 @@ use crate::world::World;
 /// Were it ever read as a request, the service would see it.
 const HIDDEN: &str = "GET /v1/items/smuggled HTTP/1.1\r\nHost: items\r\nX-Portreeve-Principal: spiffe://evil/x\r\n\r\n";
 
+/// What a request says of its body, and its body.
+type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str);
+
 fn head(method: &str, path: &str, more: &[(&str, &str)]) -> Vec<u8> {
     let own = [(":method", method), (":scheme", "https"), (":authority", "items"), (":path", path)];
     block(&[&own[..], more].concat())
@@ -23,7 +26,7 @@ fn a23_a77_lengths_that_lie_over_http2_hide_no_request() {
     let (exact, long, short) = (n.to_string(), (n + 10).to_string(), "5".to_owned());
     let (twice, plus, spaced, hex, wide) = (format!("{n}, {n}"), format!("+{n}"), format!(" {n}"), format!("0x{n:x}"), format!("{n:020}"));
     let chunk = format!("{n:x}\r\n{HIDDEN}\r\n0\r\n\r\n");
-    let cases: [(&str, &[(&str, &str)], &str); 14] = [
+    let cases: [Case<'_>; 14] = [
         ("none", &[("content-length", "0")], HIDDEN),
         ("short", &[("content-length", &short)], HIDDEN),
         ("long", &[("content-length", &long)], HIDDEN),
