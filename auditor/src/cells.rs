@@ -224,23 +224,29 @@ impl Cells {
         self.older = HashMap::default();
         self.keys.by_name = HashTable::new();
         self.put_keys_in_order();
-        // From the greatest to the least, which a tree takes in without leaving nodes half empty.
+        // Taken from the end, where memory can be given back.
         self.cells.sort_unstable_by_key(|cell| (cell.key, cell.hour));
-        while let Some(mut cell) = self.cells.pop() {
+        let most = self.keys.named.len();
+        ledger.decided(std::iter::from_fn(|| self.pop()), most);
+        *self = Self::new(self.grain);
+    }
+
+    /// The greatest cell, of those in which something is counted.
+    fn pop(&mut self) -> Option<(Key, i64, Tally)> {
+        loop {
+            let mut cell = self.cells.pop()?;
             cell.evidence.truncate(self.keys.evidence_max(cell.key, self.bounds.paths));
-            let (key, hour) = (cell.key, cell.hour);
-            if let Some(key) = self.owned(key)
-                && let Some(tally) = cell.tally()
-            {
-                ledger.decided(key, i64::from(hour), tally);
-            }
+            let (number, hour) = (cell.key, i64::from(cell.hour));
+            let found = self.owned(number).zip(cell.tally());
             if self.cells.len().is_multiple_of(POURED_AT_ONCE) {
                 self.cells.shrink_to_fit();
-                self.keys.named.truncate(key as usize + 1);
+                self.keys.named.truncate(number as usize + 1);
                 self.keys.named.shrink_to_fit();
             }
+            if let Some((key, tally)) = found {
+                return Some((key, hour, tally));
+            }
         }
-        *self = Self::new(self.grain);
     }
 
     /// Everything as rows of a ledger file, in order. Keys stay, for more decisions.

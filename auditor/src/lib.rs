@@ -52,6 +52,7 @@ pub mod scan;
 pub mod settings;
 pub mod source;
 pub mod suggest;
+mod tallies;
 mod traces;
 pub mod traffic;
 pub mod verdict;

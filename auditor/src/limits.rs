@@ -8,7 +8,6 @@ pub const READ_BUFFER_BYTES: usize = 1 << 16;
 /// What is read at once of the text: few calls, and small enough that it is still in the cache nearest to the processor when it has been
 /// hashed and is scanned.
 pub const READ_BLOCK_BYTES: usize = 1 << 18;
-/// Bytes of a log that are folded into a ledger of their own before they are merged: few enough that their keys fit in a hundred MiB or
 /// Blocks of a log that are read ahead of the line that is looked at: enough that neither waits for the other, few enough to stay warm.
 pub const AHEAD_BLOCKS_MAX: usize = 8;
 /// Bytes from which a log is worth a thread that reads ahead.
@@ -19,6 +18,7 @@ pub const BATCH_BYTES: usize = 1 << 16;
 pub const BATCHES_PER_THREAD: usize = 3;
 /// Threads at most that read records, whatever is asked for: one that hashes the log feeds fewer, and each has batches under way.
 pub const THREADS_MAX: usize = 16;
+/// Bytes of a log that are folded into a ledger of their own before they are merged: few enough that their keys fit in a hundred MiB or
 /// two, whatever they say.
 pub const LEDGER_PART_BYTES: u64 = 64 << 20;
 /// Parts of a ledger file: at their full size, six terabytes of logs.
