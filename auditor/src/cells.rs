@@ -20,7 +20,8 @@ use smallvec::SmallVec;
 
 use crate::assessment::Evidence;
 use crate::ledger::{FOLDED_HOUR, Facts, Key, Ledger, Path, Tally, hour};
-use crate::limits::{EVIDENCE_MAX, LEDGER_KEYS_MAX, PATHS_WITH_ALL_EVIDENCE_MAX};
+use crate::limits::{EVIDENCE_MAX, LEDGER_KEYS_MAX, PATHS_WITH_ALL_EVIDENCE_MAX, ROOM_AT_ONCE};
+use crate::room;
 
 /// Which decisions are told apart by their hour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -196,7 +197,8 @@ impl Cells {
         if let Some(cell) = self.cells.get(before as usize) {
             self.older.insert((key, cell.hour), before);
         }
-        self.cells.push(Cell { key, hour, count: 0, first: at, last: at, beyond: u64::MAX, evidence: SmallVec::new() });
+        let cell = Cell { key, hour, count: 0, first: at, last: at, beyond: u64::MAX, evidence: SmallVec::new() };
+        room::push(&mut self.cells, cell, self.bounds.cells);
         next
     }
 
@@ -395,15 +397,18 @@ impl Keys {
         }
         let key = number(self.named.len());
         let (from, length) = path.map_or((NONE, 0), |path| (number(self.text.len()), number(path.len())));
-        Arc::make_mut(&mut self.text).push_str(path.unwrap_or_default());
+        room::push_str(Arc::make_mut(&mut self.text), path.unwrap_or_default());
         self.paths += usize::from(path.is_some());
-        self.named.push(Named { facts, from, length, newest: NONE });
+        room::push(&mut self.named, Named { facts, from, length, newest: NONE }, LEDGER_KEYS_MAX);
         let Self { named, text, hasher, by_name, .. } = self;
         let hash = |key: &KeyId| {
             let named = named.get(*key as usize);
             let path = named.filter(|n| n.has_path()).and_then(|n| text.get(n.from as usize..(n.from + n.length) as usize));
             hasher.hash_one((named.map_or(0, |n| n.facts), path))
         };
+        if by_name.len() == ROOM_AT_ONCE {
+            by_name.reserve(LEDGER_KEYS_MAX - ROOM_AT_ONCE, hash);
+        }
         by_name.insert_unique(hash(&key), key, hash);
         key
     }

@@ -47,6 +47,7 @@ mod reading;
 pub mod replay;
 pub mod replay_logs;
 pub mod replay_report;
+mod room;
 pub mod sample;
 pub mod scan;
 pub mod settings;

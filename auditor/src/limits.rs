@@ -40,6 +40,12 @@ pub const EVIDENCE_MAX: usize = 5;
 /// Cells of decisions that are told apart; beyond it undeclared paths and hours fold together, so that a prober cannot fill memory. So
 /// many take some 200 MiB while they are counted and as a ledger.
 pub const LEDGER_KEYS_MAX: usize = 1_000_000;
+/// Items from which a vector gets room for all that its bound allows, at once.
+pub const ROOM_AT_ONCE: usize = 1 << 16;
+/// Bytes from which a text that grows gets room for [`TEXT_ROOM_BYTES`] at once.
+pub const TEXT_MOVED_BYTES: usize = 1 << 20;
+/// Room for a million paths of usual length.
+pub const TEXT_ROOM_BYTES: usize = 64 << 20;
 /// Undeclared paths up to which each is counted with all of its evidence; of more, which only a prober asks for, with one line each.
 pub const PATHS_WITH_ALL_EVIDENCE_MAX: usize = 100_000;
 /// Distinct questions whose answers are remembered during replay; then the memory begins anew.
