@@ -6,6 +6,7 @@
 mod arrival;
 mod connect;
 mod guard;
+mod leash;
 mod leaving;
 mod running;
 
@@ -44,6 +45,7 @@ use crate::trace::{Span, Traces};
 use arrival::{Arrival, denial, protocol, unrecorded};
 pub use connect::Passage;
 pub use guard::Guard;
+pub use leash::Leash;
 pub use leaving::Leaving;
 pub use running::Running;
 
@@ -446,6 +448,7 @@ impl Gate {
             detail: None,
             span,
             held,
+            over: None,
         }
     }
 

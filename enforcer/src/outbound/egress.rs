@@ -4,8 +4,11 @@
 //! from an allow (or, in a dry run, a denial by policy) whose record was accepted. Nothing leaves before that, the question to a
 //! name server included. INV-9: what cannot be recorded is refused.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
@@ -107,7 +110,27 @@ pub enum What {
         lines: Lines,
         /// Which trailers may not follow them.
         guard: Guard,
+        /// The question, to be put again under a new law.
+        question: Box<Request>,
     },
+}
+
+/// Ready when the law in force no longer lets through what a permit was given for. The first look asks, so a law that came between
+/// the decision and that look is not missed (A78).
+pub struct Withdrawn(Pin<Box<dyn Future<Output = ()> + Send>>);
+
+impl fmt::Debug for Withdrawn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Withdrawn").finish_non_exhaustive()
+    }
+}
+
+impl Future for Withdrawn {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
+        self.0.as_mut().poll(cx)
+    }
 }
 
 impl Permit {
@@ -316,9 +339,10 @@ impl Egress {
             lines.push(crate::headers::X_REQUEST_ID.as_str(), own.as_bytes());
         }
         let (question, running) = self.decide(&policy, asked.request, &facts(asked.correlation))?;
-        let Target::Http { method, path } = question.target else { return Err(self.unrecorded(&request_id)) };
-        let target = question::target_of(&path, asked.query.as_deref());
-        Ok(Permit { running, what: What::Request { host, method, target, lines, guard: Guard::of(&self.gate, &name) } })
+        let Target::Http { method, path } = &question.target else { return Err(self.unrecorded(&request_id)) };
+        let (method, target) = (method.clone(), question::target_of(path, asked.query.as_deref()));
+        let (guard, question) = (Guard::of(&self.gate, &name), Box::new(question));
+        Ok(Permit { running, what: What::Request { host, method, target, lines, guard, question } })
     }
 
     /// Records what is no question about a place outside, and says how it is answered.
@@ -328,14 +352,24 @@ impl Egress {
         self.malformed(destination, &Malformed::Carrier(why.to_owned()), status, raw, &facts)
     }
 
-    /// Whether what runs would be let through under the law in force.
+    /// Sees the right to what was asked end: by another law, or because the one in force is older than it may be.
     #[must_use]
-    pub fn still(&self, question: &Request) -> bool {
-        let mut question = question.clone();
-        question.context.time = self.gate.clock.now();
-        let policy = self.gate.policy.load();
-        let decision = policy.decide(&question);
-        self.gate.lets_through(&decision)
+    pub fn withdrawn(&self, mut question: Request) -> Withdrawn {
+        let gate = Arc::clone(&self.gate);
+        let mut changes = gate.in_force.subscribe();
+        Withdrawn(Box::pin(async move {
+            loop {
+                let now = gate.clock.now();
+                question.context.time = now;
+                if gate.fresh.is_over(now) || !gate.lets_through(&gate.policy.load().decide(&question)) {
+                    return;
+                }
+                if changes.changed().await.is_err() {
+                    // The sender is gone only when the enforcer is.
+                    std::future::pending::<()>().await;
+                }
+            }
+        }))
     }
 
     fn connection(&self, policy: &Authorizer, host: &Host, port: u16) -> Request {
@@ -375,7 +409,13 @@ impl Egress {
                     let Some(ticket) = ticket else {
                         return Err(Refused { status: StatusCode::FORBIDDEN, request_id: facts.id.to_owned() });
                     };
-                    return Ok((question, self.running(ticket, facts.id)));
+                    let running = self.running(ticket, facts.id);
+                    if self.gate.fresh.is_over(question.context.time) {
+                        let refused = self.unrecorded(facts.id);
+                        running.unavailable(refused.status, Why::Stale, "stale-bundle");
+                        return Err(refused);
+                    }
+                    return Ok((question, running));
                 }
             }
         }

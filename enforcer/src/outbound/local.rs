@@ -186,6 +186,7 @@ impl Local {
                         None => self.nothing(&proxy, meant, "the TLS server name is no host"),
                     }
                 }
+                Ok(Hello::Hidden) => self.nothing(&proxy, meant, tunnel::HIDDEN),
                 _ => self.nothing(&proxy, meant, "the first message is no whole TLS hello"),
             },
             // What says nothing cannot be told from what waits for the other side: nothing of it has left.
@@ -397,7 +398,9 @@ async fn plain(egress: &Arc<Egress>, permit: Permit, body: Coming) -> Response<R
         running.unavailable(status, Why::Upstream, detail);
         answer(status, &id, false)
     };
-    let What::Request { host, method, target, lines, guard } = what else { return failed(running, StatusCode::BAD_GATEWAY, "form") };
+    let What::Request { host, method, target, lines, guard, question } = what else {
+        return failed(running, StatusCode::BAD_GATEWAY, "form");
+    };
     let (Ok(uri), Ok(method), Ok(named)) =
         (Uri::try_from(target), Method::from_bytes(method.as_str().as_bytes()), HeaderValue::try_from(host.to_string()))
     else {
@@ -407,42 +410,64 @@ async fn plain(egress: &Arc<Egress>, permit: Permit, body: Coming) -> Response<R
         Ok(place) => running.hold(place),
         Err(_) => return failed(running, StatusCode::SERVICE_UNAVAILABLE, "overload"),
     }
-    let (stream, attempts) = resolve::connect(&host, host.port().unwrap_or(80), &egress.private, &egress.times).await;
-    running.attempts(attempts);
-    let stream = match stream {
-        Ok(stream) => stream,
-        Err(why) => return failed(running, tunnel::status_of(why), why.as_str()),
-    };
-    let mut builder = hyper::client::conn::http1::Builder::new();
-    builder.max_buf_size(limits::H1_BUFFER_BYTES_MAX).max_headers(limits::HEADERS_MAX);
-    let Ok((mut sender, connection)) = builder.handshake(TokioIo::new(stream)).await else {
-        return failed(running, StatusCode::BAD_GATEWAY, "http");
-    };
-    egress.tasks.spawn(async move {
-        // Its end is seen by whoever holds the sender.
-        let _ = connection.await;
-    });
-    let body = Outgoing::judged(body, guard);
+    let body = Outgoing::judged(body, guard, || egress.withdrawn((*question).clone()));
     let (moves, times) = (body.progress(), egress.times);
     let mut request = Request::new(body);
     (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, uri, lines.to_map());
     request.headers_mut().remove(header::EXPECT);
     request.headers_mut().insert(header::HOST, named);
     origin_form(&mut request);
-    match patience(sender.send_request(request), moves.as_deref(), times.request).await {
+    let mut withdrawn = egress.withdrawn(*question);
+    let sent = tokio::select! {
+        biased;
+        () = &mut withdrawn => None,
+        sent = send(egress, &host, request, &mut running) => Some(sent),
+    };
+    match sent {
+        None => {
+            running.answered(StatusCode::FORBIDDEN);
+            running.ended(Why::Policy, "new-bundle");
+            answer(StatusCode::FORBIDDEN, &id, false)
+        }
         Some(Ok(response)) => {
             running.answered(response.status());
             let (parts, body) = response.into_parts();
-            cleaned(Response::from_parts(parts, Reply::of_outside(body, running, Patience::new(times.stream, times.whole, moves))))
+            let patience = Patience::new(times.stream, times.whole, moves);
+            cleaned(Response::from_parts(parts, Reply::of_outside(body, running, withdrawn, patience)))
         }
         // The body that the local service sent broke off: that is not the place's failure.
-        Some(Err(error)) if error.is_user() => {
+        Some(Err(None)) => {
             running.answered(StatusCode::BAD_REQUEST);
             running.ended(Why::Client, "broken-off");
             answer(StatusCode::BAD_REQUEST, &id, false)
         }
-        Some(Err(_)) => failed(running, StatusCode::BAD_GATEWAY, "http"),
-        None => failed(running, StatusCode::GATEWAY_TIMEOUT, "timeout"),
+        Some(Err(Some((status, detail)))) => failed(running, status, detail),
+    }
+}
+
+/// Sends a judged request outside. What went wrong is a status and a word, or nothing where the local service broke off.
+async fn send(
+    egress: &Arc<Egress>,
+    host: &Host,
+    request: Request<Outgoing>,
+    running: &mut super::egress::Running,
+) -> Result<Response<Incoming>, Option<(StatusCode, &'static str)>> {
+    let (stream, attempts) = resolve::connect(host, host.port().unwrap_or(80), &egress.private, &egress.times).await;
+    running.attempts(attempts);
+    let stream = stream.map_err(|why| Some((tunnel::status_of(why), why.as_str())))?;
+    let mut builder = hyper::client::conn::http1::Builder::new();
+    builder.max_buf_size(limits::H1_BUFFER_BYTES_MAX).max_headers(limits::HEADERS_MAX);
+    let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(|_| Some((StatusCode::BAD_GATEWAY, "http")))?;
+    egress.tasks.spawn(async move {
+        // Its end is seen by whoever holds the sender.
+        let _ = connection.await;
+    });
+    let moves = request.body().progress();
+    match patience(sender.send_request(request), moves.as_deref(), egress.times.request).await {
+        Some(Ok(response)) => Ok(response),
+        Some(Err(error)) if error.is_user() => Err(None),
+        Some(Err(_)) => Err(Some((StatusCode::BAD_GATEWAY, "http"))),
+        None => Err(Some((StatusCode::GATEWAY_TIMEOUT, "timeout"))),
     }
 }
 

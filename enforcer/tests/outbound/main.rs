@@ -8,3 +8,4 @@ mod health;
 mod mesh;
 mod town;
 mod transparent;
+mod withdrawn;
