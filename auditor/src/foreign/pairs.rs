@@ -17,6 +17,7 @@ use portreeve_engine::Timestamp;
 use super::seen::Grade;
 use crate::clocks::Apart;
 use crate::limits::{CLOCKS_MAX, PAIRS_MAX};
+use crate::room;
 
 /// Which side wrote a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,8 +63,8 @@ impl Pairs {
         }
         let one = One { about: about.with(request_id), at: low_bits(line.at), grade: line.grade, input, cell: line.cell };
         match side {
-            Side::Called => self.called.push(one),
-            Side::Calling => self.calling.push(one),
+            Side::Called => room::push(&mut self.called, one, PAIRS_MAX),
+            Side::Calling => room::push(&mut self.calling, one, PAIRS_MAX),
         }
         true
     }
