@@ -146,6 +146,8 @@ fn a_head_from_elsewhere_vouches_and_finds_a_log_rewritten_whole() {
     fs::write(&heads, line.replace("\"seq\":", "\"seq\":1")).unwrap();
     assert_eq!(run(&args).0, 2, "a head that is not signed vouches for nothing");
     assert_eq!(run(&["verify", text(&path), "--heads", text(&heads)]).0, 2, "heads without a key");
+    let (code, _, err) = run(&["why", "a-request", text(dir.path())]);
+    assert!(code == 2 && err.contains(&format!("by the pattern '{}/*'", text(dir.path()))), "{err}");
 }
 
 #[test]

@@ -20,7 +20,8 @@ use smallvec::SmallVec;
 
 use crate::assessment::Evidence;
 use crate::ledger::{FOLDED_HOUR, Facts, Key, Ledger, Path, Tally, hour};
-use crate::limits::{EVIDENCE_MAX, LEDGER_KEYS_MAX, PATHS_WITH_ALL_EVIDENCE_MAX};
+use crate::limits::{EVIDENCE_MAX, LEDGER_KEYS_MAX, PATHS_WITH_ALL_EVIDENCE_MAX, ROOM_AT_ONCE};
+use crate::room;
 
 /// Which decisions are told apart by their hour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -196,7 +197,8 @@ impl Cells {
         if let Some(cell) = self.cells.get(before as usize) {
             self.older.insert((key, cell.hour), before);
         }
-        self.cells.push(Cell { key, hour, count: 0, first: at, last: at, beyond: u64::MAX, evidence: SmallVec::new() });
+        let cell = Cell { key, hour, count: 0, first: at, last: at, beyond: u64::MAX, evidence: SmallVec::new() };
+        room::push(&mut self.cells, cell, self.bounds.cells);
         next
     }
 
@@ -224,23 +226,29 @@ impl Cells {
         self.older = HashMap::default();
         self.keys.by_name = HashTable::new();
         self.put_keys_in_order();
-        // From the greatest to the least, which a tree takes in without leaving nodes half empty.
+        // Taken from the end, where memory can be given back.
         self.cells.sort_unstable_by_key(|cell| (cell.key, cell.hour));
-        while let Some(mut cell) = self.cells.pop() {
+        let most = self.keys.named.len();
+        ledger.decided(std::iter::from_fn(|| self.pop()), most);
+        *self = Self::new(self.grain);
+    }
+
+    /// The greatest cell, of those in which something is counted.
+    fn pop(&mut self) -> Option<(Key, i64, Tally)> {
+        loop {
+            let mut cell = self.cells.pop()?;
             cell.evidence.truncate(self.keys.evidence_max(cell.key, self.bounds.paths));
-            let (key, hour) = (cell.key, cell.hour);
-            if let Some(key) = self.owned(key)
-                && let Some(tally) = cell.tally()
-            {
-                ledger.decided(key, i64::from(hour), tally);
-            }
+            let (number, hour) = (cell.key, i64::from(cell.hour));
+            let found = self.owned(number).zip(cell.tally());
             if self.cells.len().is_multiple_of(POURED_AT_ONCE) {
                 self.cells.shrink_to_fit();
-                self.keys.named.truncate(key as usize + 1);
+                self.keys.named.truncate(number as usize + 1);
                 self.keys.named.shrink_to_fit();
             }
+            if let Some((key, tally)) = found {
+                return Some((key, hour, tally));
+            }
         }
-        *self = Self::new(self.grain);
     }
 
     /// Everything as rows of a ledger file, in order. Keys stay, for more decisions.
@@ -389,15 +397,18 @@ impl Keys {
         }
         let key = number(self.named.len());
         let (from, length) = path.map_or((NONE, 0), |path| (number(self.text.len()), number(path.len())));
-        Arc::make_mut(&mut self.text).push_str(path.unwrap_or_default());
+        room::push_str(Arc::make_mut(&mut self.text), path.unwrap_or_default());
         self.paths += usize::from(path.is_some());
-        self.named.push(Named { facts, from, length, newest: NONE });
+        room::push(&mut self.named, Named { facts, from, length, newest: NONE }, LEDGER_KEYS_MAX);
         let Self { named, text, hasher, by_name, .. } = self;
         let hash = |key: &KeyId| {
             let named = named.get(*key as usize);
             let path = named.filter(|n| n.has_path()).and_then(|n| text.get(n.from as usize..(n.from + n.length) as usize));
             hasher.hash_one((named.map_or(0, |n| n.facts), path))
         };
+        if by_name.len() == ROOM_AT_ONCE {
+            by_name.reserve(LEDGER_KEYS_MAX - ROOM_AT_ONCE, hash);
+        }
         by_name.insert_unique(hash(&key), key, hash);
         key
     }

@@ -93,6 +93,9 @@ impl ReadError {
     #[must_use]
     pub fn help(&self) -> Option<String> {
         match self {
+            Self::Open { name, cause } if cause.kind() == io::ErrorKind::IsADirectory => {
+                Some(format!("give the logs in it, for example by the pattern '{}/*'", name.trim_end_matches('/')))
+            }
             Self::Open { .. } | Self::Read { .. } => None,
             Self::Unrecognised { .. } => {
                 Some("say which it is with `--log-format`; a format of your own is read by a mapping file, `--log-mapping FILE`".to_owned())

@@ -6,7 +6,6 @@
 //! INVARIANT: the sum over keys is the number of records folded in.
 
 use std::cmp::Ordering;
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
@@ -22,6 +21,7 @@ use smallvec::{SmallVec, smallvec};
 use crate::assessment::Evidence;
 use crate::foreign::{Format, Grade, Lawful};
 use crate::limits::{ADDRESSES_MAX, EVIDENCE_MAX, HOUR_MS};
+use crate::tallies::Tallies;
 
 /// What is counted apart, but for undeclared paths: few, however long a log is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -291,7 +291,7 @@ pub struct CertificateTally {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
     /// Decisions.
-    pub decided: BTreeMap<Key, Tally>,
+    pub decided: Tallies<Key>,
     /// The denials among them by the hour (since 1970); hour 0 stands for those counted without their hour.
     pub denied: BTreeMap<(Arc<Facts>, i64), Tally>,
     /// Hours with decisions.
@@ -305,15 +305,23 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Counts decisions of one key in one hour.
-    pub fn decided(&mut self, key: Key, hour: i64, tally: Tally) {
-        if hour != FOLDED_HOUR {
-            self.hours.insert(hour);
+    /// Takes in cells, from the greatest key and hour to the least.
+    pub(crate) fn decided(&mut self, cells: impl Iterator<Item = (Key, i64, Tally)>, most: usize) {
+        let mut run: Vec<(Key, Tally)> = Vec::with_capacity(most);
+        for (key, hour, tally) in cells {
+            if hour != FOLDED_HOUR {
+                self.hours.insert(hour);
+            }
+            if key.effect == Effect::Deny {
+                put(&mut self.denied, (Arc::clone(&key.facts), hour), &tally);
+            }
+            match run.last_mut() {
+                Some((last, known)) if *last == key => known.absorb(&tally),
+                _ => run.push((key, tally)),
+            }
         }
-        if key.effect == Effect::Deny {
-            absorb(&mut self.denied, (Arc::clone(&key.facts), hour), tally.clone());
-        }
-        absorb(&mut self.decided, key, tally);
+        run.reverse();
+        self.decided.take_in(run);
     }
 
     /// Counts the use of the certificate that a record shows.
@@ -342,30 +350,6 @@ impl Ledger {
             })
             .or_insert_with(|| (refused.count, Tally::one(at, evidence)));
     }
-
-    /// Takes in another ledger.
-    pub fn merge(&mut self, other: Self) {
-        for (key, tally) in other.decided {
-            absorb(&mut self.decided, key, tally);
-        }
-        for (key, tally) in other.denied {
-            absorb(&mut self.denied, key, tally);
-        }
-        self.hours.extend(other.hours);
-        for (key, certificate) in other.certificates {
-            self.certificates.entry(key).and_modify(|c| c.absorb(&certificate)).or_insert(certificate);
-        }
-        for (reason, (attempts, lines)) in other.refusals {
-            let entry = self.refusals.entry(reason);
-            entry
-                .and_modify(|(a, l)| {
-                    *a = a.saturating_add(attempts);
-                    l.absorb(&lines);
-                })
-                .or_insert((attempts, lines));
-        }
-        self.folded += other.folded;
-    }
 }
 
 impl CertificateTally {
@@ -378,14 +362,6 @@ impl CertificateTally {
         while self.addresses.len() > ADDRESSES_MAX {
             self.addresses.pop_last();
         }
-    }
-}
-
-/// The same, of a tally that is given away.
-fn absorb<K: Ord>(to: &mut BTreeMap<K, Tally>, key: K, tally: Tally) {
-    match to.entry(key) {
-        Entry::Vacant(place) => drop(place.insert(tally)),
-        Entry::Occupied(mut place) => place.get_mut().absorb(&tally),
     }
 }
 
@@ -408,31 +384,25 @@ mod tests {
     use crate::testing::{Log, start};
 
     #[test]
-    fn any_split_gives_the_same_ledger() {
+    fn the_order_of_strangers_and_certificates_does_not_show() {
         let log = Log::start("items", "one", Digest::ZERO);
-        let mut whole = Ledger::default();
-        let mut parts = [Ledger::default(), Ledger::default(), Ledger::default()];
-        for n in 0..60_u64 {
-            let from = ["invoices", "users"][(n % 2) as usize];
-            let effect = if n % 5 == 0 { Effect::Deny } else { Effect::Allow };
-            let mut decided = log.question(from, &format!("/x/{}", n % 7), None, effect, Reason::NoPermission, &[]);
-            // More addresses than are kept, in no order.
-            decided.source.ip = Some([10, 0, 0, u8::try_from(n * 37 % 60).unwrap()].into());
-            let at = start().plus_ms(i64::try_from(n).unwrap() * 600_000);
-            let evidence = Evidence { input: 0, line: n, sha256: Digest::ZERO };
-            for ledger in [&mut whole, &mut parts[(n % 3) as usize]] {
-                let key = Key { facts: Arc::new(Facts::of(&decided)), path: decided.request.path.clone().map(Path::from) };
-                ledger.decided(key, hour(at), Tally::one(at, &evidence));
+        let taken = |order: &mut dyn Iterator<Item = u64>| {
+            let mut ledger = Ledger::default();
+            for n in order {
+                let mut decided = log.question(["invoices", "users"][(n % 2) as usize], "/", None, Effect::Allow, Reason::Permitted, &[]);
+                // More addresses than are kept, in no order.
+                decided.source.ip = Some([10, 0, 0, u8::try_from(n * 37 % 60).unwrap()].into());
+                let at = start().plus_ms(i64::try_from(n).unwrap() * 600_000);
+                let evidence = Evidence { input: 0, line: n, sha256: Digest::ZERO };
                 ledger.certificate(at, &decided, &evidence);
+                ledger.refused(at, &Refused { ip: [10, 0, 0, 9].into(), reason: "no-certificate".to_owned(), count: n }, &evidence);
             }
-            let refused = Refused { ip: [10, 0, 0, 9].into(), reason: "no-certificate".to_owned(), count: n };
-            whole.refused(at, &refused, &evidence);
-            parts[(n * 7 % 3) as usize].refused(at, &refused, &evidence);
-        }
-        let [mut a, b, c] = parts;
-        a.merge(c);
-        a.merge(b);
-        assert_eq!(a, whole);
-        assert_eq!(whole.decided.values().map(|t| t.count).sum::<u64>(), 60);
+            ledger
+        };
+        let forth = taken(&mut (0..60));
+        assert_eq!(forth, taken(&mut (0..60).rev()));
+        assert_eq!(forth, taken(&mut (0..60).map(|n| n * 7 % 60)));
+        assert_eq!(forth.certificates.values().map(|c| (c.seen.count, c.addresses.len())).collect::<Vec<_>>(), [(30, ADDRESSES_MAX); 2]);
+        assert_eq!(forth.refusals["no-certificate"].0, (0..60).sum::<u64>());
     }
 }

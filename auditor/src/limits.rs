@@ -8,7 +8,6 @@ pub const READ_BUFFER_BYTES: usize = 1 << 16;
 /// What is read at once of the text: few calls, and small enough that it is still in the cache nearest to the processor when it has been
 /// hashed and is scanned.
 pub const READ_BLOCK_BYTES: usize = 1 << 18;
-/// Bytes of a log that are folded into a ledger of their own before they are merged: few enough that their keys fit in a hundred MiB or
 /// Blocks of a log that are read ahead of the line that is looked at: enough that neither waits for the other, few enough to stay warm.
 pub const AHEAD_BLOCKS_MAX: usize = 8;
 /// Bytes from which a log is worth a thread that reads ahead.
@@ -19,6 +18,7 @@ pub const BATCH_BYTES: usize = 1 << 16;
 pub const BATCHES_PER_THREAD: usize = 3;
 /// Threads at most that read records, whatever is asked for: one that hashes the log feeds fewer, and each has batches under way.
 pub const THREADS_MAX: usize = 16;
+/// Bytes of a log that are folded into a ledger of their own before they are merged: few enough that their keys fit in a hundred MiB or
 /// two, whatever they say.
 pub const LEDGER_PART_BYTES: u64 = 64 << 20;
 /// Parts of a ledger file: at their full size, six terabytes of logs.
@@ -43,6 +43,12 @@ pub const EVIDENCE_MAX: usize = 5;
 /// Cells of decisions that are told apart; beyond it undeclared paths and hours fold together, so that a prober cannot fill memory. So
 /// many take some 200 MiB while they are counted and as a ledger.
 pub const LEDGER_KEYS_MAX: usize = 1_000_000;
+/// Items from which a vector gets room for all that its bound allows, at once.
+pub const ROOM_AT_ONCE: usize = 1 << 16;
+/// Bytes from which a text that grows gets room for [`TEXT_ROOM_BYTES`] at once.
+pub const TEXT_MOVED_BYTES: usize = 1 << 20;
+/// Room for a million paths of usual length.
+pub const TEXT_ROOM_BYTES: usize = 64 << 20;
 /// Undeclared paths up to which each is counted with all of its evidence; of more, which only a prober asks for, with one line each.
 pub const PATHS_WITH_ALL_EVIDENCE_MAX: usize = 100_000;
 /// Distinct questions whose answers are remembered during replay; then the memory begins anew.

@@ -10,17 +10,18 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use portreeve_engine::record::Why;
 
-use crate::gate::{Guard, Running};
+use crate::gate::{Guard, Leash, Running};
 use crate::h1::call::Answer;
 use crate::headers;
 use crate::pool::Lease;
 use crate::times::Patience;
 
-/// A request body on its way to a service. Its trailers are cleaned like headers.
+/// A request body on its way to a service. Its trailers are cleaned like headers, and it ends when its request may not go on.
 #[derive(Debug)]
 pub struct RequestBody {
     inner: Incoming,
     guard: Guard,
+    leash: Leash,
     progress: Option<Arc<Progress>>,
 }
 
@@ -54,22 +55,28 @@ impl Progress {
 impl RequestBody {
     /// Wraps a body, with a way to see it move where there is one.
     #[must_use]
-    pub fn new(inner: Incoming, guard: Guard) -> (Self, Option<Arc<Progress>>) {
+    pub fn new(inner: Incoming, guard: Guard, leash: Leash) -> (Self, Option<Arc<Progress>>) {
         let progress = (!inner.is_end_stream()).then(Progress::start);
-        (Self { inner, guard, progress: progress.clone() }, progress)
+        (Self { inner, guard, leash, progress: progress.clone() }, progress)
     }
 }
 
 impl Body for RequestBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
+        // Looked at with each frame: while none comes, none goes on.
+        if self.leash.is_over() {
+            return Poll::Ready(Some(Err(BodyError::Denied)));
+        }
         if let Some(progress) = &self.progress {
             progress.touch();
         }
-        Poll::Ready(frame.map(|frame| frame.map(|frame| clean_trailers(frame, |name| self.guard.holds_back(name)))))
+        Poll::Ready(
+            frame.map(|frame| frame.map(|frame| clean_trailers(frame, |name| self.guard.holds_back(name))).map_err(BodyError::Http)),
+        )
     }
 
     fn is_end_stream(&self) -> bool {
@@ -81,12 +88,13 @@ impl Body for RequestBody {
     }
 }
 
-/// Cleans trailers like headers, and holds some back.
+/// Cleans trailers like headers, and holds some back. What would change how the message is read has no place there.
 pub fn clean_trailers(frame: Frame<Bytes>, held_back: impl Fn(&str) -> bool) -> Frame<Bytes> {
     match frame.into_trailers() {
         Ok(mut trailers) => {
             headers::sanitise(&mut trailers);
-            let held: Vec<_> = trailers.keys().filter(|name| held_back(name.as_str())).cloned().collect();
+            let held: Vec<_> =
+                trailers.keys().filter(|name| !headers::may_trail(name.as_str()) || held_back(name.as_str())).cloned().collect();
             for name in held {
                 trailers.remove(name);
             }
@@ -208,7 +216,7 @@ impl Body for ResponseBody {
             Some(Err(_)) => stream.broken(),
             None => stream.whole(),
         }
-        Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Http)))
+        Poll::Ready(frame.map(|frame| frame.map(|frame| clean_trailers(frame, |_| false)).map_err(BodyError::Http)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -225,5 +233,54 @@ impl Body for ResponseBody {
             Self::Direct(answer) => answer.size(),
             Self::Stream(stream) => stream.inner.size_hint(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderName, HeaderValue};
+
+    use super::*;
+    use crate::head::Fields;
+
+    /// Whatever carried them, the same trailers go on.
+    #[test]
+    fn a18_a77_trailers_are_cleaned_alike_over_http1_and_http2() {
+        let lines = [
+            ("grpc-status", "0"),
+            ("x-checksum", "7"),
+            ("x-portreeve-principal", "evil"),
+            ("x_forwarded_client_cert", "evil"),
+            ("l5d-client-id", "evil"),
+            ("x-request-id", "theirs"),
+            ("authorization", "Bearer evil"),
+            ("host", "evil"),
+            ("content-length", "5"),
+            ("content-type", "text/html"),
+            ("transfer-encoding", "chunked"),
+            ("trailer", "x"),
+            ("te", "trailers"),
+            ("connection", "x-named"),
+            ("x-named", "1"),
+            ("expect", "100-continue"),
+            ("upgrade", "h2c"),
+            ("set-cookie", "a"),
+            ("cookie", "a"),
+            ("location", "/"),
+            ("x-held", "1"),
+        ];
+        let held_back = |name: &str| name == "x-held";
+        let mut fields = Fields::default();
+        let mut map = HeaderMap::new();
+        for (name, value) in lines {
+            fields.push(name, value.as_bytes());
+            map.append(name.parse::<HeaderName>().unwrap(), HeaderValue::from_static(value));
+        }
+        let http1 = crate::h1::body::clean_trailers(fields, held_back);
+        assert_eq!(String::from_utf8(http1).unwrap(), "grpc-status: 0\r\nx-checksum: 7\r\n");
+        let http2 = clean_trailers(Frame::trailers(map), held_back).into_trailers().unwrap();
+        let mut names: Vec<_> = http2.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
+        names.sort_unstable();
+        assert_eq!(names, [("grpc-status", "0"), ("x-checksum", "7")]);
     }
 }

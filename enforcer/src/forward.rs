@@ -27,7 +27,8 @@ pub async fn forward(permit: Permit, pool: &Arc<Pool>, body: Incoming) -> Respon
         running.unavailable(StatusCode::BAD_GATEWAY);
         return answer(StatusCode::BAD_GATEWAY, &request_id, false);
     }
-    let (body, progress) = RequestBody::new(body, running.guard());
+    let leash = running.leash(pool.times().request);
+    let (body, progress) = RequestBody::new(body, running.guard(), leash);
     let mut headers = lines.to_map();
     let (Ok(uri), Ok(method)) = (Uri::try_from(target), Method::from_bytes(method.as_str().as_bytes())) else {
         running.unavailable(StatusCode::BAD_GATEWAY);

@@ -6,6 +6,7 @@
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use portreeve_engine::model::Visible;
 
+use crate::h1::scan::is_token;
 use crate::head::{Field, Fields, Kind};
 use crate::limits;
 
@@ -97,6 +98,25 @@ fn claims_identity(name: &str) -> bool {
     same_name(name, XFCC.as_str()) || PREFIXES.iter().any(|prefix| name.get(..prefix.len()).is_some_and(|start| same_name(start, prefix)))
 }
 
+/// Whether a field may stand behind a body: nothing that steers how a message is framed, routed, read or believed.
+#[must_use]
+pub fn may_trail(name: &str) -> bool {
+    Kind::of(name) == Kind::Other && !NOT_IN_TRAILERS.iter().any(|known| name.eq_ignore_ascii_case(known))
+}
+
+/// What follows the word `Bearer` in an `Authorization`; `None` where that is of another scheme. It is of this one whatever ends the
+/// word: a server that takes a tab for a space would find a token that nobody looked at.
+#[must_use]
+pub fn bearer(authorization: &[u8]) -> Option<&[u8]> {
+    let (scheme, rest) = authorization.split_at_checked(BEARER.len())?;
+    match rest.first() {
+        _ if !scheme.eq_ignore_ascii_case(BEARER) => None,
+        None | Some(b' ') => Some(rest.trim_ascii()),
+        Some(b) if is_token(*b) => None,
+        Some(_) => Some(rest),
+    }
+}
+
 /// Whether a trailer of that name could be taken for a header that policy reads: what comes after the decision was not judged.
 #[must_use]
 pub fn is_read(name: &str, visible: &Visible) -> bool {
@@ -117,6 +137,12 @@ pub fn shadowing<'h>(fields: &Fields<'h>, visible: &Visible) -> Option<&'h str> 
         fields.named(&folded).next().is_some() || visible.headers.contains_key(folded.as_str()) || FRAMING.contains(&folded.as_str())
     })
 }
+
+const BEARER: &[u8] = b"bearer";
+
+/// Fields that steer how a message is routed, read or believed (RFC 9110, 6.5.1).
+const NOT_IN_TRAILERS: [&str; 8] =
+    ["content-type", "content-encoding", "content-range", "trailer", "cookie", "set-cookie", "cache-control", "location"];
 
 const HOP_BY_HOP: [HeaderName; 9] = [
     header::CONNECTION,
@@ -201,6 +227,26 @@ mod tests {
         assert_eq!(headers[X_PRINCIPAL], "spiffe://m/invoices");
         assert_eq!(headers[X_REQUEST_ID], "r1");
         assert_eq!(headers[header::TE], "trailers");
+    }
+
+    #[test]
+    fn a16_a_token_is_one_whatever_stands_before_it() {
+        for (value, found) in [
+            ("Bearer a.b.c", Some("a.b.c")),
+            ("bEARER  a.b.c\t", Some("a.b.c")),
+            ("Bearer", Some("")),
+            ("Bearer\ta.b.c", Some("\ta.b.c")),
+            ("Bearer,a.b.c", Some(",a.b.c")),
+            ("Bearer=a.b.c", Some("=a.b.c")),
+            ("Bearer\u{a0}a.b.c", Some("\u{a0}a.b.c")),
+            ("Bearertoken a.b.c", None),
+            ("Bearer-x a.b.c", None),
+            ("Basic eDp5", None),
+            ("Bear", None),
+            ("", None),
+        ] {
+            assert_eq!(bearer(value.as_bytes()), found.map(str::as_bytes), "{value}");
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ use x509_parser::prelude::FromDer as _;
 use x509_parser::x509::X509Name;
 
 use crate::head::{Field, Fields, Kind, Lines};
-use crate::headers::{X_PRINCIPAL, X_REQUEST_ID, XFCC};
+use crate::headers::{X_PRINCIPAL, X_REQUEST_ID, XFCC, bearer};
 
 /// What names that can be configured begin with.
 pub const OWN_PREFIX: &str = "x-portreeve-";
@@ -151,8 +151,7 @@ impl Introduced {
 }
 
 fn is_bearer(field: &Field<'_>) -> bool {
-    let scheme = field.value.split(|b| *b == b' ').next().unwrap_or_default();
-    field.kind == Kind::Authorization && scheme.eq_ignore_ascii_case(b"bearer")
+    field.kind == Kind::Authorization && bearer(field.value).is_some()
 }
 
 /// A claim as the value of a header. Several texts are joined by commas, so a comma in one of them is encoded.
@@ -379,6 +378,8 @@ mod tests {
             ("x-request-id", "r1"),
         ];
         assert_eq!(lines, pairs(&want));
+        let lines = said(how.clone(), &[("Authorization", "Bearer\tt"), ("x-tenant", "eu")], Some(&token));
+        assert_eq!(lines, pairs(&want), "whatever ends the word");
         // Another scheme is not a token of ours; a token that is not believed says nothing.
         let lines = said(how, &[("Authorization", "Basic eA==")], Some(&Token::Invalid("expired".into())));
         assert_eq!(lines, pairs(&[("Authorization", "Basic eA=="), ("x-request-id", "r1")]));

@@ -41,6 +41,18 @@ enum Slot {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Place(usize);
 
+/// Where a request stands, for whoever only looks whether it was cut.
+#[derive(Clone, Copy, Debug)]
+pub struct Spot(usize);
+
+impl Place {
+    /// Where it is.
+    #[must_use]
+    pub const fn spot(&self) -> Spot {
+        Spot(self.0)
+    }
+}
+
 impl Live {
     /// Takes a slot.
     #[must_use]
@@ -90,10 +102,10 @@ impl Live {
         cut
     }
 
-    /// Whether the request was cut.
+    /// Whether the request that stands there was cut.
     #[must_use]
-    pub fn is_cut(&self, place: &Place) -> bool {
-        matches!(self.lock().slots.get(place.0), Some(Slot::Cut))
+    pub fn is_cut(&self, spot: Spot) -> bool {
+        matches!(self.lock().slots.get(spot.0), Some(Slot::Cut))
     }
 
     /// Ready when the request was cut.
@@ -154,7 +166,7 @@ mod tests {
         assert_eq!((live.review(stays), live.review(stays)), (1, 0));
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
         assert!(live.poll_cut(&one, &cx).is_pending() && live.poll_cut(&two, &cx).is_ready());
-        assert!(live.is_cut(&two) && !live.is_cut(&one));
+        assert!(live.is_cut(two.spot()) && !live.is_cut(one.spot()));
         assert!(live.leave(two) && !live.leave(one));
         assert_eq!(live.review(|_| false), 0, "what has ended is not asked about");
     }

@@ -292,3 +292,47 @@ async fn a77_trailers_never_carry_what_policy_reads() {
     }
     enforcer.shutdown().await;
 }
+
+/// To a service that speaks HTTP/2 a library sends the body, beside the answer. A caller that reads nothing of that has it cut all the same.
+#[tokio::test]
+async fn a65_what_is_sent_ends_though_nobody_reads_its_answer() {
+    let world = World::new(SHOP);
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let upstream = service(move |_, stream| {
+        let tell = tell.clone();
+        async move {
+            let service = service_fn(move |request: Request<Incoming>| {
+                let (tell, mut body) = (tell.clone(), request.into_body());
+                tokio::spawn(async move {
+                    while let Some(Ok(_)) = body.frame().await {
+                        let _ = tell.send("more");
+                    }
+                    let _ = tell.send("over");
+                });
+                let endless = futures_util::stream::repeat_with(|| Ok::<_, Infallible>(Frame::data(Bytes::from_static(&[b'.'; 16_384]))));
+                std::future::ready(Ok::<_, Infallible>(Response::new(StreamBody::new(endless))))
+            });
+            let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
+        }
+    })
+    .await;
+    let enforcer = Enforcer::start(world.config(upstream, ", upstream_protocol: http2", ""), Report::silent()).await.unwrap();
+    let mut client = client(&world, &enforcer).await;
+    let (feed, body) = fed();
+    let unread = client.send_request(ask("POST", "/v1/items", body)).await.unwrap();
+    let feeding = tokio::spawn(async move {
+        while feed.send(Frame::data(Bytes::from_static(b"more"))).is_ok() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    for _ in 0..100 {
+        assert_eq!(told.recv().await, Some("more"));
+    }
+    world.replace_policies(&SHOP.replace("operations: [read-item, write-item]}", "operations: [read-item]}"));
+    enforcer.reload().await.unwrap();
+    let over = async { while told.recv().await != Some("over") {} };
+    tokio::time::timeout(Duration::from_secs(20), over).await.expect("what is denied goes on");
+    feeding.abort();
+    drop((unread, client));
+    enforcer.shutdown().await;
+}

@@ -21,6 +21,7 @@ use portreeve_engine::Timestamp;
 use super::seen::{Grade, Tie};
 use crate::clocks::Apart;
 use crate::limits::{CLOCKS_MAX, CONNECTION_APART_MS_MAX, PAIRS_MAX};
+use crate::room;
 
 /// Which side wrote a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -115,8 +116,8 @@ impl Pairs {
         let (about, flags) = (about.with(id), flags | expired * EXPIRED);
         let one = One { about, at: low_bits(line.at), grade: line.grade, input, cell: line.cell, certificate, flags };
         match side {
-            Side::Called => self.called.push(one),
-            Side::Calling => self.calling.push(one),
+            Side::Called => room::push(&mut self.called, one, PAIRS_MAX),
+            Side::Calling => room::push(&mut self.calling, one, PAIRS_MAX),
         }
         true
     }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::assessment::Evidence;
 use crate::foreign::{Format, Grade, Lack, Lawful};
-use crate::ledger::{CertificateTally, Facts, Issued, Key, Ledger, Path, Tally, User};
+use crate::ledger::{Facts, Issued, Key, Ledger, Path, Tally, User};
 use crate::limits::{ADDRESSES_MAX, EVIDENCE_MAX};
 
 /// What a row counts; rows stand in this order.
@@ -79,28 +79,6 @@ impl Row {
         }
         self.tally.evidence.sort();
         self.tally.evidence.truncate(EVIDENCE_MAX);
-    }
-
-    /// Adds it to a ledger in memory.
-    pub fn pour(self, ledger: &mut Ledger) {
-        let tally = self.tally;
-        match self.key {
-            RowKey::Decided(key, hour) => ledger.decided(key, hour, tally),
-            RowKey::Certificate(id, sha256) => {
-                let Some((serial, not_after, expired, addresses, issued)) = self.certificate else { return };
-                let one = CertificateTally { id: id.clone(), serial, not_after, seen: tally, expired, addresses, issued };
-                ledger.certificates.entry((id, sha256)).and_modify(|c| c.absorb(&one)).or_insert(one);
-            }
-            RowKey::Refused(reason) => {
-                let entry = ledger.refusals.entry(reason);
-                entry
-                    .and_modify(|(n, lines)| {
-                        *n = n.saturating_add(self.attempts);
-                        lines.absorb(&tally);
-                    })
-                    .or_insert((self.attempts, tally));
-            }
-        }
     }
 
     /// Its line, without the newline.

@@ -1,7 +1,7 @@
 //! A request that runs: from the leave to forward it to its end, which is recorded whatever happens.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -31,6 +31,8 @@ pub struct Running {
     /// Its places among what may run at once, kept as long as it runs.
     #[expect(dead_code, reason = "held, and given back when this is dropped")]
     pub(super) held: Held,
+    /// Tells the body of the request that it has ended, where somebody else sends that.
+    pub(super) over: Option<Arc<AtomicBool>>,
 }
 
 impl Running {
@@ -134,6 +136,10 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        // Before the place is given back: nobody who looks there takes another request for this one.
+        if let Some(over) = &self.over {
+            over.store(true, Ordering::Release);
+        }
         if let Some(place) = self.place.take() {
             self.caller.live.leave(place);
         }

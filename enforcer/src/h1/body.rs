@@ -5,7 +5,7 @@
 //! disagree about them.
 
 use crate::h1::scan::{Framing, Lines, header_lines};
-use crate::head::{Fields, Kind};
+use crate::head::Fields;
 use crate::headers;
 use crate::limits;
 
@@ -154,7 +154,7 @@ impl Decoder {
 #[must_use]
 pub fn clean_trailers(mut fields: Fields<'_>, held_back: impl Fn(&str) -> bool) -> Vec<u8> {
     headers::clean(&mut fields);
-    fields.retain(|f| f.kind == Kind::Other && !NOT_IN_TRAILERS.iter().any(|name| f.is(name)) && !held_back(f.name));
+    fields.retain(|f| headers::may_trail(f.name) && !held_back(f.name));
     let mut out = Vec::new();
     for field in fields.iter() {
         out.extend_from_slice(field.name.as_bytes());
@@ -253,10 +253,6 @@ fn hexadecimal(n: usize, out: &mut Vec<u8>) {
         out.push(char::from_digit(digit, 16).map_or(b'0', |c| u8::try_from(c).unwrap_or(b'0')));
     }
 }
-
-/// Fields that steer how a message is routed, read or believed (RFC 9110, 6.5.1).
-const NOT_IN_TRAILERS: [&str; 8] =
-    ["content-type", "content-encoding", "content-range", "trailer", "cookie", "set-cookie", "cache-control", "location"];
 
 #[cfg(test)]
 mod tests {

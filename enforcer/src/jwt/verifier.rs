@@ -21,6 +21,7 @@ use super::limits::{JWKS_BYTES_MAX, LEEWAY_MS, TOKEN_BYTES_MAX};
 use super::remote::{Missing, RemoteKeys};
 use crate::fetch::FetchError;
 use crate::files::read_bounded;
+use crate::headers::bearer;
 
 /// An issuer whose tokens are believed.
 #[derive(Clone, Debug)]
@@ -204,18 +205,6 @@ impl Verifier {
     }
 }
 
-/// The token of a `Bearer` credential (RFC 6750; the scheme's case does not count). Other schemes are not ours.
-fn bearer(authorization: &[u8]) -> Option<&[u8]> {
-    let (scheme, rest) = authorization.split_at_checked(SCHEME.len())?;
-    if !scheme.eq_ignore_ascii_case(SCHEME) {
-        return None;
-    }
-    match rest.first() {
-        None | Some(b' ') => Some(rest.trim_ascii()),
-        Some(_) => None,
-    }
-}
-
 /// A token taken apart; nothing of it is believed yet.
 struct Parts<'a> {
     header: Map<String, Value>,
@@ -332,7 +321,6 @@ fn visible_claims(claims: &Map<String, Value>, visible: &Visible) -> Result<Attr
     Ok(out)
 }
 
-const SCHEME: &[u8] = b"bearer";
 const DATE_MS_MAX: f64 = 9_007_199_254_740_992.0;
 
 #[cfg(test)]

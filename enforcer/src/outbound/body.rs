@@ -8,10 +8,11 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::{Request, Version, header};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use portreeve_engine::record::Why;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-use super::egress::Running;
+use super::egress::{Running, Withdrawn};
 use super::pool::Lease;
 use super::send::Share;
 use crate::body::{BodyError, Progress, clean_trailers};
@@ -89,6 +90,8 @@ pub struct Outgoing {
     inner: Option<Coming>,
     /// Which trailers may not go on, where the request was judged here.
     guard: Option<Guard>,
+    /// Sees the right to it end, where it was judged here: it is read beside the answer, which nobody may be reading.
+    withdrawn: Option<Withdrawn>,
     progress: Option<Arc<Progress>>,
 }
 
@@ -99,19 +102,22 @@ impl Outgoing {
         if inner.is_end_stream() {
             return Self::empty();
         }
-        Self { inner: Some(inner), guard: None, progress: Some(Progress::start()) }
+        Self { inner: Some(inner), guard: None, withdrawn: None, progress: Some(Progress::start()) }
     }
 
-    /// The same for a request that was judged here: what policy read in its head does not follow as a trailer.
+    /// The same for a request that was judged here: what policy read in its head does not follow as a trailer, and it ends when the
+    /// right to it does.
     #[must_use]
-    pub fn judged(inner: Coming, guard: Guard) -> Self {
-        Self { guard: Some(guard), ..Self::new(inner) }
+    pub fn judged(inner: Coming, guard: Guard, withdrawn: impl FnOnce() -> Withdrawn) -> Self {
+        let body = Self::new(inner);
+        let withdrawn = (!body.is_empty()).then(withdrawn);
+        Self { guard: Some(guard), withdrawn, ..body }
     }
 
     /// Nothing.
     #[must_use]
     pub const fn empty() -> Self {
-        Self { inner: None, guard: None, progress: None }
+        Self { inner: None, guard: None, withdrawn: None, progress: None }
     }
 
     /// Whether there is nothing to send.
@@ -129,19 +135,20 @@ impl Outgoing {
 
 impl Body for Outgoing {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.withdrawn.as_mut().is_some_and(|withdrawn| Pin::new(withdrawn).poll(cx).is_ready()) {
+            (self.inner, self.withdrawn) = (None, None);
+            return Poll::Ready(Some(Err(BodyError::Denied)));
+        }
         let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
         let frame = ready!(Pin::new(inner).poll_frame(cx));
         if let Some(progress) = &self.progress {
             progress.touch();
         }
-        Poll::Ready(
-            frame.map(|frame| {
-                frame.map(|frame| clean_trailers(frame, |name| self.guard.as_ref().is_some_and(|guard| guard.holds_back(name))))
-            }),
-        )
+        let held_back = |name: &str| self.guard.as_ref().is_some_and(|guard| guard.holds_back(name));
+        Poll::Ready(frame.map(|frame| frame.map(|frame| clean_trailers(frame, held_back)).map_err(BodyError::Http)))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -170,6 +177,8 @@ pub struct Stream {
     /// The places that the request takes.
     share: Option<Share>,
     running: Option<Running>,
+    /// Sees the right to it end, where it was judged here.
+    withdrawn: Option<Withdrawn>,
     patience: Patience,
 }
 
@@ -183,13 +192,13 @@ impl Reply {
     /// The body of a callee in the mesh.
     #[must_use]
     pub fn of_mesh(inner: Incoming, lease: Lease, share: Share, patience: Patience) -> Self {
-        Self::stream(Stream { inner, lease: Some(lease), share: Some(share), running: None, patience })
+        Self::stream(Stream { inner, lease: Some(lease), share: Some(share), running: None, withdrawn: None, patience })
     }
 
-    /// The body of a place outside the mesh; its end is recorded.
+    /// The body of a place outside the mesh; its end is recorded, and a new law can bring it about.
     #[must_use]
-    pub fn of_outside(inner: Incoming, running: Running, patience: Patience) -> Self {
-        Self::stream(Stream { inner, lease: None, share: None, running: Some(running), patience })
+    pub fn of_outside(inner: Incoming, running: Running, withdrawn: Withdrawn, patience: Patience) -> Self {
+        Self::stream(Stream { inner, lease: None, share: None, running: Some(running), withdrawn: Some(withdrawn), patience })
     }
 
     fn stream(mut stream: Stream) -> Self {
@@ -206,7 +215,7 @@ impl Stream {
         if let Some(lease) = self.lease.take() {
             lease.give_back();
         }
-        self.share = None;
+        (self.share, self.withdrawn) = (None, None);
         if let Some(running) = self.running.take() {
             running.complete();
         }
@@ -232,6 +241,15 @@ impl Body for Reply {
             Self::Own(text) => return Poll::Ready(text.take().map(|t| Ok(Frame::data(t)))),
             Self::Stream(stream) => stream,
         };
+        if let Some(withdrawn) = &mut stream.withdrawn
+            && Pin::new(withdrawn).poll(cx).is_ready()
+        {
+            stream.withdrawn = None;
+            if let Some(running) = stream.running.take() {
+                running.ended(Why::Policy, "new-bundle");
+            }
+            return Poll::Ready(Some(Err(BodyError::Denied)));
+        }
         let Poll::Ready(frame) = Pin::new(&mut stream.inner).poll_frame(cx) else {
             ready!(stream.patience.poll(cx));
             stream.broken("timeout");
@@ -251,7 +269,7 @@ impl Body for Reply {
             Some(Err(_)) => stream.broken("broken-off"),
             None => stream.whole(),
         }
-        Poll::Ready(frame.map(|frame| frame.map_err(BodyError::Http)))
+        Poll::Ready(frame.map(|frame| frame.map(|frame| clean_trailers(frame, |_| false)).map_err(BodyError::Http)))
     }
 
     fn is_end_stream(&self) -> bool {

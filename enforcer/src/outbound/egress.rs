@@ -4,8 +4,11 @@
 //! from an allow (or, in a dry run, a denial by policy) whose record was accepted. Nothing leaves before that, the question to a
 //! name server included. INV-9: what cannot be recorded is refused.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context as TaskContext, Poll};
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
@@ -25,6 +28,7 @@ use crate::jwt::Verifier;
 use crate::limits;
 use crate::log::{End, Moment, NotAccepted, Ticket};
 use crate::question::{self, Asked, Asker};
+use crate::quota::Held;
 use crate::tasks::Tasks;
 
 /// Decides about places outside the mesh.
@@ -107,7 +111,27 @@ pub enum What {
         lines: Lines,
         /// Which trailers may not follow them.
         guard: Guard,
+        /// The question, to be put again under a new law.
+        question: Box<Request>,
     },
+}
+
+/// Ready when the law in force no longer lets through what a permit was given for. The first look asks, so a law that came between
+/// the decision and that look is not missed (A78).
+pub struct Withdrawn(Pin<Box<dyn Future<Output = ()> + Send>>);
+
+impl fmt::Debug for Withdrawn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Withdrawn").finish_non_exhaustive()
+    }
+}
+
+impl Future for Withdrawn {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
+        self.0.as_mut().poll(cx)
+    }
 }
 
 impl Permit {
@@ -124,7 +148,7 @@ impl Permit {
         if kept {
             return Ok((running, what));
         }
-        let refused = Refused { status: StatusCode::SERVICE_UNAVAILABLE, request_id: running.request_id.clone() };
+        let refused = Refused::new(StatusCode::SERVICE_UNAVAILABLE, running.request_id.clone());
         running.gate.metrics.not_kept.inc();
         running.unavailable(refused.status, Why::Log, "not-kept");
         Err(refused)
@@ -138,6 +162,16 @@ pub struct Refused {
     pub status: StatusCode,
     /// The id, the only thing the local service learns.
     pub request_id: String,
+    /// When to come back, in seconds, where a limit stands in the way.
+    pub retry_after: Option<u64>,
+}
+
+impl Refused {
+    /// One that nothing but another law changes.
+    #[must_use]
+    pub const fn new(status: StatusCode, request_id: String) -> Self {
+        Self { status, request_id, retry_after: None }
+    }
 }
 
 /// Egress that was let through and has not ended. Its end is recorded when this is dropped, whatever happens.
@@ -156,6 +190,8 @@ pub struct Running {
     detail: Option<&'static str>,
     /// A place that it takes.
     place: Option<OwnedSemaphorePermit>,
+    /// Its places among what may run at once, kept as long as it runs.
+    held: Held,
 }
 
 impl Running {
@@ -200,6 +236,12 @@ impl Running {
         self.gate.metrics.outbound.egress_failed(detail);
         self.outcome = Outcome::Unavailable;
         self.ended(Why::Policy, detail);
+    }
+
+    /// A limit stands in the way: nothing leaves.
+    fn limited(mut self, by: &'static str) {
+        (self.status, self.outcome) = (Some(StatusCode::TOO_MANY_REQUESTS.as_u16()), Outcome::Limited);
+        self.ended(Why::Complete, by);
     }
 
     /// It did not come about; the local service gets the status.
@@ -316,9 +358,10 @@ impl Egress {
             lines.push(crate::headers::X_REQUEST_ID.as_str(), own.as_bytes());
         }
         let (question, running) = self.decide(&policy, asked.request, &facts(asked.correlation))?;
-        let Target::Http { method, path } = question.target else { return Err(self.unrecorded(&request_id)) };
-        let target = question::target_of(&path, asked.query.as_deref());
-        Ok(Permit { running, what: What::Request { host, method, target, lines, guard: Guard::of(&self.gate, &name) } })
+        let Target::Http { method, path } = &question.target else { return Err(self.unrecorded(&request_id)) };
+        let (method, target) = (method.clone(), question::target_of(path, asked.query.as_deref()));
+        let (guard, question) = (Guard::of(&self.gate, &name), Box::new(question));
+        Ok(Permit { running, what: What::Request { host, method, target, lines, guard, question } })
     }
 
     /// Records what is no question about a place outside, and says how it is answered.
@@ -328,14 +371,24 @@ impl Egress {
         self.malformed(destination, &Malformed::Carrier(why.to_owned()), status, raw, &facts)
     }
 
-    /// Whether what runs would be let through under the law in force.
+    /// Sees the right to what was asked end: by another law, or because the one in force is older than it may be.
     #[must_use]
-    pub fn still(&self, question: &Request) -> bool {
-        let mut question = question.clone();
-        question.context.time = self.gate.clock.now();
-        let policy = self.gate.policy.load();
-        let decision = policy.decide(&question);
-        self.gate.lets_through(&decision)
+    pub fn withdrawn(&self, mut question: Request) -> Withdrawn {
+        let gate = Arc::clone(&self.gate);
+        let mut changes = gate.in_force.subscribe();
+        Withdrawn(Box::pin(async move {
+            loop {
+                let now = gate.clock.now();
+                question.context.time = now;
+                if gate.fresh.is_over(now) || !gate.lets_through(&gate.policy.load().decide(&question)) {
+                    return;
+                }
+                if changes.changed().await.is_err() {
+                    // The sender is gone only when the enforcer is.
+                    std::future::pending::<()>().await;
+                }
+            }
+        }))
     }
 
     fn connection(&self, policy: &Authorizer, host: &Host, port: u16) -> Request {
@@ -373,9 +426,23 @@ impl Egress {
                         check.look(policy, &question, &decision);
                     }
                     let Some(ticket) = ticket else {
-                        return Err(Refused { status: StatusCode::FORBIDDEN, request_id: facts.id.to_owned() });
+                        return Err(Refused::new(StatusCode::FORBIDDEN, facts.id.to_owned()));
                     };
-                    return Ok((question, self.running(ticket, facts.id)));
+                    let mut running = self.running(ticket, facts.id);
+                    match self.gate.draw(&decision, &question.principal) {
+                        Ok(held) => running.held = held,
+                        Err(limited) => {
+                            running.limited(limited.by);
+                            let refused = Refused::new(StatusCode::TOO_MANY_REQUESTS, facts.id.to_owned());
+                            return Err(Refused { retry_after: Some(limited.seconds()), ..refused });
+                        }
+                    }
+                    if self.gate.fresh.is_over(question.context.time) {
+                        let refused = self.unrecorded(facts.id);
+                        running.unavailable(refused.status, Why::Stale, "stale-bundle");
+                        return Err(refused);
+                    }
+                    return Ok((question, running));
                 }
             }
         }
@@ -396,6 +463,7 @@ impl Egress {
             why: Why::Client,
             detail: None,
             place: None,
+            held: Held::default(),
         }
     }
 
@@ -414,11 +482,11 @@ impl Egress {
             return self.unrecorded(facts.id);
         }
         self.gate.metrics.outbound.egress_decided(decision.effect, decision.reason);
-        Refused { status, request_id: facts.id.to_owned() }
+        Refused::new(status, facts.id.to_owned())
     }
 
     fn unrecorded(&self, request_id: &str) -> Refused {
-        Refused { status: StatusCode::SERVICE_UNAVAILABLE, request_id: request_id.to_owned() }
+        Refused::new(StatusCode::SERVICE_UNAVAILABLE, request_id.to_owned())
     }
 
     fn event(

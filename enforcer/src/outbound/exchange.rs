@@ -26,6 +26,7 @@ use super::limits;
 use crate::fetch::FetchError;
 use crate::files::read_bounded;
 use crate::gate::Gate;
+use crate::headers;
 
 /// What is configured of an exchange.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -290,14 +291,9 @@ fn speaks_of_the_token(body: &[u8]) -> bool {
 
 /// The token of an `Authorization`; `None` where it is of another scheme.
 fn bearer(value: &[u8]) -> Option<Result<&str, Failed>> {
-    let text = std::str::from_utf8(value).ok().filter(|t| t.is_ascii());
-    let Some(text) = text else { return Some(Err(Failed::Malformed)) };
-    let (scheme, token) = text.split_once(' ').unwrap_or((text, ""));
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return None;
-    }
-    let token = token.trim_matches(' ');
-    Some(if token.is_empty() || token.contains([' ', ',', '\t']) { Err(Failed::Malformed) } else { Ok(token) })
+    let token = headers::bearer(value)?;
+    let text = std::str::from_utf8(token).ok().filter(|t| t.bytes().all(|b| b.is_ascii_graphic() && b != b','));
+    Some(text.filter(|t| !t.is_empty()).ok_or(Failed::Malformed))
 }
 
 /// When a token ends, where it says so. It is not verified: this can only shorten how long an exchanged one is kept.
@@ -343,6 +339,7 @@ mod tests {
             ("Bearer a b", Some(Err(Failed::Malformed))),
             ("Bearer a,Bearer b", Some(Err(Failed::Malformed))),
             ("Bearer \u{fc}", Some(Err(Failed::Malformed))),
+            ("Bearer\tabc", Some(Err(Failed::Malformed))),
         ] {
             assert_eq!(bearer(value.as_bytes()), found, "{value}");
         }

@@ -17,6 +17,8 @@ use super::limits::{COPY_BYTES, HELLO_BYTES_MAX, HELLO_TIMEOUT};
 pub enum Hello {
     /// TLS, with the server name asked for, in lower case.
     Tls(Option<String>),
+    /// TLS that hides the server name asked for, or may: a placeholder looks the same.
+    Hidden,
     /// Something else.
     Other,
 }
@@ -56,6 +58,8 @@ fn look(acceptor: &mut Acceptor, seen: &[u8], given: &mut usize) -> Option<Hello
         }
         match acceptor.accept() {
             Ok(None) => {}
+            // What could not be followed is not believed.
+            Ok(Some(_)) if has_extension(seen, ENCRYPTED_CLIENT_HELLO).unwrap_or(true) => return Some(Hello::Hidden),
             Ok(Some(accepted)) => return Some(Hello::Tls(accepted.client_hello().server_name().map(str::to_ascii_lowercase))),
             Err(_) => return Some(Hello::Other),
         }
@@ -64,6 +68,52 @@ fn look(acceptor: &mut Acceptor, seen: &[u8], given: &mut usize) -> Option<Hello
 }
 
 /// The first byte of a TLS record that carries a handshake.
+/// Whether the hello at the beginning of these records has an extension. `None` where they do not hold one whole.
+fn has_extension(mut records: &[u8], wanted: usize) -> Option<bool> {
+    let mut message = Vec::new();
+    let mut body = loop {
+        let mut read = message.as_slice();
+        if let (Some(_), Some(length)) = (take(&mut read, 1), number(&mut read, 3))
+            && let Some(body) = take(&mut read, length)
+        {
+            break body;
+        }
+        // The kind of a record and its version, then its length.
+        take(&mut records, 3)?;
+        let length = number(&mut records, 2)?;
+        message.extend_from_slice(take(&mut records, length)?);
+    };
+    // Version and random; session id, cipher suites and compression methods, each behind its length.
+    take(&mut body, 2 + 32)?;
+    for bytes in [1, 2, 1] {
+        let length = number(&mut body, bytes)?;
+        take(&mut body, length)?;
+    }
+    let length = number(&mut body, 2)?;
+    let mut extensions = take(&mut body, length)?;
+    while !extensions.is_empty() {
+        let kind = number(&mut extensions, 2)?;
+        let length = number(&mut extensions, 2)?;
+        take(&mut extensions, length)?;
+        if kind == wanted {
+            return Some(true);
+        }
+    }
+    Some(false)
+}
+
+fn take<'a>(bytes: &mut &'a [u8], n: usize) -> Option<&'a [u8]> {
+    let (taken, rest) = bytes.split_at_checked(n)?;
+    *bytes = rest;
+    Some(taken)
+}
+
+fn number(bytes: &mut &[u8], n: usize) -> Option<usize> {
+    Some(take(bytes, n)?.iter().fold(0, |number, byte| number * 256 + usize::from(*byte)))
+}
+
+/// The extension in which a client hides the name that it asks for behind another one.
+const ENCRYPTED_CLIENT_HELLO: usize = 0xfe0d;
 const HANDSHAKE: u8 = 22;
 
 #[cfg(test)]
@@ -84,6 +134,43 @@ mod tests {
         let mut out = Vec::new();
         client.write_tls(&mut out).unwrap();
         out
+    }
+
+    /// The hello of a client that hides its name, or has a placeholder in the place of that, as browsers do.
+    fn hidden(name: &str) -> Vec<u8> {
+        use rustls::client::{EchGreaseConfig, EchMode};
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let suite = rustls::crypto::aws_lc_rs::hpke::ALL_SUPPORTED_SUITES[0];
+        let placeholder = EchGreaseConfig::new(suite, suite.generate_key_pair().unwrap().0);
+        let config = ClientConfig::builder_with_provider(provider).with_ech(EchMode::Grease(placeholder)).unwrap();
+        let config = config.with_root_certificates(RootCertStore::empty()).with_no_client_auth();
+        let mut client = ClientConnection::new(Arc::new(config), name.to_owned().try_into().unwrap()).unwrap();
+        let mut out = Vec::new();
+        client.write_tls(&mut out).unwrap();
+        out
+    }
+
+    /// The same handshake bytes in records of so many bytes.
+    fn in_records(hello: &[u8], size: usize) -> Vec<u8> {
+        let record = |part: &[u8]| [&[22, 3, 1], &u16::try_from(part.len()).unwrap().to_be_bytes()[..], part].concat();
+        hello[5..].chunks(size).flat_map(record).collect()
+    }
+
+    #[tokio::test]
+    async fn a_name_that_is_hidden_is_told() {
+        let hello = hidden("api.cards.example");
+        for bytes in [hello.clone(), in_records(&hello, 100)] {
+            assert_eq!(of(vec![bytes]).await.0.unwrap(), Hello::Hidden);
+        }
+        let plain = in_records(&flight("api.cards.example"), 100);
+        assert_eq!(of(vec![plain]).await.0.unwrap(), Hello::Tls(Some("api.cards.example".to_owned())));
+        // Wherever it is cut, nothing is made out that is not there.
+        let whole = flight("api.cards.example");
+        assert_eq!(has_extension(&whole, ENCRYPTED_CLIENT_HELLO), Some(false));
+        assert_eq!(has_extension(&whole, 0), Some(true), "the server name is an extension");
+        for end in 0..whole.len() {
+            assert_eq!(has_extension(&whole[..end], ENCRYPTED_CLIENT_HELLO), None);
+        }
     }
 
     async fn of(pieces: Vec<Vec<u8>>) -> (io::Result<Hello>, BytesMut) {

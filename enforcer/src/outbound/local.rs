@@ -122,7 +122,7 @@ impl Local {
         match upgrade::read(&mut stream, &mut seen).await {
             upgrade::Asked::Plain => self.http1(Prefixed::new(seen, stream), routing).await,
             upgrade::Asked::Early => {
-                turn_away(stream, Refused { status: StatusCode::BAD_REQUEST, request_id: self.gate.ids.next() }).await;
+                turn_away(stream, Refused::new(StatusCode::BAD_REQUEST, self.gate.ids.next())).await;
             }
             upgrade::Asked::WebSocket(request) => self.websocket(stream, *request, &routing).await,
         }
@@ -130,7 +130,7 @@ impl Local {
 
     async fn websocket(&self, stream: TcpStream, request: Request<()>, routing: &Routing) {
         let request_id = self.gate.ids.next();
-        let refused = |status| Refused { status, request_id: request_id.clone() };
+        let refused = |status| Refused::new(status, request_id.clone());
         let destination = match self.route(&request, routing) {
             Route::Mesh(destination) => destination,
             Route::Unreachable => return turn_away(stream, refused(StatusCode::BAD_GATEWAY)).await,
@@ -186,6 +186,7 @@ impl Local {
                         None => self.nothing(&proxy, meant, "the TLS server name is no host"),
                     }
                 }
+                Ok(Hello::Hidden) => self.nothing(&proxy, meant, tunnel::HIDDEN),
                 _ => self.nothing(&proxy, meant, "the first message is no whole TLS hello"),
             },
             // What says nothing cannot be told from what waits for the other side: nothing of it has left.
@@ -242,7 +243,7 @@ impl Local {
         match &routing.to {
             To::One(_) => answer(fault.status, &self.gate.ids.next(), true),
             To::Named(proxy) | To::Redirected(proxy) => {
-                let Refused { status, request_id } = proxy.egress.odd("outside", fault.why, fault.status, &fault.raw);
+                let Refused { status, request_id, .. } = proxy.egress.odd("outside", fault.why, fault.status, &fault.raw);
                 answer(status, &request_id, true)
             }
         }
@@ -383,21 +384,23 @@ async fn to_outside(egress: &Arc<Egress>, request: Request<Coming>, port: u16) -
     let (parts, body) = request.into_parts();
     match egress.request(&parts, port) {
         Ok(permit) => plain(egress, permit, body).await,
-        Err(Refused { status, request_id }) => answer(status, &request_id, false),
+        Err(refused) => refusal(&refused),
     }
 }
 
 async fn plain(egress: &Arc<Egress>, permit: Permit, body: Coming) -> Response<Reply> {
     let (mut running, what) = match permit.redeem().await {
         Ok(redeemed) => redeemed,
-        Err(Refused { status, request_id }) => return answer(status, &request_id, false),
+        Err(refused) => return refusal(&refused),
     };
     let id = running.request_id.clone();
     let failed = |running: super::egress::Running, status: StatusCode, detail: &'static str| {
         running.unavailable(status, Why::Upstream, detail);
         answer(status, &id, false)
     };
-    let What::Request { host, method, target, lines, guard } = what else { return failed(running, StatusCode::BAD_GATEWAY, "form") };
+    let What::Request { host, method, target, lines, guard, question } = what else {
+        return failed(running, StatusCode::BAD_GATEWAY, "form");
+    };
     let (Ok(uri), Ok(method), Ok(named)) =
         (Uri::try_from(target), Method::from_bytes(method.as_str().as_bytes()), HeaderValue::try_from(host.to_string()))
     else {
@@ -407,42 +410,64 @@ async fn plain(egress: &Arc<Egress>, permit: Permit, body: Coming) -> Response<R
         Ok(place) => running.hold(place),
         Err(_) => return failed(running, StatusCode::SERVICE_UNAVAILABLE, "overload"),
     }
-    let (stream, attempts) = resolve::connect(&host, host.port().unwrap_or(80), &egress.private, &egress.times).await;
-    running.attempts(attempts);
-    let stream = match stream {
-        Ok(stream) => stream,
-        Err(why) => return failed(running, tunnel::status_of(why), why.as_str()),
-    };
-    let mut builder = hyper::client::conn::http1::Builder::new();
-    builder.max_buf_size(limits::H1_BUFFER_BYTES_MAX).max_headers(limits::HEADERS_MAX);
-    let Ok((mut sender, connection)) = builder.handshake(TokioIo::new(stream)).await else {
-        return failed(running, StatusCode::BAD_GATEWAY, "http");
-    };
-    egress.tasks.spawn(async move {
-        // Its end is seen by whoever holds the sender.
-        let _ = connection.await;
-    });
-    let body = Outgoing::judged(body, guard);
+    let body = Outgoing::judged(body, guard, || egress.withdrawn((*question).clone()));
     let (moves, times) = (body.progress(), egress.times);
     let mut request = Request::new(body);
     (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, uri, lines.to_map());
     request.headers_mut().remove(header::EXPECT);
     request.headers_mut().insert(header::HOST, named);
     origin_form(&mut request);
-    match patience(sender.send_request(request), moves.as_deref(), times.request).await {
+    let mut withdrawn = egress.withdrawn(*question);
+    let sent = tokio::select! {
+        biased;
+        () = &mut withdrawn => None,
+        sent = send(egress, &host, request, &mut running) => Some(sent),
+    };
+    match sent {
+        None => {
+            running.answered(StatusCode::FORBIDDEN);
+            running.ended(Why::Policy, "new-bundle");
+            answer(StatusCode::FORBIDDEN, &id, false)
+        }
         Some(Ok(response)) => {
             running.answered(response.status());
             let (parts, body) = response.into_parts();
-            cleaned(Response::from_parts(parts, Reply::of_outside(body, running, Patience::new(times.stream, times.whole, moves))))
+            let patience = Patience::new(times.stream, times.whole, moves);
+            cleaned(Response::from_parts(parts, Reply::of_outside(body, running, withdrawn, patience)))
         }
         // The body that the local service sent broke off: that is not the place's failure.
-        Some(Err(error)) if error.is_user() => {
+        Some(Err(None)) => {
             running.answered(StatusCode::BAD_REQUEST);
             running.ended(Why::Client, "broken-off");
             answer(StatusCode::BAD_REQUEST, &id, false)
         }
-        Some(Err(_)) => failed(running, StatusCode::BAD_GATEWAY, "http"),
-        None => failed(running, StatusCode::GATEWAY_TIMEOUT, "timeout"),
+        Some(Err(Some((status, detail)))) => failed(running, status, detail),
+    }
+}
+
+/// Sends a judged request outside. What went wrong is a status and a word, or nothing where the local service broke off.
+async fn send(
+    egress: &Arc<Egress>,
+    host: &Host,
+    request: Request<Outgoing>,
+    running: &mut super::egress::Running,
+) -> Result<Response<Incoming>, Option<(StatusCode, &'static str)>> {
+    let (stream, attempts) = resolve::connect(host, host.port().unwrap_or(80), &egress.private, &egress.times).await;
+    running.attempts(attempts);
+    let stream = stream.map_err(|why| Some((tunnel::status_of(why), why.as_str())))?;
+    let mut builder = hyper::client::conn::http1::Builder::new();
+    builder.max_buf_size(limits::H1_BUFFER_BYTES_MAX).max_headers(limits::HEADERS_MAX);
+    let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(|_| Some((StatusCode::BAD_GATEWAY, "http")))?;
+    egress.tasks.spawn(async move {
+        // Its end is seen by whoever holds the sender.
+        let _ = connection.await;
+    });
+    let moves = request.body().progress();
+    match patience(sender.send_request(request), moves.as_deref(), egress.times.request).await {
+        Some(Ok(response)) => Ok(response),
+        Some(Err(error)) if error.is_user() => Err(None),
+        Some(Err(_)) => Err(Some((StatusCode::BAD_GATEWAY, "http"))),
+        None => Err(Some((StatusCode::GATEWAY_TIMEOUT, "timeout"))),
     }
 }
 
@@ -455,6 +480,15 @@ fn cleaned(response: Response<Reply>) -> Response<Reply> {
     headers::strip_hop_by_hop(&mut parts.headers);
     parts.version = Version::default();
     Response::from_parts(parts, body)
+}
+
+/// Says that nothing left.
+fn refusal(refused: &Refused) -> Response<Reply> {
+    let mut response = answer(refused.status, &refused.request_id, false);
+    if let Some(seconds) = refused.retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    }
+    response
 }
 
 /// An answer of our own: a status and the request id, nothing else.
@@ -479,10 +513,11 @@ fn body_of(request_id: &str) -> String {
 
 /// The same for a tunnel that does not come about. The connection ends with it.
 async fn turn_away(mut stream: TcpStream, refused: Refused) {
-    let Refused { status, request_id } = refused;
+    let Refused { status, request_id, retry_after } = refused;
+    let retry_after = retry_after.map(|seconds| format!("retry-after: {seconds}\r\n")).unwrap_or_default();
     let (reason, body) = (status.canonical_reason().unwrap_or_default(), body_of(&request_id));
     let head = format!(
-        "HTTP/1.1 {} {reason}\r\ncontent-type: application/json\r\nx-request-id: {request_id}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        "HTTP/1.1 {} {reason}\r\ncontent-type: application/json\r\nx-request-id: {request_id}\r\n{retry_after}content-length: {}\r\nconnection: close\r\n\r\n{body}",
         status.as_u16(),
         body.len(),
     );

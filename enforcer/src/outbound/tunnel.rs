@@ -44,7 +44,7 @@ impl Tunnel {
     pub async fn open(permit: Permit, egress: &Arc<Egress>) -> Result<Self, Refused> {
         let (mut running, what) = permit.redeem().await?;
         let request_id = running.request_id.clone();
-        let refused = move |status| Refused { status, request_id };
+        let refused = move |status| Refused::new(status, request_id);
         let What::Tunnel { host, port, question } = what else {
             running.unavailable(StatusCode::BAD_GATEWAY, Why::Upstream, "form");
             return Err(refused(StatusCode::BAD_GATEWAY));
@@ -85,12 +85,15 @@ impl Tunnel {
             }
         }
         self.running.answered(StatusCode::OK);
+        let withdrawn = self.egress.withdrawn(*self.question);
         let tunnels = self.egress.gate.metrics.outbound.tunnels.clone();
         tunnels.inc();
         let moved = Moved::default();
         let end = tokio::select! {
+            biased;
+            () = withdrawn => End::Policy,
+            end = watch_over(&moved, self.egress.times.tunnel, phase) => end,
             end = relay(near, self.far, seen, &moved) => end,
-            end = watch_over(&moved, &self.egress, &self.question, phase) => end,
         };
         tunnels.dec();
         self.running.sent(usize::try_from(moved.down.load(Ordering::Relaxed)).unwrap_or(usize::MAX));
@@ -109,12 +112,16 @@ impl Tunnel {
 fn objection(hello: &Hello, host: &Host) -> Option<(&'static str, &'static str)> {
     match (hello, host.address()) {
         (Hello::Other, _) => Some(("not-tls", "what goes through the tunnel is not TLS")),
+        // The name in the clear is then one of the client's choice, and the server answers for another.
+        (Hello::Hidden, _) => Some(("server-name", HIDDEN)),
         // To an address no name is sent; one that is sent would choose what answers there.
         (Hello::Tls(None), Some(_)) => None,
         (Hello::Tls(Some(name)), None) if *name == *host.name() => None,
         (Hello::Tls(_), _) => Some(("server-name", "the TLS server name is not the host of the tunnel")),
     }
 }
+
+pub(super) const HIDDEN: &str = "an encrypted ClientHello, or its placeholder, hides the server name";
 
 /// The status that tells the local service why no tunnel came about.
 #[must_use]
@@ -238,24 +245,15 @@ fn gone(error: io::Error) -> io::Result<()> {
 }
 
 /// Completes when a tunnel may not go on.
-async fn watch_over(moved: &Moved, egress: &Egress, question: &Request, mut phase: watch::Receiver<Phase>) -> End {
-    // A law that came between the decision and this moment is not missed: the first look always asks (A78).
-    let mut epoch = None;
+async fn watch_over(moved: &Moved, idle: Duration, mut phase: watch::Receiver<Phase>) -> End {
     loop {
         // The sender is gone only when the enforcer is.
-        if let Ok(cut) = timeout(super::limits::TUNNEL_LOOK.min(egress.times.tunnel), phase.wait_for(|p| *p == Phase::Cut)).await {
+        if let Ok(cut) = timeout(super::limits::TUNNEL_LOOK.min(idle), phase.wait_for(|p| *p == Phase::Cut)).await {
             drop(cut);
             return End::Shutdown;
         }
-        if moved.still() >= egress.times.tunnel {
+        if moved.still() >= idle {
             return End::Idle;
-        }
-        let now = Some(egress.gate.epoch.load(Ordering::Acquire));
-        if now != epoch {
-            epoch = now;
-            if !egress.still(question) {
-                return End::Policy;
-            }
         }
     }
 }
@@ -294,6 +292,8 @@ mod tests {
             (tls("evil.example"), "api.cards.example:443", Some("server-name")),
             (Hello::Tls(None), "api.cards.example:443", Some("server-name")),
             (Hello::Other, "api.cards.example:443", Some("not-tls")),
+            (Hello::Hidden, "api.cards.example:443", Some("server-name")),
+            (Hello::Hidden, "203.0.113.7:443", Some("server-name")),
             (Hello::Tls(None), "203.0.113.7:443", None),
             (Hello::Tls(None), "[2001:db8::1]:443", None),
             (tls("api.cards.example"), "203.0.113.7:443", Some("server-name")),

@@ -148,6 +148,11 @@ fn a16_an_invalid_token_denies_where_none_is_asked_for() {
     {
         assert_eq!(gateway.get(sidecar.inbound, "/open/1", &bearer(&token)), 403, "{token}");
     }
+    // One that a lenient server would still find: it is not the absence of a token.
+    let valid = idp.sign(&good());
+    for odd in ["Bearer\t", "bearer,", "Bearer=", "BEARER:", "Bearer \"", "Bearer Bearer "] {
+        assert_eq!(gateway.get(sidecar.inbound, "/open/1", &format!("Authorization: {odd}{valid}\r\n")), 403, "{odd:?}");
+    }
     let log = sidecar.stop();
     assert!(log.reasons()[2..].iter().all(|r| *r == Reason::InvalidToken), "{:?}", log.reasons());
     assert_eq!(world.upstream.seen().len(), 2);

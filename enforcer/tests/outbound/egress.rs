@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::town::{self, Town, app, code, decided, ended, get, id, nobody, ok, raw, replays};
 
 /// A TLS server outside the mesh: echoes one line under the name `localhost`.
-async fn outside_tls() -> (SocketAddr, Arc<rustls::ClientConfig>) {
+pub(crate) async fn outside_tls() -> (SocketAddr, Arc<rustls::ClientConfig>) {
     tls_server("127.0.0.1:0", "localhost").await
 }
 
@@ -48,7 +48,7 @@ pub(crate) async fn tls_server(at: &str, name: &str) -> (SocketAddr, Arc<rustls:
     (address, Arc::new(client.with_root_certificates(roots).with_no_client_auth()))
 }
 
-async fn connect(proxy: SocketAddr, to: &str) -> (TcpStream, String) {
+pub(crate) async fn connect(proxy: SocketAddr, to: &str) -> (TcpStream, String) {
     let mut stream = TcpStream::connect(proxy).await.unwrap();
     stream.write_all(format!("CONNECT {to} HTTP/1.1\r\nHost: {to}\r\nX-Request-Id: mine\r\n\r\n").as_bytes()).await.unwrap();
     let mut head = Vec::new();
@@ -61,7 +61,7 @@ async fn connect(proxy: SocketAddr, to: &str) -> (TcpStream, String) {
     (stream, String::from_utf8(head).unwrap())
 }
 
-const PROXY: &str = "proxy: {listen: \"127.0.0.1:0\", services: {users: {connect: \"USERS\", hosts: [users.shop.local]}}, egress: {private: [127.0.0.0/8]}}\n";
+pub(crate) const PROXY: &str = "proxy: {listen: \"127.0.0.1:0\", services: {users: {connect: \"USERS\", hosts: [users.shop.local]}}, egress: {private: [127.0.0.0/8]}}\n";
 
 #[tokio::test]
 async fn tunnels_lead_only_where_the_law_says() {

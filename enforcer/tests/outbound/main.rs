@@ -5,6 +5,8 @@
 mod egress;
 mod exchange;
 mod health;
+mod limited;
 mod mesh;
 mod town;
 mod transparent;
+mod withdrawn;

@@ -1,0 +1,208 @@
+//! What runs to places outside ends when the right to it does: by a new law, or because the law in force is older than it may be.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use portreeve_engine::bundle::{BuiltBundle, BundleSigner, Label};
+use portreeve_engine::record::{Outcome, Why};
+use portreeve_engine::{Bundle, SourceFile, Timestamp};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::time::timeout;
+
+use crate::egress::{PROXY, connect, outside_tls};
+use crate::town::{self, Town, code, ended, get, ok, replays};
+
+/// What a place outside saw.
+#[derive(Debug, PartialEq, Eq)]
+enum Saw {
+    Head,
+    Body,
+    End,
+}
+
+/// A place outside that says what it sees, and answers a head with so many bytes of an answer that does not end.
+async fn place(answer: usize) -> (SocketAddr, UnboundedReceiver<Saw>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (says, saw) = unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            let (mut reads, mut writes) = stream.into_split();
+            let seen = says.clone();
+            says.send(Saw::Head).unwrap();
+            let answering = tokio::spawn(async move {
+                if answer > 0 {
+                    let head = b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000\r\n\r\n".to_vec();
+                    let _ = writes.write_all(&[head, vec![b'.'; answer]].concat()).await;
+                }
+                std::future::pending::<()>().await;
+            });
+            let mut buffer = [0; 4096];
+            while let Ok(1..) = reads.read(&mut buffer).await {
+                let _ = seen.send(Saw::Body);
+            }
+            answering.abort();
+            let _ = seen.send(Saw::End);
+        }
+    });
+    (address, saw)
+}
+
+async fn until(what: Saw, saw: &mut UnboundedReceiver<Saw>) {
+    let found = async { while saw.recv().await.unwrap() != what {} };
+    timeout(Duration::from_secs(20), found).await.unwrap_or_else(|_| panic!("no {what:?}"));
+}
+
+fn law(port: u16) -> String {
+    town::LAW.replace("PORT", &port.to_string()).replace("{id: rates, method: GET,", "{id: rates, method: [GET, POST],")
+}
+
+fn without_cards(law: &str) -> String {
+    law.replace("allow: {from: payments, to: cards", "deny: {from: payments, to: cards")
+}
+
+async fn caller(town: &Town, port: u16) -> portreeve_enforcer::Enforcer {
+    town.law(2, &law(port));
+    town.start("payments", "payments", &PROXY.replace("USERS", "127.0.0.1:1")).await
+}
+
+/// An answer that is on its way, and a request that has none yet.
+#[tokio::test]
+async fn a65_a_new_law_ends_a_request_to_a_place_outside() {
+    for answer in [4, 0] {
+        let (outside, mut saw) = place(answer).await;
+        let town = Town::new(outside.port());
+        let caller = caller(&town, outside.port()).await;
+        let mut stream = TcpStream::connect(caller.outbound()[0]).await.unwrap();
+        let port = outside.port();
+        let request = format!("GET http://localhost:{port}/v1/rates/1 HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        until(Saw::Head, &mut saw).await;
+        let mut out = Vec::new();
+        while answer > 0 && !out.ends_with(b"....") {
+            out.push(stream.read_u8().await.unwrap());
+        }
+        town.law(3, &without_cards(&law(port)));
+        caller.reload().await.unwrap();
+        if answer > 0 {
+            // What has begun is cut.
+            let closed = timeout(Duration::from_secs(20), stream.read_to_end(&mut out)).await;
+            assert!(closed.is_ok(), "the answer goes on");
+            assert!(out.ends_with(b"\r\n\r\n...."), "{}", String::from_utf8_lossy(&out));
+        } else {
+            while !out.ends_with(b"\r\n\r\n") {
+                out.push(timeout(Duration::from_secs(20), stream.read_u8()).await.expect("it is answered").unwrap());
+            }
+            assert_eq!(code(&String::from_utf8_lossy(&out)), 403);
+        }
+        until(Saw::End, &mut saw).await;
+        caller.shutdown().await;
+        let records = town.records("payments");
+        let end = ended(&records)[0];
+        let status = if answer > 0 { 200 } else { 403 };
+        assert_eq!((end.why, end.detail.as_deref(), end.status), (Why::Policy, Some("new-bundle"), Some(status)));
+    }
+}
+
+/// A local service that sends and reads nothing of its answer: what it sends is cut although nobody asks for the answer.
+#[tokio::test]
+async fn a65_what_is_sent_to_a_place_outside_ends_though_nobody_reads_its_answer() {
+    let (outside, mut saw) = place(16 << 20).await;
+    let town = Town::new(outside.port());
+    let caller = caller(&town, outside.port()).await;
+    let mut stream = TcpStream::connect(caller.outbound()[0]).await.unwrap();
+    let port = outside.port();
+    let head = format!("POST http://localhost:{port}/v1/rates/1 HTTP/1.1\r\nHost: localhost:{port}\r\nTransfer-Encoding: chunked\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    until(Saw::Head, &mut saw).await;
+    let sends = tokio::spawn(async move {
+        while stream.write_all(b"4\r\nmore\r\n").await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    // The answer lies before the local service as far as it can, and its request still moves.
+    for _ in 0..100 {
+        until(Saw::Body, &mut saw).await;
+    }
+    town.law(3, &without_cards(&law(port)));
+    caller.reload().await.unwrap();
+    until(Saw::End, &mut saw).await;
+    sends.abort();
+    caller.shutdown().await;
+}
+
+/// With `on_stale: deny` nothing leaves under a law that is older than it may be, and what runs is cut.
+#[tokio::test]
+async fn a80_nothing_leaves_under_a_law_that_is_too_old() {
+    let (outside, mut saw) = place(4).await;
+    let (tls, client) = outside_tls().await;
+    let (plain, served) = town::app(|_, _| ok("rates")).await;
+    let town = Town::new(plain.port());
+    let law = law(plain.port())
+        .replace(
+            &format!("hosts: [api.cards.test, \"localhost:{0}\"", plain.port()),
+            &format!("hosts: [\"localhost:{}\", \"localhost:{}\", \"localhost:{}\"", plain.port(), outside.port(), tls.port()),
+        )
+        .replace(&format!("{{id: tls, port: {}}}", plain.port()), &format!("{{id: tls, port: {}}}", tls.port()));
+    let pair = portreeve_enforcer::ca::head_key().unwrap();
+    pair.write(&town.path("bundle.key"), &town.path("bundle.pub")).unwrap();
+    let signer = BundleSigner::from_pem(&std::fs::read_to_string(town.path("bundle.key")).unwrap()).unwrap();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+    let issued_at = Timestamp::from_unix_ms(i64::try_from(now).unwrap());
+    let built = BuiltBundle::build(
+        Bundle::from_files("town", vec![SourceFile { path: "law.yaml".to_owned(), bytes: law.clone().into_bytes() }]).unwrap(),
+        Label { name: "town".to_owned(), serial: 1, issued_at },
+    );
+    std::fs::write(town.path("town.tar.gz"), built.unwrap().sign(&signer).unwrap().to_bytes().unwrap()).unwrap();
+    let text = town.text("payments", "payments", &PROXY.replace("USERS", "127.0.0.1:1"));
+    let text = text.replace("{path: policies}", "{path: town.tar.gz, key: bundle.pub, max_age: 1h, on_stale: deny}");
+    let config = portreeve_enforcer::config::Config::parse("test.yaml", &text, town.dir.path());
+    let config = config.unwrap_or_else(|faults| panic!("{}", faults.iter().map(|f| f.render()).collect::<String>()));
+    let caller = portreeve_enforcer::Enforcer::start(config, portreeve_enforcer::report::Report::silent()).await.unwrap();
+    let (proxy, gate) = (caller.outbound()[0], caller.gate());
+
+    // While it is young enough, everything is let through, and two things run.
+    let rates = |port: u16| (format!("http://localhost:{port}/v1/rates/1"), format!("localhost:{port}"));
+    let (target, host) = rates(plain.port());
+    assert_eq!(get(proxy, &target, &host).await.0, 200);
+    let (stream, _) = connect(proxy, &format!("localhost:{}", tls.port())).await;
+    let mut tunnel = tokio_rustls::TlsConnector::from(Arc::clone(&client)).connect("localhost".try_into().unwrap(), stream).await.unwrap();
+    let (running, at) = rates(outside.port());
+    let mut stream = TcpStream::connect(proxy).await.unwrap();
+    stream.write_all(format!("GET {running} HTTP/1.1\r\nHost: {at}\r\n\r\n").as_bytes()).await.unwrap();
+    let mut out = Vec::new();
+    while !out.ends_with(b"....") {
+        out.push(stream.read_u8().await.unwrap());
+    }
+
+    let mut issue = gate.fresh.issue().unwrap();
+    issue.fresh_until = Some(Timestamp::from_unix_ms(1));
+    gate.fresh.set(Some(issue));
+    gate.ask_again();
+    until(Saw::End, &mut saw).await;
+    timeout(Duration::from_secs(20), stream.read_to_end(&mut out)).await.expect("the answer goes on").ok();
+    timeout(Duration::from_secs(20), tunnel.read_to_end(&mut Vec::new())).await.expect("the tunnel goes on").ok();
+    assert_eq!(get(proxy, &target, &host).await.0, 503);
+    assert_eq!(code(&connect(proxy, &format!("localhost:{}", tls.port())).await.1), 503);
+    assert_eq!(served.load(std::sync::atomic::Ordering::SeqCst), 1);
+    caller.shutdown().await;
+    let records = town.records("payments");
+    replays(
+        &portreeve_engine::Authorizer::compile(
+            &Bundle::from_files("town", vec![SourceFile { path: "law.yaml".to_owned(), bytes: law.into_bytes() }]).unwrap(),
+        )
+        .authorizer
+        .unwrap(),
+        &records,
+    );
+    let ends: Vec<_> = ended(&records).iter().map(|e| (e.outcome, e.why, e.detail.as_deref().unwrap_or(""))).collect();
+    let (cut, stale) = ((Outcome::Forwarded, Why::Policy, "new-bundle"), (Outcome::Unavailable, Why::Stale, "stale-bundle"));
+    assert_eq!(ends, [(Outcome::Forwarded, Why::Complete, ""), cut, cut, stale, stale]);
+}
