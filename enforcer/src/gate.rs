@@ -363,7 +363,7 @@ impl Gate {
                     caller.is_recorded();
                     self.decided(policy, &question.request, &decision);
                     return match ticket {
-                        Some(ticket) => match self.draw(&decision, caller) {
+                        Some(ticket) => match self.draw(&decision, &caller.peer.svid().id) {
                             Ok(held) => self.permit(caller, policy, Granted { ticket, held, span }, question, fields, arrival),
                             Err(limited) => {
                                 let granted = Granted { ticket, held: Held::default(), span };
@@ -453,8 +453,8 @@ impl Gate {
     }
 
     /// Takes a request out of its caller's budgets. In a dry run a limit is counted and stops nothing.
-    fn draw(&self, decision: &Decision<'_>, caller: &Caller) -> Result<Held, Limited> {
-        let drawn = self.quotas.take(decision.policies.iter().copied(), &caller.peer.svid().id, decision.operation);
+    pub(crate) fn draw(&self, decision: &Decision<'_>, caller: &SpiffeId) -> Result<Held, Limited> {
+        let drawn = self.quotas.take(decision.policies.iter().copied(), caller, decision.operation);
         drawn.or_else(|limited| {
             self.metrics.limited(limited.by);
             if self.mode == Mode::DryRun { Ok(Held::default()) } else { Err(limited) }
@@ -464,9 +464,7 @@ impl Gate {
     /// Records that a limit stood in the way of what was allowed.
     fn limited(self: &Arc<Self>, caller: &Arc<Caller>, granted: Granted, limited: &Limited, request_id: String) -> Verdict {
         self.running(caller, granted).limited(Some(StatusCode::TOO_MANY_REQUESTS), limited.by);
-        // Whole seconds, and never so few that coming back is in vain.
-        let retry_after = limited.retry_after.as_secs() + u64::from(limited.retry_after.subsec_nanos() > 0);
-        Verdict::Limited { request_id, retry_after: retry_after.max(1) }
+        Verdict::Limited { request_id, retry_after: limited.seconds() }
     }
 
     /// Puts another policy in force and has everything asked about again that runs.

@@ -366,6 +366,83 @@ mod tests {
         assert_eq!(woken.0.load(Ordering::SeqCst), 1, "it comes back after the others");
     }
 
+    /// Streams alone can ring without end, too: nobody but they has a reason to come back then.
+    #[test]
+    fn a26_a_stream_that_rings_without_end_gives_way_and_comes_back() {
+        let (streams, woken, ran) = (Streams::default(), Arc::new(Woken::default()), Arc::<AtomicUsize>::default());
+        let mut http2 = serving(&streams, |_| Poll::Pending);
+        let turns = Arc::clone(&ran);
+        streams.take(poll_fn(move |cx| {
+            assert!(turns.fetch_add(1, Ordering::SeqCst) < 1000, "it never ends");
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }));
+        let waker = Waker::from(Arc::clone(&woken));
+        for turn in 1..=3 {
+            let before = count(&ran);
+            assert!(Pin::new(&mut http2).poll(&mut Context::from_waker(&waker)).is_pending());
+            assert!(count(&ran) > before);
+            assert_eq!(woken.0.load(Ordering::SeqCst), turn, "it comes back after the others");
+        }
+    }
+
+    /// A connection that takes nothing for a while, and then does.
+    #[derive(Default)]
+    struct Slow {
+        sent: Arc<AtomicUsize>,
+        waits: Arc<Mutex<Option<Waker>>>,
+        open: Arc<AtomicBool>,
+    }
+
+    impl Read for Slow {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl Write for Slow {
+        fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            if !self.open.load(Ordering::SeqCst) {
+                *self.waits.lock().unwrap() = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+            self.sent.fetch_add(bytes.len(), Ordering::SeqCst);
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_sent_is_sent_as_soon_as_it_can_be() {
+        let (streams, woken, slow) = (Streams::default(), Arc::new(Woken::default()), Slow::default());
+        let (sent, waits, open) = (Arc::clone(&slow.sent), Arc::clone(&slow.waits), Arc::clone(&slow.open));
+        let (mut library, sender) = gathered(slow);
+        let mut said = false;
+        let connection = Does(|cx: &mut Context<'_>| {
+            if !std::mem::replace(&mut said, true) {
+                assert!(Pin::new(&mut library).poll_write(cx, b"answer").is_ready());
+            }
+            Poll::Pending
+        });
+        let mut http2 = Http2::new(connection, sender, streams);
+        let waker = Waker::from(Arc::clone(&woken));
+        assert!(Pin::new(&mut http2).poll(&mut Context::from_waker(&waker)).is_pending());
+        assert_eq!((count(&sent), woken.0.load(Ordering::SeqCst)), (0, 0));
+        // The peer reads, and says nothing that would wake anybody else.
+        open.store(true, Ordering::SeqCst);
+        waits.lock().unwrap().take().expect("it waits").wake();
+        assert_eq!(woken.0.load(Ordering::SeqCst), 1);
+        assert!(Pin::new(&mut http2).poll(&mut Context::from_waker(&waker)).is_pending());
+        assert_eq!(count(&sent), 6);
+    }
+
     /// A peer that sends without end uses the budget up; then all that is asked for something says that it has to wait, and wakes.
     #[tokio::test]
     async fn a26_without_a_budget_it_gives_way_at_once() {

@@ -217,8 +217,8 @@ impl Pool {
             .timer(TokioTimer::new())
             .initial_stream_window_size(limits::H2_STREAM_WINDOW)
             .initial_connection_window_size(limits::H2_CONNECTION_WINDOW)
-            .keep_alive_interval(limits::H2_PING_INTERVAL)
-            .keep_alive_timeout(limits::H2_PING_TIMEOUT)
+            .keep_alive_interval(self.times.ping)
+            .keep_alive_timeout(self.times.pong)
             .max_header_list_size(u32::try_from(limits::HEAD_BYTES_MAX).unwrap_or(u32::MAX));
         let (sender, connection) = builder.handshake(io).await.map_err(SendError::Http)?;
         self.tasks.spawn(async move {

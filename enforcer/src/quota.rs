@@ -59,6 +59,14 @@ pub struct Limited {
     pub retry_after: Duration,
 }
 
+impl Limited {
+    /// The same in whole seconds, and never so few that coming back is in vain.
+    #[must_use]
+    pub fn seconds(&self) -> u64 {
+        (self.retry_after.as_secs() + u64::from(self.retry_after.subsec_nanos() > 0)).max(1)
+    }
+}
+
 impl Default for Quotas {
     fn default() -> Self {
         Self { start: Instant::now(), permissions: RwLock::default() }

@@ -392,14 +392,18 @@ async fn winds_down(valid_ms: i64, times: &str) {
     let enforcer = world.items_at(times, "").await;
     let to = enforcer.inbound()[0];
     let mut running = world.stream(to, "users").await;
-    let tcp = TcpStream::connect(to).await.unwrap();
-    let (idle, _) = connect(&world.identity("partner"), ExpectedPeer::id(id(&sa("items"))), tcp, common::LIMIT).await.unwrap();
-    let io = hyper_util::rt::TokioIo::new(idle);
-    let (sender, connection) =
-        hyper::client::conn::http2::handshake::<_, _, http_body_util::Empty<bytes::Bytes>>(hyper_util::rt::TokioExecutor::new(), io)
-            .await
-            .unwrap();
-    let connection = tokio::spawn(connection);
+    // When one of them goes is a matter of lot, so there are so many that not all of them go in a third of the default time by chance.
+    let mut connections = Vec::new();
+    for _ in 0..12 {
+        let tcp = TcpStream::connect(to).await.unwrap();
+        let (idle, _) = connect(&world.identity("partner"), ExpectedPeer::id(id(&sa("items"))), tcp, common::LIMIT).await.unwrap();
+        let io = hyper_util::rt::TokioIo::new(idle);
+        let (sender, connection) =
+            hyper::client::conn::http2::handshake::<_, _, http_body_util::Empty<bytes::Bytes>>(hyper_util::rt::TokioExecutor::new(), io)
+                .await
+                .unwrap();
+        connections.push((sender, tokio::spawn(connection)));
+    }
     // One over HTTP/1.1 that has asked nothing yet: it is told with its next answer.
     let tcp = TcpStream::connect(to).await.unwrap();
     let mut config = (*world.identity("partner").client_config(ExpectedPeer::id(id(&sa("items"))))).clone();
@@ -409,8 +413,13 @@ async fn winds_down(valid_ms: i64, times: &str) {
     let before = enforcer.gate().identity.load().svid().sha256;
     world.issue("items", &world.ca, &sa("items"), DAY);
     until("the new certificate is taken up", || enforcer.gate().identity.load().svid().sha256 != before).await;
-    let told = tokio::time::timeout(Duration::from_secs(20), connection).await.expect("it is told to go away").unwrap();
-    assert!(told.is_ok() && sender.is_closed(), "in order: {told:?}");
+    let all = async {
+        for (sender, connection) in connections {
+            let told = connection.await.unwrap();
+            assert!(told.is_ok() && sender.is_closed(), "in order: {told:?}");
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), all).await.expect("all are told to go away");
     let last = async {
         loop {
             quiet.write_all(b"GET /undeclared HTTP/1.1\r\nHost: items\r\n\r\n").await.unwrap();

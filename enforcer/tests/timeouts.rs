@@ -235,6 +235,31 @@ async fn a_caller_of_http2_that_gives_no_sign_of_life_is_closed() {
     assert!(sent.windows(9).any(|frame| frame == PING), "{sent:?}");
 }
 
+/// The same in the other direction: a service that took a request and says nothing more, not even to a ping.
+#[tokio::test]
+async fn a_service_of_http2_that_gives_no_sign_of_life_is_given_up() {
+    let world = World::new(SHOP);
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let upstream = service(move |_, mut stream| {
+        let tell = tell.clone();
+        async move {
+            stream.write_all(b"\0\0\0\x04\0\0\0\0\0").await.unwrap();
+            let mut got = Vec::new();
+            let _ = stream.read_to_end(&mut got).await;
+            let _ = tell.send(got);
+        }
+    })
+    .await;
+    let enforcer = start(&world, upstream, ", upstream_protocol: http2, timeouts: {ping: 200ms, pong: 200ms}").await;
+    let mut caller = world.connect(enforcer.inbound()[0], "invoices", b"http/1.1").await;
+    caller.write_all(GET).await.unwrap();
+    let answer = soon(until(&mut caller, "}\n")).await;
+    assert!(answer.starts_with("HTTP/1.1 502 "), "{answer}");
+    let got = soon(told.recv()).await.unwrap();
+    assert!(got.windows(9).any(|frame| frame == PING), "{got:?}");
+    enforcer.shutdown().await;
+}
+
 #[tokio::test]
 async fn a_connection_that_was_asked_to_end_and_does_not_is_closed() {
     let sent = to_one_that_is_silent("first_request: 200ms, wind_down: 200ms").await;

@@ -65,12 +65,13 @@ impl<'a> Reader<'a> {
         let stream = time("stream", settings.stream, STREAM_IDLE_TIMEOUT_MAX);
         let whole = time("whole", settings.whole, REQUEST_LIFETIME_MAX);
         let tunnel = time("tunnel", settings.tunnel, limits::TUNNEL_IDLE_MAX);
+        let (ping, pong) = (time("ping", settings.ping, H2_PING_INTERVAL_MAX), time("pong", settings.pong, H2_PING_TIMEOUT_MAX));
         // Three times what the connection may take, unless said otherwise.
         let handshake = time("handshake", limits::handshake_within(connect.unwrap_or(settings.connect)), HANDSHAKE_TIMEOUT_MAX);
         f.finish(&mut self.out);
         (settings.connect, settings.request, settings.idle) = (connect?, request?, idle?);
         (settings.pending_wait, settings.stream, settings.whole) = (pending?, stream?, whole?);
-        (settings.tunnel, settings.handshake) = (tunnel?, handshake?);
+        (settings.tunnel, settings.handshake, settings.ping, settings.pong) = (tunnel?, handshake?, ping?, pong?);
         Some(())
     }
 
@@ -150,8 +151,10 @@ log: {path: decisions.ndjson}
         // A handshake may take three times what the connection may, five seconds at most.
         assert_eq!(way(", timeouts: {connect: 1s}").unwrap().handshake, s(3));
         assert_eq!(way(", timeouts: {connect: 4s}").unwrap().handshake, s(5));
-        let said = way(", timeouts: {connect: 4s, handshake: 12s, pending: 2s, stream: 1h, whole: 2h, tunnel: 3h}").unwrap();
+        let said =
+            way(", timeouts: {connect: 4s, handshake: 12s, pending: 2s, stream: 1h, whole: 2h, tunnel: 3h, ping: 5s, pong: 6s}").unwrap();
         assert_eq!((said.handshake, said.pending_wait, said.stream, said.whole, said.tunnel), (s(12), s(2), s(3600), s(7200), s(10_800)));
+        assert_eq!((said.ping, said.pong), (s(5), s(6)));
 
         let egress = |more: &str| read(&format!("proxy: {{listen: \"127.0.0.1:1\", egress: {{{more}}}}}")).map(|c| c.proxy.unwrap().egress);
         assert_eq!(egress("private: []").unwrap().times, EgressTimes::default());
@@ -187,6 +190,8 @@ log: {path: decisions.ndjson}
             (way("handshake: 2m"), "between 10ms and 60s"),
             (way("pending: 2m"), "between 10ms and 60s"),
             (way("tunnel: 25h"), "between 10ms and 24h"),
+            (way("ping: 61m"), "between 10ms and 3600s"),
+            (way("pong: 61s"), "between 10ms and 60s"),
             (egress("tunnel: 25h"), "between 100ms and 24h"),
             (egress("stream: 1ms"), "between 100ms and 24h"),
         ] {

@@ -70,7 +70,7 @@ impl Gate {
             caller.is_recorded();
             self.decided(&policy, &request, &decision);
             let ticket = ticket?;
-            return match self.draw(&decision, caller) {
+            return match self.draw(&decision, &caller.peer().svid().id) {
                 Ok(held) => self.passage(caller, &policy, Granted { ticket, held, span: None }, request),
                 Err(limited) => {
                     self.running(caller, Granted { ticket, held: Held::default(), span: None }).limited(None, limited.by);

@@ -256,11 +256,13 @@ impl Call {
 
     pub(super) fn answer(self, read: Read, mut running: Running, upstream: &Arc<Upstream>, request_id: &str) -> Response<ResponseBody> {
         running.answered(read.status);
+        let is_sent = self.body.is_none() && self.wire.output.is_empty();
         let length = if let Framing::Fixed(length) = read.framing { Some(length) } else { None };
         let mut answer = Answer {
             call: Some(self),
             decoder: Decoder::new(read.framing),
-            persistent: read.persistent,
+            // A service that answers before it has the request may not read the rest as a part of it (A24).
+            persistent: read.persistent && is_sent,
             length,
             bodiless: read.framing == Framing::None,
             running: Some(running),

@@ -205,6 +205,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Exchange<'a, S> {
 
     fn poll_request(&mut self, cx: &mut Context<'_>) -> Result<bool, Stop> {
         let mut moved = false;
+        // Nobody waits for the rest of a request that is answered.
+        if matches!(self.answer, Answer::Whole) {
+            return Ok(moved);
+        }
         loop {
             while !self.request_whole && !self.deaf && !self.upstream.output.is_full() {
                 if self.upstream.output.is_empty() {
@@ -322,7 +326,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Exchange<'a, S> {
                     framing => framing,
                 };
                 self.closing |= !self.request_whole || framing == Framing::Close || self.running.is_winding();
-                self.reusable = head.persistent;
+                // A service that answers before it has the request may not read the rest as a part of it (A24).
+                self.reusable = head.persistent && self.request_whole && self.upstream.output.is_empty();
                 write::answer_head(out, &mut head, framing, &self.asked.id, self.closing);
                 self.running.answered(status);
                 self.answer = Answer::Body(Decoder::new(head.framing), Encoder::new(framing));

@@ -28,6 +28,7 @@ use crate::jwt::Verifier;
 use crate::limits;
 use crate::log::{End, Moment, NotAccepted, Ticket};
 use crate::question::{self, Asked, Asker};
+use crate::quota::Held;
 use crate::tasks::Tasks;
 
 /// Decides about places outside the mesh.
@@ -147,7 +148,7 @@ impl Permit {
         if kept {
             return Ok((running, what));
         }
-        let refused = Refused { status: StatusCode::SERVICE_UNAVAILABLE, request_id: running.request_id.clone() };
+        let refused = Refused::new(StatusCode::SERVICE_UNAVAILABLE, running.request_id.clone());
         running.gate.metrics.not_kept.inc();
         running.unavailable(refused.status, Why::Log, "not-kept");
         Err(refused)
@@ -161,6 +162,16 @@ pub struct Refused {
     pub status: StatusCode,
     /// The id, the only thing the local service learns.
     pub request_id: String,
+    /// When to come back, in seconds, where a limit stands in the way.
+    pub retry_after: Option<u64>,
+}
+
+impl Refused {
+    /// One that nothing but another law changes.
+    #[must_use]
+    pub const fn new(status: StatusCode, request_id: String) -> Self {
+        Self { status, request_id, retry_after: None }
+    }
 }
 
 /// Egress that was let through and has not ended. Its end is recorded when this is dropped, whatever happens.
@@ -179,6 +190,8 @@ pub struct Running {
     detail: Option<&'static str>,
     /// A place that it takes.
     place: Option<OwnedSemaphorePermit>,
+    /// Its places among what may run at once, kept as long as it runs.
+    held: Held,
 }
 
 impl Running {
@@ -223,6 +236,12 @@ impl Running {
         self.gate.metrics.outbound.egress_failed(detail);
         self.outcome = Outcome::Unavailable;
         self.ended(Why::Policy, detail);
+    }
+
+    /// A limit stands in the way: nothing leaves.
+    fn limited(mut self, by: &'static str) {
+        (self.status, self.outcome) = (Some(StatusCode::TOO_MANY_REQUESTS.as_u16()), Outcome::Limited);
+        self.ended(Why::Complete, by);
     }
 
     /// It did not come about; the local service gets the status.
@@ -407,9 +426,17 @@ impl Egress {
                         check.look(policy, &question, &decision);
                     }
                     let Some(ticket) = ticket else {
-                        return Err(Refused { status: StatusCode::FORBIDDEN, request_id: facts.id.to_owned() });
+                        return Err(Refused::new(StatusCode::FORBIDDEN, facts.id.to_owned()));
                     };
-                    let running = self.running(ticket, facts.id);
+                    let mut running = self.running(ticket, facts.id);
+                    match self.gate.draw(&decision, &question.principal) {
+                        Ok(held) => running.held = held,
+                        Err(limited) => {
+                            running.limited(limited.by);
+                            let refused = Refused::new(StatusCode::TOO_MANY_REQUESTS, facts.id.to_owned());
+                            return Err(Refused { retry_after: Some(limited.seconds()), ..refused });
+                        }
+                    }
                     if self.gate.fresh.is_over(question.context.time) {
                         let refused = self.unrecorded(facts.id);
                         running.unavailable(refused.status, Why::Stale, "stale-bundle");
@@ -436,6 +463,7 @@ impl Egress {
             why: Why::Client,
             detail: None,
             place: None,
+            held: Held::default(),
         }
     }
 
@@ -454,11 +482,11 @@ impl Egress {
             return self.unrecorded(facts.id);
         }
         self.gate.metrics.outbound.egress_decided(decision.effect, decision.reason);
-        Refused { status, request_id: facts.id.to_owned() }
+        Refused::new(status, facts.id.to_owned())
     }
 
     fn unrecorded(&self, request_id: &str) -> Refused {
-        Refused { status: StatusCode::SERVICE_UNAVAILABLE, request_id: request_id.to_owned() }
+        Refused::new(StatusCode::SERVICE_UNAVAILABLE, request_id.to_owned())
     }
 
     fn event(

@@ -122,7 +122,7 @@ impl Local {
         match upgrade::read(&mut stream, &mut seen).await {
             upgrade::Asked::Plain => self.http1(Prefixed::new(seen, stream), routing).await,
             upgrade::Asked::Early => {
-                turn_away(stream, Refused { status: StatusCode::BAD_REQUEST, request_id: self.gate.ids.next() }).await;
+                turn_away(stream, Refused::new(StatusCode::BAD_REQUEST, self.gate.ids.next())).await;
             }
             upgrade::Asked::WebSocket(request) => self.websocket(stream, *request, &routing).await,
         }
@@ -130,7 +130,7 @@ impl Local {
 
     async fn websocket(&self, stream: TcpStream, request: Request<()>, routing: &Routing) {
         let request_id = self.gate.ids.next();
-        let refused = |status| Refused { status, request_id: request_id.clone() };
+        let refused = |status| Refused::new(status, request_id.clone());
         let destination = match self.route(&request, routing) {
             Route::Mesh(destination) => destination,
             Route::Unreachable => return turn_away(stream, refused(StatusCode::BAD_GATEWAY)).await,
@@ -243,7 +243,7 @@ impl Local {
         match &routing.to {
             To::One(_) => answer(fault.status, &self.gate.ids.next(), true),
             To::Named(proxy) | To::Redirected(proxy) => {
-                let Refused { status, request_id } = proxy.egress.odd("outside", fault.why, fault.status, &fault.raw);
+                let Refused { status, request_id, .. } = proxy.egress.odd("outside", fault.why, fault.status, &fault.raw);
                 answer(status, &request_id, true)
             }
         }
@@ -384,14 +384,14 @@ async fn to_outside(egress: &Arc<Egress>, request: Request<Coming>, port: u16) -
     let (parts, body) = request.into_parts();
     match egress.request(&parts, port) {
         Ok(permit) => plain(egress, permit, body).await,
-        Err(Refused { status, request_id }) => answer(status, &request_id, false),
+        Err(refused) => refusal(&refused),
     }
 }
 
 async fn plain(egress: &Arc<Egress>, permit: Permit, body: Coming) -> Response<Reply> {
     let (mut running, what) = match permit.redeem().await {
         Ok(redeemed) => redeemed,
-        Err(Refused { status, request_id }) => return answer(status, &request_id, false),
+        Err(refused) => return refusal(&refused),
     };
     let id = running.request_id.clone();
     let failed = |running: super::egress::Running, status: StatusCode, detail: &'static str| {
@@ -482,6 +482,15 @@ fn cleaned(response: Response<Reply>) -> Response<Reply> {
     Response::from_parts(parts, body)
 }
 
+/// Says that nothing left.
+fn refusal(refused: &Refused) -> Response<Reply> {
+    let mut response = answer(refused.status, &refused.request_id, false);
+    if let Some(seconds) = refused.retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    }
+    response
+}
+
 /// An answer of our own: a status and the request id, nothing else.
 fn answer(status: StatusCode, request_id: &str, close: bool) -> Response<Reply> {
     // Ids are made by us of letters, digits and dashes, so they need no escaping.
@@ -504,10 +513,11 @@ fn body_of(request_id: &str) -> String {
 
 /// The same for a tunnel that does not come about. The connection ends with it.
 async fn turn_away(mut stream: TcpStream, refused: Refused) {
-    let Refused { status, request_id } = refused;
+    let Refused { status, request_id, retry_after } = refused;
+    let retry_after = retry_after.map(|seconds| format!("retry-after: {seconds}\r\n")).unwrap_or_default();
     let (reason, body) = (status.canonical_reason().unwrap_or_default(), body_of(&request_id));
     let head = format!(
-        "HTTP/1.1 {} {reason}\r\ncontent-type: application/json\r\nx-request-id: {request_id}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        "HTTP/1.1 {} {reason}\r\ncontent-type: application/json\r\nx-request-id: {request_id}\r\n{retry_after}content-length: {}\r\nconnection: close\r\n\r\n{body}",
         status.as_u16(),
         body.len(),
     );

@@ -25,8 +25,7 @@ use super::limits;
 use super::send::{Failure, Settings};
 use crate::body::Progress;
 use crate::gate::Gate;
-use crate::limits::{H1_BUFFER_BYTES_MAX, H2_CONNECTION_WINDOW, H2_PING_INTERVAL, H2_PING_TIMEOUT, H2_STREAM_WINDOW};
-use crate::limits::{HEAD_BYTES_MAX, HEADERS_MAX};
+use crate::limits::{H1_BUFFER_BYTES_MAX, H2_CONNECTION_WINDOW, H2_STREAM_WINDOW, HEAD_BYTES_MAX, HEADERS_MAX};
 use crate::tasks::{Parts, Tasks};
 use crate::tenure;
 use crate::tls::{self, ExpectedPeer, VerifiedPeer};
@@ -296,8 +295,8 @@ impl Pool {
             .timer(TokioTimer::new())
             .initial_stream_window_size(H2_STREAM_WINDOW)
             .initial_connection_window_size(H2_CONNECTION_WINDOW)
-            .keep_alive_interval(H2_PING_INTERVAL)
-            .keep_alive_timeout(H2_PING_TIMEOUT)
+            .keep_alive_interval(self.settings.ping)
+            .keep_alive_timeout(self.settings.pong)
             .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX));
         let (sender, connection) = builder.handshake(io).await.map_err(Failure::Http)?;
         let connection = async move {

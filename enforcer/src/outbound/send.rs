@@ -23,7 +23,7 @@ use super::limits;
 use super::metrics::{Meter, Outcome};
 use super::pool::Pool;
 use crate::gate::Gate;
-use crate::limits::{REQUEST_LIFETIME, STREAM_IDLE_TIMEOUT};
+use crate::limits::{H2_PING_INTERVAL, H2_PING_TIMEOUT, REQUEST_LIFETIME, STREAM_IDLE_TIMEOUT};
 use crate::tasks::Tasks;
 use crate::times::Patience;
 use crate::tls::{Refusal, VerifiedPeer};
@@ -47,6 +47,10 @@ pub struct Settings {
     pub whole: Duration,
     /// Nothing moves in a WebSocket.
     pub tunnel: Duration,
+    /// How often a callee over HTTP/2 that owes an answer and is silent is asked for a sign of life.
+    pub ping: Duration,
+    /// How long that sign may take.
+    pub pong: Duration,
     /// How often a request may be sent again.
     pub retries: u32,
     /// Requests under way.
@@ -70,6 +74,8 @@ impl Default for Settings {
             stream: STREAM_IDLE_TIMEOUT,
             whole: REQUEST_LIFETIME,
             tunnel: limits::TUNNEL_IDLE,
+            ping: H2_PING_INTERVAL,
+            pong: H2_PING_TIMEOUT,
             retries: limits::RETRIES,
             requests: limits::REQUESTS_MAX,
             pending: limits::PENDING_MAX,

@@ -44,7 +44,7 @@ impl Tunnel {
     pub async fn open(permit: Permit, egress: &Arc<Egress>) -> Result<Self, Refused> {
         let (mut running, what) = permit.redeem().await?;
         let request_id = running.request_id.clone();
-        let refused = move |status| Refused { status, request_id };
+        let refused = move |status| Refused::new(status, request_id);
         let What::Tunnel { host, port, question } = what else {
             running.unavailable(StatusCode::BAD_GATEWAY, Why::Upstream, "form");
             return Err(refused(StatusCode::BAD_GATEWAY));

@@ -171,6 +171,8 @@ fn way_listed(way: &config::Way) -> Value {
             "stream": ms(s.stream),
             "whole": ms(s.whole),
             "tunnel": ms(s.tunnel),
+            "ping": ms(s.ping),
+            "pong": ms(s.pong),
         },
         "retries": s.retries,
         "health": s.health.as_ref().map(|h| json!({

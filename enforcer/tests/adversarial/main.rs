@@ -24,6 +24,7 @@ mod outside;
 mod paths;
 mod pki;
 mod policy;
+mod smuggling;
 mod soak;
 mod tokens;
 mod traffic;

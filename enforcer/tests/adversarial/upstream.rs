@@ -153,6 +153,11 @@ fn before_the_body(last: &str, stream: &mut TcpStream) -> bool {
             let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly");
             false
         }
+        // The same, but the answer is whole only when the body is.
+        "early-half" => {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nearly");
+            false
+        }
         _ => false,
     }
 }
@@ -161,6 +166,7 @@ fn after_the_body(last: &str, target: &str, stream: &mut TcpStream) -> bool {
     let answer = |stream: &mut TcpStream, bytes: &[u8]| stream.write_all(bytes).is_err();
     match last {
         "early" => false,
+        "early-half" => answer(stream, b"later"),
         "die" => true,
         "die-head" => answer(stream, b"HTTP/1.1 200 OK\r\nContent-Le") | true,
         "die-mid" => answer(stream, b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nonly these") | true,

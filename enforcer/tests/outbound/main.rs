@@ -5,6 +5,7 @@
 mod egress;
 mod exchange;
 mod health;
+mod limited;
 mod mesh;
 mod town;
 mod transparent;

@@ -457,3 +457,34 @@ async fn whoever_waits_to_be_told_to_send_is_not_told_after_the_answer() {
     caller.shutdown().await;
     callee.shutdown().await;
 }
+
+/// A callee that took a request and says nothing more, not even to a ping, is given up long before the answer would be.
+#[tokio::test]
+async fn a_callee_that_gives_no_sign_of_life_is_given_up() {
+    use rustls::pki_types::pem::PemObject as _;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+    let town = Town::new(443);
+    let chain: Vec<_> = CertificateDer::pem_file_iter(town.path("users.pem")).unwrap().map(Result::unwrap).collect();
+    let key = PrivateKeyDer::from_pem_file(town.path("users.key")).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let mut config = config.with_no_client_auth().with_single_cert(chain, key).unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let callee = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut stream = tokio_rustls::TlsAcceptor::from(Arc::new(config)).accept(stream).await.unwrap();
+        stream.write_all(b"\0\0\0\x04\0\0\0\0\0").await.unwrap();
+        let mut got = Vec::new();
+        let _ = stream.read_to_end(&mut got).await;
+        got
+    });
+    let caller = town.start("payments", "payments", &way(&[address], ", timeouts: {ping: 200ms, pong: 200ms}")).await;
+    // `raw` waits a third of the time after which an answer is given up.
+    assert_eq!(get(caller.outbound()[0], "/v1/users/7", "users").await.0, 502);
+    let got = callee.await.unwrap();
+    assert!(got.windows(9).any(|frame| frame == [0, 0, 8, 6, 0, 0, 0, 0, 0]), "{got:?}");
+    caller.shutdown().await;
+}
