@@ -85,7 +85,7 @@ fn drawn(args: &AuditArgs, size: u32, logs: &[LogSource], assessment: &mut Asses
         ));
     }
     let draw = Draw { size: usize::try_from(size).unwrap_or(usize::MAX), seed: args.seed, digests_only: args.sample_digests_only };
-    let sample = Sample::draw(logs, draw).map_err(|e| logs::unread(&e))?;
+    let sample = Sample::draw_of(assessment, logs, draw).map_err(|e| logs::unread(&e))?;
     if let Some(path) = sample.stranger(assessment) {
         return Err(Failure::new(format_args!(
             "`{path}` was changed while it was examined; what was examined is not what would be sampled"

@@ -518,7 +518,7 @@ fn foreign(adapter: &mut Adapter, read: &mut InputRead, sink: &mut dyn Sink, (in
 }
 
 impl InputRead {
-    const fn new(path: String, format: Format) -> Self {
+    pub(crate) const fn new(path: String, format: Format) -> Self {
         Self {
             path,
             sha256: Digest::ZERO,

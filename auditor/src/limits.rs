@@ -35,6 +35,9 @@ pub const FAULTS_NAMED_MAX: usize = 20;
 pub const FAULTS_KEPT_MAX: usize = 1_000;
 /// Characters of a reason that quotes input.
 pub const REASON_CHARS_MAX: usize = 240;
+/// Milliseconds by which both ends of one connection may write apart: clocks of nodes and the way of a last packet, far less than it takes until the
+/// same ports come again.
+pub const CONNECTION_APART_MS_MAX: i32 = 2_000;
 /// Raw lines kept as evidence for one key or finding: enough to look at, few enough to print.
 pub const EVIDENCE_MAX: usize = 5;
 /// Cells of decisions that are told apart; beyond it undeclared paths and hours fold together, so that a prober cannot fill memory. So
