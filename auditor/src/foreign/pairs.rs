@@ -113,7 +113,7 @@ impl Pairs {
             Tie::Opened => (About::of(&["opened"]), OPENED),
             Tie::Closed => (About::of(&["closed"]), CLOSED),
         };
-        let (about, flags) = (about.with(id), flags | expired * EXPIRED);
+        let (about, flags) = (about.with(id), flags | (expired * EXPIRED));
         let one = One { about, at: low_bits(line.at), grade: line.grade, input, cell: line.cell, certificate, flags };
         match side {
             Side::Called => room::push(&mut self.called, one, PAIRS_MAX),

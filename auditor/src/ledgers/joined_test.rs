@@ -64,9 +64,12 @@ fn audit(logs: &[PathBuf]) -> Assessment {
     Audit::new(vec![("policy".to_owned(), authorizer(POLICY))]).logs(logs).run(&mut |_| {}).unwrap()
 }
 
-/// Who called whom for what, as often as allowed and denied; and the uses of certificates.
-fn counted(ledger: &LedgerFile) -> (BTreeMap<(String, String, String), [u64; 2]>, u64) {
-    let (mut edges, mut uses): (BTreeMap<_, [u64; 2]>, u64) = (BTreeMap::new(), 0);
+/// Who called whom for what, as often as allowed and denied.
+type Edges = BTreeMap<(String, String, String), [u64; 2]>;
+
+/// The edges, and the uses of certificates.
+fn counted(ledger: &LedgerFile) -> (Edges, u64) {
+    let (mut edges, mut uses) = (Edges::new(), 0);
     for row in ledger.rows().unwrap().map(Result::unwrap) {
         match row.key {
             RowKey::Decided(key, _) => {
@@ -87,7 +90,7 @@ fn agrees(ledger: &LedgerFile, audit: &Assessment, waiting: u64) {
     assert_eq!((sum(|p| p.lines) + waiting, sum(|p| p.decided)), (t.lines, t.decided));
     assert_eq!((sum(|p| p.rejected) + waiting, sum(|p| p.other)), (t.rejected, t.lifecycle));
     assert!(ledger.parts.iter().all(super::Part::balances));
-    let mut edges: BTreeMap<(String, String, String), [u64; 2]> = BTreeMap::new();
+    let mut edges = Edges::new();
     for edge in audit.edges.iter().filter(|e| e.allowed + e.denied > 0) {
         let of = (edge.from.clone().unwrap_or_default(), edge.to.clone(), edge.operation.clone().unwrap_or_default());
         let counts = edges.entry(of).or_default();
@@ -221,7 +224,8 @@ fn what_does_not_belong_together_waits_or_stays_rejected() {
     let text: String = (0..90).map(line).collect();
     let folder = tempfile::tempdir().unwrap();
     let cuts = Random(0x5eed_0031).cuts(&text, 2);
-    let pieces = [&text[..cuts[0]], &text[cuts[0]..cuts[1]], &text[cuts[1]..]];
+    let bytes = text.as_bytes();
+    let pieces = [&bytes[..cuts[0]], &bytes[cuts[0]..cuts[1]], &bytes[cuts[1]..]];
     let logs: Vec<PathBuf> = ["log.2", "log.1", "log"].map(|name| folder.path().join(name)).into();
     for (log, piece) in logs.iter().zip(pieces) {
         std::fs::write(log, piece).unwrap();
