@@ -22,7 +22,7 @@ pub(crate) struct Layout {
 enum Shape {
     Lines,
     Array(Elements),
-    Container(Messages),
+    Container(Box<Messages>),
 }
 
 impl Layout {
@@ -101,7 +101,7 @@ impl Layout {
 fn shape(bytes: &[u8]) -> Option<Shape> {
     match (is_array(bytes), container::begins(bytes)) {
         (Some(true), _) => Some(Shape::Array(Elements::default())),
-        (_, Some(true)) => Some(Shape::Container(Messages::default())),
+        (_, Some(true)) => Some(Shape::Container(Box::default())),
         (None, _) | (_, None) => None,
         (Some(false), Some(false)) => Some(Shape::Lines),
     }
