@@ -111,6 +111,9 @@ fn build(args: &BuildArgs) -> Outcome {
     if built.resumed > 0 {
         words.push(format!("{} taken from a build that was broken off", built.resumed));
     }
+    if built.joined > 0 {
+        words.push(format!("{} that rotation cut in two joined", many(built.joined, "line")));
+    }
     if built.left > 0 {
         words.push(format!("{} bytes of unfinished lines left for the next build", built.left));
     }
@@ -174,9 +177,17 @@ fn show(file: &LedgerFile, format: DocumentFormat) -> Outcome {
             told(file);
             for part in &file.parts {
                 output::tell(&format!(
-                    "  {} bytes {} to {}, {}, {} lines, {}\n",
-                    part.log, part.from, part.to, part.format, part.lines, part.sha256
+                    "  {} bytes {} to {}, {}, {}, {}\n",
+                    part.log,
+                    part.from,
+                    part.to,
+                    part.format,
+                    many(usize::try_from(part.lines).unwrap_or(usize::MAX), "line"),
+                    part.sha256
                 ));
+                if let Some(rest) = &part.joined {
+                    output::tell(&format!("    goes on in {}, line 1, {} bytes, {}\n", rest.log, rest.bytes, rest.sha256));
+                }
             }
             for edge in &edges {
                 let operation = edge.operation.as_deref().unwrap_or("undeclared paths");

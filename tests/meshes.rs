@@ -45,7 +45,12 @@ fn what_the_lines_are_is_told_with_their_grades_and_the_cure() {
     for want in ["(istio-json): 150 lines = 102 decided", "istio/access.json:148: ", "as when a file is cut by rotation"] {
         assert!(err.contains(want), "{want}\n{err}");
     }
-    assert!(!err.contains("%DOWNSTREAM_PEER_URI_SAN%"), "nothing is to be cured\n{err}");
+    // Its lines have all but the issuers of certificates; of lines that have them, nothing is to be cured.
+    assert!(err.contains("no line has the issuer of the caller's certificate") && err.contains("%DOWNSTREAM_PEER_ISSUER%"), "{err}");
+    let lines = fs::read_to_string(logs().join("istio/access.json")).unwrap();
+    let with_issuers = lines.replace("\"start_time\"", "\"downstream_peer_issuer\":\"CN=root\",\"start_time\"");
+    let (code, err) = run(&["audit", "--bundle", "istio", "--fail-on", "never", "-"], with_issuers.as_bytes());
+    assert!(code == 0 && !err.contains("%DOWNSTREAM_PEER_URI_SAN%") && !err.contains("the issuer of"), "{err}");
 }
 
 #[test]

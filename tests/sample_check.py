@@ -58,6 +58,17 @@ def main(path, logs):
             assert sha(entry["text"].encode()) == line, "a text is not its line"
         root = climb(leaf(line), entry["line"] - 1, log["lines"], [digest(p) for p in entry["proof"]])
         assert root == digest(log["root"]), "a proof does not lead to its root"
+    for joined in sample.get("joined", []):
+        begins, ends = joined["halves"]
+        for half in joined["halves"]:
+            log = sample["logs"][half["log"]]
+            line = digest(half["sha256"])
+            assert "text" not in half or sha(half["text"].encode()) == line, "a text is not its half"
+            root = climb(leaf(line), half["line"] - 1, log["lines"], [digest(p) for p in half["proof"]])
+            assert root == digest(log["root"]), "a proof of a half does not lead to its root"
+        assert begins["line"] == sample["logs"][begins["log"]]["lines"] and ends["line"] == 1, "halves that are no ends"
+        if "text" in begins and "text" in ends:
+            assert sha((begins["text"] + ends["text"]).encode()) == digest(joined["sha256"]), "halves that make another line"
     if logs:
         ranks = []
         for at, name in enumerate(logs):

@@ -35,6 +35,9 @@ pub const FAULTS_NAMED_MAX: usize = 20;
 pub const FAULTS_KEPT_MAX: usize = 1_000;
 /// Characters of a reason that quotes input.
 pub const REASON_CHARS_MAX: usize = 240;
+/// Milliseconds by which both ends of one connection may write apart: clocks of nodes and the way of a last packet, far less than it takes until the
+/// same ports come again.
+pub const CONNECTION_APART_MS_MAX: i32 = 2_000;
 /// Raw lines kept as evidence for one key or finding: enough to look at, few enough to print.
 pub const EVIDENCE_MAX: usize = 5;
 /// Cells of decisions that are told apart; beyond it undeclared paths and hours fold together, so that a prober cannot fill memory. So
@@ -167,6 +170,9 @@ pub const SUGGEST_LITERALS_MAX: usize = 64;
 pub const ARRAY_SNIFF_BYTES_MAX: usize = 4_096;
 /// What is taken at once of a JSON array while lines are made of it.
 pub const ARRAY_BLOCK_BYTES: usize = 64 << 10;
+/// Bytes of one line of a container runtime's log, and of the parts of one line of a process, beyond which they are no longer held: a runtime
+/// cuts what a process writes at 16 KiB, and no record is half as long as this.
+pub const WRAPPED_BYTES_MAX: usize = 2 << 20;
 /// Bytes of half lines, at the ends of all files together, up to which halves are joined: a thousand files with lines of the longest kind
 /// that meshes write have a fraction of this.
 pub const HALVES_BYTES_MAX: usize = 64 << 20;

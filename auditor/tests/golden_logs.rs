@@ -261,6 +261,11 @@ fn counted_again(set: &str, want: &Value, a: &Assessment) {
     for (check, subjects) in want["findings"].as_object().unwrap() {
         assert_eq!(*subjects, json!(told(a, check)), "{set}: {check}");
     }
+    let tls: BTreeMap<String, u64> = a.tls.iter().map(|t| (format!("{} {}", t.version, t.suite), t.requests)).collect();
+    assert_eq!(want["tls"], json!(tls), "{set}");
+    let certificates: BTreeMap<String, u64> = a.certificates.iter().map(|c| (c.sha256.to_string(), c.requests)).collect();
+    assert_eq!(want["certificates"], json!(certificates), "{set}");
+    analysed_again(set, &want["analyses"], &serde_json::to_value(&a.analyses).unwrap());
     let c = &a.inputs[0].coverage;
     assert_eq!(t.lines, c.decided + c.refused + c.lifecycle + c.duplicates + c.rejected, "{set}");
     let grades = |of: &[portreeve_auditor::assessment::GradeCount]| {
@@ -275,6 +280,41 @@ fn counted_again(set: &str, want: &Value, a: &Assessment) {
             assert_eq!(digests[line], place.sha256.to_string(), "{set}: {} points at line {}", finding.id, place.line);
         }
     }
+}
+
+/// What the graphs say, against a script that tries everything.
+fn analysed_again(set: &str, want: &Value, got: &Value) {
+    let entries = |part: &str| got[part]["entries"].as_array().unwrap().clone();
+    let by = |part: &str, name: &str, of: &dyn Fn(&Value) -> Value| -> Value {
+        entries(part).iter().map(|e| (e[name].as_str().unwrap().to_owned(), of(e))).collect::<serde_json::Map<_, _>>().into()
+    };
+    let graphs = &got["graphs"];
+    let classes: serde_json::Map<_, _> =
+        graphs["differences"].as_array().unwrap().iter().map(|d| (d["class"].as_str().unwrap().to_owned(), d["edges"].clone())).collect();
+    assert_eq!(want["graphs"], json!([graphs["declared"], graphs["allowed"], graphs["observed"], classes]), "{set}");
+    let mut reach: Vec<Value> = entries("reach").iter().map(|e| json!([e["kind"], e["target"], e["from"], e["steps"]])).collect();
+    reach.sort_by_key(Value::to_string);
+    let mut wanted = want["reach"].as_array().unwrap().clone();
+    wanted.sort_by_key(Value::to_string);
+    assert_eq!(reach, wanted, "{set}");
+    assert_eq!(want["choke_points"], by("choke_points", "target", &|e| json!([e["dominators"], e["exposed_to"], e["steps"]])), "{set}");
+    let protection = by("protection", "policy", &|e| json!([e["pairs"], e["of"], e["services"]]));
+    assert_eq!(want["protection"], protection, "{set}");
+    let blast = |e: &Value| {
+        let within: Vec<Value> = e["sensitive"].as_array().unwrap().iter().map(|s| json!([s["steps"], s["service"]])).collect();
+        json!([e["by_step"], within, e["holds_sensitive"], e["requests"], e["called"]])
+    };
+    assert_eq!(want["blast"], by("blast", "service", &blast), "{set}");
+    // Of several smallest cuts one is told.
+    let mut cuts = 0;
+    for told in entries("cuts").iter().filter(|e| !e["target"].is_null()) {
+        let smallest = &want["cuts"][told["target"].as_str().unwrap()];
+        let is_one = |told: &Value, of: &Value| if told.is_null() { of.is_null() } else { of.as_array().unwrap().contains(told) };
+        let pairs: Vec<Value> = told["pairs"].as_array().unwrap().iter().map(|p| json!([p["from"], p["to"]])).collect();
+        assert!(is_one(&told["services"], &smallest[0]) && is_one(&json!(pairs), &smallest[1]), "{set}: {told} {smallest}");
+        cuts += 1;
+    }
+    assert_eq!(cuts, want["cuts"].as_object().unwrap().len(), "{set}");
 }
 
 /// The findings of a check: what they are about, and how many lines.
@@ -296,6 +336,48 @@ fn the_order_of_files_and_their_compression_change_no_number() {
     assert_eq!((one.totals, &one.edges, &one.reads.grades), (other.totals, &other.edges, &other.reads.grades));
     // Each is the called side's: who verified the caller says so.
     assert!(one.reads.grades.iter().all(|g| g.count == 0 || g.grade == portreeve_auditor::foreign::Grade::A));
+}
+
+#[test]
+fn a_log_that_is_read_twice_counts_no_certificate_twice() {
+    let text = std::fs::read_to_string(corpus().join("istio/access.json")).unwrap();
+    let log = |name: &str, text: &str| LogSource::Memory { name: name.to_owned(), bytes: text.as_bytes().to_vec() };
+    let audit = |logs: Vec<LogSource>| {
+        let a = Audit::new(vec![("istio".to_owned(), law("istio"))]).logs(logs).run(&mut |_| {}).unwrap();
+        let whole = serde_json::to_value(&a).unwrap();
+        let numbers = |list: &Value| -> Vec<Value> {
+            let told = |c: &Value| json!([c["id"], c["sha256"], c["requests"], c["expired"], c["addresses"]]);
+            list.as_array().unwrap().iter().map(told).collect()
+        };
+        let concerns = whole["analyses"]["identities"]["entries"].as_array().unwrap().clone();
+        let concerns: Vec<Value> = concerns.iter().map(|c| json!([c["kind"], c["subject"], c["requests"]])).collect();
+        (a.totals.decided, numbers(&whole["certificates"]), concerns)
+    };
+    let once = audit(vec![log("one", &text)]);
+    assert!(once.1.len() == 3 && !once.2.is_empty());
+    assert_eq!(audit(vec![log("one", &text), log("two", &text)]), once);
+    // Some lines again, and in another order.
+    let (mut some, mut rest): (Vec<&str>, Vec<&str>) = (text.lines().step_by(3).collect(), text.lines().collect());
+    some.reverse();
+    rest.reverse();
+    assert_eq!(audit(vec![log("one", &some.join("\n")), log("two", &rest.join("\n"))]), once);
+    let sum: u64 = once.1.iter().map(|c| c[2].as_u64().unwrap()).sum();
+    assert_eq!(sum, with_certificate(&text));
+}
+
+/// How many requests the called side wrote down with a certificate.
+fn with_certificate(text: &str) -> u64 {
+    let mut seen = std::collections::BTreeSet::new();
+    for line in text.lines() {
+        let Ok(line) = serde_json::from_str::<Value>(line) else { continue };
+        let says = |key: &str| line[key].as_str().filter(|text| !matches!(*text, "" | "-")).map(str::to_owned);
+        let is_calling = says("upstream_cluster").is_some_and(|cluster| cluster.starts_with("outbound|"));
+        if is_calling || says("downstream_peer_fingerprint_256").is_none() {
+            continue;
+        }
+        seen.insert((says("request_id"), says("authority"), says("method"), says("path"), says("start_time")));
+    }
+    seen.len() as u64
 }
 
 /// As management interfaces hand them out: one array, laid out or not, compressed or not.

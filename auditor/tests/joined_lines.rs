@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use portreeve_auditor::assessment::{JoinedLine, Totals};
+use portreeve_auditor::sample::{Draw, Sample};
 use portreeve_auditor::{Assessment, Audit, LogSource};
 use portreeve_engine::{Authorizer, Bundle, Digest, SourceFile};
 
@@ -138,4 +139,43 @@ fn a_joined_line_is_evidence_with_the_digest_of_both_halves() {
     let finding = a.findings.iter().find(|f| f.check == "unlawful_access").unwrap();
     let place = finding.evidence.iter().find(|e| e.input == 0 && e.line == unlawful as u64 + 1).unwrap();
     assert_eq!(place.sha256, Digest::of(lines[unlawful].as_bytes()));
+}
+
+/// No tree has a joined line as its leaf; a sample proves both halves, whether they were drawn or not.
+#[test]
+fn a_sample_proves_both_halves_of_a_joined_line() {
+    let (text, ten) = whole();
+    let line = text.lines().nth(10).unwrap();
+    let (one, rest) = text.as_bytes().split_at(ten + 40);
+    let (two, three) = rest.split_at(ten * 2 + 25);
+    let memory = |name: &str, bytes: &[u8]| LogSource::Memory { name: name.to_owned(), bytes: bytes.to_vec() };
+    for (size, digests_only) in [(0, false), (3, false), (1_000, false), (2, true)] {
+        let packed = zstd::encode_all(two, 1).unwrap();
+        let files = [("log", three), ("log.1.zst", &*packed), ("log.2", one)];
+        let logs = files.map(|(name, bytes)| memory(name, bytes));
+        let draw = Draw { size, seed: 7, digests_only };
+        let sample = Sample::draw_of(&audit(&files), &logs, draw).unwrap();
+        assert_eq!((sample.joined.len(), sample.joined[1].sha256), (2, Digest::of(line.as_bytes())));
+        // The draw is the same as without.
+        assert_eq!(sample.entries, Sample::draw(&logs, draw).unwrap().entries);
+        let sound = |sample: &Sample, logs: &[LogSource]| Sample::read(&serde_json::to_vec(sample).unwrap()).unwrap().check(logs).unwrap();
+        let report = sound(&sample, &logs);
+        assert!(report.is_sound() && report.redrawn && report.joined == 2, "{:?}", report.faults);
+        type Change = fn(&mut Sample);
+        let changes: [(&str, Change); 6] = [
+            ("digest", |s| s.joined[0].sha256 = Digest::ZERO),
+            ("order", |s| s.joined[0].halves.reverse()),
+            ("another half", |s| s.joined[0].halves[1] = s.joined[1].halves[1].clone()),
+            ("line", |s| s.joined[0].halves[0].line -= 1),
+            ("proof", |s| s.joined[0].halves[0].proof[0] = Digest::ZERO),
+            ("log", |s| s.joined[0].halves[1].log = 9),
+        ];
+        for (what, change) in changes {
+            let mut changed = sample.clone();
+            change(&mut changed);
+            // Of halves without their texts nobody can say what they make together.
+            let is_told = !digests_only || what != "digest";
+            assert_eq!(sound(&changed, &[]).is_sound(), !is_told, "{what} {digests_only}");
+        }
+    }
 }

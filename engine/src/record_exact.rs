@@ -12,7 +12,7 @@ use crate::digest::Digest;
 use crate::record::{
     Answer, ContextFacts, Decided, Destination, Ended, Event, Mode, Outcome, Record, RequestFacts, Side, Source, Tls, Why,
 };
-use crate::request::{AttributeValue, Attributes, Token};
+use crate::request::{AttributeValue, Attributes, Claims, Token};
 
 /// The record on a line.
 pub(crate) fn read(line: &[u8]) -> Option<Record> {
@@ -102,6 +102,8 @@ fn context(rest: &mut Rest<'_>) -> Option<ContextFacts> {
         let why = rest.text()?.into();
         rest.skip("}")?;
         Some(Token::Invalid(why))
+    } else if rest.takes(",\"jwt\":{\"iss\":") {
+        Some(Token::Valid(claims(rest)?))
     } else {
         None
     };
@@ -110,16 +112,40 @@ fn context(rest: &mut Rest<'_>) -> Option<ContextFacts> {
     Some(ContextFacts { headers, query, jwt, time })
 }
 
-/// Members and the end of an object of texts; other values are for serde.
-fn attributes(rest: &mut Rest<'_>) -> Option<Attributes> {
-    let mut out = Attributes::new();
-    if rest.takes("}") {
-        return Some(out);
+/// The claims of a token behind the name of its issuer, and its end.
+fn claims(rest: &mut Rest<'_>) -> Option<Claims> {
+    let iss = rest.text()?.into();
+    rest.skip(",\"sub\":")?;
+    let sub = rest.text()?.into();
+    rest.skip(",\"aud\":")?;
+    let aud = rest.list(Into::into)?;
+    let scope = if rest.takes(",\"scope\":") { Some(rest.text()?.into()) } else { None };
+    let other = if rest.takes("}") {
+        Attributes::new()
+    } else {
+        rest.skip(",")?;
+        members(rest)?
+    };
+    // A claim of one of these names would be another one than that which stands before.
+    let is_told = |name: &&str| other.contains_key(*name);
+    if ["invalid", "iss", "sub", "aud", "scope"].iter().any(is_told) {
+        return None;
     }
+    Some(Claims { iss, sub, aud, scope, other })
+}
+
+/// Members and the end of an object of attributes.
+fn attributes(rest: &mut Rest<'_>) -> Option<Attributes> {
+    if rest.takes("}") { Some(Attributes::new()) } else { members(rest) }
+}
+
+/// At least one member, and the end of the object.
+fn members(rest: &mut Rest<'_>) -> Option<Attributes> {
+    let mut out = Attributes::new();
     loop {
         let name = rest.text()?;
         rest.skip(":")?;
-        let value = AttributeValue::Text(rest.text()?.into());
+        let value = value(rest)?;
         // They are written in order, each once.
         if out.last_key_value().is_some_and(|(last, _)| **last >= *name) {
             return None;
@@ -130,6 +156,23 @@ fn attributes(rest: &mut Rest<'_>) -> Option<Attributes> {
         }
         rest.skip(",")?;
     }
+}
+
+/// A value that an attribute can have.
+fn value(rest: &mut Rest<'_>) -> Option<AttributeValue> {
+    Some(match rest.0.as_bytes().first()? {
+        b'"' => AttributeValue::Text(rest.text()?.into()),
+        b'[' => AttributeValue::List(rest.list(Into::into)?),
+        b't' => {
+            rest.skip("true")?;
+            AttributeValue::Boolean(true)
+        }
+        b'f' => {
+            rest.skip("false")?;
+            AttributeValue::Boolean(false)
+        }
+        _ => AttributeValue::Integer(rest.integer()?),
+    })
 }
 
 fn tls(rest: &mut Rest<'_>) -> Option<Tls> {
@@ -156,11 +199,11 @@ fn answer(rest: &mut Rest<'_>) -> Option<Answer> {
     let word = rest.text()?;
     let reason = Reason::ALL.into_iter().find(|reason| reason.as_str() == word)?;
     rest.skip(",\"policies\":")?;
-    let policies = rest.list()?;
+    let policies = rest.list(str::to_owned)?;
     rest.skip(",\"errors\":")?;
-    let errors = rest.list()?;
+    let errors = rest.list(str::to_owned)?;
     rest.skip(",\"shadow\":")?;
-    let shadow = rest.list()?;
+    let shadow = rest.list(str::to_owned)?;
     rest.skip("}")?;
     Some(Answer { effect, reason, policies, errors, shadow })
 }
@@ -238,6 +281,19 @@ impl<'l> Rest<'l> {
         digits.parse().ok()
     }
 
+    /// A whole number with its sign; zero has none.
+    fn integer(&mut self) -> Option<i64> {
+        let whole = self.0;
+        let is_below = self.takes("-");
+        let behind = self.0;
+        let size: u64 = self.number()?;
+        if !is_below {
+            return i64::try_from(size).ok();
+        }
+        let digits = behind.len() - self.0.len();
+        if size == 0 { None } else { whole.get(..digits + 1)?.parse().ok() }
+    }
+
     fn optional_number<T: FromStr>(&mut self, key: &str) -> Option<Option<T>> {
         if self.takes(key) { self.number().map(Some) } else { Some(None) }
     }
@@ -247,14 +303,14 @@ impl<'l> Rest<'l> {
         words.iter().find(|(word, _)| *word == said).map(|(_, value)| *value)
     }
 
-    fn list(&mut self) -> Option<Vec<String>> {
+    fn list<T>(&mut self, of: impl Fn(&'l str) -> T) -> Option<Vec<T>> {
         self.skip("[")?;
         let mut out = Vec::new();
         if self.takes("]") {
             return Some(out);
         }
         loop {
-            out.push(self.text()?.to_owned());
+            out.push(of(self.text()?));
             if self.takes("]") {
                 return Some(out);
             }
@@ -352,6 +408,35 @@ mod tests {
         }
     }
 
+    /// With a token, and attributes of every kind.
+    fn with_token() -> Decided {
+        let list = |texts: &[&str]| AttributeValue::List(texts.iter().map(|text| (*text).into()).collect());
+        let other = Attributes::from([
+            ("admin".into(), AttributeValue::Boolean(true)),
+            ("level".into(), AttributeValue::Integer(i64::MIN)),
+            ("none".into(), list(&[])),
+            ("roles".into(), list(&["a", "b"])),
+            ("team".into(), AttributeValue::Text("x".into())),
+        ]);
+        let claims =
+            Claims { iss: "https://id".into(), sub: "ann".into(), aud: vec!["shop".into()], scope: Some("read write".into()), other };
+        let query = Attributes::from([("no".into(), AttributeValue::Boolean(false)), ("q".into(), list(&["1", "2"]))]);
+        Decided { context: ContextFacts { query, jwt: Some(Token::Valid(claims)), ..ContextFacts::default() }, ..plain() }
+    }
+
+    /// A token with little in it, and a number.
+    fn with_bare_token() -> Decided {
+        let claims = Claims { iss: "".into(), sub: "".into(), aud: Vec::new(), scope: None, other: Attributes::new() };
+        let headers = Attributes::from([("n".into(), AttributeValue::Integer(i64::MAX)), ("z".into(), AttributeValue::Integer(0))]);
+        Decided { context: ContextFacts { headers, jwt: Some(Token::Valid(claims)), ..ContextFacts::default() }, ..plain() }
+    }
+
+    fn every() -> [Event; 6] {
+        let decided = [plain(), full(), with_token(), with_bare_token()].map(|decided| Event::Decided(Box::new(decided)));
+        let [a, b, c, d] = decided;
+        [a, b, c, d, ended(true), ended(false)]
+    }
+
     fn ended(whole: bool) -> Event {
         Event::Ended(Ended {
             of: 6,
@@ -367,7 +452,7 @@ mod tests {
 
     #[test]
     fn what_the_enforcer_writes_is_read_without_serde() {
-        for event in [Event::Decided(Box::new(plain())), Event::Decided(Box::new(full())), ended(true), ended(false)] {
+        for event in every() {
             let line = line(&event);
             let record = read(line.as_bytes()).unwrap_or_else(|| panic!("{line}"));
             assert_eq!(record.event, event);
@@ -384,9 +469,7 @@ mod tests {
         });
         let mut escaped = plain();
         escaped.request.raw = Some("\"".to_owned());
-        let mut counted = plain();
-        counted.context.headers.insert("n".into(), AttributeValue::Integer(1));
-        for event in [heartbeat, Event::Decided(Box::new(escaped)), Event::Decided(Box::new(counted))] {
+        for event in [heartbeat, Event::Decided(Box::new(escaped))] {
             let line = line(&event);
             assert_eq!(read(line.as_bytes()), None, "{line}");
             assert_eq!(Record::from_line(line.as_bytes()).unwrap().event, event);
@@ -404,7 +487,7 @@ mod tests {
                 assert_eq!(Record::from_line_by_serde(damaged), Ok(record), "{}", damaged.escape_ascii());
             }
         };
-        for event in [Event::Decided(Box::new(plain())), Event::Decided(Box::new(full())), ended(true), ended(false)] {
+        for event in every() {
             let line = line(&event).into_bytes();
             for at in 0..line.len() {
                 let (before, after) = line.split_at(at);
@@ -427,5 +510,75 @@ mod tests {
             }
         }
         assert!(read_here > 2_000, "{read_here}");
+    }
+
+    /// Tokens as nobody writes them: names given twice or out of order, numbers in odd dress, values of other kinds.
+    #[test]
+    fn random_tokens_are_read_as_serde_reads_them() {
+        let seed = 0x5eed_0040_u64;
+        println!("seed {seed:#x}");
+        let mut random = seed;
+        let mut below = |n: usize| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from(random >> 33).unwrap() % n
+        };
+        let values = [
+            "\"x\"",
+            "\"\"",
+            "[]",
+            "[\"a\"]",
+            "[\"a\",\"b\"]",
+            "[1]",
+            "0",
+            "7",
+            "-7",
+            "-0",
+            "00",
+            "01",
+            "-01",
+            "1.0",
+            "1e3",
+            "9223372036854775807",
+            "9223372036854775808",
+            "-9223372036854775808",
+            "-9223372036854775809",
+            "18446744073709551616",
+            "true",
+            "false",
+            "truee",
+            "null",
+            "{}",
+            "-",
+            "",
+        ];
+        let names = ["a", "b", "c", "é", "iss", "sub", "aud", "scope", "invalid", ""];
+        let base = line(&Event::Decided(Box::new(plain())));
+        let (before, after) = base.split_once("\"query\":{}").unwrap();
+        let (mut here, mut good) = (0, 0);
+        for _ in 0..40_000 {
+            let aud = ["[\"x\"]", "[]", "\"x\""][below(8).saturating_sub(5)];
+            let mut members = vec!["\"iss\":\"i\"".to_owned(), "\"sub\":\"s\"".to_owned(), format!("\"aud\":{aud}")];
+            if below(2) == 0 {
+                members.push("\"scope\":\"read\"".to_owned());
+            }
+            for _ in 0..below(4) {
+                let most = if below(4) == 0 { names.len() } else { 4 };
+                let (name, value) = (names[below(most)], values[below(values.len())]);
+                members.push(format!("\"{name}\":{value}"));
+            }
+            if below(12) == 0 {
+                let (a, b) = (below(members.len()), below(members.len()));
+                members.swap(a, b);
+            }
+            let query = if below(4) == 0 { format!("{{\"q\":{}}}", values[below(values.len())]) } else { "{}".to_owned() };
+            let line = format!("{before}\"query\":{query},\"jwt\":{{{}}}{after}", members.join(","));
+            let by_serde = Record::from_line_by_serde(line.as_bytes());
+            good += usize::from(by_serde.is_ok());
+            if let Some(record) = read(line.as_bytes()) {
+                here += 1;
+                assert_eq!(by_serde.as_ref(), Ok(&record), "{line}");
+            }
+        }
+        assert!(here > 10_000 && good > here, "{here} {good}");
     }
 }

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use super::json::{Keys, Slots, Value};
-use super::seen::{Callee, Caller, Did, Grade, Read, Reporter, Seen, SeenTls};
+use super::seen::{AddressOf, Callee, Caller, Did, Grade, Read, Reporter, Seen, SeenTls};
 use super::time::parse_time;
 
 /// The facts, as slots.
@@ -40,8 +40,12 @@ pub enum Fact {
     UpstreamHost,
     /// `%DOWNSTREAM_LOCAL_ADDRESS%`.
     LocalAddress,
-    /// `%DOWNSTREAM_REMOTE_ADDRESS%`.
+    /// `%DOWNSTREAM_REMOTE_ADDRESS%`: the other end of the connection, or what a header or a preamble said in its place.
     RemoteAddress,
+    /// `%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%`: the other end of the connection.
+    DirectAddress,
+    /// `%KUMA_SOURCE_ADDRESS%`: the calling proxy's, as the control plane has it.
+    SourceAddress,
     /// `%REQUESTED_SERVER_NAME%`.
     ServerName,
     /// `%DOWNSTREAM_PEER_URI_SAN%`.
@@ -64,6 +68,8 @@ pub enum Fact {
     PeerEnd,
     /// `%DOWNSTREAM_PEER_SERIAL%`.
     PeerSerial,
+    /// `%DOWNSTREAM_PEER_ISSUER%`.
+    PeerIssuer,
     /// A name of the calling service that the control plane gives (Kuma).
     SourceService,
     /// The same of the called service.
@@ -71,7 +77,7 @@ pub enum Fact {
 }
 
 /// The keys by which JSON logs of Envoy name the facts: Istio's own, those of the recommended format, and those of gateways.
-pub(super) const KEYS: [(&str, Fact); 34] = [
+pub(super) const KEYS: [(&str, Fact); 36] = [
     ("start_time", Fact::StartTime),
     ("timestamp", Fact::StartTime),
     ("@timestamp", Fact::StartTime),
@@ -93,6 +99,7 @@ pub(super) const KEYS: [(&str, Fact); 34] = [
     ("upstream_host", Fact::UpstreamHost),
     ("downstream_local_address", Fact::LocalAddress),
     ("downstream_remote_address", Fact::RemoteAddress),
+    ("downstream_direct_remote_address", Fact::DirectAddress),
     ("requested_server_name", Fact::ServerName),
     ("downstream_peer_uri_san", Fact::PeerSan),
     ("peer_principal", Fact::PeerPrincipal),
@@ -104,6 +111,7 @@ pub(super) const KEYS: [(&str, Fact); 34] = [
     ("downstream_peer_fingerprint_256", Fact::PeerFingerprint),
     ("downstream_peer_cert_v_end", Fact::PeerEnd),
     ("downstream_peer_serial", Fact::PeerSerial),
+    ("downstream_peer_issuer", Fact::PeerIssuer),
     ("kuma_source_service", Fact::SourceService),
     ("kuma_destination_service", Fact::DestinationService),
 ];
@@ -130,7 +138,7 @@ pub fn fact_of(operator: &str) -> Option<Fact> {
         "UPSTREAM_HOST" => Fact::UpstreamHost,
         "DOWNSTREAM_LOCAL_ADDRESS" => Fact::LocalAddress,
         "DOWNSTREAM_REMOTE_ADDRESS" | "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT" => Fact::RemoteAddress,
-        "DOWNSTREAM_DIRECT_REMOTE_ADDRESS" | "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT" => Fact::RemoteAddress,
+        "DOWNSTREAM_DIRECT_REMOTE_ADDRESS" | "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT" => Fact::DirectAddress,
         "REQUESTED_SERVER_NAME" => Fact::ServerName,
         "DOWNSTREAM_PEER_URI_SAN" => Fact::PeerSan,
         "DOWNSTREAM_LOCAL_URI_SAN" => Fact::LocalSan,
@@ -141,6 +149,7 @@ pub fn fact_of(operator: &str) -> Option<Fact> {
         "DOWNSTREAM_PEER_FINGERPRINT_256" => Fact::PeerFingerprint,
         "DOWNSTREAM_PEER_CERT_V_END" => Fact::PeerEnd,
         "DOWNSTREAM_PEER_SERIAL" => Fact::PeerSerial,
+        "DOWNSTREAM_PEER_ISSUER" => Fact::PeerIssuer,
         "FILTER_STATE" if arguments.starts_with("IO.ISTIO.PEER_PRINCIPAL") => Fact::PeerPrincipal,
         "REQ" => match arguments {
             ":METHOD" => Fact::Method,
@@ -152,7 +161,7 @@ pub fn fact_of(operator: &str) -> Option<Fact> {
         "PATH" => Fact::Path,
         "KUMA_SOURCE_SERVICE" => Fact::SourceService,
         "KUMA_DESTINATION_SERVICE" => Fact::DestinationService,
-        "KUMA_SOURCE_ADDRESS" | "KUMA_SOURCE_ADDRESS_WITHOUT_PORT" => Fact::RemoteAddress,
+        "KUMA_SOURCE_ADDRESS" | "KUMA_SOURCE_ADDRESS_WITHOUT_PORT" => Fact::SourceAddress,
         _ => return None,
     };
     Some(fact)
@@ -170,9 +179,13 @@ pub fn seen<'l>(mut facts: Slots<'l>) -> Read<'l> {
     seen.reporter = reporter(&facts, cluster);
     seen.status = facts.of(Fact::Code as usize).integer().and_then(|n| u16::try_from(n).ok()).filter(|n| *n > 0);
     seen.did = did(&facts, seen.status, seen.reporter, cluster.is_some());
-    seen.caller_ip = facts.text(Fact::RemoteAddress as usize).and_then(ip);
+    let of;
+    (seen.caller_ip, of) = address(&facts);
     callee(&mut facts, cluster, &mut seen);
     caller(&mut facts, &mut seen);
+    if seen.caller == Caller::Unnamed {
+        seen.caller_ip_of = of;
+    }
     seen.tls = tls(&mut facts, seen.reporter);
     seen.method = facts.take(Fact::Method as usize);
     seen.path = facts.take(Fact::Path as usize);
@@ -271,6 +284,24 @@ fn callee<'l>(facts: &mut Slots<'l>, cluster: Option<Cluster<'_>>, seen: &mut Se
     };
 }
 
+/// The address of the caller, and what it is.
+fn address(facts: &Slots<'_>) -> (Option<IpAddr>, AddressOf) {
+    let of = |fact: Fact| facts.text(fact as usize);
+    let direct = of(Fact::DirectAddress);
+    if let Some(remote) = of(Fact::RemoteAddress) {
+        let remote = ip(remote);
+        return match (remote, direct.and_then(ip)) {
+            (Some(remote), Some(direct)) if remote == direct => (Some(remote), AddressOf::Peer),
+            (Some(remote), Some(direct)) => (Some(remote), AddressOf::ForwardedBy(direct)),
+            (remote, _) => (remote, AddressOf::PeerOrForwarded),
+        };
+    }
+    match direct {
+        Some(direct) => (ip(direct), AddressOf::Peer),
+        None => (of(Fact::SourceAddress).and_then(ip), AddressOf::Field("KUMA_SOURCE_ADDRESS")),
+    }
+}
+
 fn caller<'l>(facts: &mut Slots<'l>, seen: &mut Seen<'l>) {
     let verified = facts.take(Fact::PeerSan as usize);
     let handed_on = facts.take(Fact::PeerPrincipal as usize);
@@ -299,6 +330,9 @@ fn tls<'l>(facts: &mut Slots<'l>, reporter: Reporter) -> Option<SeenTls<'l>> {
         peer_sha256: facts.take(Fact::PeerFingerprint as usize),
         peer_serial: facts.take(Fact::PeerSerial as usize),
         peer_not_after: time(facts.of(Fact::PeerEnd as usize)),
+        peer_issuer: facts.take(Fact::PeerIssuer as usize),
+        // No operator tells it. The suite would tell the kind of the called side's key, and only before TLS 1.3.
+        peer_key: None,
     })
 }
 

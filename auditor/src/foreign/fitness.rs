@@ -4,7 +4,9 @@
 //!
 //! INVARIANT: a check is called impossible only where no line of the format has the fact it needs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use portreeve_engine::SpiffeId;
 
 use crate::assessment::{Fitness, Impossible};
 use crate::examined::Examined;
@@ -18,8 +20,11 @@ enum Need {
     Label,
     Tls,
     Certificate,
+    Issuer,
+    Key,
     Request,
     Id,
+    Connection,
     User,
     Chain,
     Bundle,
@@ -28,16 +33,23 @@ enum Need {
 /// The fitness of each format that was read, but for our own.
 pub(crate) fn fitness(examined: &Examined<'_>) -> Vec<Fitness> {
     let mut formats: BTreeMap<Format, Has> = BTreeMap::new();
+    // A certificate is of the formats whose lines name its identity.
+    let mut of: BTreeMap<&SpiffeId, BTreeSet<Format>> = BTreeMap::new();
     for key in examined.fold.ledger.decided.keys().filter(|key| key.is_foreign()) {
         formats.entry(key.origin).or_default().see(key);
+        if let Some(id) = &key.from_id {
+            of.entry(id).or_default().insert(key.origin);
+        }
     }
-    let certificates = |format: Format| {
-        let of_format = |id: &portreeve_engine::SpiffeId| {
-            examined.fold.ledger.decided.keys().any(|key| key.origin == format && key.from_id.as_ref() == Some(id))
-        };
-        examined.fold.ledger.certificates.keys().any(|(id, _)| of_format(id))
-    };
-    formats.into_iter().map(|(format, has)| one(format, has, certificates(format))).collect()
+    for ((id, _), certificate) in &examined.fold.ledger.certificates {
+        for format in of.get(id).into_iter().flatten() {
+            let Some(has) = formats.get_mut(format) else { continue };
+            has.certificate = true;
+            has.issuer |= certificate.issued.issuer.is_some();
+            has.key |= certificate.issued.key.is_some();
+        }
+    }
+    formats.into_iter().map(|(format, has)| one(format, has)).collect()
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -45,7 +57,11 @@ struct Has {
     identity: bool,
     label: bool,
     tls: bool,
+    certificate: bool,
+    issuer: bool,
+    key: bool,
     request: bool,
+    connection: bool,
 }
 
 impl Has {
@@ -54,18 +70,22 @@ impl Has {
         self.label |= key.grade.is_at_least(Grade::C);
         self.tls |= key.tls.is_some();
         self.request |= key.method.is_some();
+        self.connection |= key.method.is_none();
     }
 }
 
-fn one(format: Format, has: Has, has_certificates: bool) -> Fitness {
+fn one(format: Format, has: Has) -> Fitness {
     let lacking: Vec<Need> = [
         (Need::Identity, !has.identity),
         (Need::Label, !has.label),
         (Need::Tls, !has.tls),
-        (Need::Certificate, !has_certificates),
+        (Need::Certificate, !has.certificate),
+        (Need::Issuer, has.certificate && !has.issuer),
+        (Need::Key, has.certificate && !has.key),
         (Need::Request, !has.request),
         // Their lines tell of connections and packets, which have none.
         (Need::Id, matches!(format, Format::Hubble | Format::Ztunnel)),
+        (Need::Connection, has.connection && !matches!(format, Format::Hubble | Format::Ztunnel)),
         // No format of another mesh has these.
         (Need::User, true),
         (Need::Chain, true),
@@ -80,7 +100,7 @@ fn one(format: Format, has: Has, has_certificates: bool) -> Fitness {
         impossible.map(|(check, why)| Impossible { check: check.to_owned(), why: format!("no line has {why}") }).collect();
     impossible.sort_by(|a, b| a.check.cmp(&b.check));
     impossible.dedup_by(|a, b| a.check == b.check);
-    let curable = lacking.iter().any(|need| matches!(need, Need::Identity | Need::Tls | Need::Certificate));
+    let curable = lacking.iter().any(|need| matches!(need, Need::Identity | Need::Tls | Need::Certificate | Need::Issuer));
     let (snippet, advice) = cure(format, curable);
     Fitness {
         format: format.to_string(),
@@ -98,8 +118,11 @@ impl Need {
             Self::Label => "even a label of the platform for the caller",
             Self::Tls => "the version and suite of TLS",
             Self::Certificate => "the caller's certificate",
+            Self::Issuer => "the issuer of the caller's certificate",
+            Self::Key => "the kind of key of the caller's certificate (weak ones are not found)",
             Self::Request => "method and path",
-            Self::Id => "an id of the request (what both ends recorded counts twice)",
+            Self::Id => "an id of the request",
+            Self::Connection => "what tells a connection to the other end (what both ends recorded counts twice)",
             Self::User => "the user behind the caller",
             Self::Chain => "a hash chain or a sequence",
             Self::Bundle => "the policy that was in force",
@@ -115,6 +138,8 @@ impl Need {
             Self::Certificate => {
                 &["certificate_near_expiry", "expired_certificate_used", "identity_shared_by_sources", "long_lived_certificate"]
             }
+            // The inventory lacks a column; of `weak_tls` the half that looks at connections is left.
+            Self::Issuer | Self::Key | Self::Connection => &[],
             Self::Request => &["undeclared_operation_attempts"],
             // Nothing becomes impossible but a comparison of both ends' clocks.
             Self::Id => &["clock_skew"],

@@ -5,26 +5,26 @@
 //! INVARIANT (row conservation): each request taken adds to exactly one cell, or to `undetermined` where the line does not say what
 //! the mesh did.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet};
 
 use portreeve_engine::decision::Effect;
-use portreeve_engine::{Authorizer, Digest, SpiffeId, Timestamp};
+use portreeve_engine::{Authorizer, Digest, Timestamp};
 
 use super::Format;
+use super::certificates::Certificates;
 use super::envoy::ip;
 use super::judge::{Judge, Judged, Lawful};
 use super::memory::{Asked, Memory};
 use super::names::Names;
 use super::pairs::{About, Counted, Pairs, Side};
 use super::quick::{Deciding, Sketch};
-use super::seen::{Caller, Did, Grade, Reporter, Seen};
+use super::seen::{Caller, Did, Grade, Reporter, Seen, Tie};
 use crate::assessment::Evidence;
 use crate::cells::{CellId, Cells, Grain, KeyId};
 use crate::clocks::Apart;
 use crate::history::History;
-use crate::ledger::{CertificateTally, Facts, Issued, Key, Ledger, Tally, User};
-use crate::limits::{ADDRESSES_MAX, QUESTIONS_MAX, UNNAMED_CALLERS_MAX};
+use crate::ledger::{Facts, Key, Ledger, Tally, User};
+use crate::limits::{QUESTIONS_MAX, UNNAMED_CALLERS_MAX};
 
 /// Where a foreign line stands; its digest is made only where it is kept as evidence.
 #[derive(Clone, Copy, Debug)]
@@ -102,8 +102,7 @@ pub(crate) struct ForeignFold<'a> {
 struct Books {
     cells: Cells,
     pairs: Option<Pairs>,
-    certificates: Vec<Certificate>,
-    by_certificate: HashMap<(SpiffeId, Digest), u32>,
+    certificates: Certificates,
     seen: Option<(Timestamp, Timestamp)>,
     undetermined: u64,
     unpaired: u64,
@@ -179,21 +178,26 @@ impl<'a> ForeignFold<'a> {
         named.unwrap_or_else(|| "services outside the inventory".to_owned())
     }
 
+    /// Whether a request that was sketched can be taken without its line.
+    pub(crate) fn knows(&mut self, at: Timestamp, deciding: &Deciding) -> bool {
+        self.remembered_by(at).is_some_and(|bundle| self.memory.get(bundle, deciding).is_some())
+    }
+
     /// Takes one request that was sketched, if what decides it was seen before.
     pub(crate) fn take_again(&mut self, place: &Place<'_>, sketch: &Sketch<'_>, deciding: &Deciding) -> Option<(Taken, Grade)> {
         let bundle = self.remembered_by(sketch.at)?;
         let answered = self.memory.get(bundle, deciding)?;
         self.again += 1;
-        self.books.settle(answered, place, sketch.at, sketch.request_id);
+        self.books.settle(answered, place, sketch.at, sketch.request_id.map(|id| (Tie::Request, id)));
         let address = || sketch.caller.and_then(ip);
-        self.books.note_address(answered.certificate, address);
+        self.books.certificates.note_address(answered.certificate, address);
         Some((answered.taken(), answered.grade))
     }
 
     /// Takes one request. Where its line was sketched, the answer is remembered under its deciding bytes.
     pub(crate) fn take(&mut self, format: Format, place: &Place<'_>, seen: &Seen<'_>, deciding: Option<&Deciding>) -> Taken {
         let mut answered = self.answered(format, seen);
-        self.books.settle(&mut answered, place, seen.at, seen.request_id.as_deref());
+        self.books.settle(&mut answered, place, seen.at, seen.known_by());
         if let Some((deciding, bundle)) = deciding.zip(self.remembered_by(seen.at)) {
             self.memory.put(bundle, deciding, answered);
         }
@@ -225,7 +229,10 @@ impl<'a> ForeignFold<'a> {
                 Reporter::Outbound => Side::Calling,
             },
             about: About::of(&parts),
-            certificate: effect.and_then(|_| self.books.certificate(key, seen)),
+            certificate: effect.and_then(|_| {
+                let id = self.books.cells.facts(key)?.from_id.as_ref()?;
+                self.books.certificates.shown(id, seen)
+            }),
             cell: None,
         }
     }
@@ -303,7 +310,11 @@ impl<'a> ForeignFold<'a> {
         self.answers = Asked::default();
         let mut pairs = self.books.pairs.take().unwrap_or_default();
         self.apart = pairs.apart();
-        for (cell, input) in pairs.surplus() {
+        let again = pairs.surplus();
+        for shown in again.uses {
+            self.books.certificates.take_back(shown);
+        }
+        for (cell, input) in again.lines {
             let surplus = self.surplus.entry(usize::from(input)).or_default();
             match self.books.cells.take_back(cell) {
                 Some(facts) => *surplus.decided.entry(facts.grade).or_default() += 1,
@@ -319,14 +330,14 @@ impl<'a> ForeignFold<'a> {
             self.counts.add(facts, n);
         }
         self.books.cells.pour(ledger);
-        self.books.pour_certificates(ledger);
+        self.books.certificates.pour(ledger);
     }
 
     /// The rows of a part of a log. What saves work is kept for more lines.
     pub(crate) fn rows(&mut self, ledger: &mut Ledger) -> BTreeMap<(Key, i64), Tally> {
         let rows = self.books.cells.rows();
         ledger.folded += self.books.cells.take_folded();
-        self.books.pour_certificates(ledger);
+        self.books.certificates.pour(ledger);
         for answered in self.memory.answers() {
             answered.cell = None;
         }
@@ -354,20 +365,12 @@ impl Counts {
 
 impl Books {
     fn new(grain: Grain, pairs: Option<Pairs>) -> Self {
-        Self {
-            cells: Cells::new(grain),
-            pairs,
-            certificates: Vec::new(),
-            by_certificate: HashMap::new(),
-            seen: None,
-            undetermined: 0,
-            unpaired: 0,
-        }
+        Self { cells: Cells::new(grain), pairs, certificates: Certificates::default(), seen: None, undetermined: 0, unpaired: 0 }
     }
 
     /// Counts a request, and notes in which cell.
     #[inline]
-    fn settle(&mut self, answered: &mut Answered, place: &Place<'_>, at: Timestamp, request_id: Option<&str>) {
+    fn settle(&mut self, answered: &mut Answered, place: &Place<'_>, at: Timestamp, known_by: Option<(Tie, &str)>) {
         let (first, last) = self.seen.unwrap_or((at, at));
         self.seen = Some((first.min(at), last.max(at)));
         if answered.effect.is_some() {
@@ -376,47 +379,11 @@ impl Books {
         } else {
             self.undetermined += 1;
         }
+        let certificate = answered.certificate.and_then(|n| self.certificates.use_at(n, at, place));
         let cell = answered.cell.map_or(UNDETERMINED, CellId::number);
-        let line = Counted { at, grade: answered.grade, input: place.input, cell };
-        let added = self.pairs.as_mut().zip(request_id).is_some_and(|(pairs, id)| pairs.add(answered.side, answered.about, id, line));
+        let line = Counted { at, grade: answered.grade, input: place.input, cell, certificate };
+        let added = self.pairs.as_mut().zip(known_by).is_some_and(|(pairs, by)| pairs.add(answered.side, answered.about, by, line));
         self.unpaired += u64::from(!added);
-        if let Some(certificate) = answered.certificate.and_then(|n| self.certificates.get_mut(n as usize)) {
-            certificate.use_at(at, place);
-        }
-    }
-
-    /// The certificate that the line shows, by its place among all.
-    fn certificate(&mut self, key: KeyId, seen: &Seen<'_>) -> Option<u32> {
-        let tls = seen.tls.as_ref()?;
-        let hex = tls.peer_sha256.as_deref()?;
-        let sha256: Digest = format!("sha256:{}", hex.replace(':', "").to_ascii_lowercase()).parse().ok()?;
-        let not_after = tls.peer_not_after?;
-        let id = self.cells.facts(key)?.from_id.clone()?;
-        let next = u32::try_from(self.certificates.len()).ok()?;
-        let index = *self.by_certificate.entry((id.clone(), sha256)).or_insert(next);
-        if index == next {
-            let serial = tls.peer_serial.as_deref().unwrap_or("unknown").to_owned();
-            self.certificates.push(Certificate { id, sha256, serial, not_after, expired: 0, addresses: BTreeSet::new(), seen: None });
-        }
-        self.note_address(Some(index), || seen.caller_ip);
-        Some(index)
-    }
-
-    /// A certificate came from this address.
-    #[inline]
-    fn note_address(&mut self, certificate: Option<u32>, address: impl FnOnce() -> Option<IpAddr>) {
-        let Some(certificate) = certificate.and_then(|n| self.certificates.get_mut(n as usize)) else { return };
-        certificate.addresses.extend(address());
-        if certificate.addresses.len() > ADDRESSES_MAX {
-            certificate.addresses.pop_last();
-        }
-    }
-
-    fn pour_certificates(&mut self, ledger: &mut Ledger) {
-        for certificate in &mut self.certificates {
-            let Some((key, one)) = certificate.take() else { continue };
-            ledger.certificates.entry(key).and_modify(|c| c.absorb(&one)).or_insert(one);
-        }
     }
 }
 
@@ -437,39 +404,6 @@ struct Answered {
 impl Answered {
     fn taken(&self) -> Taken {
         self.effect.map_or(Taken::Undetermined, Taken::Decided)
-    }
-}
-
-/// A client certificate and its use.
-#[derive(Debug)]
-struct Certificate {
-    id: SpiffeId,
-    sha256: Digest,
-    serial: String,
-    not_after: Timestamp,
-    expired: u64,
-    addresses: BTreeSet<IpAddr>,
-    seen: Option<Tally>,
-}
-
-impl Certificate {
-    fn use_at(&mut self, at: Timestamp, place: &Place<'_>) {
-        self.expired += u64::from(at > self.not_after);
-        match &mut self.seen {
-            Some(tally) => tally.add_made(at, (place.input, place.line), || place.evidence()),
-            None => self.seen = Some(Tally::one(at, &place.evidence())),
-        }
-    }
-
-    /// Its use so far, taken out.
-    fn take(&mut self) -> Option<((SpiffeId, Digest), CertificateTally)> {
-        let seen = self.seen.take()?;
-        let (expired, addresses) = (std::mem::take(&mut self.expired), std::mem::take(&mut self.addresses));
-        let (serial, not_after) = (self.serial.clone(), self.not_after);
-        Some((
-            (self.id.clone(), self.sha256),
-            CertificateTally { id: self.id.clone(), serial, not_after, seen, expired, addresses, issued: Issued::default() },
-        ))
     }
 }
 
@@ -506,7 +440,9 @@ pub(super) fn write_question(out: &mut String, (format, bundle): (Format, usize)
         part(Some(&tls.version));
         part(Some(&tls.suite));
     }
-    let numbers = (bundle, seen.caller_ip, callee.ip, seen.port, timed.then_some(seen.at));
+    // Of a caller with a name nobody asks what its address is.
+    let of = (seen.caller == Caller::Unnamed).then_some(seen.caller_ip_of);
+    let numbers = (bundle, seen.caller_ip, of, callee.ip, seen.port, timed.then_some(seen.at));
     // Written through the same buffer: addresses, port and time.
     let _ = std::fmt::Write::write_fmt(out, format_args!("{numbers:?}"));
 }

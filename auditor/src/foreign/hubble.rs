@@ -5,14 +5,15 @@
 //! request, and a denial by policy.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 use super::envoy::ip;
 use super::json::{Keys, Slots, Value};
-use super::seen::{Callee, Caller, Did, Grade, Read, Reporter, Seen};
+use super::seen::{AddressOf, Callee, Caller, Did, Grade, Read, Reporter, Seen, Tie};
 use super::time::parse_time;
 
 /// The keys of a flow, by slot.
-const FLOW: [&str; 30] = [
+const FLOW: [&str; 31] = [
     "time",
     "verdict",
     "drop_reason_desc",
@@ -43,6 +44,7 @@ const FLOW: [&str; 30] = [
     "l4.TCP.flags",
     "l7.dns",
     "l7.kafka",
+    "l4.TCP.source_port",
 ];
 const TIME: usize = 0;
 const VERDICT: usize = 1;
@@ -64,9 +66,10 @@ const CODE: usize = 24;
 const DENIED_BY: [usize; 2] = [25, 26];
 const FLAGS: usize = 27;
 const L7_OTHERS: [usize; 2] = [28, 29];
-const NODE: usize = 30;
-const LOST: usize = 31;
-const WRAPPED: usize = 32;
+const SOURCE_PORT: usize = 30;
+const NODE: usize = 31;
+const LOST: usize = 32;
+const WRAPPED: usize = 33;
 
 #[derive(Clone, Copy)]
 struct Ends {
@@ -120,14 +123,24 @@ pub(super) fn seen<'l>(mut facts: Slots<'l>) -> Read<'l> {
         (None, _) => return Read::Bad("`verdict` is missing".to_owned()),
     };
     seen.reporter = if facts.text(DIRECTION) == Some("EGRESS") { Reporter::Outbound } else { Reporter::Inbound };
-    seen.caller_ip = facts.text(SOURCE_IP).and_then(ip);
+    (seen.caller_ip, seen.caller_ip_of) = (facts.text(SOURCE_IP).and_then(ip), AddressOf::Field("IP.source"));
     seen.port = PORTS.iter().find_map(|slot| facts.of(*slot).integer()).and_then(|n| u16::try_from(n).ok());
     (seen.caller, seen.grade) = caller(&mut facts, seen.caller_ip.is_some());
     seen.callee = callee(&mut facts);
+    seen.connection = opened(&facts, seen.caller_ip, seen.callee.ip, seen.port);
     seen.status = facts.of(CODE).integer().and_then(|n| u16::try_from(n).ok()).filter(|n| *n > 0);
     seen.method = facts.take(METHOD);
     seen.path = facts.take(URL).map(super::path_of_url);
     Read::Request(Box::new(seen))
+}
+
+/// What both nodes see of a packet that opens a TCP connection. Datagrams may be alike, and requests within a connection are; of those no
+/// line tells which of the other node's it is.
+fn opened(facts: &Slots<'_>, source: Option<IpAddr>, destination: Option<IpAddr>, port: Option<u16>) -> Option<(Tie, String)> {
+    let is = |slot: usize| *facts.of(slot) == Value::Boolean(true);
+    let opens = is(SYN) && !is(ACK) && facts.of(L7_TYPE).is_absent();
+    let source_port = facts.of(SOURCE_PORT).integer().filter(|_| opens)?;
+    Some((Tie::Opened, format!("{}:{source_port}>{}:{}", source?, destination?, port?)))
 }
 
 /// What a flow is that opens nothing.

@@ -115,7 +115,7 @@ impl<'a> Judge<'a> {
 
     /// The service of the inventory that called.
     pub(crate) fn caller(&self, seen: &Seen<'_>, names: &Names) -> Option<String> {
-        self.resolver.caller(&seen.caller, seen.caller_ip, seen.at, names).service.map(|service| service.name.to_string())
+        self.resolver.caller(seen, names).service.map(|service| service.name.to_string())
     }
 
     /// Resolves and asks.
@@ -126,7 +126,7 @@ impl<'a> Judge<'a> {
     /// The same, with the question that was asked, where one could be.
     pub(crate) fn judge_with(&self, seen: &Seen<'_>, names: &Names) -> (Judged, Option<Request>) {
         let target = self.rough_target(seen);
-        let from = self.resolver.caller(&seen.caller, seen.caller_ip, seen.at, names);
+        let from = self.resolver.caller(seen, names);
         let to = self.resolver.callee(&seen.callee, target.as_ref(), seen.at, names);
         let mut judged = Judged {
             from: from.service.map(|s| s.name.to_string()),

@@ -5,7 +5,7 @@
 
 use super::envoy::{ip, port};
 use super::json::{Keys, Slots};
-use super::seen::{Callee, Caller, Did, Grade, Read, Seen};
+use super::seen::{AddressOf, Callee, Caller, Did, Grade, Read, Seen};
 use super::time::parse_time;
 
 const TIMESTAMP: usize = 0;
@@ -36,7 +36,7 @@ pub(super) fn seen<'l>(mut facts: Slots<'l>) -> Read<'l> {
     };
     let mut seen = Seen::at(at);
     let address = facts.take(CLIENT_ADDRESS);
-    seen.caller_ip = address.as_deref().and_then(ip);
+    (seen.caller_ip, seen.caller_ip_of) = (address.as_deref().and_then(ip), AddressOf::Field("client.addr"));
     (seen.caller, seen.grade) = match facts.take(CLIENT_ID) {
         Some(id) => (Caller::Id(id), Grade::B),
         None if seen.caller_ip.is_some() => (Caller::Unnamed, Grade::D),

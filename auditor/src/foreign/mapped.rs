@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::envoy::ip;
 use super::json::{Keys, Slots, Value};
 use super::mapping::{Cut, Lines, MappedFact as Fact, Meaning};
-use super::seen::{Callee, Caller, Did, Grade, Read, Seen, SeenTls};
+use super::seen::{AddressOf, Callee, Caller, Did, Grade, Read, Seen, SeenTls};
 use super::time::parse_time;
 use crate::limits::COLUMNS_MAX;
 
@@ -108,7 +108,7 @@ impl Mapped {
         seen.reporter = self.lines.side;
         seen.status = facts.of(Fact::Status as usize).integer().and_then(|n| u16::try_from(n).ok());
         seen.did = self.did(meaning, result.is_some(), seen.status, facts.take(Fact::Policy as usize));
-        seen.caller_ip = facts.text(Fact::CallerAddress as usize).and_then(ip);
+        (seen.caller_ip, seen.caller_ip_of) = (facts.text(Fact::CallerAddress as usize).and_then(ip), AddressOf::Field("as mapped"));
         (seen.caller, seen.grade) = self.caller(&mut facts, seen.caller_ip.is_some());
         let name = facts.take(Fact::Callee as usize).or_else(|| self.lines.callee.clone().map(Cow::Owned));
         let is_id = name.as_deref().is_some_and(|name| name.starts_with("spiffe://"));
@@ -125,6 +125,8 @@ impl Mapped {
             peer_sha256: facts.take(Fact::CertificateSha256 as usize),
             peer_serial: facts.take(Fact::CertificateSerial as usize),
             peer_not_after: time(facts.of(Fact::CertificateEnd as usize)),
+            peer_issuer: facts.take(Fact::CertificateIssuer as usize),
+            peer_key: facts.take(Fact::CertificateKey as usize),
         });
         Read::Request(Box::new(seen))
     }

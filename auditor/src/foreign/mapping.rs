@@ -108,6 +108,8 @@ pub enum MappedFact {
     CertificateSha256,
     CertificateSerial,
     CertificateEnd,
+    CertificateIssuer,
+    CertificateKey,
     Sequence,
     Lost,
     Note,
@@ -115,7 +117,7 @@ pub enum MappedFact {
 
 impl MappedFact {
     /// Every fact with its name in the file.
-    pub const ALL: [(&'static str, Self); 22] = [
+    pub const ALL: [(&'static str, Self); 24] = [
         ("time", Self::Time),
         ("caller", Self::Caller),
         ("caller_namespace", Self::CallerNamespace),
@@ -135,6 +137,8 @@ impl MappedFact {
         ("certificate_sha256", Self::CertificateSha256),
         ("certificate_serial", Self::CertificateSerial),
         ("certificate_end", Self::CertificateEnd),
+        ("certificate_issuer", Self::CertificateIssuer),
+        ("certificate_key", Self::CertificateKey),
         ("sequence", Self::Sequence),
         ("lost", Self::Lost),
         ("note", Self::Note),

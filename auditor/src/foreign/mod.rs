@@ -10,6 +10,7 @@
 //! INVARIANT: what cannot be read is rejected and counted; what cannot be asked is not replayable, with its reason. Nothing is guessed.
 
 mod adapter;
+mod certificates;
 pub mod envoy;
 pub(crate) mod fitness;
 mod fold;
@@ -30,7 +31,7 @@ mod recognise;
 mod resolve;
 mod seen;
 pub mod text;
-mod time;
+pub(crate) mod time;
 pub(crate) mod two;
 mod ztunnel;
 
@@ -47,8 +48,10 @@ pub use judge::{Lack, Lawful};
 pub use mapping::Mapping;
 pub use names::{Address, Names, parse_network};
 pub(crate) use quick::{Deciding, Sketch};
+#[cfg(test)]
+pub(crate) use quick_test::logs as lines_of_all_sorts;
 pub(crate) use recognise::{Recognised, recognise};
-pub use seen::{Callee, Caller, Did, Grade, Read, Reporter, Seen, SeenTls};
+pub use seen::{AddressOf, Callee, Caller, Did, Grade, Read, Reporter, Seen, SeenTls, Tie};
 use serde::{Serialize, Serializer};
 
 /// The format of a log.

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use super::envoy::ip;
 use super::json::{Keys, Slots, Value};
-use super::seen::{Callee, Caller, Did, Grade, Read, Seen};
+use super::seen::{AddressOf, Callee, Caller, Did, Grade, Read, Seen};
 use super::time::parse_time;
 
 const KEYS: [(&str, usize); 26] = [
@@ -75,7 +75,7 @@ pub(super) fn seen<'l>(mut facts: Slots<'l>) -> Read<'l> {
     };
     let mut seen = Seen::at(at);
     seen.did = did(&facts);
-    seen.caller_ip = facts.text(SOURCE_IP).and_then(ip);
+    (seen.caller_ip, seen.caller_ip_of) = (facts.text(SOURCE_IP).and_then(ip), AddressOf::Field("source.address"));
     (seen.caller, seen.grade) = match facts.take(PRINCIPAL) {
         // Envoy verified it and handed it on.
         Some(id) => (Caller::Id(id), Grade::B),

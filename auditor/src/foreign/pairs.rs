@@ -7,6 +7,10 @@
 //! one that knows the caller best stays. So the order of reading does not matter.
 //!
 //! A request id alone would not do: it is handed on along the whole chain of calls.
+//!
+//! Connections have no id. What both sides know of them, addresses, ports, bytes, tells two lines of different sides to be one connection
+//! where they were written within [`CONNECTION_APART_MS_MAX`]. Of several that are alike each side has as many lines, so it is enough that
+//! each takes one of the other side's.
 
 use std::collections::BTreeMap;
 use std::hash::BuildHasher as _;
@@ -14,9 +18,9 @@ use std::hash::BuildHasher as _;
 use foldhash::quality::FixedState;
 use portreeve_engine::Timestamp;
 
-use super::seen::Grade;
+use super::seen::{Grade, Tie};
 use crate::clocks::Apart;
-use crate::limits::{CLOCKS_MAX, PAIRS_MAX};
+use crate::limits::{CLOCKS_MAX, CONNECTION_APART_MS_MAX, PAIRS_MAX};
 use crate::room;
 
 /// Which side wrote a line.
@@ -40,6 +44,23 @@ pub(crate) struct Counted {
     pub(crate) grade: Grade,
     pub(crate) input: usize,
     pub(crate) cell: u32,
+    pub(crate) certificate: Option<Use>,
+}
+
+/// One use of a certificate: its number, and whether it had ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Use {
+    pub(crate) certificate: u32,
+    pub(crate) expired: bool,
+}
+
+/// What was counted once too often.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Again {
+    /// The cells and inputs of lines that say again what another line says, each as often as one is too many there.
+    pub(crate) lines: Vec<(u32, u16)>,
+    /// Uses of certificates that another line about the same request shows too.
+    pub(crate) uses: Vec<Use>,
 }
 
 /// One line: what it is about, when it was written, where it was counted. Of equals in the first two the smallest stays.
@@ -51,17 +72,49 @@ struct One {
     grade: Grade,
     input: u16,
     cell: u32,
+    /// [`NO_CERTIFICATE`] where it shows none.
+    certificate: u32,
+    flags: u8,
+}
+
+impl One {
+    /// Whether both are the same line, or what two formats say of it.
+    fn is_of(&self, other: &Self) -> bool {
+        (self.about, self.at) == (other.about, other.at) && self.flags & CLOSED == 0
+    }
+
+    fn shown(&self) -> Option<Use> {
+        (self.certificate != NO_CERTIFICATE).then_some(Use { certificate: self.certificate, expired: self.flags & EXPIRED != 0 })
+    }
+
+    /// Whether it is known by what a connection is, which comes again.
+    const fn is_connection(&self) -> bool {
+        self.flags & (OPENED | CLOSED) != 0
+    }
+
+    /// By how much it was written later than another line.
+    fn later_than(&self, other: &Self) -> i32 {
+        self.at.wrapping_sub(other.at).cast_signed()
+    }
 }
 
 impl Pairs {
     /// Remembers a line; `false` where there is no room.
     #[inline]
-    pub(crate) fn add(&mut self, side: Side, about: About, request_id: &str, line: Counted) -> bool {
+    pub(crate) fn add(&mut self, side: Side, about: About, (tie, id): (Tie, &str), line: Counted) -> bool {
         let Ok(input) = u16::try_from(line.input) else { return false };
         if self.called.len() + self.calling.len() >= PAIRS_MAX {
             return false;
         }
-        let one = One { about: about.with(request_id), at: low_bits(line.at), grade: line.grade, input, cell: line.cell };
+        let (certificate, expired) = line.certificate.map_or((NO_CERTIFICATE, 0), |shown| (shown.certificate, u8::from(shown.expired)));
+        // Both sides may know the callee of a connection by different names.
+        let (about, flags) = match tie {
+            Tie::Request => (about, 0),
+            Tie::Opened => (About::of(&["opened"]), OPENED),
+            Tie::Closed => (About::of(&["closed"]), CLOSED),
+        };
+        let (about, flags) = (about.with(id), flags | (expired * EXPIRED));
+        let one = One { about, at: low_bits(line.at), grade: line.grade, input, cell: line.cell, certificate, flags };
         match side {
             Side::Called => room::push(&mut self.called, one, PAIRS_MAX),
             Side::Calling => room::push(&mut self.calling, one, PAIRS_MAX),
@@ -77,6 +130,9 @@ impl Pairs {
         let mut called = self.called.chunk_by(|a, b| a.about == b.about).peekable();
         for calling in self.calling.chunk_by(|a, b| a.about == b.about) {
             let [asked] = calling else { continue };
+            if asked.is_connection() {
+                continue;
+            }
             while called.next_if(|c| c.first().is_some_and(|c| c.about < asked.about)).is_some() {}
             let Some([one]) = called.next_if(|c| c.first().is_some_and(|c| c.about == asked.about)) else { continue };
             if out.len() < CLOCKS_MAX || out.contains_key(&(asked.input, one.input)) {
@@ -86,26 +142,34 @@ impl Pairs {
         out
     }
 
-    /// The cells and inputs of lines that say again what another line says, each as often as one is too many there.
-    pub(crate) fn surplus(mut self) -> Vec<(u32, u16)> {
-        let mut out = Vec::new();
+    /// What was counted once too often. A certificate stays counted for a request as long as any line about it shows it, whether that
+    /// line stays or not: of two formats one may know more.
+    pub(crate) fn surplus(mut self) -> Again {
+        let mut out = Again::default();
         for side in [&mut self.called, &mut self.calling] {
             side.sort_unstable();
-            side.dedup_by(|later, first| {
-                let is_again = (later.about, later.at) == (first.about, first.at);
-                if is_again {
-                    out.push((later.cell, later.input));
+            for same in side.chunk_by(One::is_of) {
+                for (n, later) in same.iter().enumerate().skip(1) {
+                    out.lines.push((later.cell, later.input));
+                    let before = same.get(..n).unwrap_or_default();
+                    out.uses.extend(later.shown().filter(|shown| before.iter().any(|one| one.certificate == shown.certificate)));
                 }
-                is_again
-            });
+            }
         }
         // Both are sorted: each of the called side takes one of the calling side with it.
-        let mut called = self.called.iter().peekable();
-        for calling in &self.calling {
-            while called.next_if(|c| c.about < calling.about).is_some() {}
-            if called.next_if(|c| c.about == calling.about).is_some() {
-                out.push((calling.cell, calling.input));
-            }
+        let mut called = self.called.chunk_by(One::is_of).peekable();
+        for calling in self.calling.chunk_by(One::is_of) {
+            let Some(one) = calling.first() else { continue };
+            let is_before =
+                |c: &One| c.about < one.about || (c.about == one.about && one.is_connection() && c.later_than(one) < -APART_MAX);
+            while called.next_if(|c| c.first().is_some_and(is_before)).is_some() {}
+            let is_same = |c: &One| c.about == one.about && (!one.is_connection() || c.later_than(one) <= APART_MAX);
+            let Some(staying) = called.next_if(|c| c.first().is_some_and(is_same)) else { continue };
+            out.lines.push((one.cell, one.input));
+            let mut shown: Vec<Use> = calling.iter().filter_map(One::shown).collect();
+            shown.sort_unstable();
+            shown.dedup_by_key(|shown| shown.certificate);
+            out.uses.extend(shown.into_iter().filter(|shown| staying.iter().any(|one| one.certificate == shown.certificate)));
         }
         out
     }
@@ -135,6 +199,13 @@ fn low_bits(at: Timestamp) -> u32 {
     at.unix_ms() as u32
 }
 
+/// Stands in a line for no certificate.
+const NO_CERTIFICATE: u32 = u32::MAX;
+const EXPIRED: u8 = 1;
+const OPENED: u8 = 2;
+const CLOSED: u8 = 4;
+const APART_MAX: i32 = CONNECTION_APART_MS_MAX;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,12 +230,13 @@ mod tests {
             let mut pairs = Pairs::default();
             for n in 0..lines.len() {
                 let (side, id, path, time, cell) = lines[(n + shift) % lines.len()];
-                let line = Counted { at: at(time), grade: Grade::A, input: 0, cell };
-                assert!(pairs.add(side, About::of(&["items", "GET", path]), id, line));
+                let line = Counted { at: at(time), grade: Grade::A, input: 0, cell, certificate: None };
+                assert!(pairs.add(side, About::of(&["items", "GET", path]), (Tie::Request, id), line));
             }
             let mut surplus = pairs.surplus();
-            surplus.sort_unstable();
-            assert_eq!(surplus, [(10, 0), (11, 0), (21, 0)], "{shift}");
+            surplus.lines.sort_unstable();
+            assert!(surplus.uses.is_empty());
+            assert_eq!(surplus.lines, [(10, 0), (11, 0), (21, 0)], "{shift}");
         }
     }
 
@@ -174,10 +246,83 @@ mod tests {
             let mut pairs = Pairs::default();
             for (grade, input) in order {
                 let cell = if grade == Grade::A { 7 } else { 8 };
-                let line = Counted { at: Timestamp::from_unix_ms(5), grade, input, cell };
-                assert!(pairs.add(Side::Called, About::of(&["items"]), "r1", line));
+                let line = Counted { at: Timestamp::from_unix_ms(5), grade, input, cell, certificate: None };
+                assert!(pairs.add(Side::Called, About::of(&["items"]), (Tie::Request, "r1"), line));
             }
-            assert!(matches!(*pairs.surplus(), [(8, _)]));
+            assert!(matches!(*pairs.surplus().lines, [(8, _)]));
+        }
+    }
+
+    #[test]
+    fn a_certificate_is_counted_once_for_a_request_whichever_of_its_lines_stays() {
+        // Side, grade, certificate; and what is taken back of them.
+        type Line = (Side, Grade, Option<u32>);
+        let cases: [(&[Line], &[u32]); 6] = [
+            // One line that was read three times.
+            (&[(Side::Called, Grade::A, Some(1)), (Side::Called, Grade::A, Some(1)), (Side::Called, Grade::A, Some(1))], &[1, 1]),
+            // Of two formats one does not write it down, and that may be the one whose line stays.
+            (&[(Side::Called, Grade::A, None), (Side::Called, Grade::B, Some(1))], &[]),
+            (&[(Side::Called, Grade::A, None), (Side::Called, Grade::B, Some(1)), (Side::Called, Grade::C, Some(1))], &[1]),
+            // Both sides show it, or the calling side alone does.
+            (&[(Side::Called, Grade::A, Some(1)), (Side::Calling, Grade::A, Some(1)), (Side::Calling, Grade::A, Some(1))], &[1, 1]),
+            (&[(Side::Called, Grade::A, None), (Side::Calling, Grade::A, Some(1))], &[]),
+            // They do not agree: each was shown.
+            (&[(Side::Called, Grade::A, Some(1)), (Side::Calling, Grade::A, Some(2)), (Side::Called, Grade::A, Some(2))], &[2]),
+        ];
+        for (lines, want) in cases {
+            for shift in 0..lines.len() {
+                let mut pairs = Pairs::default();
+                for n in 0..lines.len() {
+                    let (side, grade, certificate) = lines[(n + shift) % lines.len()];
+                    let certificate = certificate.map(|certificate| Use { certificate, expired: true });
+                    let line = Counted { at: Timestamp::from_unix_ms(5), grade, input: n, cell: 7, certificate };
+                    assert!(pairs.add(side, About::of(&["items"]), (Tie::Request, "r1"), line));
+                }
+                let again = pairs.surplus();
+                let mut taken: Vec<u32> = again.uses.iter().map(|shown| shown.certificate).collect();
+                taken.sort_unstable();
+                assert_eq!((again.lines.len(), &*taken), (lines.len() - 1, want), "{lines:?} {shift}");
+                assert!(again.uses.iter().all(|shown| shown.expired));
+            }
+        }
+    }
+
+    #[test]
+    fn connections_are_one_where_both_sides_wrote_close_together() {
+        use Side::{Called, Calling};
+        use Tie::{Closed, Opened};
+        // Kind, side and time of lines about addresses that are alike; and which are too many.
+        type Line = (Tie, Side, i64);
+        let far = 2_000 + 1;
+        let cases: [(&[Line], &[usize]); 8] = [
+            (&[(Opened, Calling, 5), (Opened, Called, 6)], &[0]),
+            (&[(Opened, Called, 5), (Opened, Calling, 2_005)], &[1]),
+            // Opened again later, of which one side is missing; or nothing but that.
+            (&[(Opened, Calling, 5), (Opened, Called, 5 + far)], &[]),
+            (&[(Opened, Called, 5), (Opened, Calling, far * 2), (Opened, Called, far * 2)], &[1]),
+            // Seen at two places of one side at one time.
+            (&[(Opened, Calling, 5), (Opened, Calling, 5), (Opened, Called, 5)], &[0, 1]),
+            // Three alike were closed at one time; of one the called side's log is not there.
+            (&[(Closed, Calling, 5), (Closed, Calling, 5), (Closed, Calling, 7), (Closed, Called, 6), (Closed, Called, 6)], &[0, 1]),
+            // One kind is not the other.
+            (&[(Opened, Calling, 5), (Closed, Called, 5)], &[]),
+            (&[(Closed, Calling, 5), (Closed, Called, 5), (Closed, Called, 5), (Closed, Calling, far * 3)], &[0]),
+        ];
+        for (lines, want) in cases {
+            for shift in 0..lines.len() {
+                let mut pairs = Pairs::default();
+                for n in 0..lines.len() {
+                    let number = (n + shift) % lines.len();
+                    let (tie, side, at) = lines[number];
+                    let cell = u32::try_from(number).unwrap();
+                    let line = Counted { at: Timestamp::from_unix_ms(at), grade: Grade::C, input: 0, cell, certificate: None };
+                    assert!(pairs.add(side, About::of(&["items"]), (tie, "10.0.0.1>10.0.0.2"), line));
+                }
+                assert!(pairs.apart().is_empty());
+                let mut surplus: Vec<usize> = pairs.surplus().lines.iter().map(|(cell, _)| *cell as usize).collect();
+                surplus.sort_unstable();
+                assert_eq!(surplus, want, "{lines:?} {shift}");
+            }
         }
     }
 }

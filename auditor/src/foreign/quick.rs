@@ -59,11 +59,13 @@ impl Part {
         match fact {
             Fact::Method | Fact::Path => Self::Ask,
             Fact::RemoteAddress
+            | Fact::DirectAddress
             | Fact::PeerSan
             | Fact::PeerPrincipal
             | Fact::PeerFingerprint
             | Fact::PeerEnd
             | Fact::PeerSerial
+            | Fact::PeerIssuer
             | Fact::SourceService => Self::Caller,
             _ => Self::Place,
         }
@@ -114,8 +116,12 @@ impl Quick {
                 Part::Ask => &mut deciding.ask,
             };
             match fact {
-                Fact::RemoteAddress if is_text => {
-                    sketch.caller = Some(std::str::from_utf8(raw).ok()?);
+                Fact::RemoteAddress | Fact::DirectAddress if kind == Kind::Escaped => return None,
+                Fact::RemoteAddress | Fact::DirectAddress if is_text => {
+                    // Of the two, which stand in this order, the first that says something.
+                    if sketch.caller.is_none() && says(raw) {
+                        sketch.caller = Some(std::str::from_utf8(raw).ok()?);
+                    }
                     let kept = if caller_is_known { 0 } else { host_bytes(raw).unwrap_or(raw.len()) };
                     write(out, TEXT, raw, kept);
                 }

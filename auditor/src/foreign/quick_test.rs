@@ -64,6 +64,14 @@ impl Random {
             members.push(format!(r#""downstream_peer_uri_san":"spiffe://market.example/ns/shop/sa/{caller}""#));
             let print = format!("{:0>64}", caller.len());
             members.push(format!(r#""downstream_peer_fingerprint_256":"{print}","downstream_peer_cert_v_end":"2026-11-22T11:00:00.000Z""#));
+            members.push(format!(
+                r#""downstream_peer_issuer":"{}","downstream_peer_serial":"1f""#,
+                self.one(&["CN=new CA", "CN=old CA", "-"])
+            ));
+        }
+        if self.below(3) > 0 {
+            let direct = self.one(&["10.0.0.9:4000", "10.0.0.9:4001", "-", "@", r"10.0.0\u002e9:4000"]);
+            members.push(format!(r#""downstream_direct_remote_address":"{direct}""#));
         }
         if self.below(4) == 0 {
             let gone = self.below(members.len());
@@ -84,7 +92,8 @@ impl Random {
     }
 }
 
-fn logs(seed: u64, lines: usize) -> Vec<u8> {
+/// Lines as Istio writes them, and some that it would not.
+pub(crate) fn logs(seed: u64, lines: usize) -> Vec<u8> {
     let mut random = Random(seed);
     (0..lines).map(|n| random.line(n)).collect::<String>().into_bytes()
 }

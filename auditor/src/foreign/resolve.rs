@@ -12,7 +12,7 @@ use portreeve_engine::request::Target;
 use portreeve_engine::{Authorizer, SpiffeId, Timestamp};
 
 use super::names::Names;
-use super::seen::{Callee, Caller};
+use super::seen::{AddressOf, Callee, Caller, Seen};
 
 /// A caller as the inventory has it.
 #[derive(Clone, Debug, Default)]
@@ -47,8 +47,8 @@ impl<'a> Resolver<'a> {
     }
 
     /// The caller.
-    pub(crate) fn caller(&self, caller: &Caller<'_>, ip: Option<IpAddr>, at: Timestamp, names: &Names) -> From<'a> {
-        match caller {
+    pub(crate) fn caller(&self, seen: &Seen<'_>, names: &Names) -> From<'a> {
+        match &seen.caller {
             Caller::Id(text) => self.by_id(text, names),
             Caller::Label { namespace, account, names: workload } => {
                 let namespace = namespace.as_deref();
@@ -61,11 +61,13 @@ impl<'a> Resolver<'a> {
                 From { service, id: None, name }
             }
             Caller::Name(name) => From { service: self.by_name(name, None, names), id: None, name: Some(name.to_string()) },
-            Caller::Unnamed => {
-                let service = ip.and_then(|ip| names.by_address(ip, at)).and_then(|name| self.law.service(name));
-                From { service, id: None, name: ip.map(|ip| ip.to_string()) }
-            }
+            Caller::Unnamed => self.by_address(seen.caller_ip, seen.caller_ip_of, seen.at, names),
         }
+    }
+
+    fn by_address(&self, ip: Option<IpAddr>, of: AddressOf, at: Timestamp, names: &Names) -> From<'a> {
+        let service = ip.and_then(|ip| names.by_address(ip, at)).and_then(|name| self.law.service(name));
+        From { service, id: None, name: ip.map(|ip| of.name(ip)) }
     }
 
     fn by_id(&self, text: &str, names: &Names) -> From<'a> {

@@ -109,6 +109,47 @@ pub enum Caller<'l> {
     Unnamed,
 }
 
+/// What tells that two lines are about one request or connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Tie {
+    /// The id of a request, which both sides know.
+    Request,
+    /// Addresses and ports of a connection that was opened: nobody opens it twice at one time.
+    Opened,
+    /// Addresses of a connection that was closed, and the bytes that went each way. Several may be alike, but each has a line of each side.
+    Closed,
+}
+
+/// What an address is that a caller is known by, for want of a name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AddressOf {
+    /// The line does not say.
+    #[default]
+    Unsaid,
+    /// The other end of the connection, as the proxy saw it.
+    Peer,
+    /// The other end of the connection, unless Envoy believed a header or a preamble that names another (`downstream_remote_address`).
+    PeerOrForwarded,
+    /// What a header or a preamble named; the other end of the connection is this one.
+    ForwardedBy(IpAddr),
+    /// What a field of this name has.
+    Field(&'static str),
+}
+
+impl AddressOf {
+    /// How such a caller is called. It begins with a word that no identity, account or service begins with.
+    #[must_use]
+    pub fn name(self, ip: IpAddr) -> String {
+        match self {
+            Self::Unsaid => format!("address {ip}"),
+            Self::Peer => format!("address {ip} (peer)"),
+            Self::PeerOrForwarded => format!("address {ip} (peer or forwarded)"),
+            Self::ForwardedBy(peer) => format!("address {ip} (forwarded by {peer})"),
+            Self::Field(field) => format!("address {ip} ({field})"),
+        }
+    }
+}
+
 /// What was called, in the words of the line; the surest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Callee<'l> {
@@ -159,6 +200,10 @@ pub struct SeenTls<'l> {
     pub peer_serial: Option<Cow<'l, str>>,
     /// When it ends.
     pub peer_not_after: Option<Timestamp>,
+    /// Who issued it.
+    pub peer_issuer: Option<Cow<'l, str>>,
+    /// The kind of its key.
+    pub peer_key: Option<Cow<'l, str>>,
 }
 
 /// One request or connection, as another mesh wrote it down.
@@ -172,6 +217,8 @@ pub struct Seen<'l> {
     pub grade: Grade,
     /// The address of the caller.
     pub caller_ip: Option<IpAddr>,
+    /// What that is, where nothing else is known of the caller.
+    pub caller_ip_of: AddressOf,
     /// What was called.
     pub callee: Callee<'l>,
     /// Who wrote the line.
@@ -190,9 +237,18 @@ pub struct Seen<'l> {
     pub tls: Option<SeenTls<'l>>,
     /// The id by which both sides know the request.
     pub request_id: Option<Cow<'l, str>>,
+    /// What both sides know of the connection, where requests have no id.
+    pub connection: Option<(Tie, String)>,
 }
 
 impl Seen<'_> {
+    /// What the other side knows of it, too.
+    #[must_use]
+    pub fn known_by(&self) -> Option<(Tie, &str)> {
+        let by_connection = || self.connection.as_ref().map(|(tie, of)| (*tie, of.as_str()));
+        self.request_id.as_deref().map(|id| (Tie::Request, id)).or_else(by_connection)
+    }
+
     /// A record of this time about which nothing else is known.
     #[must_use]
     pub fn at(at: Timestamp) -> Self {
@@ -201,6 +257,7 @@ impl Seen<'_> {
             caller: Caller::Unnamed,
             grade: Grade::E,
             caller_ip: None,
+            caller_ip_of: AddressOf::Unsaid,
             callee: Callee::default(),
             reporter: Reporter::Inbound,
             method: None,
@@ -210,6 +267,7 @@ impl Seen<'_> {
             status: None,
             tls: None,
             request_id: None,
+            connection: None,
         }
     }
 }

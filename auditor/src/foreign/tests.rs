@@ -174,6 +174,31 @@ fn what_the_proxy_did_is_told_only_where_it_says_so() {
 }
 
 #[test]
+fn what_an_address_is_is_told_as_far_as_the_line_says_it() {
+    let text = "%START_TIME% %DOWNSTREAM_DIRECT_REMOTE_ADDRESS% %DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%";
+    let given = Reading { text: Some(super::text::TextFormat::parse(text).unwrap()), ..Reading::default() };
+    let json = |facts: &str| format!(r#"{{"start_time":"2026-11-22T10:00:00Z","response_code":200{facts}}}"#);
+    let (remote, direct) = (r#","downstream_remote_address":"10.0.0.7:1""#, r#","downstream_direct_remote_address":"10.0.0.8:2""#);
+    let kuma = "[2026-10-09T08:05:55.932Z] - default 10.0.0.1(unknown)->10.0.0.2:5432(db_shop_svc_5432) took 12ms, sent 7 bytes, received: 9 bytes";
+    for (format, line, want) in [
+        (Format::EnvoyJson, json(remote), Some("address 10.0.0.7 (peer or forwarded)")),
+        (Format::EnvoyJson, json(direct), Some("address 10.0.0.8 (peer)")),
+        (Format::EnvoyJson, json(&format!("{direct}{remote}")), Some("address 10.0.0.7 (forwarded by 10.0.0.8)")),
+        (Format::EnvoyJson, json(&format!("{remote}{}", direct.replace("0.8", "0.7"))), Some("address 10.0.0.7 (peer)")),
+        (Format::EnvoyJson, json(&format!("{remote}{}", direct.replace("10.0.0.8:2", "-"))), Some("address 10.0.0.7 (peer or forwarded)")),
+        (Format::EnvoyJson, json(""), None),
+        (Format::EnvoyText, "2026-10-09T08:05:55Z 10.0.0.8:2 10.0.0.7".to_owned(), Some("address 10.0.0.7 (forwarded by 10.0.0.8)")),
+        (Format::Kuma, kuma.to_owned(), Some("address 10.0.0.1 (KUMA_SOURCE_ADDRESS)")),
+    ] {
+        let reading = if format == Format::EnvoyText { &given } else { &Reading::default() };
+        let mut adapter = Adapter::of(format, reading).unwrap();
+        let Read::Request(seen) = adapter.read(line.as_bytes()) else { panic!("{line}") };
+        assert_eq!(seen.caller, Caller::Unnamed, "{line}");
+        assert_eq!(seen.caller_ip.map(|ip| seen.caller_ip_of.name(ip)).as_deref(), want, "{line}");
+    }
+}
+
+#[test]
 fn two_formats_or_none_at_the_head_of_a_log() {
     let own = r#"{"v":1,"seq":0,"prev":"sha256:00","event":"started"}"#;
     let reading = Reading::default();

@@ -238,7 +238,7 @@ fn form(name: &str, fact: Option<Fact>) -> Form {
     match fact {
         Some(Fact::StartTime) => Form::Time,
         Some(Fact::Code) => Form::Number,
-        Some(Fact::Path | Fact::Authority | Fact::RequestId | Fact::TerminationDetails | Fact::PeerEnd) => Form::Free,
+        Some(Fact::Path | Fact::Authority | Fact::RequestId | Fact::TerminationDetails | Fact::PeerEnd | Fact::PeerIssuer) => Form::Free,
         Some(_) => Form::Word,
         None => {
             let upper = name.to_ascii_uppercase();

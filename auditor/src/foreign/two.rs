@@ -18,7 +18,7 @@ use super::memory::{Asked, Memory};
 use super::names::Names;
 use super::pairs::{About, Counted, Pairs, Side};
 use super::quick::{Deciding, Sketch};
-use super::seen::{Did, Grade, Reporter, Seen};
+use super::seen::{Did, Grade, Reporter, Seen, Tie};
 use crate::ledger::Tally;
 use crate::limits::UNNAMED_CALLERS_MAX;
 use crate::replay_report::Call;
@@ -101,7 +101,7 @@ impl<'a> TwoLaws<'a> {
         }
         let placed = *self.memory.get(BOTH, deciding)?;
         self.again += 1;
-        self.add(placed, place, sketch.at, sketch.request_id);
+        self.add(placed, place, sketch.at, sketch.request_id.map(|id| (Tie::Request, id)));
         Some((placed.taken, placed.grade))
     }
 
@@ -138,25 +138,25 @@ impl<'a> TwoLaws<'a> {
                 Did::Unknown => Taken::Undetermined,
             },
         };
-        self.add(placed, place, seen.at, seen.request_id.as_deref());
+        self.add(placed, place, seen.at, seen.known_by());
         if let Some(deciding) = deciding.filter(|_| !self.is_timed()) {
             self.memory.put(BOTH, deciding, placed);
         }
         placed.taken
     }
 
-    fn add(&mut self, placed: Placed, place: &Place<'_>, at: Timestamp, request_id: Option<&str>) {
+    fn add(&mut self, placed: Placed, place: &Place<'_>, at: Timestamp, known_by: Option<(Tie, &str)>) {
         let Placed { group, side, about, grade, .. } = placed;
         let Some((_, tally)) = self.groups.get_mut(group as usize) else { return };
         tally.add_made(at, (place.input, place.line), || place.evidence());
-        if let Some(id) = request_id {
-            self.pairs.add(side, about, id, Counted { at, grade, input: place.input, cell: group });
+        if let Some(known_by) = known_by {
+            self.pairs.add(side, about, known_by, Counted { at, grade, input: place.input, cell: group, certificate: None });
         }
     }
 
     /// The groups with their counts, and how many lines said again what another line says.
     pub(crate) fn finish(mut self) -> (Vec<(Group, Tally)>, u64) {
-        let surplus = self.pairs.surplus();
+        let surplus = self.pairs.surplus().lines;
         for (cell, _) in &surplus {
             if let Some((_, tally)) = self.groups.get_mut(*cell as usize) {
                 tally.count = tally.count.saturating_sub(1);

@@ -4,13 +4,14 @@
 //! need them. Ztunnel says of a connection that policy rejected it; other errors say nothing about permission.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 use super::envoy::{ip, port};
 use super::json::{Keys, Slots, Value};
-use super::seen::{Callee, Caller, Did, Grade, Read, Reporter, Seen};
+use super::seen::{AddressOf, Callee, Caller, Did, Grade, Read, Reporter, Seen, Tie};
 use super::time::parse_time;
 
-const KEYS: [&str; 15] = [
+const KEYS: [&str; 17] = [
     "time",
     "scope",
     "message",
@@ -26,6 +27,8 @@ const KEYS: [&str; 15] = [
     r"dst\.identity",
     "direction",
     "error",
+    "bytes_sent",
+    "bytes_recv",
 ];
 const TIME: usize = 0;
 const SCOPE: usize = 1;
@@ -42,6 +45,8 @@ const DST_NAMESPACE: usize = 11;
 const DST_IDENTITY: usize = 12;
 const DIRECTION: usize = 13;
 const ERROR: usize = 14;
+const BYTES_SENT: usize = 15;
+const BYTES_RECEIVED: usize = 16;
 
 /// The keys of the JSON form.
 pub(super) fn keys() -> Keys {
@@ -119,7 +124,7 @@ pub(super) fn seen<'l>(mut facts: Slots<'l>) -> Read<'l> {
     }
     let mut seen = Seen::at(at);
     seen.reporter = if facts.text(DIRECTION) == Some("outbound") { Reporter::Outbound } else { Reporter::Inbound };
-    seen.caller_ip = facts.text(SRC_ADDR).and_then(ip);
+    (seen.caller_ip, seen.caller_ip_of) = (facts.text(SRC_ADDR).and_then(ip), AddressOf::Field("src.addr"));
     let namespace = facts.take(SRC_NAMESPACE);
     let workload = facts.take(SRC_WORKLOAD);
     (seen.caller, seen.grade) = match facts.take(SRC_IDENTITY) {
@@ -141,6 +146,7 @@ pub(super) fn seen<'l>(mut facts: Slots<'l>) -> Read<'l> {
         names: [facts.take(DST_SERVICE), facts.take(DST_WORKLOAD), None, None],
         ip: inner.and_then(ip),
     };
+    seen.connection = closed(&facts, seen.reporter, seen.caller_ip, address.as_deref().and_then(ip));
     seen.did = match facts.text(ERROR) {
         None => Did::Allowed,
         Some(error) if error.contains("policy rejection") => {
@@ -149,6 +155,14 @@ pub(super) fn seen<'l>(mut facts: Slots<'l>) -> Read<'l> {
         Some(_) => Did::Unknown,
     };
     Read::Request(Box::new(seen))
+}
+
+/// What both ztunnels know of a connection: the addresses of caller and callee (or the waypoint between), and the bytes that went each way. The
+/// ports of the caller are two: that of its connection and that of the tunnel.
+fn closed(facts: &Slots<'_>, reporter: Reporter, from: Option<IpAddr>, to: Option<IpAddr>) -> Option<(Tie, String)> {
+    let (sent, received) = (facts.of(BYTES_SENT).integer()?, facts.of(BYTES_RECEIVED).integer()?);
+    let (forth, back) = if reporter == Reporter::Outbound { (sent, received) } else { (received, sent) };
+    Some((Tie::Closed, format!("{}>{} {forth} {back}", from?, to?)))
 }
 
 /// The port of ztunnel's own tunnel, which is no service's.

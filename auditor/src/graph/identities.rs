@@ -56,7 +56,7 @@ pub(crate) fn certificates(examined: &Examined<'_>, window: &str) -> Part<Identi
         of: entries.len() as u64,
         rests_on: format!(
             "Handshakes behind the records of {window}. A record names a certificate's serial, digest and end; its issuer and the kind \
-             of its key stand in the first record of each connection. Several workloads of one identity renew each on its own, so the \
+             of its key stand in the first record of each connection, and in lines of other meshes that say them. Several workloads of one identity renew each on its own, so the \
              times between certificates are then shorter than the life of any of them. Certificates never used in a recorded request \
              are not here."
         ),

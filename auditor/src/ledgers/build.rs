@@ -14,6 +14,7 @@ use portreeve_engine::{Authorizer, Digest, Record};
 
 use super::LedgerError;
 use super::file::{LedgerFile, Writer};
+use super::joined::{self, PartEnds};
 use super::merge::merge;
 use super::part::{self, Part};
 use super::row::Row;
@@ -47,14 +48,17 @@ pub struct Built {
     pub kept: usize,
     /// Bytes behind the last newline of plain logs: an unfinished line, left for the next build.
     pub left: u64,
+    /// Lines that rotation cut in two and that were joined.
+    pub joined: usize,
 }
 
-struct Job {
-    log: PathBuf,
-    name: String,
-    from: u64,
-    to: u64,
-    run: PathBuf,
+/// A part that is to be read.
+pub(super) struct Job {
+    pub(super) log: PathBuf,
+    pub(super) name: String,
+    pub(super) from: u64,
+    pub(super) to: u64,
+    pub(super) run: PathBuf,
 }
 
 impl Build<'_> {
@@ -78,7 +82,11 @@ impl Build<'_> {
         for job in &jobs {
             ledgers.push(LedgerFile::open(&job.run)?);
         }
-        if !jobs.is_empty() || ledgers.is_empty() {
+        built.joined = joined::join(self, logs, &jobs, &mut ledgers, &runs.join("joined.ledger"))?;
+        if let Some(joined) = ledgers.last().filter(|_| built.joined > 0) {
+            built.left -= joined.parts.iter().map(|part| part.to - part.from).sum::<u64>();
+        }
+        if !jobs.is_empty() || ledgers.is_empty() || built.joined > 0 {
             merge(&ledgers, out)?;
         }
         std::fs::remove_dir_all(&runs).map_err(LedgerError::io(&runs))?;
@@ -147,6 +155,9 @@ impl Build<'_> {
         let (decided, ledger) = sink.close();
         let count = decided.values().map(|t| t.count).sum::<u64>();
         let parts: Vec<Part> = intake.inputs.iter().map(|input| part_of(job, input, count, &ledger)).collect();
+        for input in &intake.inputs {
+            PartEnds::of(input).write(&job.run)?;
+        }
         let mut writer = Writer::new(&job.run, &parts, ledger.folded)?;
         for row in Row::all_of(decided, ledger) {
             writer.row(&row)?;
@@ -171,6 +182,7 @@ fn part_of(job: &Job, read: &InputRead, decided: u64, ledger: &Ledger) -> Part {
         other: read.lines - decided - undetermined - refused - read.duplicates - read.rejected,
         duplicates: read.duplicates,
         rejected: read.rejected,
+        joined: None,
     }
 }
 
@@ -179,6 +191,9 @@ fn is_done(job: &Job) -> bool {
     let Ok(file) = LedgerFile::open(&job.run) else { return false };
     let of_job = |part: &Part| (part.log == job.name && part.from == job.from && part.to == job.to).then_some(part.sha256);
     let [part] = file.parts.as_slice() else { return false };
+    if PartEnds::read(&job.run).is_none() {
+        return false;
+    }
     of_job(part).is_some_and(|sha256| part::digest(&job.log, job.from, job.to).is_ok_and(|now| now == sha256))
 }
 
@@ -190,7 +205,7 @@ fn beside(out: &Path) -> PathBuf {
 }
 
 /// Counts the lines of one part after another, keeping only what saves work.
-struct PartSink<'a> {
+pub(super) struct PartSink<'a> {
     /// Certificates and strangers.
     ledger: Ledger,
     cells: Cells,
@@ -198,12 +213,12 @@ struct PartSink<'a> {
 }
 
 impl<'a> PartSink<'a> {
-    fn new(law: &'a Authorizer, reading: &Reading) -> Self {
+    pub(super) fn new(law: &'a Authorizer, reading: &Reading) -> Self {
         Self { ledger: Ledger::default(), cells: Cells::new(Grain::Every), foreign: ForeignFold::unpaired(law, reading.names.clone()) }
     }
 
     /// The decisions of the part, and the rest.
-    fn close(&mut self) -> (BTreeMap<(Key, i64), Tally>, Ledger) {
+    pub(super) fn close(&mut self) -> (BTreeMap<(Key, i64), Tally>, Ledger) {
         let mut ledger = std::mem::take(&mut self.ledger);
         let mut decided = self.foreign.rows(&mut ledger);
         // A part is of one format: only one of the two has rows.

@@ -8,10 +8,15 @@
 //! It counts *lines*: a request that both its sides recorded stands in two rows, told apart by `outbound`. It holds no chain and no
 //! verdict: whether our own log was tampered with is for `verify` and `audit`, which read the log itself.
 //!
+//! A line that rotation cut in two is a part of its own (see `joined`).
+//!
 //! INVARIANTS: the counts of the rows are the sum over the parts; no range of a file is counted twice.
 
 mod build;
 mod file;
+mod joined;
+#[cfg(test)]
+mod joined_test;
 mod merge;
 mod part;
 mod row;
@@ -24,7 +29,7 @@ use std::path::PathBuf;
 pub use build::{Build, Built};
 pub use file::LedgerFile;
 pub use merge::merge;
-pub use part::Part;
+pub use part::{Part, Rest};
 pub use row::{Row, RowKey};
 
 use crate::intake::ReadError;

@@ -40,6 +40,21 @@ pub struct Part {
     pub duplicates: u64,
     /// Lines that could not be read.
     pub rejected: u64,
+    /// Of a part that is the one line which rotation cut in two: where it ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joined: Option<Rest>,
+}
+
+/// Where a line ends that begins in another log: the first line there.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rest {
+    /// The log.
+    pub log: String,
+    /// Bytes of its first line, unpacked and without the newline.
+    pub bytes: u64,
+    /// SHA-256 of these bytes.
+    pub sha256: Digest,
 }
 
 impl Part {
@@ -61,8 +76,7 @@ impl Part {
 pub(super) fn cut(path: &Path, from: u64) -> io::Result<Vec<(u64, u64)>> {
     let mut file = File::open(path)?;
     let size = file.metadata()?.len();
-    let is_whole = is_compressed(&mut file)? || begins_as_array(&File::open(path)?)?;
-    if is_whole {
+    if is_whole(path)? {
         return Ok(if from < size { vec![(from, size)] } else { Vec::new() });
     }
     let mut out = Vec::new();
@@ -77,8 +91,14 @@ pub(super) fn cut(path: &Path, from: u64) -> io::Result<Vec<(u64, u64)>> {
     Ok(out)
 }
 
+/// Whether a log is one part: compressed, a JSON array, or a Parquet file.
+pub(super) fn is_whole(path: &Path) -> io::Result<bool> {
+    let mut file = File::open(path)?;
+    Ok(is_compressed(&mut file)? || begins_as_array(&File::open(path)?)?)
+}
+
 /// Whether it begins as gzip, zstd or Parquet do.
-pub(super) fn is_compressed(file: &mut File) -> io::Result<bool> {
+fn is_compressed(file: &mut File) -> io::Result<bool> {
     let mut magic = Vec::with_capacity(4);
     file.seek(SeekFrom::Start(0))?;
     file.take(4).read_to_end(&mut magic)?;

@@ -156,6 +156,7 @@ fn a_build_that_was_broken_off_goes_on() {
     let name = format!("{}\0{}\0{}\0{}\0{:?}", part.log, part.from, part.to, law.revision(), Reading::default().on_threads(1));
     let run = folder.path("y.ledger.parts").join(format!("{}.ledger", portreeve_engine::Digest::of(name.as_bytes()).hex()));
     build(&logs[..1], &run, 1).unwrap();
+    super::joined::PartEnds::default().write(&run).unwrap();
     let again = folder.path("y.ledger");
     let built = build(&logs, &again, 1).unwrap();
     assert_eq!((built.read, built.resumed), (1, 1));

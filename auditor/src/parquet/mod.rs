@@ -17,6 +17,7 @@ mod tests;
 mod text;
 mod thrift;
 mod values;
+mod witness;
 
 use std::io::{self, Read, Seek as _, SeekFrom};
 
@@ -135,9 +136,12 @@ impl<'a> Rows<'a> {
         let mut footer = vec![0; usize::try_from(length).unwrap_or(0)];
         file.seek(SeekFrom::Start(from))?;
         file.read_exact(&mut footer)?;
+        let mut reading = Reading::new(file);
+        reading.witness.saw(from, &footer);
+        reading.witness.saw(end, &tail);
         let Footer { shape, columns, groups } = Footer::read(&footer, from)?;
         Ok(Self {
-            reading: Reading::new(file),
+            reading,
             size,
             fields: shape.fields,
             columns,
@@ -157,7 +161,11 @@ impl<'a> Rows<'a> {
     }
 
     /// Reads the stored bytes from the first to the last and gives their digest and number.
+    ///
+    /// # Errors
+    /// It cannot be read, or what was used of it is not what it has now.
     pub(crate) fn finish(&mut self) -> io::Result<(Digest, u64)> {
+        let mut again = std::mem::take(&mut self.reading.witness).again();
         let file = self.reading.file();
         file.seek(SeekFrom::Start(0))?;
         let mut hash = Sha256::new();
@@ -171,10 +179,12 @@ impl<'a> Rows<'a> {
             if n == 0 {
                 break;
             }
-            hash.update(block.get(..n).unwrap_or_default());
+            let block = block.get(..n).unwrap_or_default();
+            hash.update(block);
+            again.show(block);
             bytes += n as u64;
         }
-        if bytes != self.size {
+        if bytes != self.size || !again.is_the_same() {
             return Err(io::Error::other("the file was changed while it was read"));
         }
         Ok((Digest::from_bytes(hash.finalize().into()), bytes))

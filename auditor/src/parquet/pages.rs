@@ -10,6 +10,7 @@ use super::footer::{Chunk, Codec};
 use super::schema::Column;
 use super::thrift::{Bad, Kind, Thrift};
 use super::values::{Next, Scratch, Values, Why, plain};
+use super::witness::Witness;
 use crate::limits::{PARQUET_HEAD_BYTES_MAX, PARQUET_HELD_BYTES_MAX, PARQUET_PAGE_BYTES_MAX};
 
 /// What a file is read from.
@@ -332,11 +333,12 @@ pub(super) struct Reading<'a> {
     /// Bytes that all columns hold.
     pub(super) held: usize,
     zstd: Option<zstd::bulk::Decompressor<'static>>,
+    pub(super) witness: Witness,
 }
 
 impl<'a> Reading<'a> {
     pub(super) fn new(file: Box<dyn Stored + 'a>) -> Self {
-        Self { file, at: u64::MAX, packed: Vec::new(), read: 0, held: 0, zstd: None }
+        Self { file, at: u64::MAX, packed: Vec::new(), read: 0, held: 0, zstd: None, witness: Witness::default() }
     }
 
     pub(super) fn file(&mut self) -> &mut (dyn Stored + 'a) {
@@ -364,6 +366,7 @@ impl<'a> Reading<'a> {
             self.fetch(chunk.from, most)?;
             match Head::read(&self.packed) {
                 Ok((head, read)) => {
+                    self.witness.saw(chunk.from, self.packed.get(..read).unwrap_or_default());
                     chunk.from += read as u64;
                     self.read += read as u64;
                     if head.packed as u64 > chunk.to - chunk.from {
@@ -389,6 +392,7 @@ impl<'a> Reading<'a> {
     /// Reads a page and unpacks it, but for so many bytes at its beginning, which are stored as they are.
     fn unpack(&mut self, chunk: &mut Chunk, head: &Head, plain: usize, page: &mut Vec<u8>) -> Result<(), Stop> {
         self.fetch(chunk.from, head.packed)?;
+        self.witness.saw(chunk.from, &self.packed);
         self.skip(chunk, head)?;
         if let Some(want) = head.crc {
             let mut sum = flate2::Crc::new();

@@ -293,3 +293,96 @@ fn what_is_no_parquet_file_is_told_from_one() {
     assert_eq!(why(b"PAR1\xff\xff\xff\xffPAR1"), "the footer of the Parquet file is longer than the file");
     assert_eq!(why(b"PAR1\0\0\0\0PAR1"), "the footer of the Parquet file ends early");
 }
+
+/// A file that somebody writes anew while it is read.
+#[derive(Clone)]
+struct Shared(std::rc::Rc<std::cell::RefCell<Bytes<Vec<u8>>>>);
+
+impl Shared {
+    fn alter(&self, at: usize) {
+        self.0.borrow_mut().get_mut()[at] ^= 1;
+    }
+}
+
+impl Read for Shared {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        self.0.borrow_mut().read(out)
+    }
+}
+
+impl io::Seek for Shared {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.0.borrow_mut().seek(to)
+    }
+}
+
+#[test]
+fn a_file_that_is_written_anew_at_the_same_length_is_told() {
+    for name in ["types-v1-snappy.parquet", "types-v2-zstd.parquet", "types-duckdb.parquet"] {
+        let bytes = corpus(name);
+        let open = || {
+            let file = Shared(std::rc::Rc::new(std::cell::RefCell::new(Bytes::new(bytes.clone()))));
+            (Rows::open(Box::new(file.clone())).unwrap(), file)
+        };
+        let read = |rows: &mut Rows<'_>| io::copy(rows, &mut io::sink()).unwrap();
+        let (mut rows, _) = open();
+        read(&mut rows);
+        assert_eq!(rows.finish().unwrap(), (Digest::of(&bytes), bytes.len() as u64), "{name}");
+        let mut told = 0;
+        let places = || (4..bytes.len()).step_by(131).chain(bytes.len() - 8..bytes.len());
+        for at in places() {
+            let (mut rows, file) = open();
+            read(&mut rows);
+            file.alter(at);
+            let finished = rows.finish();
+            // What is no page of a column and not the footer, such as an index, is in no row.
+            told += usize::from(finished.is_err());
+            assert!(
+                finished.is_err_and(|error| error.to_string().contains("changed while it was read")) || at < bytes.len() - 8,
+                "{name} {at}"
+            );
+        }
+        assert!(told * 10 > places().count() * 9, "{name}: {told} of {}", places().count());
+        // Nothing of it was read but the footer, and only that counts.
+        let (mut rows, file) = open();
+        file.alter(64);
+        assert!(rows.finish().is_ok(), "{name}");
+    }
+}
+
+#[test]
+fn runs_of_bytes_are_held_as_runs() {
+    use super::witness::Witness;
+    let bytes: Vec<u8> = (0..=255).cycle().take(5_000).collect();
+    // Two columns by turns, in small pieces; and one place within another.
+    let saw = || {
+        let mut witness = Witness::default();
+        for n in 0..200_usize {
+            witness.saw(n as u64 * 10, &bytes[n * 10..][..10]);
+            witness.saw(3_000 + n as u64 * 7, &bytes[3_000 + n * 7..][..7]);
+        }
+        witness.saw(100, &bytes[100..2_000]);
+        witness.saw(4_400, &[]);
+        witness
+    };
+    assert!(saw().held() <= 3);
+    let shown = |size: usize, bytes: &[u8]| {
+        let mut again = saw().again();
+        bytes.chunks(size).for_each(|block| again.show(block));
+        again.is_the_same()
+    };
+    for size in [1, 3, 64, 4_999, 5_000] {
+        assert!(shown(size, &bytes), "{size}");
+        assert!(!shown(size, &bytes[..4_399]), "{size}: it ends early");
+        for at in [0, 99, 100, 1_999, 3_000, 4_399] {
+            let mut altered = bytes.clone();
+            altered[at] ^= 1;
+            assert!(!shown(size, &altered), "{size} {at}");
+        }
+        for at in [2_000, 2_999, 4_400, 4_999] {
+            let mut altered = bytes.clone();
+            altered[at] ^= 1;
+            assert!(shown(size, &altered), "{size} {at}");
+        }
+    }
+}

@@ -6,7 +6,8 @@ use portreeve_engine::Digest;
 use serde::Serialize;
 
 use super::tree::{Tree, root_of};
-use super::{Draw, KIND, Sample, SampledLog, VERSION, log_leaf};
+use super::{Draw, KIND, Sample, SampledLine, SampledLog, VERSION, log_leaf};
+use crate::examined::many;
 use crate::intake::ReadError;
 use crate::source::LogSource;
 
@@ -32,6 +33,8 @@ pub struct SampleReport {
     pub proved: u64,
     /// Of those, records whose line is in the sample and has the digest proved.
     pub with_text: u64,
+    /// Lines of which two logs hold a half each, both of them proved.
+    pub joined: u64,
     /// Logs that were at hand and are those of the sample.
     pub logs_checked: u64,
     /// Logs of the sample.
@@ -58,6 +61,9 @@ impl SampleReport {
         }
         out.push_str(&format!("sample: {}\n  root {}\n", self.statement, self.root));
         out.push_str(&format!("  {} proved to stand in their logs, {} of them with their line\n", self.proved, self.with_text));
+        if self.joined > 0 {
+            out.push_str(&format!("  {} cut in two by rotation, with the proofs of both halves\n", many(self.joined, "line")));
+        }
         out.push_str(&match (self.logs_checked, self.redrawn) {
             (0, _) => "  the logs were not given: that the draw is the seed's was not checked\n".to_owned(),
             (_, true) => format!("  all {} logs read again: the seed gives these records\n", self.logs),
@@ -70,6 +76,18 @@ impl SampleReport {
         });
         out
     }
+}
+
+/// Whether a line stands in its log, with the text that the sample has of it.
+fn proved(entry: &SampledLine, log: &SampledLog) -> Result<(), String> {
+    let place = format!("{}:{}", log.path, entry.line);
+    let index = entry.line.checked_sub(1);
+    let leads = index.and_then(|index| root_of(entry.sha256.as_bytes(), index, log.lines, &entry.proof));
+    if leads != Some(log.root) {
+        return Err(format!("the proof of {place} does not lead to the root of its log"));
+    }
+    let is_it = entry.text.as_ref().is_none_or(|text| Digest::of(text.as_bytes()) == entry.sha256);
+    if is_it { Ok(()) } else { Err(format!("the text of {place} is not the line that was proved")) }
 }
 
 impl Sample {
@@ -95,6 +113,7 @@ impl Sample {
             root: self.root,
             proved: 0,
             with_text: 0,
+            joined: 0,
             logs_checked: 0,
             logs: self.logs.len() as u64,
             redrawn: false,
@@ -102,6 +121,7 @@ impl Sample {
         };
         self.check_roots(&mut report);
         self.check_entries(&mut report);
+        self.check_joined(&mut report);
         if !logs.is_empty() {
             self.check_logs(logs, &mut report)?;
         }
@@ -137,25 +157,37 @@ impl Sample {
                 report.faults.push(format!("a record is of log {}, which the sample does not have", entry.log));
                 continue;
             };
-            let place = format!("{}:{}", log.path, entry.line);
             if !seen.insert((entry.log, entry.line)) {
-                report.faults.push(format!("{place} stands in the sample twice"));
+                report.faults.push(format!("{}:{} stands in the sample twice", log.path, entry.line));
             }
-            let index = entry.line.checked_sub(1);
-            let leads = index.and_then(|index| root_of(entry.sha256.as_bytes(), index, log.lines, &entry.proof));
-            if leads != Some(log.root) {
-                report.faults.push(format!("the proof of {place} does not lead to the root of its log"));
-                continue;
-            }
-            match &entry.text {
-                Some(text) if Digest::of(text.as_bytes()) != entry.sha256 => {
-                    report.faults.push(format!("the text of {place} is not the line that was proved"));
-                }
-                text => {
+            match proved(entry, log) {
+                Ok(()) => {
                     report.proved += 1;
-                    report.with_text += u64::from(text.is_some());
+                    report.with_text += u64::from(entry.text.is_some());
                 }
+                Err(fault) => report.faults.push(fault),
             }
+        }
+    }
+
+    /// Both halves of joined lines stand where they say, at the end of a log and at the beginning of another, and make the line together.
+    fn check_joined(&self, report: &mut SampleReport) {
+        for line in &self.joined {
+            let [begins, ends] = &line.halves;
+            let (Some(first), Some(next)) = (self.logs.get(begins.log), self.logs.get(ends.log)) else {
+                report.faults.push(format!("{} is joined of logs that the sample does not have", line.sha256));
+                continue;
+            };
+            let faults: Vec<String> = [proved(begins, first), proved(ends, next)].into_iter().filter_map(Result::err).collect();
+            let is_sound = faults.is_empty();
+            report.faults.extend(faults);
+            let are_ends = begins.log != ends.log && begins.line == first.lines && ends.line == 1;
+            let text = begins.text.as_ref().zip(ends.text.as_ref()).map(|(begins, ends)| format!("{begins}{ends}"));
+            let is_it = text.is_none_or(|text| Digest::of(text.as_bytes()) == line.sha256);
+            if !are_ends || !is_it {
+                report.faults.push(format!("{} is not the line that its halves make", line.sha256));
+            }
+            report.joined += u64::from(is_sound && are_ends && is_it);
         }
     }
 

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::assessment::{Assessment, SampleSummary};
+use crate::container;
 use crate::intake::ReadError;
 use crate::limits::{LINE_BYTES_MAX, READ_BLOCK_BYTES};
 use crate::source::LogSource;
@@ -51,6 +52,20 @@ pub struct Sample {
     pub logs: Vec<SampledLog>,
     /// The records, by log and line.
     pub entries: Vec<SampledLine>,
+    /// Both halves of every line that rotation cut in two and the examination joined; drawn or not, for its findings name such a line by the
+    /// digest of both together, which is no leaf of any tree.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub joined: Vec<SampledJoin>,
+}
+
+/// A line of which two logs hold a half each.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SampledJoin {
+    /// SHA-256 of both halves together: what evidence names it by.
+    pub sha256: Digest,
+    /// The last line of the log it begins in, and the first of the log it ends in.
+    pub halves: [SampledLine; 2],
 }
 
 /// A log that was drawn from.
@@ -103,7 +118,22 @@ impl Sample {
     /// # Errors
     /// A log cannot be read.
     pub fn draw(logs: &[LogSource], draw: Draw) -> Result<Self, ReadError> {
-        let mut reservoir = Reservoir { draw, kept: BTreeMap::new() };
+        Self::draw_with(logs, draw, &[])
+    }
+
+    /// Draws from the logs that were examined, and proves the halves of lines that were joined there.
+    ///
+    /// # Errors
+    /// A log cannot be read.
+    pub fn draw_of(assessment: &Assessment, logs: &[LogSource], draw: Draw) -> Result<Self, ReadError> {
+        let joined = assessment.inputs.iter().enumerate().filter_map(|(n, input)| Some((n, input.coverage.joined?)));
+        let joined: Vec<[Place; 2]> = joined.map(|(n, joined)| [(n, joined.line), (joined.rest_input, joined.rest_line)]).collect();
+        Self::draw_with(logs, draw, &joined)
+    }
+
+    fn draw_with(logs: &[LogSource], draw: Draw, joined: &[[Place; 2]]) -> Result<Self, ReadError> {
+        let wanted = joined.iter().flatten().map(|place| (*place, None)).collect();
+        let mut reservoir = Reservoir { draw, kept: BTreeMap::new(), wanted };
         let mut out = Vec::new();
         for (index, source) in logs.iter().enumerate() {
             out.push(reservoir.log(index, source)?);
@@ -115,6 +145,9 @@ impl Sample {
         let population = out.iter().map(|l| l.population).sum();
         let mut entries: Vec<SampledLine> = reservoir.kept.into_values().map(|held| held.entry).collect();
         entries.sort_by_key(|e| (e.log, e.line));
+        let wanted = reservoir.wanted;
+        let of = |place: &Place| wanted.get(place)?.clone();
+        let joined = joined.iter().filter_map(|[begins, ends]| Some(of(begins)?.joined(of(ends)?))).collect();
         let statement = format!("{} of {} records, seed {}", grouped(entries.len() as u64), grouped(population), draw.seed);
         Ok(Self {
             kind: KIND.to_owned(),
@@ -127,6 +160,7 @@ impl Sample {
             root: above.finish().0,
             logs: out,
             entries,
+            joined,
         })
     }
 
@@ -151,6 +185,23 @@ impl Sample {
     }
 }
 
+/// A log and a line of it.
+type Place = (usize, u64);
+
+/// Half of a line, with its bytes.
+#[derive(Clone)]
+struct WantedHalf {
+    entry: SampledLine,
+    bytes: Vec<u8>,
+    leaf: u64,
+}
+
+impl WantedHalf {
+    fn joined(self, rest: Self) -> SampledJoin {
+        SampledJoin { sha256: Digest::of(&[self.bytes, rest.bytes].concat()), halves: [self.entry, rest.entry] }
+    }
+}
+
 /// A record's place in the draw; the lowest are drawn.
 type Rank = (Digest, usize, u64);
 
@@ -162,12 +213,15 @@ struct Held {
 struct Reservoir {
     draw: Draw,
     kept: BTreeMap<Rank, Held>,
+    /// Halves of lines, which are proved whether they are drawn or not.
+    wanted: BTreeMap<Place, Option<WantedHalf>>,
 }
 
 impl Reservoir {
     fn log(&mut self, index: usize, source: &LogSource) -> Result<SampledLog, ReadError> {
         let name = source.name();
         let stream = source.open().map_err(|cause| ReadError::Open { name: name.clone(), cause })?;
+        let is_of_container = stream.is_of_container();
         let mut stream = BufReader::with_capacity(READ_BLOCK_BYTES, stream);
         let mut tree = Tree::default();
         let mut population = 0;
@@ -178,15 +232,24 @@ impl Reservoir {
                 Ok(None) => break,
                 Ok(Some(digest)) => {
                     let number = tree.size() + 1;
-                    let is_whole =
-                        buffer.len() <= LINE_BYTES_MAX && std::str::from_utf8(&buffer).is_ok() && !buffer.trim_ascii().is_empty();
+                    let is_beside = is_of_container && container::is_of_stderr(&buffer);
+                    let is_whole = !is_beside
+                        && buffer.len() <= LINE_BYTES_MAX
+                        && std::str::from_utf8(&buffer).is_ok()
+                        && !buffer.trim_ascii().is_empty();
                     // The first line that holds anything says whose log it is.
                     let is_ours = is_whole && *ours.get_or_insert_with(|| Record::from_line(&buffer).is_ok());
                     let is_record = is_whole && (!is_ours || is_decided(&buffer));
                     population += u64::from(is_record);
                     let rank = (rank(self.draw.seed, &digest, number), index, number);
                     let hold = is_record && self.has_room(&rank);
-                    let leaf = tree.push(digest.as_bytes(), hold);
+                    let wanted = self.wanted.get_mut(&(index, number));
+                    let leaf = tree.push(digest.as_bytes(), hold || wanted.is_some());
+                    if let Some(half) = wanted {
+                        let text = String::from_utf8(buffer.clone()).ok().filter(|_| !self.draw.digests_only);
+                        let entry = SampledLine { log: index, line: number, sha256: digest, text, proof: Vec::new() };
+                        *half = Some(WantedHalf { entry, bytes: buffer.clone(), leaf });
+                    }
                     if hold {
                         self.keep(rank, index, leaf, digest, &buffer, &mut tree);
                     }
@@ -199,6 +262,9 @@ impl Reservoir {
         let lines = tree.size();
         let (sha256, _) = stream.into_inner().finish().map_err(|cause| ReadError::Read { name: name.clone(), line: lines, cause })?;
         let (root, mut proofs) = tree.finish();
+        for half in self.wanted.values_mut().flatten().filter(|half| half.entry.log == index) {
+            half.entry.proof = proofs.get(&half.leaf).cloned().unwrap_or_default();
+        }
         for held in self.kept.values_mut().filter(|held| held.entry.log == index) {
             held.entry.proof = proofs.remove(&held.leaf).unwrap_or_default();
         }
@@ -215,6 +281,7 @@ impl Reservoir {
         if self.kept.len() > self.draw.size
             && let Some((_, out)) = self.kept.pop_last()
             && out.entry.log == log
+            && !self.wanted.contains_key(&(log, out.entry.line))
         {
             tree.release(out.leaf);
         }

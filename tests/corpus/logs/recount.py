@@ -8,7 +8,9 @@ well the caller is known, and what of it the policy beside the log grants.
 
 import collections
 import csv
+import datetime
 import hashlib
+import itertools
 import json
 import pathlib
 import re
@@ -22,9 +24,14 @@ class Law:
 
     def __init__(self, name):
         self.services, self.operations, self.grants, current = {}, [], set(), None
+        self.zones, self.data, self.named = {}, {}, {}
         for line in (HERE / name / "policy.yaml").read_text().splitlines():
             if line.startswith("name: "):
                 current = line[6:]
+            if line.startswith("zone: "):
+                self.zones[current] = line[6:]
+            if line.startswith("data: ["):
+                self.data[current] = line[7:-1]
             if line.startswith("identities: ["):
                 self.services[line[13:-1]] = current
             if asked := re.match(r"  - {id: (\S+), method: (\S+), path: (\S+)}$", line):
@@ -34,6 +41,7 @@ class Law:
                 self.operations.append((current, asked[1], "port", asked[2]))
             if asked := re.match(r"allow: {from: (\S+), to: (\S+), operations: \[(\S+)\]}", line):
                 self.grants.add((asked[1], asked[2], asked[3]))
+                self.named[current] = (asked[1], asked[2])
 
     def operation(self, service, how, what):
         """The operation of a request; `None` where it is none that is declared."""
@@ -83,14 +91,90 @@ def result(lines, rows, law, **other):
         "edges": edges,
         "grades": count([(row[4], 1) for row in rows]),
         "findings": findings,
+        "analyses": analyses(rows, law),
+        "tls": {},
+        "certificates": {},
         "digests": ["sha256:" + hashlib.sha256(line.encode()).hexdigest() for line in lines],
         **kinds,
+    }
+
+
+def analyses(rows, law):
+    """The graphs and what follows from them, by trying everything: each definition as it stands in the book, over all subsets where it asks for a
+    smallest one. Outside is the zone `edge`; what is sensitive has data of the class `pan`."""
+    services = sorted(set(law.services.values()))
+    observed, calls, asked = set(), collections.Counter(), collections.defaultdict(set)
+    for caller, callee, operation, passed, _ in rows:
+        if passed:
+            observed.add((caller if caller in services else None, callee, operation))
+            if caller in services:
+                calls[caller] += 1
+                asked[caller].add(callee)
+    classes = {"used": law.grants & observed, "unused": law.grants - observed, "shadow": observed - law.grants}
+    pairs = {(a, b) for a, b, _ in law.grants if a != b}
+    outside = [s for s in services if law.zones.get(s) == "edge"]
+    sensitive = [s for s in services if law.data.get(s) == "pan"]
+
+    def steps(starts, edges, without=()):
+        """How many calls lead to each service from the nearest start, without some of them."""
+        found, last, n = {s: 0 for s in starts if s not in without}, list(starts), 0
+        while last:
+            n += 1
+            last = [b for a in last if a not in without for x, b in sorted(edges) if x == a and b not in found and b not in without]
+            found.update({b: n for b in last})
+        return found
+
+    def smallest(things, parts):
+        """The smallest sets of things of which each parts the two sides; nothing where none does."""
+        for size in range(len(things) + 1):
+            if found := [sorted(some) for some in itertools.combinations(sorted(things), size) if parts(set(some))]:
+                return found
+        return None
+
+    reach = []
+    for kind, target, at in [("data", "pan", set(sensitive))] + [("zone", z, {s for s in services if law.zones[s] == z}) for z in {law.zones[s] for s in sensitive}]:
+        for caller in services:
+            ways = [n for s, n in steps([caller], pairs).items() if s in at]
+            if caller not in at and ways:
+                reach.append([kind, target, caller, min(ways)])
+    near = [s for s in sensitive if s in steps(outside, pairs)]
+    choke, cuts = {}, {}
+    for s in near:
+        on_every_way = [v for v in services if v != s and s not in steps(outside, pairs, {v})]
+        from_outside = steps(outside, pairs)
+        choke[s] = [sorted(on_every_way, key=from_outside.get), sorted(u for u in outside if (u, s) in pairs), from_outside[s]]
+        between = [v for v in services if v not in outside and v != s]
+        cuts[s] = [smallest(between, lambda some: s not in steps(outside, pairs, some)), smallest(pairs, lambda some: s not in steps(outside, pairs - some))]
+    both = lambda edges: {(u, s) for u in outside for s in sensitive if u != s and s in steps([u], edges)}
+    protection = {}
+    for name, pair in law.named.items():
+        left = {other for policy, other in law.named.items() if policy != name and other[0] != other[1]}
+        if lost := both(pairs) - both(left):
+            protection[name] = [len(lost), len(both(pairs)), sorted({s for _, s in lost})]
+    blast = {}
+    for service in services:
+        found = {s: n for s, n in steps([service], pairs).items() if n}
+        by_step = [sum(n == step for n in found.values()) for step in range(1, max(found.values(), default=0) + 1)]
+        within = sorted([found[s], s] for s in sensitive if s != service and s in found)
+        blast[service] = [by_step, within, service in sensitive, calls[service], len(asked[service])]
+    return {
+        "graphs": [len(law.grants), len(law.grants), len(observed), {name: len(edges) for name, edges in classes.items() if edges}],
+        "reach": sorted(reach),
+        "choke_points": choke,
+        "cuts": cuts,
+        "protection": protection,
+        "blast": blast,
     }
 
 
 def host(name, known):
     first = name.split(":")[0].split(".")[0]
     return first if first in known.values() else name
+
+
+def address(ip, of):
+    """What a caller is called of which a line has nothing but an address."""
+    return f"address {ip} ({of})"
 
 
 def text(name, file):
@@ -106,7 +190,7 @@ def text(name, file):
         quoted = re.findall(r'"([^"]*)"', line)
         if cluster:
             callee = host(cluster.group(3), known)
-            caller = cluster.group(6).rsplit(":", 1)[0]
+            caller = address(cluster.group(6).rsplit(":", 1)[0], "peer or forwarded")
             side = cluster.group(1).split("-")[0]
         else:
             callee, caller, side = quoted[-2], "unknown", "inbound"
@@ -155,22 +239,40 @@ def istio_json():
             undetermined += 1
         else:
             rows.append(row(it["upstream_local_uri_san"], it["upstream_peer_uri_san"], it, True))
-    return result(lines, rows, law, duplicates=duplicates, rejected=rejected, lifecycle=undetermined, undetermined=undetermined)
+    # Handshakes and certificates as the called side wrote them down.
+    tls = collections.Counter(f'{it["downstream_tls_version"]} {it["downstream_tls_cipher"]}' for it in called)
+    certificates = collections.Counter("sha256:" + it["downstream_peer_fingerprint_256"] for it in called)
+    kinds = {"duplicates": duplicates, "rejected": rejected, "lifecycle": undetermined, "undetermined": undetermined}
+    return result(lines, rows, law, **kinds, tls=tls, certificates=certificates)
 
 
 def ztunnel():
     law, rows = Law("ztunnel"), []
     known = law.services
     lines = (HERE / "ztunnel/ztunnel.log").read_text().splitlines()
-    for line in lines:
-        field = dict(re.findall(r'(\S+?)="?([^"\s]*)"?', line.split("complete", 1)[1]))
+    fields = [dict(re.findall(r'(\S+?)="?([^"\s]*)"?', line.split("complete", 1)[1])) for line in lines]
+    # A connection that both ends wrote down: the same addresses, the bytes the other way round, within two seconds. The called end stays.
+    at = lambda n: datetime.datetime.fromisoformat(lines[n].split()[0].replace("Z", "+00:00"))
+    ends = lambda it, sent, received: (it["src.addr"].rsplit(":", 1)[0], it["dst.addr"].rsplit(":", 1)[0], it[sent], it[received])
+    inbound = [n for n, it in enumerate(fields) if it["direction"] == "inbound"]
+    again = set()
+    for n, it in enumerate(fields):
+        if it["direction"] == "outbound":
+            other = [m for m in inbound if ends(it, "bytes_sent", "bytes_recv") == ends(fields[m], "bytes_recv", "bytes_sent")]
+            other = [m for m in other if abs((at(n) - at(m)).total_seconds()) <= 2]
+            if other:
+                inbound.remove(other[0])
+                again.add(n)
+    for n, field in enumerate(fields):
+        if n in again:
+            continue
         caller = field["src.identity"]
         callee = field["dst.identity"]
         by_name = field["dst.service"].split(".")[0]
         to = known.get(callee) or (by_name if by_name in known.values() else callee)
         # Below HTTP: a connection has no operation here.
         rows.append((known.get(caller, caller), to, None, "error" not in field, "C"))
-    return result(lines, rows, law)
+    return result(lines, rows, law, duplicates=len(again))
 
 
 def hubble(file):
@@ -211,7 +313,7 @@ def opa():
         http = at["request"]["http"]
         callee = host(http["host"], known)
         operation = law.operation(callee, http["method"], http["path"])
-        rows.append((at["source"]["address"]["socketAddress"]["address"], callee, operation, it["result"], "D"))
+        rows.append((address(at["source"]["address"]["socketAddress"]["address"], "source.address"), callee, operation, it["result"], "D"))
     return result(lines, rows, law)
 
 
@@ -229,10 +331,10 @@ def mapped():
         elif not it["start"].isdigit():
             rejected += 1
         else:
-            name = lambda ip: owner.get(ip.rsplit(".", 1)[0], ip)
-            callee = name(it["target"])
+            name = lambda ip, other: owner.get(ip.rsplit(".", 1)[0], other)
+            callee = name(it["target"], it["target"])
             operation = law.operation(callee, "port", it["dport"])
-            rows.append((name(it["source"]), callee, operation, it["action"] == "ACCEPT", "D"))
+            rows.append((name(it["source"], address(it["source"], "as mapped")), callee, operation, it["action"] == "ACCEPT", "D"))
     return result(lines, rows, law, lifecycle=other, rejected=rejected, lost=lost)
 
 
