@@ -97,7 +97,7 @@ fn drawn(args: &AuditArgs, size: u32, logs: &[LogSource], assessment: &mut Asses
 
 /// Writes the report's files, and prints the one format that was asked for.
 fn write(args: &AuditArgs, assessment: &Assessment, sample: Option<&Sample>, signer: Option<&BundleSigner>) -> Result<(), Failure> {
-    let options = Options { policy_prefix: prefix(args, assessment) };
+    let options = Options { policy_prefix: prefix(assessment) };
     if let Some(dir) = &args.out {
         let formats = asked(&args.formats)?;
         let mut written = portreeve_reports::write_formats(assessment, dir, &formats, &options).map_err(|e| Failure::new(chain(&e)))?;
@@ -147,9 +147,9 @@ fn asked(formats: &[AuditFormat]) -> Result<Vec<Format>, Failure> {
 }
 
 /// From the repository's root to the newest bundle; empty where that cannot be told.
-fn prefix(args: &AuditArgs, assessment: &Assessment) -> String {
-    let newest = assessment.newest_bundle.and_then(|n| assessment.bundles.get(n)).filter(|b| args.law.bundle.contains(&b.path));
-    newest.and_then(|b| bundle::load(&b.path).ok()).map(|loaded| loaded.prefix).unwrap_or_default()
+fn prefix(assessment: &Assessment) -> String {
+    let newest = assessment.newest_bundle.and_then(|n| assessment.bundles.get(n));
+    newest.map(|bundle| bundle::folder_of(&bundle.path)).unwrap_or_default()
 }
 
 /// An error and what caused it, in one line.

@@ -84,15 +84,15 @@ pub(crate) fn load(name: &str) -> Result<Loaded, LoadError> {
     let path = Path::new(name);
     if path.is_dir() {
         let bundle = Bundle::read_dir(path).map_err(|d| LoadError::Engine(Box::new(d)))?;
-        return Ok(Loaded { bundle, prefix: prefix(name) });
+        return Ok(Loaded { bundle, prefix: folder_of(name) });
     }
     if path.is_file() {
-        return Ok(Loaded { bundle: read_archive(name)?, prefix: String::new() });
+        return Ok(Loaded { bundle: read_archive(name)?, prefix: folder_of(name) });
     }
     match name.split_once(':') {
         Some((rev, folder)) if !rev.is_empty() => {
             let files = read_git(name, None, rev, folder)?;
-            Ok(Loaded { bundle: make(name, files)?, prefix: prefix(folder.trim_start_matches("./")) })
+            Ok(Loaded { bundle: make(name, files)?, prefix: folder_of(name) })
         }
         _ => Err(LoadError::Missing(name.to_owned())),
     }
@@ -166,7 +166,16 @@ impl From<LoadError> for Failure {
     }
 }
 
-fn prefix(folder: &str) -> String {
+/// What stands before the paths of a bundle's files, as seen from the root of the repository or from here: the folder that was named, with a
+/// slash; nothing before those of an archive.
+pub(crate) fn folder_of(name: &str) -> String {
+    let path = Path::new(name);
+    let folder = match name.split_once(':') {
+        _ if path.is_dir() => name,
+        _ if path.is_file() => "",
+        Some((_, folder)) => folder,
+        None => "",
+    };
     let folder = folder.trim_start_matches("./").trim_end_matches('/');
     if folder.is_empty() || folder == "." { String::new() } else { format!("{folder}/") }
 }

@@ -216,6 +216,8 @@ fn each_record_is_judged_under_its_revision_of_a_git_history() {
     assert_eq!((&fidelity["agreed"], &fidelity["of"], &fidelity["differing"]), (&json!(6), &json!(6), &json!(0)), "{fidelity:#}");
     let since: Vec<_> = fidelity["revisions"].as_array().unwrap().iter().map(|r| r["since"].as_str().unwrap()).collect();
     assert_eq!(since, ["2026-11-10T09:00:00.000Z", "2026-11-11T09:00:00.000Z", "2026-11-12T09:00:00.000Z"]);
+    // Code hosts look for lines of policy from the root of the repository on.
+    lines_of_policy_lie_in("policies/", dir.path(), "repo:policies");
     // The log is ten days younger than the last change: two revisions should have been gone by then.
     let superseded = assessment["findings"].as_array().unwrap().iter().filter(|f| f["check"] == "superseded_revision").count();
     assert_eq!(superseded, 2);
@@ -227,6 +229,16 @@ fn each_record_is_judged_under_its_revision_of_a_git_history() {
         assert_eq!(run.code, 2, "{history}: {}", run.err);
         assert!(run.err.contains(says), "{history}: {}", run.err);
     }
+}
+
+fn lines_of_policy_lie_in(folder: &str, dir: &Path, history: &str) {
+    let run = run_in(dir, &["audit", "--bundle-history", history, "a.ndjson", "--fail-on", "never", "--format", "sarif"]);
+    let sarif: Value = serde_json::from_str(&run.out).unwrap();
+    let results = sarif["runs"][0]["results"].as_array().unwrap();
+    let places = results.iter().flat_map(|r| r["locations"].as_array().unwrap());
+    let uris = places.map(|l| l["physicalLocation"]["artifactLocation"]["uri"].as_str().unwrap().to_owned());
+    let of_policy: Vec<String> = uris.filter(|uri| uri.ends_with(".yaml")).collect();
+    assert!(!of_policy.is_empty() && of_policy.iter().all(|uri| uri.starts_with(folder)), "{of_policy:?}");
 }
 
 #[test]
@@ -264,6 +276,7 @@ fn a_directory_of_bundles_is_a_history() {
     let (_, assessment) = json_of(dir.path(), &["audit", "--bundle-history", "releases", "a.ndjson", "--fail-on", "never"]);
     let since: Vec<_> = assessment["fidelity"]["revisions"].as_array().unwrap().iter().map(|r| r["since"].clone()).collect();
     assert_eq!(since, [json!("2026-11-10T00:00:00.000Z"), json!("2026-11-11T09:00:00.000Z"), Value::Null]);
+    lines_of_policy_lie_in("releases/", dir.path(), "releases");
     // A history beside a bundle named by itself.
     fs::remove_dir_all(releases.join("third")).unwrap();
     bundle(dir.path(), "third", &versions[2]);

@@ -49,6 +49,14 @@ impl<'scope, 'log: 'scope> Bytes<'scope, 'log> {
         }
     }
 
+    /// As [`Stream::is_of_container`].
+    pub(crate) const fn is_of_container(&self) -> bool {
+        match self {
+            Self::Here(stream) => stream.is_of_container(),
+            Self::Ahead(ahead) => ahead.is_of_container,
+        }
+    }
+
     /// As [`Stream::has_failed`].
     pub(crate) fn has_failed(&self) -> bool {
         match self {
@@ -100,6 +108,7 @@ pub(crate) struct Ahead<'scope> {
     thread: ScopedJoinHandle<'scope, io::Result<(Digest, u64)>>,
     is_compressed: bool,
     is_of_rows: bool,
+    is_of_container: bool,
     failed: bool,
     stored: u64,
     held: Vec<u8>,
@@ -123,15 +132,28 @@ impl<'scope> Ahead<'scope> {
                     return Err(io::ErrorKind::NotFound.into());
                 }
             };
-            let _ = opened.send(Ok((stream.is_compressed(), stream.is_of_rows())));
+            let _ = opened.send(Ok((stream.is_compressed(), stream.is_of_rows(), stream.is_of_container())));
             read_all(stream, say, &again, &still_wanted)
         };
         let thread = Builder::new().name("log-reader".to_owned()).spawn_scoped(scope, read).ok()?;
-        let (is_compressed, is_of_rows) = match is_open.recv().map_err(io::Error::other).flatten() {
+        let (is_compressed, is_of_rows, is_of_container) = match is_open.recv().map_err(io::Error::other).flatten() {
             Ok(is) => is,
             Err(cause) => return Some(Err(cause)),
         };
-        Some(Ok(Self { said, spent, wanted, thread, is_compressed, is_of_rows, failed: false, stored: 0, held: Vec::new(), at: 0, end: 0 }))
+        Some(Ok(Self {
+            said,
+            spent,
+            wanted,
+            thread,
+            is_compressed,
+            is_of_rows,
+            is_of_container,
+            failed: false,
+            stored: 0,
+            held: Vec::new(),
+            at: 0,
+            end: 0,
+        }))
     }
 
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {

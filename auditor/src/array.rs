@@ -10,77 +10,9 @@ use std::io::{self, Read};
 
 use crate::limits::{ARRAY_BLOCK_BYTES, ARRAY_SNIFF_BYTES_MAX};
 
-/// What the decoded bytes of a log are: lines, or an array of which lines are made.
-#[derive(Debug)]
-pub(crate) struct Layout {
-    /// Bytes that were looked at and not given out yet.
-    peeked: Vec<u8>,
-    given: usize,
-    /// Why no more could be looked at; told when what was is given out.
-    failed: Option<io::Error>,
-    elements: Option<Elements>,
-}
-
-impl Layout {
-    /// Lines, which nobody has to look at.
-    pub(crate) const fn lines() -> Self {
-        Self { peeked: Vec::new(), given: 0, failed: None, elements: None }
-    }
-
-    /// Whether the first bytes that were looked at are these.
-    pub(crate) fn begins_with(&self, magic: &[u8]) -> bool {
-        self.peeked.starts_with(magic)
-    }
-
-    /// Looks at the first bytes.
-    pub(crate) fn of(source: &mut dyn Read) -> Self {
-        let mut layout = Self::lines();
-        let mut block = [0; ARRAY_SNIFF_BYTES_MAX];
-        while is_array(&layout.peeked).is_none() && layout.peeked.len() < ARRAY_SNIFF_BYTES_MAX {
-            let room = block.get_mut(layout.peeked.len()..).unwrap_or_default();
-            match source.read(room) {
-                Ok(0) => break,
-                Ok(n) => layout.peeked.extend_from_slice(room.get(..n).unwrap_or_default()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    layout.failed = Some(error);
-                    break;
-                }
-            }
-        }
-        layout.elements = (is_array(&layout.peeked) == Some(true)).then(Elements::default);
-        layout
-    }
-
-    /// Reads lines.
-    pub(crate) fn read(&mut self, source: &mut dyn Read, out: &mut [u8]) -> io::Result<usize> {
-        let Some(mut elements) = self.elements.take() else { return self.raw(source, out) };
-        let read = elements.read(|block| self.raw(source, block), out);
-        self.elements = Some(elements);
-        read
-    }
-
-    /// Reads what was looked at, and then what follows.
-    fn raw(&mut self, source: &mut dyn Read, out: &mut [u8]) -> io::Result<usize> {
-        let left = self.peeked.get(self.given..).unwrap_or_default();
-        if left.is_empty() {
-            return match self.failed.take() {
-                Some(error) => Err(error),
-                None => source.read(out),
-            };
-        }
-        let n = left.len().min(out.len());
-        if let (Some(to), Some(from)) = (out.get_mut(..n), left.get(..n)) {
-            to.copy_from_slice(from);
-        }
-        self.given += n;
-        Ok(n)
-    }
-}
-
 /// Whether these first bytes are those of an array of objects; `None` where more have to be seen. A bracket alone would not do: lines of
 /// Envoy's text begin with one.
-fn is_array(bytes: &[u8]) -> Option<bool> {
+pub(crate) fn is_array(bytes: &[u8]) -> Option<bool> {
     let mut said = bytes.iter().filter(|b| !is_space(**b));
     match (said.next(), said.next()) {
         (Some(b'['), Some(next)) => Some(*next == b'{'),
@@ -118,7 +50,7 @@ enum At {
 
 /// Makes lines of elements.
 #[derive(Debug, Default)]
-struct Elements {
+pub(crate) struct Elements {
     at: At,
     /// A byte to be given out before any other.
     owed: Option<u8>,
@@ -128,7 +60,8 @@ struct Elements {
 }
 
 impl Elements {
-    fn read(&mut self, mut source: impl FnMut(&mut [u8]) -> io::Result<usize>, out: &mut [u8]) -> io::Result<usize> {
+    /// Reads lines.
+    pub(crate) fn read(&mut self, mut source: impl FnMut(&mut [u8]) -> io::Result<usize>, out: &mut [u8]) -> io::Result<usize> {
         let mut filled = 0;
         while let Some(room) = out.get_mut(filled) {
             if let Some(byte) = self.owed.take() {
@@ -220,6 +153,7 @@ impl Elements {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layout::Layout;
 
     /// Gives few bytes at a time.
     struct Slow<'b>(&'b [u8], usize);
@@ -241,7 +175,7 @@ mod tests {
         loop {
             let n = layout.read(&mut source, &mut buffer).unwrap();
             if n == 0 {
-                return (layout.elements.is_some(), String::from_utf8(out).unwrap());
+                return (!layout.is_of_lines(), String::from_utf8(out).unwrap());
             }
             out.extend_from_slice(&buffer[..n]);
         }

@@ -264,6 +264,7 @@ fn read_one(
         _ => None,
     };
     let reading = own.as_ref().unwrap_or(reading);
+    let is_of_container = bytes.is_of_container();
     let mut lines = LineReader::new(bytes);
     let head = Head::read(&mut lines, &name, reading)?;
     // A file without rows is of no format, and says nothing.
@@ -271,7 +272,8 @@ fn read_one(
         return Err(ReadError::of_rows(&name, head.format));
     }
     let mut read = InputRead { is_of_rows, ..InputRead::new(name.clone(), head.format) };
-    let mut place = Placing { chains: &mut intake.chains, cursor: Cursor::default(), adapter: head.adapter(reading, &name)?, input };
+    let adapter = head.adapter(reading, &name)?;
+    let mut place = Placing { chains: &mut intake.chains, cursor: Cursor::default(), adapter, input, is_of_container };
     let mut ended = false;
     for (number, line) in (1..).zip(&head.lines) {
         ended = ended || !place.line(&mut read, sink, number, line.as_raw());
@@ -389,6 +391,8 @@ struct Placing<'c> {
     cursor: Cursor,
     adapter: Option<Adapter>,
     input: usize,
+    /// Beside its lines there may be what the process wrote to stderr.
+    is_of_container: bool,
 }
 
 impl Placing<'_> {
@@ -428,8 +432,12 @@ impl Placing<'_> {
         read.lines += 1;
         let (record, digest) = match made {
             Ok(made) => made,
-            Err(why) => {
-                read.reject(number, why);
+            Err(unread) if unread.is_of_stderr && self.is_of_container => {
+                *read.foreign.other.entry(BESIDE).or_default() += 1;
+                return true;
+            }
+            Err(unread) => {
+                read.reject(number, unread.why);
                 return true;
             }
         };
@@ -549,5 +557,7 @@ impl InputRead {
     }
 }
 
+/// Lines of stderr beside a log of our own that goes to stdout, where a container runtime keeps both in one file.
+const BESIDE: &str = "messages of the process to stderr";
 /// How often progress is told.
 const PROGRESS_LINES: u64 = 4_096;

@@ -170,6 +170,9 @@ pub const SUGGEST_LITERALS_MAX: usize = 64;
 pub const ARRAY_SNIFF_BYTES_MAX: usize = 4_096;
 /// What is taken at once of a JSON array while lines are made of it.
 pub const ARRAY_BLOCK_BYTES: usize = 64 << 10;
+/// Bytes of one line of a container runtime's log, and of the parts of one line of a process, beyond which they are no longer held: a runtime
+/// cuts what a process writes at 16 KiB, and no record is half as long as this.
+pub const WRAPPED_BYTES_MAX: usize = 2 << 20;
 /// Bytes of half lines, at the ends of all files together, up to which halves are joined: a thousand files with lines of the longest kind
 /// that meshes write have a fraction of this.
 pub const HALVES_BYTES_MAX: usize = 64 << 20;

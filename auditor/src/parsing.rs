@@ -12,20 +12,31 @@ use std::thread::{Builder, Scope};
 
 use portreeve_engine::{Digest, Record};
 
+use crate::container::is_of_stderr;
 use crate::limits::{BATCH_BYTES, BATCHES_PER_THREAD, THREADS_MAX};
 use crate::reader::{LineReader, RawLine, parse_line};
 
 /// The record on a line and the line's digest, or why there is none.
-pub(crate) type Made = Result<(Record, Digest), String>;
+pub(crate) type Made = Result<(Record, Digest), Unread>;
+
+/// Why there is no record on a line.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Unread {
+    pub(crate) why: String,
+    /// It is marked as written to stderr.
+    pub(crate) is_of_stderr: bool,
+}
 
 /// Reads a line.
 pub(crate) fn made(line: RawLine<'_>) -> Made {
-    let record = parse_line(line)?;
     let bytes = match line {
         RawLine::Whole(bytes) | RawLine::Unended(bytes) => bytes,
         RawLine::TooLong { .. } => &[],
     };
-    Ok((record, Digest::of(bytes)))
+    match parse_line(line) {
+        Ok(record) => Ok((record, Digest::of(bytes))),
+        Err(why) => Err(Unread { why, is_of_stderr: is_of_stderr(bytes) }),
+    }
 }
 
 /// Lines that are read together.

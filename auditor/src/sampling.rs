@@ -54,6 +54,23 @@ fn order_and_compression_of_logs_change_nothing_drawn() {
 }
 
 #[test]
+fn records_that_a_container_runtime_keeps_are_drawn_as_they_were_written() {
+    let log = log("a", 30);
+    let LogSource::Memory { bytes, .. } = &log else { panic!() };
+    let at = "2026-11-22T10:00:00.000000000Z";
+    let mut kept = format!("{at} stderr F portreeve: begins\n");
+    for line in String::from_utf8(bytes.clone()).unwrap().lines() {
+        kept.push_str(&format!("{at} stdout F {line}\n{at} stderr F portreeve: \"decided\"\n"));
+    }
+    let logs = [memory("a", kept.as_bytes())];
+    let sample = draw(&logs, 100, 9);
+    assert_eq!((sample.population, sample.logs[0].lines), (30, 125));
+    assert!(faults(&sample, &logs).is_empty());
+    let texts = |sample: &Sample| sample.entries.iter().map(|e| (e.sha256, e.text.clone())).collect::<BTreeSet<_>>();
+    assert_eq!(texts(&sample), texts(&draw(std::slice::from_ref(&log), 100, 9)));
+}
+
+#[test]
 fn lines_left_out_leave_their_proofs() {
     let logs = [log("a", 30)];
     let whole = draw(&logs, 8, 1);

@@ -1,7 +1,7 @@
 //! Where the bytes of a log come from: a file, standard input, or memory; plain, gzip, zstd or Parquet, recognised by content.
 //!
 //! It hashes the bytes as stored while they pass, and never holds a file whole. Concatenated gzip members and zstd frames are
-//! read through. It knows nothing of lines, but that of a JSON array lines are made (see `array`), and of the rows of a Parquet file (see
+//! read through. It knows nothing of lines, but that of a JSON array lines are made (see `array`), of what a container runtime keeps (see `container`), and of the rows of a Parquet file (see
 //! `parquet`), which is hashed once it was read.
 
 use std::fs::File;
@@ -12,7 +12,7 @@ use flate2::bufread::MultiGzDecoder;
 use portreeve_engine::Digest;
 use sha2::{Digest as _, Sha256};
 
-use crate::array::Layout;
+use crate::layout::Layout;
 use crate::limits::{LINE_BYTES_MAX, READ_BUFFER_BYTES};
 use crate::parquet::{self, Rows};
 
@@ -190,6 +190,12 @@ impl<'a> Stream<'a> {
     #[must_use]
     pub const fn is_of_rows(&self) -> bool {
         matches!(self.0, Body::Parquet(_))
+    }
+
+    /// Whether the lines are what a process wrote to its output, taken out of what a container runtime keeps of it.
+    #[must_use]
+    pub const fn is_of_container(&self) -> bool {
+        self.1.is_of_container()
     }
 
     /// Whether the bytes are compressed, so that a read error may be damage and not a fault of the machine. A damaged Parquet file is not

@@ -156,6 +156,56 @@ fn a_log_rewritten_whole_shows_only_against_a_head() {
     assert!(honest.render().contains("up to `seq` 8, nothing for those after it"));
 }
 
+/// As a container runtime keeps it, with what the process said on stderr in between.
+fn kept(log: &[u8], form: &str) -> Vec<u8> {
+    let at = "2026-11-22T10:00:00.123456789Z";
+    let mut out = String::new();
+    for (n, line) in String::from_utf8(log.to_vec()).unwrap().lines().enumerate() {
+        let text = serde_json::json!(format!("{line}\n"));
+        let (wrapped, beside) = match form {
+            "kubelet" => (format!("{at} stdout F {line}"), format!("{at} stderr F portreeve: a message")),
+            "docker" => (
+                format!("{{\"log\":{text},\"stream\":\"stdout\",\"time\":\"{at}\"}}"),
+                format!("{{\"log\":\"portreeve: a message\\n\",\"stream\":\"stderr\",\"time\":\"{at}\"}}"),
+            ),
+            _ => (format!("{at} {line}"), String::new()),
+        };
+        out.push_str(&wrapped);
+        out.push('\n');
+        if n % 10 == 5 && !beside.is_empty() {
+            out.push_str(&beside);
+            out.push('\n');
+        }
+    }
+    out.into_bytes()
+}
+
+#[test]
+fn a_log_that_a_container_runtime_keeps_is_the_log() {
+    let log = log();
+    let signed = heads(&[head(&log)]);
+    let want = check(&[&log.out], &signed);
+    for form in ["kubelet", "docker", "kubectl"] {
+        let bytes = kept(&log.out, form);
+        let found = check(&[&bytes], &signed);
+        assert_eq!((found.verdict, found.inputs[0].rejected), (ChainVerdict::Vouched, 0), "{form}: {}", found.render());
+        assert_eq!(found.chains, want.chains, "{form}");
+        assert_eq!(found.inputs[0].lines, if form == "kubectl" { 22 } else { 24 }, "{form}");
+        // A record that is gone is missed, whatever stands in its place.
+        let told = String::from_utf8(bytes).unwrap();
+        let gone: Vec<&str> = told.lines().collect();
+        let marked = "2026-11-22T10:00:00Z stderr F portreeve: nothing to see here";
+        let altered: String =
+            gone.iter().enumerate().map(|(n, l)| if n == 10 { format!("{marked}\n") } else { format!("{l}\n") }).collect();
+        assert_eq!(check(&[altered.as_bytes()], &signed).verdict, ChainVerdict::Broken, "{form}");
+    }
+    // In a file of the enforcer's own such a line has no business.
+    let beside = [b"2026-11-22T10:00:00Z stderr F portreeve: a message\n".as_slice(), &log.out].concat();
+    assert_eq!(check(&[&beside], &signed).inputs[0].rejected, 0, "a runtime's log by its first line");
+    let inside = [&log.out[..], b"2026-11-22T10:00:00Z stderr F portreeve: a message\n"].concat();
+    assert_eq!(check(&[&inside], &signed).inputs[0].rejected, 1);
+}
+
 #[test]
 fn heads_must_be_signed_by_the_key_and_speak_of_logs_that_are_there() {
     let log = log();

@@ -132,7 +132,7 @@ impl<'a> Set<'a> {
 
     /// What was concluded about a control, whatever it was.
     fn verdict(&self, c: &ControlResult) -> Value {
-        let mut text = vec![format!("Verdict of the tool: {}. {}", c.verdict.as_str(), line(&c.why))];
+        let mut text = vec![format!("Verdict of the tool: {}; {}", c.verdict.as_str(), line(&c.why))];
         text.extend(c.needs.iter().map(|need| format!("A person must add: {}", line(need))));
         if !c.cannot_show.is_empty() {
             text.push(format!("This evidence cannot show: {}", line(&c.cannot_show)));
@@ -213,7 +213,7 @@ impl<'a> Set<'a> {
         let remarks = "The state is that of the technical objective which this document declares, not of the requirement; a person must add the rest.";
         let mut out = json!({
             "uuid": self.stable("finding", &control(c)), "title": line(&format!("{} (technical part): {}", c.id, c.title)),
-            "description": format!("{said}. {}", line(&c.why)), "origins": self.origins(), "props": [property("verdict", c.verdict.as_str())],
+            "description": format!("{said}: {}", line(&c.why)), "origins": self.origins(), "props": [property("verdict", c.verdict.as_str())],
             "target": {
                 "type": "objective-id", "target-id": objective_id(c), "title": line(&format!("{}: technical part", c.id)),
                 "props": [property("verdict", c.verdict.as_str())], "status": {"state": state, "reason": reason}, "remarks": remarks,

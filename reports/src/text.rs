@@ -51,11 +51,15 @@ pub(crate) fn about(ms: i64) -> String {
     format!("{} days", ms.saturating_add(DAY_MS / 2) / DAY_MS)
 }
 
-/// `15 October – 14 November 2026`, or the hours where it is one day.
+/// `15 October – 14 November 2026`, or the times where it is one day, to the second where it is one minute.
 pub(crate) fn period(period: Period) -> String {
     let (from, to) = (Day::of(period.from), Day::of(period.to));
     if from == to {
-        return format!("{from}, {} – {} UTC", hour(period.from), hour(period.to));
+        let (mut begins, mut ends) = (hour(period.from), hour(period.to));
+        if begins == ends {
+            (begins, ends) = (second(period.from), second(period.to));
+        }
+        return if begins == ends { format!("{from}, {ends} UTC") } else { format!("{from}, {begins} – {ends} UTC") };
     }
     if from.year == to.year {
         return format!("{} {} – {to}", from.day, from.month_name());
@@ -156,6 +160,10 @@ fn hour(at: Timestamp) -> String {
     format!("{:02}:{:02}", minutes / 60, minutes % 60)
 }
 
+fn second(at: Timestamp) -> String {
+    format!("{}:{:02}", hour(at), at.ms_of_day() / 1_000 % 60)
+}
+
 #[derive(PartialEq)]
 struct Day {
     year: String,
@@ -217,6 +225,8 @@ mod tests {
     fn periods_read_well() {
         for (from, to, expected) in [
             ("2026-11-22T10:00:00.000Z", "2026-11-22T10:42:59.000Z", "22 November 2026, 10:00 – 10:42 UTC"),
+            ("2026-11-22T10:00:00.000Z", "2026-11-22T10:00:42.000Z", "22 November 2026, 10:00:00 – 10:00:42 UTC"),
+            ("2026-11-22T10:00:42.000Z", "2026-11-22T10:00:42.900Z", "22 November 2026, 10:00:42 UTC"),
             ("2026-10-15T00:00:00.000Z", "2026-11-04T23:59:59.000Z", "15 October – 4 November 2026"),
             ("2025-12-31T00:00:00.000Z", "2026-01-01T00:00:00.000Z", "31 December 2025 – 1 January 2026"),
         ] {

@@ -31,7 +31,7 @@ mod recognise;
 mod resolve;
 mod seen;
 pub mod text;
-mod time;
+pub(crate) mod time;
 pub(crate) mod two;
 mod ztunnel;
 

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::assessment::{Assessment, SampleSummary};
+use crate::container;
 use crate::intake::ReadError;
 use crate::limits::{LINE_BYTES_MAX, READ_BLOCK_BYTES};
 use crate::source::LogSource;
@@ -220,6 +221,7 @@ impl Reservoir {
     fn log(&mut self, index: usize, source: &LogSource) -> Result<SampledLog, ReadError> {
         let name = source.name();
         let stream = source.open().map_err(|cause| ReadError::Open { name: name.clone(), cause })?;
+        let is_of_container = stream.is_of_container();
         let mut stream = BufReader::with_capacity(READ_BLOCK_BYTES, stream);
         let mut tree = Tree::default();
         let mut population = 0;
@@ -230,8 +232,11 @@ impl Reservoir {
                 Ok(None) => break,
                 Ok(Some(digest)) => {
                     let number = tree.size() + 1;
-                    let is_whole =
-                        buffer.len() <= LINE_BYTES_MAX && std::str::from_utf8(&buffer).is_ok() && !buffer.trim_ascii().is_empty();
+                    let is_beside = is_of_container && container::is_of_stderr(&buffer);
+                    let is_whole = !is_beside
+                        && buffer.len() <= LINE_BYTES_MAX
+                        && std::str::from_utf8(&buffer).is_ok()
+                        && !buffer.trim_ascii().is_empty();
                     // The first line that holds anything says whose log it is.
                     let is_ours = is_whole && *ours.get_or_insert_with(|| Record::from_line(&buffer).is_ok());
                     let is_record = is_whole && (!is_ours || is_decided(&buffer));
