@@ -53,13 +53,13 @@ fn one(out: &mut String, input: &Input) {
         let _ = writeln!(out, "    {}:{}: {}", input.path, rejected.line, rejected.why);
     }
     for other in &c.other {
-        let _ = writeln!(out, "    {} {}", other.count, other.what);
+        let _ = writeln!(out, "    {}: {}", other.what, other.count);
     }
     for (count, what) in
         [(c.undetermined, "requests of which no line says what became of them"), (c.lost, "records that the log itself says were lost")]
     {
         if count > 0 {
-            let _ = writeln!(out, "    {count} {what}");
+            let _ = writeln!(out, "    {what}: {count}");
         }
     }
 }

@@ -43,7 +43,8 @@ pub(crate) fn fidelity(examined: &Examined<'_>, bundles: &[(String, Authorizer)]
         omitted,
         rests_on: "Each decision was put to the bundle of the revision that its record names, where that bundle was given; where the \
                    log tells which revision was in force, another one is a difference. It shows that the gate applied the policy it \
-                   names to what it recorded; what passed no gate left no record."
+                   names to what it recorded; what passed no gate left no record. What another mesh did names no revision: it was put to the \
+                   bundle in force at its time, and what differs is counted by itself."
             .to_owned(),
     }
 }

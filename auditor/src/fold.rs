@@ -136,6 +136,11 @@ impl<'a> Fold<'a> {
         self.replayer.asked + self.foreign.asked
     }
 
+    /// Those of them that our own records asked before.
+    pub(crate) const fn asked_again(&self) -> u64 {
+        self.replayer.asked
+    }
+
     /// Records that do not agree with their replay: different, or not replayable.
     pub(crate) const fn disagreeing(&self) -> u64 {
         self.disagreeing

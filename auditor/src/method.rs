@@ -6,26 +6,17 @@ use crate::limits::LINE_BYTES_MAX;
 
 /// The sentences.
 pub(crate) fn method(examined: &Examined<'_>, totals: &Totals, newest: &str) -> Vec<String> {
-    let mut out = vec![
-        format!(
-            "{} were read once and counted once: {} decided, {} refused, {} lifecycle, {} duplicate, {} rejected.",
-            many(totals.lines, "line"),
-            totals.decided,
-            totals.refused,
-            totals.lifecycle,
-            totals.duplicates,
-            totals.rejected
-        ),
-        format!(
-            "Each of {} was put to the bundle of its revision again, as {}; a difference of effect, reason, operation, policies, caller or revision is a mismatch.",
-            many(totals.decided - totals.not_replayable, "decision"),
-            many(examined.fold.asked(), "distinct question")
-        ),
-        format!("Grants, reach and unused grants are those of the newest bundle, {newest} ({}).", examined.newest.revision()),
-    ];
-    if totals.not_replayable > 0 {
-        out.push(format!("{} could not be replayed, because their bundle was not given.", many(totals.not_replayable, "decision")));
-    }
+    let mut out = vec![format!(
+        "{} were read once and counted once: {} decided, {} refused, {} lifecycle, {} duplicate, {} rejected.",
+        many(totals.lines, "line"),
+        totals.decided,
+        totals.refused,
+        totals.lifecycle,
+        totals.duplicates,
+        totals.rejected
+    )];
+    out.extend(replayed(examined, totals));
+    out.push(format!("Grants, reach and unused grants are those of the newest bundle, {newest} ({}).", examined.newest.revision()));
     out.push(match examined.now {
         Some(now) => format!("No clock was read: the time of the last record, {now}, stands for now."),
         None => "No clock was read, and there is no record that could tell the time.".to_owned(),
@@ -55,6 +46,34 @@ pub(crate) fn method(examined: &Examined<'_>, totals: &Totals, newest: &str) -> 
         "One proved counterexample refutes a control; where the population was not known whole, the control is not assessed.".to_owned(),
     );
     out.push("Traffic that passed no enforcer left no record and is not seen here; whether a requirement is fulfilled is for the assessor to say.".to_owned());
+    out
+}
+
+/// What was put to policy again: our own records, and what other meshes did, which is held to no revision.
+fn replayed(examined: &Examined<'_>, totals: &Totals) -> Vec<String> {
+    let theirs = examined.fold.foreign.counts;
+    let decided = theirs.allowed + theirs.denied;
+    let mut out = Vec::new();
+    if decided == 0 || totals.decided > decided {
+        out.push(format!(
+            "Each of {} was put to the bundle of its revision again, as {}; a difference of effect, reason, operation, policies, caller or revision is a mismatch.",
+            many((totals.decided - decided) - (totals.not_replayable - theirs.not_replayable), "decision"),
+            many(examined.fold.asked_again(), "distinct question")
+        ));
+    }
+    if decided > 0 {
+        out.push(format!(
+            "Each of {} of other meshes was put to the bundle in force at its time; what the mesh did and what policy answers stand side by side, \
+             and a difference between them is no mismatch.",
+            many(decided - theirs.not_replayable, "decision")
+        ));
+    }
+    if totals.not_replayable > 0 {
+        out.push(format!(
+            "{} could not be replayed: a bundle was not given, or a line does not say enough. The reasons are counted beside the fidelity.",
+            many(totals.not_replayable, "decision")
+        ));
+    }
     out
 }
 

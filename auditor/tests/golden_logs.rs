@@ -140,6 +140,31 @@ fn agreed(a: &Assessment) -> Value {
     })
 }
 
+/// An operation to which no grant leads is told with what became of requests for it: another mesh may have allowed them all the same.
+#[test]
+fn what_nothing_grants_and_a_mesh_allowed_is_no_operation_that_nobody_asked_for() {
+    let assessment = audit("hubble/hipstershop.jsonl");
+    let dead: Vec<_> = assessment.analyses.dead.entries.iter().map(|d| (d.subject.as_str(), d.allowed, d.denied)).collect();
+    assert_eq!(dead, [("postgresql call", 1, 0), ("shippingservice call", 1, 0)]);
+    let told: Vec<_> = assessment.findings.iter().filter(|f| f.check == "dead_declaration").map(|f| f.summary.as_str()).collect();
+    assert_eq!(
+        told,
+        [
+            "No grant leads to `postgresql call`; 1 request for it was allowed all the same",
+            "No grant leads to `shippingservice call`; 1 request for it was allowed all the same"
+        ]
+    );
+}
+
+/// Callers that have no name are not quoted as if that were one.
+#[test]
+fn callers_without_a_name_are_told_in_words() {
+    let assessment = audit("istio/waypoint.log");
+    let exposed: Vec<_> = assessment.findings.iter().filter(|f| f.check == "sensitive_data_exposed").map(|f| f.summary.as_str()).collect();
+    assert_eq!(exposed.len(), 1);
+    assert!(exposed[0].starts_with("Callers that no line identifies called `ratings` (`read`)"), "{exposed:?}");
+}
+
 #[test]
 fn assessments_are_as_agreed() {
     let mut all: BTreeMap<&str, Value> = FILES.iter().map(|file| (*file, agreed(&audit(file)))).collect();

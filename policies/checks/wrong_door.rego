@@ -5,7 +5,7 @@ package portreeve.checks.wrong_door
 
 finding contains {
 	"subject": sprintf("%s → %s", [edge.from, edge.to]),
-	"summary": sprintf("`%s` was denied %d times by `%s` and allowed %d times", [edge.from, denied, edge.to, allowed]),
+	"summary": sprintf("`%s` denied %d of %d requests from `%s`", [edge.to, denied, denied + allowed, edge.from]),
 	"remedy": "ask its owner what it is after; grant it, or stop it",
 	"count": denied,
 	"evidence": edge.evidence,

@@ -446,7 +446,7 @@ fn is_long(text: &str) -> bool {
     text.chars().nth(TEXT_SHOWN_CHARS).is_some()
 }
 
-/// What a reason of our own decisions means, for readers who never saw one.
+/// What a reason of a denial means, for readers who never saw one.
 fn reason_gloss(reason: &str) -> &'static str {
     match reason {
         "malformed-request" => "the request itself was ambiguous or broken",
@@ -457,6 +457,7 @@ fn reason_gloss(reason: &str) -> &'static str {
         "unknown-principal" => "no service of the inventory has the caller’s identity",
         "undeclared-operation" => "the inventory does not declare the operation",
         "condition-unmet" => "a grant covers it, its conditions did not hold",
+        "by-the-mesh" => "another mesh denied it, and names no policy of ours",
         "no-permission" => "no grant covers it",
         _ => "",
     }

@@ -213,6 +213,8 @@ pub struct DeadDeclaration {
     pub at: String,
     /// Requests for it that were denied in the window.
     pub denied: u64,
+    /// Requests for it that were allowed in the window all the same: by an earlier policy, or by another mesh.
+    pub allowed: u64,
 }
 
 /// What cannot be used.

@@ -17,10 +17,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
     let dead = dead_declarations(&map, &examined.newest.declared()).into_iter();
     dead.map(|dead| Draft {
         summary: match dead.kind {
-            DeadKind::Operation if dead.denied > 0 => {
-                format!("no grant leads to `{}`; {} for it {} denied", dead.subject, many(dead.denied, "request"), was(dead.denied))
-            }
-            DeadKind::Operation => format!("no grant leads to `{}`, and nobody asked for it", dead.subject),
+            DeadKind::Operation => format!("no grant leads to `{}`{}", dead.subject, asked(dead.allowed, dead.denied)),
             DeadKind::ProhibitedGrant => format!("all that `{}` grants is prohibited again", dead.subject),
             DeadKind::EmptyGrant => format!("`{}` grants nothing that the inventory has", dead.subject),
         },
@@ -31,4 +28,15 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
         ..Draft::default()
     })
     .collect()
+}
+
+/// What became of requests for something that nothing grants: denied, or allowed by an earlier policy or another mesh.
+fn asked(allowed: u64, denied: u64) -> String {
+    let told = |count, what| format!("{} for it {} {what}", many(count, "request"), was(count));
+    match (allowed, denied) {
+        (0, 0) => ", and nobody asked for it".to_owned(),
+        (0, denied) => format!("; {}", told(denied, "denied")),
+        (allowed, 0) => format!("; {} all the same", told(allowed, "allowed")),
+        (allowed, denied) => format!("; {} all the same, {denied} denied", told(allowed, "allowed")),
+    }
 }

@@ -19,17 +19,25 @@ pub(super) const CHECK: Check = Check {
     find,
 };
 
+/// Callers that have no name: said in words, not quoted.
+const OUTSIDE: &str = "identities outside the inventory";
+const UNIDENTIFIED: &str = "callers that no line identifies";
+
 fn find(examined: &Examined<'_>) -> Vec<Draft> {
     let is_yaml = |id: &str| examined.newest.policies().iter().any(|p| *p.reference.id == *id && p.language == Language::Yaml);
     let is_partner = |edge: &AllowedEdge<'_>| edge.from.is_none() && edge.policies.iter().all(|p| is_yaml(&p.id));
     let mut out: BTreeMap<String, Draft> = BTreeMap::new();
     for edge in examined.granted.exposed() {
-        let from = edge.from.map_or("identities outside the inventory", |s| &*s.name);
+        let from = edge.from.map_or(OUTSIDE, |s| &*s.name);
         let operation = edge.operation.map_or("undeclared paths", |o| &*o.id);
         let policies = list(edge.policies.iter().map(|p| &*p.id));
         let subject = format!("{from} → {} {operation}", edge.to.name);
         let draft = Draft {
-            summary: format!("`{from}` may call `{}` (`{operation}`), which touches sensitive data, directly by {policies}", edge.to.name),
+            summary: format!(
+                "{} may call `{}` (`{operation}`), which touches sensitive data, directly by {policies}",
+                named(from),
+                edge.to.name
+            ),
             subject: subject.clone(),
             remedy: "let a service between them do it, and keep that path in an invariant".to_owned(),
             at: edge.policies.first().map(|p| p.at.short()),
@@ -49,8 +57,8 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
         let name = key.operation.as_deref().unwrap_or("undeclared paths");
         let label = match (&key.from, &key.from_id) {
             (Some(_), _) => caller(key),
-            (None, Some(_)) => "identities outside the inventory".to_owned(),
-            (None, None) => "callers that no line identifies".to_owned(),
+            (None, Some(_)) => OUTSIDE.to_owned(),
+            (None, None) => UNIDENTIFIED.to_owned(),
         };
         (key.effect == Effect::Allow && is_outside && is_sensitive).then_some((label, key.to.as_str(), name))
     });
@@ -58,7 +66,7 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
         let subject = format!("{from} → {to} {operation}");
         let draft = out.entry(subject.clone()).or_insert_with(|| Draft {
             subject,
-            summary: format!("`{from}` called `{to}` (`{operation}`), which touches sensitive data, directly"),
+            summary: format!("{} called `{to}` (`{operation}`), which touches sensitive data, directly", named(&from)),
             remedy: "let a service between them do it, and keep that path in an invariant".to_owned(),
             ..Draft::default()
         });
@@ -66,4 +74,8 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
         (draft.evidence, draft.count) = (tally.evidence.into_vec(), tally.count);
     }
     out.into_values().collect()
+}
+
+fn named(from: &str) -> String {
+    if [OUTSIDE, UNIDENTIFIED].contains(&from) { from.to_owned() } else { format!("`{from}`") }
 }

@@ -115,7 +115,7 @@ impl Need {
     const fn words(self) -> &'static str {
         match self {
             Self::Identity => "the caller's verified identity",
-            Self::Label => "even a label of the platform for the caller",
+            Self::Label => "a label of the platform for the caller",
             Self::Tls => "the version and suite of TLS",
             Self::Certificate => "the caller's certificate",
             Self::Issuer => "the issuer of the caller's certificate",

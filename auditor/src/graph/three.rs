@@ -72,7 +72,8 @@ pub(crate) fn dead_declarations<'a>(map: &Map<'_, 'a>, declared: &[AllowedEdge<'
     let called: BTreeSet<(&str, &str)> = edges.iter().filter_map(|e| Some((&*e.to.name, &*e.operation?.id))).collect();
     let granting: BTreeSet<&str> = edges.iter().flat_map(|e| e.policies.iter().map(|p| &*p.id)).collect();
     let written: BTreeSet<&str> = declared.iter().flat_map(|e| e.policies.iter().map(|p| &*p.id)).collect();
-    let denied = map.examined.group(|key| (key.effect == Effect::Deny).then_some((key.to.as_str(), key.operation.as_deref())));
+    let asked = map.examined.group(|key| Some((key.to.as_str(), key.operation.as_deref(), key.effect == Effect::Allow)));
+    let asked = |service, operation, allowed| asked.get(&(service, Some(operation), allowed)).map_or(0, |t| t.count);
     let mut out = Vec::new();
     for service in map.services {
         let unreachable = service.operations.iter().filter(|o| !called.contains(&(&*service.name, &*o.id)));
@@ -80,13 +81,14 @@ pub(crate) fn dead_declarations<'a>(map: &Map<'_, 'a>, declared: &[AllowedEdge<'
             kind: DeadKind::Operation,
             subject: format!("{} {}", service.name, operation.id),
             at: operation.at.short(),
-            denied: denied.get(&(&*service.name, Some(&*operation.id))).map_or(0, |t| t.count),
+            denied: asked(&*service.name, &*operation.id, false),
+            allowed: asked(&*service.name, &*operation.id, true),
         }));
     }
     for policy in map.examined.grants().filter(|p| !granting.contains(&*p.reference.id)) {
         let id = &*policy.reference.id;
         let kind = if written.contains(id) { DeadKind::ProhibitedGrant } else { DeadKind::EmptyGrant };
-        out.push(DeadDeclaration { kind, subject: id.to_owned(), at: policy.reference.at.short(), denied: 0 });
+        out.push(DeadDeclaration { kind, subject: id.to_owned(), at: policy.reference.at.short(), denied: 0, allowed: 0 });
     }
     out.sort();
     out

@@ -236,9 +236,9 @@ fn dead(all: &Analyses) -> Table<'_> {
             DeadKind::ProhibitedGrant => "grant that is prohibited in every case",
             DeadKind::EmptyGrant => "grant that meets nothing of the inventory",
         };
-        vec![policy(&d.subject, &d.at), Cell::Words(kind.to_owned()), Cell::Count(d.denied)]
+        vec![policy(&d.subject, &d.at), Cell::Words(kind.to_owned()), Cell::Count(d.denied), Cell::Count(d.allowed)]
     })
-    .headed(&["What", "Why", "#Denied requests"])
+    .headed(&["What", "Why", "#Denied requests", "#Allowed requests"])
 }
 
 fn stale<'a>(all: &'a Analyses, anchors: &Anchors<'a>) -> Table<'a> {
