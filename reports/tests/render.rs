@@ -125,7 +125,7 @@ fn how_logs_were_read_and_what_changed_stand_on_the_page() {
     let a = sample::market();
     let page = html(&a).unwrap();
     for (section, texts) in [
-        ("reading", &["its address", "weak_tls", "accessLogFormat: SNIPPET", "7 undetermined", "3 probes", "records were lost"][..]),
+        ("reading", &["its address", "weak_tls", "accessLogFormat: SNIPPET", "7 undetermined", "probes: 3", "records were lost"][..]),
         ("fidelity", &["no bundle of its revision", "2,481,849", "denied-then", "881202", "4 more groups"]),
         ("since", &["reports/october", "was found gone", "kind_folded-1", "not there", "no longer granted", "this one", "another tool"]),
     ] {
