@@ -105,7 +105,7 @@ fn an_untouched_report_verifies_and_every_touch_is_told() {
     assert!(moved.code == 0 && moved.err.contains("not checked: `a.ndjson` is not here"), "{}", moved.err);
     assert_eq!(scene.run(&["verify", "report", "--key", "other.pub"]).code, 1);
     for (args, says) in [
-        (&["verify", "report"][..], "verified with a key"),
+        (&["verify", "report"][..], "verified with one key"),
         (&["verify", ".", "--key", "report.pub"], "holds no signed report"),
         (&["verify", "report", "--key", "report.key"], "report.key"),
         (&["verify", "moved.ndjson", "--key", "report.pub"], "logs are not signed"),

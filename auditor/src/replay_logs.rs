@@ -333,14 +333,18 @@ mod tests {
             let last = documents.iter().rposition(|d| d.contains("kind: Permission")).unwrap();
             let rest: Vec<&str> = documents.iter().enumerate().filter(|(n, _)| *n != last).map(|(_, d)| *d).collect();
             let (law, proposal) = (authorizer(&text), authorizer(&rest.join("---\n")));
-            let (bundles, logs) = ([&law], [memory("log", &bytes)]);
-            let trial = trial(&bundles, Some(&proposal));
+            let (bundles, logs) = ([&proposal, &law], [memory("log", &bytes)]);
+            // Before the first and between the two another bundle was in force: the proposal may know an answer that they do not.
+            let at = |time: &str| time.parse::<Timestamp>().unwrap();
+            let spans = [(at("2020-01-01T00:00:00Z"), *proposal.revision()), (at("2026-11-22T11:00:00Z"), *law.revision())];
+            let history = History::new(spans.into_iter().chain([(at("2026-11-26T14:48:20Z"), *proposal.revision())]));
+            let trial = Trial { bundles: &bundles, history: &history, against: Some(&proposal) };
             let reading = Reading::default();
             let read = |sink: &mut dyn Sink| intake::read(&logs, &VerifiedHeads::default(), &reading, sink, &mut |_| {}).unwrap();
             let (mut quick, mut general) = (Retrial::new(trial, &reading), General(Retrial::new(trial, &reading)));
             let (one, other) = (read(&mut quick), read(&mut general));
             again += quick.against.as_ref().unwrap().foreign.again;
-            assert_eq!(quick.against.as_ref().unwrap().foreign.again, quick.fold.foreign.again, "{log}");
+            assert!(quick.against.as_ref().unwrap().foreign.again >= quick.fold.foreign.again, "{log}");
             assert_eq!(general.0.fold.foreign.again, 0);
             // How often policy was asked is how the work was done: the quick way sets more aside.
             let told = |sink: Retrial<'_>, intake| serde_json::to_string(&ReplayReport { asked: 0, ..sink.tell(trial, intake) }).unwrap();

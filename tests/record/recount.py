@@ -44,6 +44,10 @@ def operation(method, path):
     return next((name for name, verb, form in OPERATIONS if verb == method and re.fullmatch(form, plain)), None)
 
 
+# What the report calls such paths where a proxy let them through; here with the caller behind it.
+TWO_WAYS = "paths that can be read in two ways"
+
+
 def lines(path):
     raw = open(path, "rb").read()
     if raw[:4] == b"\x28\xb5\x2f\xfd":
@@ -100,6 +104,8 @@ def envoy(found):
         caller, path = record.get("downstream_peer_uri_san"), record["path"].split("?")[0]
         which = operation(record["method"], path)
         edges[SERVICES.get(caller, caller), None if which is ... else which][kind] += 1
+        if which is ... and kind == "allowed":
+            out[TWO_WAYS + str(SERVICES.get(caller, caller))] += 1
         if caller:
             tls[record["downstream_tls_version"]]["requests"] += 1
             digest = "sha256:" + record["downstream_peer_fingerprint_256"]
@@ -154,8 +160,8 @@ def compare(counted, report):
     same("tls", {version: count["requests"] for version, count in tls.items()}, told, faults)
     told = {entry["sha256"]: entry["requests"] for entry in report["certificates"]}
     same("certificate", {digest: count["requests"] for digest, count in certificates.items()}, told, faults)
-    findings(edges, report, faults)
-    analyses(edges, report["analyses"], faults)
+    findings(edges, out, report, faults)
+    analyses(edges, out, report["analyses"], faults)
     inventory(peers, report["analyses"]["certificates"], faults)
     if reasons is not None:
         told = {entry["reason"]: entry["count"] for entry in report["denials"]}
@@ -163,12 +169,16 @@ def compare(counted, report):
     return faults
 
 
-def findings(edges, report, faults):
+def findings(edges, out, report, faults):
     """The findings about who asked for what, with their counts."""
     told = lambda check: {found["subject"]: found["count"] for found in report["findings"] if found["check"] == check}
     granted = {(SERVICES[caller], which) for caller, which in LAW}
     named = [(caller, which, kinds) for (caller, which), kinds in edges.items() if caller]
     shadow = {f"{c} → orders {w or 'undeclared paths'}": k["allowed"] for c, w, k in named if k["allowed"] and (c, w) not in granted}
+    for caller in {caller for caller, _, _ in named if out[TWO_WAYS + caller]}:
+        shadow[f"{caller} → orders {TWO_WAYS}"] = out[TWO_WAYS + caller]
+        shadow[f"{caller} → orders undeclared paths"] -= out[TWO_WAYS + caller]
+    shadow = {subject: count for subject, count in shadow.items() if count}
     same("shadow edge", shadow, told("shadow_edge"), faults)
     unknown, denied = collections.Counter(), collections.Counter()
     for caller, _, kinds in named:
@@ -181,7 +191,7 @@ def findings(edges, report, faults):
     same("spike of denials", {caller: denied[caller] for caller in spikes}, spikes, faults)
 
 
-def analyses(edges, report, faults):
+def analyses(edges, out, report, faults):
     """The analyses of graphs and of use. All grants lead from one caller to `orders`, so that reach is one step, and nothing stands between."""
     short = lambda pairs: {(SERVICES[caller], which) for caller, which in pairs}
     granted, prohibited = short(LAW), short(PROHIBITED)
@@ -227,6 +237,10 @@ def analyses(edges, report, faults):
     # Where a line names no caller nobody was seen to do what he may not.
     of_shadow = lambda edge: sum(k["allowed"] for (c, w), k in edges.items() if c and (c if c in SERVICES.values() else None, w) == edge)
     ours = {edge: of_shadow(edge) for edge in classes["shadow"] if of_shadow(edge)}
+    for caller in [caller for caller, which in ours if which is None and out[TWO_WAYS + str(caller)]]:
+        ours[caller, TWO_WAYS] = out[TWO_WAYS + caller]
+        ours[caller, None] -= out[TWO_WAYS + caller]
+    ours = {edge: count for edge, count in ours.items() if count}
     same("shadow edge", ours, {(entry["from"], entry["operation"]): entry["requests"] for entry in report["shadow"]["entries"]}, faults)
     idle = {caller for caller in SERVICES.values() if not everything(caller)} | (set() if observed else {"orders"})
     both("services without an allowed request", sorted(idle), sorted(entry["service"] for entry in report["stale"]["entries"]))

@@ -96,7 +96,7 @@ pub struct ShadowEdge {
     pub from: String,
     /// The called service.
     pub to: String,
-    /// The operation; `None`: undeclared paths.
+    /// The operation, or words for paths that can be read in two ways; `None`: undeclared paths.
     pub operation: Option<String>,
     /// Allowed requests.
     pub requests: u64,

@@ -25,7 +25,9 @@ pub(crate) fn shadow_edges(examined: &Examined<'_>) -> Vec<ShadowEdge> {
         let is_told = matches!(key.lawful, Lawful::Recorded | Lawful::Says(_) | Lawful::NotAsked(Lack::Path));
         let is_known = is_told && (key.from.is_some() || key.from_id.is_some());
         (key.effect == Effect::Allow && !is_granted && is_known).then(|| {
-            let edge = (caller(key), key.to.as_str(), key.operation.as_deref());
+            // What can be read in two ways is no undeclared path, and policy was not asked about it.
+            let ambiguous = (key.lawful == Lawful::NotAsked(Lack::Path)).then_some(TWO_WAYS);
+            let edge = (caller(key), key.to.as_str(), key.operation.as_deref().or(ambiguous));
             if key.revision == *newest || !examined.fold.knows(&key.revision) {
                 under_no_other.insert(edge.clone());
             }
@@ -59,6 +61,9 @@ pub(crate) fn shadow(map: &Map<'_, '_>, window: &str) -> Part<ShadowEdge> {
     }
     .listing(entries, ANALYSIS_ENTRIES_MAX)
 }
+
+/// Stands for the operation of paths that servers read in two ways.
+const TWO_WAYS: &str = "paths that can be read in two ways";
 
 /// Services that took no part in any allowed request.
 pub(crate) fn stale_services(map: &Map<'_, '_>) -> Vec<StaleService> {

@@ -20,10 +20,11 @@ const ELSEWHERE: &[(&str, &str, Option<&str>)] = &[
     ("A76", "the importer of Istio is to come", None),
 ];
 
-const SOURCES: [(&str, &str); 11] = [
+const SOURCES: [(&str, &str); 12] = [
     ("paths", include_str!("paths.rs")),
     ("headers", include_str!("headers.rs")),
     ("framing", include_str!("framing.rs")),
+    ("smuggling", include_str!("smuggling.rs")),
     ("certificates", include_str!("certificates.rs")),
     ("tokens", include_str!("tokens.rs")),
     ("jwks", include_str!("jwks.rs")),
