@@ -6,9 +6,9 @@
 //! INVARIANT: no byte of an element that is not white space between tokens is left out or altered, but a line break inside a text, which
 //! JSON does not have: it stays a control character, and the line unreadable.
 
-use std::io::{self, Read};
+use std::io;
 
-use crate::limits::{ARRAY_BLOCK_BYTES, ARRAY_SNIFF_BYTES_MAX};
+use crate::limits::ARRAY_BLOCK_BYTES;
 
 /// Whether these first bytes are those of an array of objects; `None` where more have to be seen. A bracket alone would not do: lines of
 /// Envoy's text begin with one.
@@ -19,13 +19,6 @@ pub(crate) fn is_array(bytes: &[u8]) -> Option<bool> {
         (Some(b'['), None) | (None, _) => None,
         (Some(_), _) => Some(false),
     }
-}
-
-/// Whether a file begins as such an array does.
-pub(crate) fn begins_as_array(file: impl Read) -> io::Result<bool> {
-    let mut head = Vec::new();
-    file.take(ARRAY_SNIFF_BYTES_MAX as u64).read_to_end(&mut head)?;
-    Ok(is_array(&head) == Some(true))
 }
 
 const fn is_space(byte: u8) -> bool {
@@ -152,8 +145,11 @@ impl Elements {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use super::*;
     use crate::layout::Layout;
+    use crate::limits::ARRAY_SNIFF_BYTES_MAX;
 
     /// Gives few bytes at a time.
     struct Slow<'b>(&'b [u8], usize);

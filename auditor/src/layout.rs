@@ -1,5 +1,6 @@
 //! How the decoded bytes of a log are laid out, by its first bytes: as lines; as one JSON array, of which lines are made; or as a container
-//! runtime keeps what a process wrote, of which the lines of the process are made.
+//! runtime keeps what a process wrote, of which the lines of the process are made. A byte order mark before all of it says nothing, and is
+//! passed over: editors and shells put one before what they save.
 
 use std::io::{self, Read};
 
@@ -64,6 +65,7 @@ impl Layout {
             }
         }
         layout.shape = shape(&layout.peeked).unwrap_or(Shape::Lines);
+        layout.given = layout.peeked.len() - without_mark(&layout.peeked).len();
         layout
     }
 
@@ -97,12 +99,58 @@ impl Layout {
     }
 }
 
+/// Whether a file is one array, which cannot be read from a line in its middle on.
+pub(crate) fn is_of_one_array(file: impl Read) -> io::Result<bool> {
+    let mut head = Vec::new();
+    file.take(ARRAY_SNIFF_BYTES_MAX as u64).read_to_end(&mut head)?;
+    Ok(matches!(shape(&head), Some(Shape::Array(_))))
+}
+
 /// How a log that begins so is laid out; `None` where more has to be seen.
 fn shape(bytes: &[u8]) -> Option<Shape> {
+    if bytes.len() < MARK.len() && MARK.starts_with(bytes) {
+        return None;
+    }
+    let bytes = without_mark(bytes);
     match (is_array(bytes), container::begins(bytes)) {
         (Some(true), _) => Some(Shape::Array(Elements::default())),
         (_, Some(true)) => Some(Shape::Container(Box::default())),
         (None, _) | (_, None) => None,
         (Some(false), Some(false)) => Some(Shape::Lines),
+    }
+}
+
+/// What follows a byte order mark, if there is one.
+pub(crate) fn without_mark(bytes: &[u8]) -> &[u8] {
+    bytes.strip_prefix(MARK).unwrap_or(bytes)
+}
+
+/// U+FEFF in UTF-8.
+const MARK: &[u8] = b"\xef\xbb\xbf";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_byte_order_mark_is_passed_over_once_and_at_the_beginning() {
+        for (text, want) in [
+            ("\u{feff}{}\n\u{feff}{}\n", "{}\n\u{feff}{}\n"),
+            ("\u{feff}[{},{}]", "{}\n{}\n"),
+            ("\u{feff}2026-11-22T10:00:00Z stdout F {}\n", "{}\n"),
+            ("\u{feff}", ""),
+            ("\u{feff}\u{feff}a", "\u{feff}a"),
+            ("\u{fefe}a", "\u{fefe}a"),
+        ] {
+            for room in [1, 2, 5, 100] {
+                let mut source = text.as_bytes();
+                let mut layout = Layout::of(&mut source);
+                let (mut out, mut buffer) = (Vec::new(), vec![0; room]);
+                while let n @ 1.. = layout.read(&mut source, &mut buffer).unwrap() {
+                    out.extend_from_slice(&buffer[..n]);
+                }
+                assert_eq!(String::from_utf8(out).unwrap(), want, "{text:?} {room}");
+            }
+        }
     }
 }

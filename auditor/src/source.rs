@@ -12,7 +12,7 @@ use flate2::bufread::MultiGzDecoder;
 use portreeve_engine::Digest;
 use sha2::{Digest as _, Sha256};
 
-use crate::layout::Layout;
+use crate::layout::{Layout, without_mark};
 use crate::limits::{LINE_BYTES_MAX, READ_BUFFER_BYTES};
 use crate::parquet::{self, Rows};
 
@@ -77,7 +77,7 @@ impl LogSource {
         let mut line = Vec::new();
         BufReader::new(File::open(path)?.take(LINE_BYTES_MAX as u64)).read_until(b'\n', &mut line)?;
         line.pop_if(|last| *last == b'\n');
-        Ok(line)
+        Ok(without_mark(&line).to_vec())
     }
 
     /// SHA-256 and length of the stored bytes, read in pieces.

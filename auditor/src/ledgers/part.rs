@@ -8,7 +8,7 @@ use portreeve_engine::Digest;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::array::begins_as_array;
+use crate::layout::is_of_one_array;
 use crate::limits::{LEDGER_PART_BYTES, READ_BLOCK_BYTES};
 use crate::parquet::MAGIC;
 
@@ -94,7 +94,7 @@ pub(super) fn cut(path: &Path, from: u64) -> io::Result<Vec<(u64, u64)>> {
 /// Whether a log is one part: compressed, a JSON array, or a Parquet file.
 pub(super) fn is_whole(path: &Path) -> io::Result<bool> {
     let mut file = File::open(path)?;
-    Ok(is_compressed(&mut file)? || begins_as_array(&File::open(path)?)?)
+    Ok(is_compressed(&mut file)? || is_of_one_array(&File::open(path)?)?)
 }
 
 /// Whether it begins as gzip, zstd or Parquet do.

@@ -12,6 +12,7 @@ use portreeve_engine::record::After;
 use portreeve_engine::{Digest, Event, Record};
 
 use super::LogError;
+use super::disk::Disk;
 use crate::limits;
 
 /// Where lines go.
@@ -55,6 +56,7 @@ pub(super) struct LogFile {
     len: u64,
     /// Whether there may be something behind them: a write failed in the middle.
     torn: bool,
+    disk: Disk,
     /// Held as long as the process lives; the file itself is renamed at rotation and so cannot carry the lock.
     _lock: File,
 }
@@ -78,7 +80,7 @@ impl LogFile {
         }
         let found = if path.exists() { put_aside(path, instance).map_err(fail)? } else { Found::default() };
         let file = create(path).map_err(fail)?;
-        Ok((Self { path: path.to_owned(), file, len: 0, torn: false, _lock: lock }, found))
+        Ok((Self { path: path.to_owned(), file, len: 0, torn: false, disk: Disk::default(), _lock: lock }, found))
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -89,8 +91,16 @@ impl LogFile {
         self.len
     }
 
-    /// Appends whole lines in one write. After a failure the file is as before, or the next call makes it so.
+    /// Appends whole lines in one write, and has them synchronised some time. After a failure the file is as before, or the next call
+    /// makes it so; that the disk did not take earlier lines is a failure, too.
     pub(super) fn append(&mut self, lines: &[u8]) -> std::io::Result<()> {
+        self.disk.heard()?;
+        self.put(lines)?;
+        self.disk.wrote(&self.file, lines.len());
+        Ok(())
+    }
+
+    fn put(&mut self, lines: &[u8]) -> std::io::Result<()> {
         if self.torn {
             self.file.set_len(self.len)?;
         }
@@ -105,7 +115,7 @@ impl LogFile {
     /// it was told to may be gone from memory too, so they are written once more, and only then is the disk asked again.
     pub(super) fn append_synced(&mut self, lines: &[u8]) -> std::io::Result<()> {
         let before = self.len;
-        self.append(lines)?;
+        self.put(lines)?;
         let synced = self.sync();
         if synced.is_err() {
             (self.len, self.torn) = (before, true);
@@ -113,19 +123,33 @@ impl LogFile {
         synced
     }
 
-    pub(super) fn sync(&self) -> std::io::Result<()> {
+    /// Waits until everything is on the disk.
+    pub(super) fn sync(&mut self) -> std::io::Result<()> {
+        self.disk.settle()?;
         self.file.sync_data()
     }
 
-    /// Gives the file the name of the lines in it, and begins a new one.
+    /// Says for the disk that it did not take what it was asked to.
+    #[cfg(test)]
+    pub(super) fn refuse_beside(&self) {
+        self.disk.refuse();
+    }
+
+    /// Has everything go to the disk, without waiting for more than was asked for by the last call.
+    pub(super) fn beat(&mut self) -> std::io::Result<()> {
+        // Without a thread the disk is waited for here.
+        self.disk.beat(&self.file).or_else(|_| self.file.sync_data())
+    }
+
+    /// Gives the file the name of the lines in it, and begins a new one. The old one goes to the disk meanwhile.
     pub(super) fn rotate(&mut self, instance: &str, first: u64, last: u64) -> std::io::Result<()> {
-        self.file.sync_all()?;
         let old = archive_name(&self.path, &format!("{instance}.{first:012}-{last:012}"));
         std::fs::rename(&self.path, &old)?;
         match create(&self.path) {
             Ok(file) => {
-                self.file = file;
+                let closed = std::mem::replace(&mut self.file, file);
                 (self.len, self.torn) = (0, false);
+                self.disk.close(closed, folder_of(&self.path));
                 Ok(())
             }
             Err(why) => {
@@ -135,6 +159,11 @@ impl LogFile {
             }
         }
     }
+}
+
+/// The folder that a file is in.
+pub(super) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn create(path: &Path) -> std::io::Result<File> {

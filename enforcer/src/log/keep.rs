@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use portreeve_engine::record::Deleted;
 use portreeve_engine::{Digest, Event, Record, Timestamp};
 
-use super::file::tail;
+use super::file::{folder_of, tail};
 use crate::config::Keep;
 use crate::limits;
 
@@ -79,7 +79,7 @@ struct Name {
 
 /// The files beside `log` with the name of a closed one, and when they were changed last.
 fn closed(log: &Path) -> std::io::Result<Vec<(SystemTime, PathBuf, Name)>> {
-    let folder = log.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(log);
     let mut out = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;

@@ -9,6 +9,7 @@
 //! again with a new time, or says in its record which earlier time it was taken for); one caller never holds more than its share; strangers never use the queue, they are counted in a
 //! bounded table and told at the heartbeat; while the file cannot be written nothing is accepted (INV-9).
 
+mod disk;
 mod file;
 mod keep;
 mod queue;

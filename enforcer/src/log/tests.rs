@@ -308,6 +308,62 @@ fn ask<T>(future: std::pin::Pin<&mut impl Future<Output = T>>) -> std::task::Pol
     future.poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
 }
 
+/// A79: the disk says that it did not take earlier lines when nobody waits for it.
+#[test]
+fn what_the_disk_does_not_take_behind_the_writer_stops_the_log_until_it_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("d.ndjson");
+    let (log, clock) = open(opening(&path, "A"));
+    let until = |up: bool| {
+        let began = Instant::now();
+        while log.shared.up.load(Ordering::Acquire) != up {
+            assert!(began.elapsed() < Duration::from_secs(30), "the log is not {}", if up { "up" } else { "down" });
+            std::thread::yield_now();
+        }
+    };
+    log.shared.desk.lock().unwrap().as_ref().unwrap().refuse_beside();
+    let ticket = allow(&log, &clock);
+    until(false);
+    assert!(log.allowed(clock.now(), decided(CALLER)).is_err(), "nothing is accepted meanwhile");
+    until(true);
+    log.ended(ticket, END);
+    log.stop();
+    assert_eq!(names(&read_chain(&path, &mut ChainReader::new())), ["started", "decided", "ended", "stopped"]);
+}
+
+/// Closed files and the present one have every line, in order, however fast they follow each other.
+#[test]
+fn files_that_are_closed_one_after_the_other_have_every_line() {
+    for durability in [Durability::Queued, Durability::Synced] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("d.ndjson");
+        let mut opening = opening(&path, "A");
+        (opening.config.rotate_bytes, opening.config.durability) = (Some(2_000), durability);
+        opening.config.heartbeat = Duration::from_millis(20);
+        let (log, clock) = open(opening);
+        let mut left = 60;
+        while left > 0 {
+            // Where the thread gets no time the queue is full for a while.
+            if let Ok(ticket) = log.allowed(clock.now(), decided(CALLER)) {
+                log.ended(ticket, END);
+                left -= 1;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        log.stop();
+        let mut files: Vec<PathBuf> = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().path()).collect();
+        files.retain(|file| file.extension().is_some_and(|e| e == "ndjson") && *file != path);
+        files.sort();
+        assert!(files.len() > 5, "{files:?}");
+        files.push(path);
+        let mut chain = ChainReader::new();
+        let all: Vec<Record> = files.iter().flat_map(|file| read_chain(file, &mut chain)).collect();
+        let count = |name: &str| names(&all).iter().filter(|n| **n == name).count();
+        assert_eq!((count("decided"), count("ended"), count("stopped")), (60, 60, 1), "{durability:?}");
+        assert!(count("heartbeat") > 0);
+    }
+}
+
 #[tokio::test]
 async fn kept_means_in_the_file() {
     for durability in [Durability::Written, Durability::Synced] {
@@ -379,12 +435,32 @@ async fn a79_what_waits_when_the_disk_fails_is_refused_and_its_end_is_told_later
     assert_eq!(ends, [(Outcome::Unavailable, Why::Log), (Outcome::Forwarded, Why::Complete)]);
 }
 
+/// The writer's thread gets no time for as long as this lives.
+struct Stall(Arc<Shared>);
+
+impl Stall {
+    fn of(log: &DecisionLog) -> Self {
+        log.shared.stalled.store(true, Ordering::Release);
+        Self(Arc::clone(&log.shared))
+    }
+}
+
+impl Drop for Stall {
+    fn drop(&mut self) {
+        self.0.stalled.store(false, Ordering::Release);
+    }
+}
+
 #[test]
 fn what_waits_for_a_thread_that_gets_no_time_is_written_by_the_next_request() {
     let dir = tempfile::tempdir().unwrap();
     let Faulty { log, clock, metrics, disk } = faulty(opening(&dir.path().join("d.ndjson"), "A"));
     let lines = |what: &str| String::from_utf8(disk.written.lock().unwrap().clone()).unwrap().matches(what).count();
-    log.shared.stalled.store(true, Ordering::Release);
+    // From its sleep the thread goes nowhere.
+    while !log.shared.lock().idle {
+        std::thread::yield_now();
+    }
+    let stall = Stall::of(&log);
     let first = allow(&log, &clock);
     let at = clock.now().plus_ms(LATE_MS);
     log.denied(at, decided(CALLER)).unwrap();
@@ -395,7 +471,7 @@ fn what_waits_for_a_thread_that_gets_no_time_is_written_by_the_next_request() {
     disk.failing.store(true, Ordering::Release);
     log.ended(first, END);
     log.denied(at.plus_ms(4 * LATE_MS), decided(CALLER)).unwrap();
-    log.shared.stalled.store(false, Ordering::Release);
+    drop(stall);
     while log.is_up() {
         std::thread::yield_now();
     }

@@ -161,6 +161,10 @@ impl Writer {
 
     /// When there is something to do whether anything waits or not.
     fn due(&self) -> Instant {
+        // What the disk did not take is tried again, though nothing more is accepted that could wake anybody.
+        if self.failing {
+            return Instant::now();
+        }
         if self.heads.is_some() { self.next_beat.min(self.next_head) } else { self.next_beat }
     }
 
@@ -208,9 +212,9 @@ impl Writer {
         }
         shared.metrics.log_records.inc_by(u64::try_from(count).unwrap_or(u64::MAX));
         if (beat || stopping) && !self.failing {
-            // Lines first, then the promise that they are on the disk.
+            // Lines first, then the disk is asked to have them; at the end it is waited for.
             if self.flush(shared)
-                && let Err(why) = self.sync()
+                && let Err(why) = if stopping { self.sync() } else { self.beat() }
             {
                 self.fail(shared, &why);
             }
@@ -411,12 +415,33 @@ impl Writer {
         Ok(())
     }
 
-    fn sync(&self) -> std::io::Result<()> {
-        match &self.out {
+    /// Waits until everything is on the disk.
+    fn sync(&mut self) -> std::io::Result<()> {
+        match &mut self.out {
             Out::File(file) => file.sync(),
             Out::Stdout => Ok(()),
             #[cfg(test)]
             Out::Faulty(_) => Ok(()),
+        }
+    }
+
+    /// Has everything go to the disk.
+    fn beat(&mut self) -> std::io::Result<()> {
+        match &mut self.out {
+            // Every line is there already.
+            Out::File(_) if self.opening.config.durability == Durability::Synced => Ok(()),
+            Out::File(file) => file.beat(),
+            Out::Stdout => Ok(()),
+            #[cfg(test)]
+            Out::Faulty(_) => Ok(()),
+        }
+    }
+
+    /// Says for the disk that it did not take what it was asked to.
+    #[cfg(test)]
+    pub(super) fn refuse_beside(&self) {
+        if let Out::File(file) = &self.out {
+            file.refuse_beside();
         }
     }
 
