@@ -21,5 +21,8 @@ pub(crate) fn parquet(data: &[u8]) {
             Ok(Err(_)) | Err(_) => break true,
         }
     };
-    assert!((failed, &text) == (ended, &again), "it reads otherwise in pieces: {} bytes and {}", text.len(), again.len());
+    // What unpacks a damaged stream may give out less of it before its fault where more is asked for at once. A Parquet file may not.
+    let is_packed = !data.starts_with(b"PAR1");
+    let is_alike = if failed && is_packed { text.starts_with(&again) || again.starts_with(&text) } else { text == again };
+    assert!(failed == ended && is_alike, "it reads otherwise in pieces: {} bytes and {}", text.len(), again.len());
 }
