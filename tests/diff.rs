@@ -267,7 +267,7 @@ fn traffic_of_every_format_is_counted() {
         ("istio/access.json", "page-reads-reviews", 44, 0),
         ("istio/waypoint.log", "page-reads-reviews", 0, 8),
         ("envoy/access.log", "sleep-asks-httpbin", 0, 2),
-        ("ztunnel/ztunnel.log", "page-reads-reviews", 0, 13),
+        ("ztunnel/ztunnel.log", "page-reads-reviews", 0, 10),
         ("hubble/hipstershop.jsonl", "frontend-calls-cartservice", 1, 0),
         ("opa/decisions.jsonl", "buyer-buys", 0, 2),
         ("mapped/flows.csv", "jobs-use-the-database", 10, 10),
