@@ -331,6 +331,38 @@ fn what_the_disk_does_not_take_behind_the_writer_stops_the_log_until_it_does() {
     assert_eq!(names(&read_chain(&path, &mut ChainReader::new())), ["started", "decided", "ended", "stopped"]);
 }
 
+/// A79: however often a failing disk is tried, what waits for it does not grow by strangers.
+#[test]
+fn a79_strangers_take_no_memory_while_the_disk_fails() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("copy.ndjson");
+    let Faulty { log, clock, disk, .. } = faulty(opening(&dir.path().join("d.ndjson"), "A"));
+    disk.failing.store(true, Ordering::Release);
+    log.denied(clock.now(), decided(CALLER)).unwrap();
+    while log.is_up() {
+        std::thread::yield_now();
+    }
+    let mut desk = log.shared.desk.lock().unwrap();
+    let writer = desk.as_mut().unwrap();
+    let held = writer.held();
+    for last in 1..=200_u8 {
+        log.refused(IpAddr::from([10, 0, 0, last % 8]), "no-certificate");
+        assert!(!writer.turn(&log.shared, true));
+    }
+    assert!(held > 0 && writer.held() == held, "{held} {}", writer.held());
+    disk.failing.store(false, Ordering::Release);
+    drop(desk);
+    log.stop();
+    // None of them is forgotten.
+    std::fs::write(&path, &*disk.written.lock().unwrap()).unwrap();
+    let strangers = read_chain(&path, &mut ChainReader::new()).into_iter().map(|record| match record.event {
+        Event::Refused(refused) => refused.count,
+        Event::Heartbeat(beat) => beat.refusals_dropped,
+        _ => 0,
+    });
+    assert_eq!(strangers.sum::<u64>(), 200);
+}
+
 /// Closed files and the present one have every line, in order, however fast they follow each other.
 #[test]
 fn files_that_are_closed_one_after_the_other_have_every_line() {

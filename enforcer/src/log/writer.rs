@@ -171,7 +171,9 @@ impl Writer {
     /// Takes what waits and writes it. Whether that was the last time.
     pub(super) fn turn(&mut self, shared: &Shared, own: bool) -> bool {
         let spare = std::mem::take(&mut self.spare);
-        let batch = shared.take(Instant::now() >= self.due(), spare, own);
+        // While the disk fails strangers stay in their table, which is bounded; their lines would not be.
+        let tell = !self.failing && Instant::now() >= self.due();
+        let batch = shared.take(tell, spare, own);
         let (stopping, at, upto) = (batch.stopping, batch.at, batch.upto);
         self.spare = self.batch(shared, batch);
         if self.flush(shared) {
@@ -435,6 +437,12 @@ impl Writer {
             #[cfg(test)]
             Out::Faulty(_) => Ok(()),
         }
+    }
+
+    /// Bytes that are not written yet.
+    #[cfg(test)]
+    pub(super) const fn held(&self) -> usize {
+        self.pending.len()
     }
 
     /// Says for the disk that it did not take what it was asked to.
