@@ -73,7 +73,7 @@ struct Cell {
 /// Where one decision was counted: good for later ones of its key in the same hour, until the cells are poured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CellId {
-    hour: i64,
+    hour: i32,
     number: u32,
 }
 
@@ -151,7 +151,9 @@ impl Cells {
         evidence: impl FnOnce() -> Evidence,
     ) -> CellId {
         let hour = hour(at);
-        let id = before.filter(|before| before.hour == hour).unwrap_or_else(|| CellId { hour, number: self.find(key, hour, at) });
+        // Hours that do not fit are looked for each time.
+        let id = before.filter(|before| i64::from(before.hour) == hour);
+        let id = id.unwrap_or_else(|| CellId { hour: i32::try_from(hour).unwrap_or(i32::MAX), number: self.find(key, hour, at) });
         if let Some(cell) = self.cells.get_mut(id.number as usize) {
             cell.count += 1;
             cell.first = cell.first.min(at);

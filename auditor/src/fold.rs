@@ -262,6 +262,10 @@ impl Sink for Fold<'_> {
         self.cards.see_line(to, found.1, found.0, at, &place.evidence());
     }
 
+    fn remembers(&self) -> bool {
+        true
+    }
+
     fn seen_again(&mut self, place: &Place<'_>, sketch: &Sketch<'_>, deciding: &Deciding) -> Option<(Taken, Grade)> {
         self.foreign.take_again(place, sketch, deciding)
     }

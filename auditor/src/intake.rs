@@ -138,6 +138,11 @@ pub(crate) trait Sink {
         true
     }
 
+    /// Whether it remembers requests by their deciding bytes, so that it is worth sketching lines.
+    fn remembers(&self) -> bool {
+        false
+    }
+
     /// One request of another mesh whose like was perhaps seen before; `None` where it was not.
     fn seen_again(&mut self, place: &Place<'_>, sketch: &Sketch<'_>, deciding: &Deciding) -> Option<(Taken, Grade)> {
         let _ = (place, sketch, deciding);
@@ -469,8 +474,10 @@ fn foreign(adapter: &mut Adapter, read: &mut InputRead, sink: &mut dyn Sink, (in
     };
     let place = Place { input, line, bytes };
     let looks = sink.looks_for_cards();
-    let sketch = adapter.sketch(bytes, sink.caller_address_counts());
-    let mut found = if looks && adapter.may_have_run() { in_bytes(bytes).map(|(found, at)| (found, field(bytes, at))) } else { None };
+    let remembers = sink.remembers();
+    let sketch = if remembers { adapter.sketch(bytes, sink.caller_address_counts()) } else { None };
+    let may_hold = looks && (!remembers || adapter.may_have_run());
+    let mut found = if may_hold { in_bytes(bytes).map(|(found, at)| (found, field(bytes, at))) } else { None };
     // What seems to hold card data goes the general way, each time.
     let sketch = sketch.filter(|_| found.is_none());
     if let Some(sketch) = &sketch {
@@ -480,7 +487,7 @@ fn foreign(adapter: &mut Adapter, read: &mut InputRead, sink: &mut dyn Sink, (in
         read.foreign.took(taken, grade);
         return;
     }
-    let said = adapter.read(bytes);
+    let said = sketch.and_then(|_| adapter.read_sketched(bytes)).unwrap_or_else(|| adapter.read(bytes));
     read.foreign.lost = read.foreign.lost.saturating_add(adapter.take_lost());
     match said {
         Read::Request(seen) => {

@@ -5,10 +5,10 @@
 
 use std::collections::BTreeMap;
 
+use fearless_simd::{Level, Simd, dispatch, prelude::*, u8x64};
 use portreeve_engine::Timestamp;
 use portreeve_engine::record::Decided;
 use portreeve_engine::request::{AttributeValue, Token};
-use wide::u8x16;
 
 use crate::assessment::Evidence;
 use crate::ledger::Tally;
@@ -113,9 +113,14 @@ pub fn in_bytes(bytes: &[u8]) -> Option<(Suspicion, usize)> {
 /// A place before which no run of bytes is long enough to be a card number; `None` where none is at all. It takes for a part of one
 /// whatever lies between the space and the digits.
 fn first_run(bytes: &[u8]) -> Option<usize> {
+    dispatch!(Level::new(), simd => first_run_with(simd, bytes))
+}
+
+#[inline(always)]
+fn first_run_with<S: Simd>(simd: S, bytes: &[u8]) -> Option<usize> {
     let mut rest = bytes;
     while let Some((window, _)) = rest.split_first_chunk::<WINDOW>() {
-        if has_run(near_digits(window)) {
+        if has_run(near_digits(simd, u8x64::from_slice(simd, window))) {
             return Some(bytes.len() - rest.len());
         }
         // The next window begins with what could be the beginning of a run that ends in it.
@@ -123,20 +128,14 @@ fn first_run(bytes: &[u8]) -> Option<usize> {
     }
     let mut window = [0; WINDOW];
     window.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-    has_run(near_digits(&window)).then(|| bytes.len() - rest.len())
+    has_run(near_digits(simd, u8x64::from_slice(simd, &window))).then(|| bytes.len() - rest.len())
 }
 
 /// A bit for each byte between the space and the digits.
-#[inline]
-pub(crate) fn near_digits(window: &[u8; WINDOW]) -> u64 {
-    let (parts, _) = window.as_chunks::<16>();
-    let mut mask = 0;
-    for (n, part) in parts.iter().enumerate() {
-        let above = u8x16::new(*part) - u8x16::splat(b' ');
-        let near = above.min(u8x16::splat(b'9' - b' ')).simd_eq(above);
-        mask |= u64::from(near.to_bitmask()) << (16 * n);
-    }
-    mask
+#[inline(always)]
+pub(crate) fn near_digits<S: Simd>(simd: S, window: u8x64<S>) -> u64 {
+    let each = |byte| u8x64::splat(simd, byte);
+    (window - each(b' ')).simd_le(each(b'9' - b' ')).to_bitmask()
 }
 
 /// Whether thirteen bits in a row are set.

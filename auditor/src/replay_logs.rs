@@ -186,6 +186,10 @@ impl Sink for Retrial<'_> {
         self.fold.caller_address_counts() || self.against.as_ref().is_some_and(|against| against.foreign.caller_address_counts())
     }
 
+    fn remembers(&self) -> bool {
+        true
+    }
+
     fn seen_again(&mut self, place: &Place<'_>, sketch: &Sketch<'_>, deciding: &Deciding) -> Option<(Taken, Grade)> {
         let Some(against) = &mut self.against else { return self.fold.seen_again(place, sketch, deciding) };
         // Both know the answer, or both are asked of the whole line: neither may count a line that the other has not seen.

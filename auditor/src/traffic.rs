@@ -150,6 +150,10 @@ impl Sink for Count<'_, '_> {
         self.foreign.caller_address_counts()
     }
 
+    fn remembers(&self) -> bool {
+        true
+    }
+
     fn seen_again(&mut self, place: &Place<'_>, sketch: &Sketch<'_>, deciding: &Deciding) -> Option<(Taken, Grade)> {
         let taken = self.foreign.take_again(place, sketch, deciding)?;
         self.see(sketch.at);

@@ -1,8 +1,9 @@
 //! One adapter for each format: a line in, what it says out.
 
+use super::deciding::Deciding;
 use super::json::Keys;
 use super::mapped::Mapped;
-use super::quick::{Deciding, Quick, Sketch};
+use super::quick::{Quick, Sketch};
 use super::seen::Read;
 use super::text::{ENVOY, FormatError, ISTIO, KUMA, TextFormat, Unread};
 use super::{Format, Reading, envoy, hubble, linkerd, opa, ztunnel};
@@ -123,6 +124,11 @@ impl Adapter {
         }
     }
 
+    /// Reads the line that was sketched last; `None` where it takes [`Adapter::read`].
+    pub(crate) fn read_sketched<'l>(&self, line: &'l [u8]) -> Option<Read<'l>> {
+        self.quick.as_ref()?.facts(line).map(envoy::seen)
+    }
+
     /// Sketches a line, where that is possible; see [`Quick`].
     #[inline]
     pub(crate) fn sketch<'l>(&mut self, line: &'l [u8], caller_address_counts: bool) -> Option<Sketch<'l>> {
@@ -201,11 +207,17 @@ pub(super) fn without_prefix(line: &[u8]) -> &[u8] {
         (flagged > 0 || begins).then_some(space + 1 + flagged)
     };
     let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if line.first() == Some(&b'{') {
+        return line;
+    }
     rest(line).and_then(|at| line.get(at..)).unwrap_or(line)
 }
 
 /// Whether it is a message that Envoy or Istio's agent writes beside its log: `[time][1][warning][runtime] …`, `time\tinfo\t…`.
 fn is_message(line: &[u8]) -> bool {
+    if line.first() == Some(&b'{') {
+        return false;
+    }
     let Ok(text) = std::str::from_utf8(line) else { return false };
     if let Some((time, rest)) = text.strip_prefix('[').and_then(|t| t.split_once("][")) {
         let is_time = super::time::parse_time(&format!("{}Z", time.replacen(' ', "T", 1))).is_some();

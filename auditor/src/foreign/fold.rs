@@ -6,18 +6,21 @@
 //! the mesh did.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::num::NonZero;
 
 use portreeve_engine::decision::Effect;
 use portreeve_engine::{Authorizer, Digest, Timestamp};
 
 use super::Format;
 use super::certificates::Certificates;
+use super::deciding::Deciding;
 use super::envoy::ip;
 use super::judge::{Judge, Judged, Lawful};
 use super::memory::{Asked, Memory};
 use super::names::Names;
 use super::pairs::{About, Counted, Pairs, Side};
-use super::quick::{Deciding, Sketch};
+use super::quick::Sketch;
 use super::seen::{Caller, Did, Grade, Reporter, Seen, Tie};
 use crate::assessment::Evidence;
 use crate::cells::{CellId, Cells, Grain, KeyId};
@@ -89,7 +92,7 @@ pub(crate) struct ForeignFold<'a> {
     books: Books,
     /// Requests that were answered from memory.
     pub(crate) again: u64,
-    question: String,
+    question: Vec<u8>,
     pub(crate) counts: Counts,
     pub(crate) asked: u64,
     /// Duplicates by input, known at the end.
@@ -130,7 +133,7 @@ impl<'a> ForeignFold<'a> {
             memory: Memory::new(),
             books,
             again: 0,
-            question: String::new(),
+            question: Vec::new(),
             counts: Counts::default(),
             asked: 0,
             surplus: BTreeMap::new(),
@@ -189,8 +192,8 @@ impl<'a> ForeignFold<'a> {
         let answered = self.memory.get(bundle, deciding)?;
         self.again += 1;
         self.books.settle(answered, place, sketch.at, sketch.request_id.map(|id| (Tie::Request, id)));
-        let address = || sketch.caller.and_then(ip);
-        self.books.certificates.note_address(answered.certificate, address);
+        let address = || sketch.caller.and_then(|text| std::str::from_utf8(text).ok()).and_then(ip);
+        self.books.certificates.note_address(answered.certificate(), address);
         Some((answered.taken(), answered.grade))
     }
 
@@ -231,7 +234,7 @@ impl<'a> ForeignFold<'a> {
             about: About::of(&parts),
             certificate: effect.and_then(|_| {
                 let id = self.books.cells.facts(key)?.from_id.as_ref()?;
-                self.books.certificates.shown(id, seen)
+                NonZero::new(self.books.certificates.shown(id, seen)?.checked_add(1)?)
             }),
             cell: None,
         }
@@ -370,7 +373,7 @@ impl Books {
 
     /// Counts a request, and notes in which cell.
     #[inline]
-    fn settle(&mut self, answered: &mut Answered, place: &Place<'_>, at: Timestamp, known_by: Option<(Tie, &str)>) {
+    fn settle(&mut self, answered: &mut Answered, place: &Place<'_>, at: Timestamp, known_by: Option<(Tie, &[u8])>) {
         let (first, last) = self.seen.unwrap_or((at, at));
         self.seen = Some((first.min(at), last.max(at)));
         if answered.effect.is_some() {
@@ -379,7 +382,7 @@ impl Books {
         } else {
             self.undetermined += 1;
         }
-        let certificate = answered.certificate.and_then(|n| self.certificates.use_at(n, at, place));
+        let certificate = answered.certificate().and_then(|n| self.certificates.use_at(n, at, place));
         let cell = answered.cell.map_or(UNDETERMINED, CellId::number);
         let line = Counted { at, grade: answered.grade, input: place.input, cell, certificate };
         let added = self.pairs.as_mut().zip(known_by).is_some_and(|(pairs, by)| pairs.add(answered.side, answered.about, by, line));
@@ -396,7 +399,8 @@ struct Answered {
     grade: Grade,
     side: Side,
     about: About,
-    certificate: Option<u32>,
+    /// The number of the certificate it shows, from one: so an answer is short enough for one line of the processor's memory (see `memory`).
+    certificate: Option<NonZero<u32>>,
     /// Where the last such request was counted.
     cell: Option<CellId>,
 }
@@ -405,14 +409,18 @@ impl Answered {
     fn taken(&self) -> Taken {
         self.effect.map_or(Taken::Undetermined, Taken::Decided)
     }
+
+    fn certificate(&self) -> Option<u32> {
+        self.certificate.map(|number| number.get() - 1)
+    }
 }
 
-/// All that tells two questions apart, in one text. Each part stands after its length, so that no text of a caller's can pass for two.
-pub(super) fn write_question(out: &mut String, (format, bundle): (Format, usize), seen: &Seen<'_>, effect: Effect, timed: bool) {
+/// All that tells two questions apart. Each text stands behind its length, so that no text of a caller's can pass for two.
+pub(super) fn write_question(out: &mut Vec<u8>, (format, bundle): (Format, usize), seen: &Seen<'_>, effect: Effect, timed: bool) {
     out.clear();
     let mut part = |text: Option<&str>| {
-        let _ =
-            std::fmt::Write::write_fmt(out, format_args!("{}:{}", text.map_or(-1, |t| t.len().cast_signed()), text.unwrap_or_default()));
+        out.extend_from_slice(&text.map_or(u64::MAX, |t| t.len() as u64).to_ne_bytes());
+        out.extend_from_slice(text.unwrap_or_default().as_bytes());
     };
     part(Some(format.as_str()));
     part(Some(effect.as_str()));
@@ -442,9 +450,21 @@ pub(super) fn write_question(out: &mut String, (format, bundle): (Format, usize)
     }
     // Of a caller with a name nobody asks what its address is.
     let of = (seen.caller == Caller::Unnamed).then_some(seen.caller_ip_of);
-    let numbers = (bundle, seen.caller_ip, of, callee.ip, seen.port, timed.then_some(seen.at));
-    // Written through the same buffer: addresses, port and time.
-    let _ = std::fmt::Write::write_fmt(out, format_args!("{numbers:?}"));
+    part(of.map(|of| format!("{of:?}")).as_deref());
+    let mut number = |there: Option<u128>| {
+        out.push(u8::from(there.is_some()));
+        out.extend_from_slice(&there.unwrap_or_default().to_ne_bytes());
+    };
+    for ip in [seen.caller_ip, callee.ip] {
+        number(ip.map(|ip| u128::from(ip.is_ipv4())));
+        number(ip.map(|ip| match ip {
+            IpAddr::V4(ip) => u128::from(ip.to_bits()),
+            IpAddr::V6(ip) => ip.to_bits(),
+        }));
+    }
+    number(seen.port.map(u128::from));
+    number(timed.then_some(u128::from(seen.at.unix_ms().cast_unsigned())));
+    number(u128::try_from(bundle).ok());
 }
 
 /// Stands in a pair for a line that no cell counts.

@@ -1,78 +1,119 @@
-//! What was answered before: by the deciding bytes of lines (see `quick`), and by questions in words.
+//! What was answered before: by the deciding bytes of lines (see `quick`), and by questions.
 //!
 //! It only saves work: it may forget at any time, and does when it has grown to its bound.
 
 use std::collections::HashMap;
+use std::hash::BuildHasher as _;
 
 use foldhash::fast::RandomState;
+use hashbrown::HashTable;
 
-use super::quick::Deciding;
+use super::deciding::Deciding;
 use crate::limits::{QUESTIONS_MAX, REMEMBERED_BYTES_MAX};
 
-/// Numbers by what was asked, in words.
+/// Numbers by all that tells a question from others.
 #[derive(Debug, Default)]
 pub(super) struct Asked {
-    numbers: HashMap<String, u32, RandomState>,
+    numbers: HashMap<Box<[u8]>, u32, RandomState>,
     bytes: usize,
 }
 
 impl Asked {
-    pub(super) fn get(&self, question: &str) -> Option<u32> {
+    pub(super) fn get(&self, question: &[u8]) -> Option<u32> {
         self.numbers.get(question).copied()
     }
 
-    pub(super) fn put(&mut self, question: &str, number: u32) {
+    pub(super) fn put(&mut self, question: &[u8], number: u32) {
         if self.numbers.len() >= QUESTIONS_MAX || self.bytes >= REMEMBERED_BYTES_MAX {
             *self = Self::default();
         }
         self.bytes += question.len();
-        self.numbers.insert(question.to_owned(), number);
+        self.numbers.insert(question.into(), number);
     }
 }
 
 /// What is known of requests that were asked about.
+///
+/// An answer is found by all parts of a question at once, and stands beside the places of their texts: a log in which questions come in no
+/// order needs few of the processor's lines of memory that way.
 #[derive(Debug)]
 pub(super) struct Memory<A> {
-    places: Numbered,
-    callers: Numbered,
-    asks: Numbered,
-    answers: HashMap<Question, A, RandomState>,
+    texts: Texts,
+    numbers: HashTable<u32>,
+    known: Vec<Known<A>>,
+    hasher: RandomState,
     bytes: usize,
 }
 
-/// The number of the bundle that answers, and those of place, caller and what was asked for.
-type Question = [u32; 4];
+/// A question and its answer, in one line of the processor's memory where the answer is short.
+#[derive(Debug)]
+#[repr(align(64))]
+struct Known<A> {
+    answer: A,
+    /// The number of the bundle that answers.
+    bundle: u32,
+    parts: [Text; 3],
+}
 
-/// Texts by number.
+/// Where a text stands among all.
+#[derive(Clone, Copy, Debug)]
+struct Text {
+    from: u32,
+    length: u32,
+}
+
+/// Texts one behind another, each once.
 #[derive(Debug, Default)]
-struct Numbered(HashMap<Box<[u8]>, u32, RandomState>);
+struct Texts {
+    bytes: Vec<u8>,
+    by_text: HashTable<Text>,
+}
 
 impl<A> Memory<A> {
     pub(super) fn new() -> Self {
-        Self { places: Numbered::default(), callers: Numbered::default(), asks: Numbered::default(), answers: HashMap::default(), bytes: 0 }
+        Self { texts: Texts::default(), numbers: HashTable::new(), known: Vec::new(), hasher: RandomState::default(), bytes: 0 }
     }
 
     /// The answer to a question that was asked before.
     #[inline]
     pub(super) fn get(&mut self, bundle: u32, deciding: &Deciding) -> Option<&mut A> {
-        let (place, caller) = (self.places.get(&deciding.place)?, self.callers.get(&deciding.caller)?);
-        self.answers.get_mut(&[bundle, place, caller, self.asks.get(&deciding.ask)?])
+        let parts = deciding.parts();
+        let is_it = |number: &u32| {
+            let known = self.known.get(*number as usize);
+            known.is_some_and(|known| {
+                known.bundle == bundle && known.parts.iter().zip(parts).rev().all(|(part, text)| self.texts.is(*part, text))
+            })
+        };
+        let number = *self.numbers.find(hash(&self.hasher, bundle, parts), is_it)?;
+        self.known.get_mut(number as usize).map(|known| &mut known.answer)
     }
 
     /// Remembers an answer.
     pub(super) fn put(&mut self, bundle: u32, deciding: &Deciding, answer: A) {
-        if self.answers.len() >= QUESTIONS_MAX || self.bytes >= REMEMBERED_BYTES_MAX {
+        if self.known.len() >= QUESTIONS_MAX || self.bytes >= REMEMBERED_BYTES_MAX {
             self.forget();
         }
-        let parts = [(&mut self.places, &deciding.place), (&mut self.callers, &deciding.caller), (&mut self.asks, &deciding.ask)];
-        let [Some((place, a)), Some((caller, b)), Some((ask, c))] = parts.map(|(numbered, text)| numbered.put(text)) else { return };
-        self.bytes += size_of::<(Question, A)>() + a + b + c;
-        self.answers.insert([bundle, place, caller, ask], answer);
+        let parts = deciding.parts();
+        if let Some(known) = self.get(bundle, deciding) {
+            *known = answer;
+            return;
+        }
+        let before = self.texts.bytes.len();
+        let [Some(place), Some(caller), Some(ask)] = parts.map(|text| self.texts.put(&self.hasher, text)) else { return };
+        let Ok(number) = u32::try_from(self.known.len()) else { return };
+        self.bytes += size_of::<Known<A>>() + size_of::<Text>() + self.texts.bytes.len() - before;
+        self.known.push(Known { answer, bundle, parts: [place, caller, ask] });
+        let Self { texts, numbers, known, hasher, .. } = self;
+        let again = |number: &u32| {
+            let known = known.get(*number as usize);
+            known.map_or(0, |known| hash(hasher, known.bundle, known.parts.map(|part| texts.get(part))))
+        };
+        numbers.insert_unique(hash(hasher, bundle, parts), number, again);
     }
 
     /// Every answer.
     pub(super) fn answers(&mut self) -> impl Iterator<Item = &mut A> {
-        self.answers.values_mut()
+        self.known.iter_mut().map(|known| &mut known.answer)
     }
 
     pub(super) fn forget(&mut self) {
@@ -80,20 +121,40 @@ impl<A> Memory<A> {
     }
 }
 
-impl Numbered {
+/// Of each part by itself, so that they are hashed beside one another.
+#[inline]
+fn hash(hasher: &RandomState, bundle: u32, parts: [&[u8]; 3]) -> u64 {
+    let [place, caller, ask] = parts.map(|part| hasher.hash_one(part));
+    hasher.hash_one([place, caller, ask, u64::from(bundle)])
+}
+
+impl Texts {
     #[inline]
-    fn get(&self, text: &[u8]) -> Option<u32> {
-        self.0.get(text).copied()
+    fn get(&self, text: Text) -> &[u8] {
+        let from = text.from as usize;
+        self.bytes.get(from..from + text.length as usize).unwrap_or_default()
     }
 
-    /// The number of a text, and the bytes that it takes if it is new.
-    fn put(&mut self, text: &[u8]) -> Option<(u32, usize)> {
-        if let Some(known) = self.get(text) {
-            return Some((known, 0));
+    #[inline]
+    fn is(&self, text: Text, other: &[u8]) -> bool {
+        text.length as usize == other.len() && self.get(text) == other
+    }
+
+    /// The place of a text, which is kept if it is new.
+    fn put(&mut self, hasher: &RandomState, text: &[u8]) -> Option<Text> {
+        let hash = hasher.hash_one(text);
+        if let Some(known) = self.by_text.find(hash, |known| self.is(*known, text)) {
+            return Some(*known);
         }
-        let next = u32::try_from(self.0.len()).ok()?;
-        self.0.insert(text.into(), next);
-        Some((next, text.len() + size_of::<(Box<[u8]>, u32)>()))
+        let new = Text { from: u32::try_from(self.bytes.len()).ok()?, length: u32::try_from(text.len()).ok()? };
+        self.bytes.extend_from_slice(text);
+        let Self { bytes, by_text } = self;
+        let again = |text: &Text| {
+            let from = text.from as usize;
+            hasher.hash_one(bytes.get(from..from + text.length as usize).unwrap_or_default())
+        };
+        by_text.insert_unique(hash, new, again);
+        Some(new)
     }
 }
 
@@ -102,7 +163,7 @@ mod tests {
     use super::*;
 
     fn deciding(place: &str, caller: &str, ask: &str) -> Deciding {
-        Deciding { place: place.into(), caller: caller.into(), ask: ask.into() }
+        Deciding::of([place, caller, ask])
     }
 
     #[test]
@@ -130,14 +191,15 @@ mod tests {
         let long = "x".repeat(1 << 20);
         for n in 0..100 {
             memory.put(0, &deciding("p", "c", &format!("{n}{long}")), n);
-            assert!(memory.answers.len() <= REMEMBERED_BYTES_MAX >> 20);
+            assert!(memory.known.len() <= REMEMBERED_BYTES_MAX >> 20);
             assert_eq!(memory.get(0, &deciding("p", "c", &format!("{n}{long}"))), Some(&mut n.clone()));
         }
         let mut asked = Asked::default();
         for n in 0..100 {
-            asked.put(&format!("{n}{long}"), n);
+            let question = format!("{n}{long}").into_bytes();
+            asked.put(&question, n);
             assert!(asked.numbers.len() <= REMEMBERED_BYTES_MAX >> 20);
-            assert_eq!(asked.get(&format!("{n}{long}")), Some(n));
+            assert_eq!(asked.get(&question), Some(n));
         }
     }
 }

@@ -11,6 +11,7 @@
 
 mod adapter;
 mod certificates;
+mod deciding;
 pub mod envoy;
 pub(crate) mod fitness;
 mod fold;
@@ -42,12 +43,13 @@ use std::borrow::Cow;
 use std::fmt;
 
 pub(crate) use adapter::Adapter;
+pub(crate) use deciding::Deciding;
 pub(crate) use fold::{ForeignFold, Place, Taken};
 pub(crate) use judge::Judge;
 pub use judge::{Lack, Lawful};
 pub use mapping::Mapping;
 pub use names::{Address, Names, parse_network};
-pub(crate) use quick::{Deciding, Sketch};
+pub(crate) use quick::Sketch;
 #[cfg(test)]
 pub(crate) use quick_test::logs as lines_of_all_sorts;
 pub(crate) use recognise::{Recognised, recognise};

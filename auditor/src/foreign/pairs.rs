@@ -101,7 +101,7 @@ impl One {
 impl Pairs {
     /// Remembers a line; `false` where there is no room.
     #[inline]
-    pub(crate) fn add(&mut self, side: Side, about: About, (tie, id): (Tie, &str), line: Counted) -> bool {
+    pub(crate) fn add(&mut self, side: Side, about: About, (tie, id): (Tie, &[u8]), line: Counted) -> bool {
         let Ok(input) = u16::try_from(line.input) else { return false };
         if self.called.len() + self.calling.len() >= PAIRS_MAX {
             return false;
@@ -189,7 +189,7 @@ impl About {
 
     /// The digest with the request id, of 64 bits: among two million, one pair in nine million runs meets by chance.
     #[inline]
-    fn with(self, request_id: &str) -> u64 {
+    fn with(self, request_id: &[u8]) -> u64 {
         FixedState::with_seed(self.0).hash_one(request_id)
     }
 }
@@ -231,7 +231,7 @@ mod tests {
             for n in 0..lines.len() {
                 let (side, id, path, time, cell) = lines[(n + shift) % lines.len()];
                 let line = Counted { at: at(time), grade: Grade::A, input: 0, cell, certificate: None };
-                assert!(pairs.add(side, About::of(&["items", "GET", path]), (Tie::Request, id), line));
+                assert!(pairs.add(side, About::of(&["items", "GET", path]), (Tie::Request, id.as_bytes()), line));
             }
             let mut surplus = pairs.surplus();
             surplus.lines.sort_unstable();
@@ -247,7 +247,7 @@ mod tests {
             for (grade, input) in order {
                 let cell = if grade == Grade::A { 7 } else { 8 };
                 let line = Counted { at: Timestamp::from_unix_ms(5), grade, input, cell, certificate: None };
-                assert!(pairs.add(Side::Called, About::of(&["items"]), (Tie::Request, "r1"), line));
+                assert!(pairs.add(Side::Called, About::of(&["items"]), (Tie::Request, b"r1"), line));
             }
             assert!(matches!(*pairs.surplus().lines, [(8, _)]));
         }
@@ -276,7 +276,7 @@ mod tests {
                     let (side, grade, certificate) = lines[(n + shift) % lines.len()];
                     let certificate = certificate.map(|certificate| Use { certificate, expired: true });
                     let line = Counted { at: Timestamp::from_unix_ms(5), grade, input: n, cell: 7, certificate };
-                    assert!(pairs.add(side, About::of(&["items"]), (Tie::Request, "r1"), line));
+                    assert!(pairs.add(side, About::of(&["items"]), (Tie::Request, b"r1"), line));
                 }
                 let again = pairs.surplus();
                 let mut taken: Vec<u32> = again.uses.iter().map(|shown| shown.certificate).collect();
@@ -316,7 +316,7 @@ mod tests {
                     let (tie, side, at) = lines[number];
                     let cell = u32::try_from(number).unwrap();
                     let line = Counted { at: Timestamp::from_unix_ms(at), grade: Grade::C, input: 0, cell, certificate: None };
-                    assert!(pairs.add(side, About::of(&["items"]), (tie, "10.0.0.1>10.0.0.2"), line));
+                    assert!(pairs.add(side, About::of(&["items"]), (tie, b"10.0.0.1>10.0.0.2"), line));
                 }
                 assert!(pairs.apart().is_empty());
                 let mut surplus: Vec<usize> = pairs.surplus().lines.iter().map(|(cell, _)| *cell as usize).collect();

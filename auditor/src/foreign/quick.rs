@@ -12,9 +12,13 @@
 //!
 //! INVARIANT: two lines with the same deciding bytes are counted under the same key, but for the hour, and show the same certificate.
 
+use std::borrow::Cow;
+
 use portreeve_engine::Timestamp;
 
+use super::deciding::{Deciding, Part};
 use super::envoy::{Fact, KEYS};
+use super::json::{Slots, Value};
 use super::time::parse_time;
 use crate::scan::{Found, Kind, Scanner};
 
@@ -22,53 +26,62 @@ use crate::scan::{Found, Kind, Scanner};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Sketch<'l> {
     pub(crate) at: Timestamp,
-    pub(crate) request_id: Option<&'l str>,
+    pub(crate) request_id: Option<&'l [u8]>,
     /// The address of the caller, as written.
-    pub(crate) caller: Option<&'l str>,
+    pub(crate) caller: Option<&'l [u8]>,
 }
 
-/// The deciding bytes of a line.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Deciding {
-    /// What was called, over what, and what the mesh says it did.
-    pub(crate) place: Vec<u8>,
-    /// Who called.
-    pub(crate) caller: Vec<u8>,
-    /// The method and the path.
-    pub(crate) ask: Vec<u8>,
+/// What a value of a line decides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    /// Every byte of it counts.
+    Whole,
+    /// The address of the caller.
+    CallerAddress,
+    /// The address that was called.
+    LocalAddress,
+    /// The address that the called side asked.
+    UpstreamHost,
+    Code,
 }
 
-impl Deciding {
-    fn clear(&mut self) {
-        self.place.clear();
-        self.caller.clear();
-        self.ask.clear();
+/// Of each key the part that its fact belongs to, and what counts of it.
+const PLAN: [(Part, Use); KEYS.len()] = {
+    let mut plan = [(Part::Place, Use::Whole); KEYS.len()];
+    let mut n = 0;
+    while n < KEYS.len() {
+        #[expect(clippy::indexing_slicing, reason = "below the length, and evaluated by the compiler")]
+        {
+            plan[n] = (part_of(KEYS[n].1), use_of(KEYS[n].1));
+        }
+        n += 1;
+    }
+    plan
+};
+
+const fn part_of(fact: Fact) -> Part {
+    match fact {
+        Fact::Method | Fact::Path => Part::Ask,
+        Fact::RemoteAddress
+        | Fact::DirectAddress
+        | Fact::PeerSan
+        | Fact::PeerPrincipal
+        | Fact::PeerFingerprint
+        | Fact::PeerEnd
+        | Fact::PeerSerial
+        | Fact::PeerIssuer
+        | Fact::SourceService => Part::Caller,
+        _ => Part::Place,
     }
 }
 
-/// Which of the three parts a fact belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
-    Place,
-    Caller,
-    Ask,
-}
-
-impl Part {
-    const fn of(fact: Fact) -> Self {
-        match fact {
-            Fact::Method | Fact::Path => Self::Ask,
-            Fact::RemoteAddress
-            | Fact::DirectAddress
-            | Fact::PeerSan
-            | Fact::PeerPrincipal
-            | Fact::PeerFingerprint
-            | Fact::PeerEnd
-            | Fact::PeerSerial
-            | Fact::PeerIssuer
-            | Fact::SourceService => Self::Caller,
-            _ => Self::Place,
-        }
+const fn use_of(fact: Fact) -> Use {
+    match fact {
+        Fact::RemoteAddress | Fact::DirectAddress => Use::CallerAddress,
+        Fact::LocalAddress => Use::LocalAddress,
+        Fact::UpstreamHost => Use::UpstreamHost,
+        Fact::Code => Use::Code,
+        _ => Use::Whole,
     }
 }
 
@@ -90,10 +103,40 @@ impl Quick {
         self.scanner.has_run()
     }
 
+    /// The facts of the line that was sketched last; `None` where one of them takes the general reader.
+    pub(crate) fn facts<'l>(&self, line: &'l [u8]) -> Option<Slots<'l>> {
+        let found = self.scanner.found(line);
+        let mut facts = Slots::default();
+        let (mut left, mut before) = (found.present(), 0_u64);
+        while left != 0 {
+            let slot = left.trailing_zeros() as usize;
+            left &= left.wrapping_sub(1);
+            let ((_, fact), (kind, raw)) = (KEYS.get(slot)?, found.raw(slot)?);
+            let fact = *fact as usize;
+            // Of two keys of one fact it counts which comes first in the line.
+            if before >> fact & 1 == 1 {
+                return None;
+            }
+            before |= 1 << fact;
+            let text = std::str::from_utf8(raw).ok()?;
+            let value = match kind {
+                Kind::Null => Value::Null,
+                Kind::True => Value::Boolean(true),
+                Kind::False => Value::Boolean(false),
+                // `-0` is no whole number there.
+                Kind::Number if raw.iter().all(u8::is_ascii_digit) => Value::Integer(text.parse().ok()?),
+                Kind::Text => Value::Text(Cow::Borrowed(text)),
+                Kind::Number | Kind::Escaped | Kind::Nested => return None,
+            };
+            facts.put(fact, value).ok()?;
+        }
+        Some(facts)
+    }
+
     /// Sketches a line, and writes its deciding bytes; `None` where the line is for the general reader. `caller_address_counts`: policy or
     /// names may depend on the address of a caller that has an identity.
     pub(crate) fn sketch<'l>(&mut self, line: &'l [u8], deciding: &mut Deciding, caller_address_counts: bool) -> Option<Sketch<'l>> {
-        deciding.clear();
+        deciding.begin(line.len());
         let found = self.scanner.glance(line)?;
         let mut sketch = Sketch { at: times(found, &mut self.clock)?, request_id: request_id(found)?, caller: None };
         let has = |slot| found.text(slot).is_some_and(says);
@@ -102,37 +145,36 @@ impl Quick {
         let is_inbound = found.raw(CLUSTER).is_some_and(|(_, cluster)| cluster.starts_with(b"inbound|"));
         let caller_is_known = !caller_address_counts && is_inbound && has(PEER_SAN);
         // Which keys there are, in one; so those that are not need not be told one by one.
-        let present = found.present() & !SET_ASIDE;
-        deciding.place.extend_from_slice(&present.to_ne_bytes());
-        let mut left = present;
+        let mut left = found.present() & !SET_ASIDE;
+        deciding.part(Part::Place).keys(left)?;
         while left != 0 {
             let slot = left.trailing_zeros() as usize;
-            left &= left - 1;
-            let ((_, fact), (kind, raw)) = (KEYS.get(slot)?, found.raw(slot)?);
+            left &= left.wrapping_sub(1);
+            let (part, counts) = *PLAN.get(slot)?;
+            let (kind, rest, length) = found.rest(slot)?;
             let is_text = kind == Kind::Text;
-            let out = match Part::of(*fact) {
-                Part::Place => &mut deciding.place,
-                Part::Caller => &mut deciding.caller,
-                Part::Ask => &mut deciding.ask,
-            };
-            match fact {
-                Fact::RemoteAddress | Fact::DirectAddress if kind == Kind::Escaped => return None,
-                Fact::RemoteAddress | Fact::DirectAddress if is_text => {
+            let raw = || rest.get(..length).unwrap_or_default();
+            let out = deciding.part(part);
+            match counts {
+                Use::Whole => out.write(sign(kind), rest, length)?,
+                Use::CallerAddress if kind == Kind::Escaped => return None,
+                Use::CallerAddress if is_text => {
+                    let raw = raw();
                     // Of the two, which stand in this order, the first that says something.
                     if sketch.caller.is_none() && says(raw) {
-                        sketch.caller = Some(std::str::from_utf8(raw).ok()?);
+                        sketch.caller = Some(raw);
                     }
-                    let kept = if caller_is_known { 0 } else { host_bytes(raw).unwrap_or(raw.len()) };
-                    write(out, TEXT, raw, kept);
+                    let kept = if caller_is_known { 0 } else { host_bytes(raw).unwrap_or(length) };
+                    out.write(TEXT, raw, kept)?;
                 }
-                Fact::LocalAddress if is_text && callee_is_named => {
-                    let port = host_bytes(raw).and_then(|host| raw.get(host + 1..)).unwrap_or(raw);
-                    write(out, TEXT, port, port.len());
+                Use::LocalAddress if is_text && callee_is_named => {
+                    let port = host_bytes(raw()).map_or(0, |host| host + 1);
+                    out.write(TEXT, rest.get(port..)?, length - port)?;
                 }
                 // That there is one tells that somebody was asked.
-                Fact::UpstreamHost if is_text && callee_is_named && says(raw) => out.push(ASKED),
-                Fact::Code if kind == Kind::Number && is_ordinary(raw) => out.push(ORDINARY),
-                _ => write(out, sign(kind), raw, raw.len()),
+                Use::UpstreamHost if is_text && callee_is_named && says(raw()) => out.sign(ASKED)?,
+                Use::Code if kind == Kind::Number && is_ordinary(raw()) => out.sign(ORDINARY)?,
+                _ => out.write(sign(kind), rest, length)?,
             }
         }
         Some(sketch)
@@ -148,13 +190,13 @@ fn times<const N: usize>(found: Found<'_, '_, N>, clock: &mut Clock) -> Option<T
 
 /// The one request id of a line, if it has one that says something; `None` where it is for the general reader.
 #[inline]
-fn request_id<'l, const N: usize>(found: Found<'_, 'l, N>) -> Option<Option<&'l str>> {
+fn request_id<'l, const N: usize>(found: Found<'_, 'l, N>) -> Option<Option<&'l [u8]>> {
     if found.present() & slots_of(Fact::RequestId) == 0 {
         return Some(None);
     }
     let only = only(found, Fact::RequestId)?;
     match found.raw(only)? {
-        (Kind::Text, id) => Some(if says(id) { Some(std::str::from_utf8(id).ok()?) } else { None }),
+        (Kind::Text, id) => Some(Some(id).filter(|id| says(id))),
         (Kind::Null, _) => Some(None),
         _ => None,
     }
@@ -218,35 +260,6 @@ const fn same(a: &[u8], b: &[u8]) -> bool {
         n += 1;
     }
     n == a.len() && n == b.len()
-}
-
-/// A value, of which so many bytes count, and its end, which no value can hold: the scanner takes no control bytes.
-#[inline]
-fn write(out: &mut Vec<u8>, sign: u8, raw: &[u8], length: usize) {
-    out.push(sign);
-    copy(out, raw.get(..length).unwrap_or(raw));
-    out.push(END);
-}
-
-/// Copies what is mostly short without a call: two pieces of a fixed length, which may lie over one another.
-#[inline]
-fn copy(out: &mut Vec<u8>, raw: &[u8]) {
-    match raw.len() {
-        8..16 => in_two::<8>(out, raw),
-        16..32 => in_two::<16>(out, raw),
-        32..64 => in_two::<32>(out, raw),
-        _ => out.extend_from_slice(raw),
-    }
-}
-
-#[inline]
-fn in_two<const L: usize>(out: &mut Vec<u8>, raw: &[u8]) {
-    if let (Some(head), Some(tail)) = (raw.first_chunk::<L>(), raw.last_chunk::<L>()) {
-        let end = out.len() + raw.len();
-        out.extend_from_slice(head);
-        out.truncate(end - L);
-        out.extend_from_slice(tail);
-    }
 }
 
 const fn sign(kind: Kind) -> u8 {
@@ -320,7 +333,6 @@ const TEXT: u8 = b't';
 const ASKED: u8 = b'a';
 /// Stands for a status that is ordinary.
 const ORDINARY: u8 = b'o';
-const END: u8 = 0x1f;
 const MINUTE_BYTES: usize = "2026-11-22T10:00".len();
 
 #[cfg(test)]
@@ -330,7 +342,7 @@ mod tests {
     fn sketch(quick: &mut Quick, line: &str) -> Option<(Timestamp, Option<String>, Deciding)> {
         let mut deciding = Deciding::default();
         let sketch = quick.sketch(line.as_bytes(), &mut deciding, true)?;
-        Some((sketch.at, sketch.request_id.map(str::to_owned), deciding))
+        Some((sketch.at, sketch.request_id.map(|id| String::from_utf8(id.to_vec()).unwrap()), deciding))
     }
 
     #[test]
@@ -402,16 +414,6 @@ mod tests {
         }
         for text in ["", ":", "1.2.3.4", "1.2.3:4", "[::1]:80", "256.1.1.1:1", "1.2.3.4:65536", "unix:/x", "1.2.3.4.5:6"] {
             assert_eq!(host_bytes(text.as_bytes()), None, "{text}");
-        }
-    }
-
-    #[test]
-    fn short_copies_are_whole() {
-        let long: Vec<u8> = (0..100).collect();
-        for length in 0..=long.len() {
-            let mut out = b"before".to_vec();
-            copy(&mut out, &long[..length]);
-            assert_eq!(out, [b"before", &long[..length]].concat());
         }
     }
 

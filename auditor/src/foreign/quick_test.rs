@@ -144,8 +144,12 @@ impl Sink for Two<'_> {
         self.0.caller_address_counts()
     }
 
+    fn remembers(&self) -> bool {
+        self.1
+    }
+
     fn seen_again(&mut self, place: &Place<'_>, sketch: &Sketch<'_>, deciding: &Deciding) -> Option<(Taken, Grade)> {
-        if self.1 { self.0.take_again(place, sketch, deciding) } else { None }
+        self.0.take_again(place, sketch, deciding)
     }
 }
 

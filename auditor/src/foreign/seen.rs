@@ -244,9 +244,9 @@ pub struct Seen<'l> {
 impl Seen<'_> {
     /// What the other side knows of it, too.
     #[must_use]
-    pub fn known_by(&self) -> Option<(Tie, &str)> {
-        let by_connection = || self.connection.as_ref().map(|(tie, of)| (*tie, of.as_str()));
-        self.request_id.as_deref().map(|id| (Tie::Request, id)).or_else(by_connection)
+    pub fn known_by(&self) -> Option<(Tie, &[u8])> {
+        let by_connection = || self.connection.as_ref().map(|(tie, of)| (*tie, of.as_bytes()));
+        self.request_id.as_deref().map(|id| (Tie::Request, id.as_bytes())).or_else(by_connection)
     }
 
     /// A record of this time about which nothing else is known.

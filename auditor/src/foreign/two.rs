@@ -12,12 +12,13 @@ use portreeve_engine::{Authorizer, Request, Timestamp};
 use smallvec::SmallVec;
 
 use super::Format;
+use super::deciding::Deciding;
 use super::fold::{Place, Taken, write_question};
 use super::judge::{Judge, Judged, Lawful};
 use super::memory::{Asked, Memory};
 use super::names::Names;
 use super::pairs::{About, Counted, Pairs, Side};
-use super::quick::{Deciding, Sketch};
+use super::quick::Sketch;
 use super::seen::{Did, Grade, Reporter, Seen, Tie};
 use crate::ledger::Tally;
 use crate::limits::UNNAMED_CALLERS_MAX;
@@ -55,7 +56,7 @@ pub(crate) struct TwoLaws<'a> {
     by_group: HashMap<Group, u32>,
     pairs: Pairs,
     unnamed: BTreeSet<String>,
-    question: String,
+    question: Vec<u8>,
 }
 
 /// Where requests of one question are counted, and what they are about.
@@ -80,7 +81,7 @@ impl<'a> TwoLaws<'a> {
             by_group: HashMap::new(),
             pairs: Pairs::default(),
             unnamed: BTreeSet::new(),
-            question: String::new(),
+            question: Vec::new(),
         }
     }
 
@@ -145,7 +146,7 @@ impl<'a> TwoLaws<'a> {
         placed.taken
     }
 
-    fn add(&mut self, placed: Placed, place: &Place<'_>, at: Timestamp, known_by: Option<(Tie, &str)>) {
+    fn add(&mut self, placed: Placed, place: &Place<'_>, at: Timestamp, known_by: Option<(Tie, &[u8])>) {
         let Placed { group, side, about, grade, .. } = placed;
         let Some((_, tally)) = self.groups.get_mut(group as usize) else { return };
         tally.add_made(at, (place.input, place.line), || place.evidence());

@@ -251,6 +251,10 @@ impl Sink for PartSink<'_> {
         self.foreign.caller_address_counts()
     }
 
+    fn remembers(&self) -> bool {
+        true
+    }
+
     fn seen_again(&mut self, place: &Place<'_>, sketch: &Sketch<'_>, deciding: &Deciding) -> Option<(Taken, Grade)> {
         self.foreign.take_again(place, sketch, deciding)
     }

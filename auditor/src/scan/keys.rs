@@ -3,7 +3,7 @@
 use crate::limits::SCAN_KEYS_MAX;
 
 /// The number of a key among the keys seen, in the order of learning behind [`OTHER`].
-pub(super) type KeyId = usize;
+pub(super) type KeyId = u16;
 
 /// What stands before the first key.
 pub(super) const START: KeyId = 0;
@@ -14,24 +14,57 @@ pub(super) const OTHER: KeyId = 2;
 
 /// A key as it stands in a line.
 #[derive(Debug)]
-pub(super) struct Key {
+struct Key {
     /// From the byte behind the value before to the byte before its own: `,"path":`, with whatever space there was.
     literal: Box<[u8]>,
+    /// Its first bytes again, with zeros behind them.
+    head: [u128; 2],
+    /// Which bytes of the head there are.
+    mask: [u128; 2],
     /// Its place among the wanted keys.
-    slot: Option<usize>,
+    slot: Option<u8>,
     /// The key that followed when last seen.
     next: KeyId,
-    /// How long its value was when last seen, where it was a string.
-    length: usize,
 }
+
+impl Key {
+    fn new(literal: &[u8], slot: Option<u8>) -> Self {
+        let mut head = [0; HEAD];
+        let mut mask = [0; HEAD];
+        for ((to, there), from) in head.iter_mut().zip(&mut mask).zip(literal) {
+            (*to, *there) = (*from, u8::MAX);
+        }
+        Self { literal: Box::from(literal), head: halves(&head), mask: halves(&mask), slot, next: START }
+    }
+
+    /// Whether it stands here, without a call: keys are a few words long.
+    #[inline(always)]
+    fn begins(&self, rest: &[u8]) -> bool {
+        let Some(first) = rest.first_chunk::<HEAD>() else { return rest.starts_with(&self.literal) };
+        let ([a, b], [c, d], [m, n]) = (halves(first), self.head, self.mask);
+        if ((a ^ c) & m) | ((b ^ d) & n) != 0 {
+            return false;
+        }
+        self.literal.len() <= HEAD || rest.starts_with(&self.literal)
+    }
+}
+
+#[inline(always)]
+fn halves(bytes: &[u8; HEAD]) -> [u128; 2] {
+    let (halves, _) = bytes.as_chunks::<16>();
+    std::array::from_fn(|n| halves.get(n).map_or(0, |half| u128::from_ne_bytes(*half)))
+}
+
+/// Bytes of a key that are compared together.
+const HEAD: usize = 32;
 
 /// A key met in a line, or its end.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Met {
     pub(super) id: KeyId,
-    pub(super) slot: Option<usize>,
-    /// How long its value may be, where it is a string.
-    pub(super) length: usize,
+    pub(super) slot: Option<u8>,
+    /// The key that followed when last seen.
+    pub(super) next: KeyId,
     /// Where its value begins; for the end, the byte behind it.
     pub(super) value_at: usize,
 }
@@ -42,7 +75,7 @@ pub(super) struct Keys {
     wanted: Vec<&'static str>,
     all: Vec<Key>,
     /// Open addressing over a power of two; 0 is free.
-    table: Box<[u16]>,
+    table: Box<[KeyId]>,
     /// How far predictions are worth their trial: up with every hit, down with every miss.
     trust: usize,
 }
@@ -50,11 +83,10 @@ pub(super) struct Keys {
 impl Keys {
     pub(super) fn new(wanted: &[&'static str]) -> Self {
         // No line that is walked over has such a byte.
-        let never = || Key { literal: Box::from(&b"\0"[..]), slot: None, next: START, length: 0 };
-        let end = Key { literal: Box::from(&b"}"[..]), ..never() };
+        let never = || Key::new(b"\0", None);
         Self {
             wanted: wanted.to_vec(),
-            all: vec![never(), end, never()],
+            all: vec![never(), Key::new(b"}", None), never()],
             table: vec![0; (4 * SCAN_KEYS_MAX).next_power_of_two()].into_boxed_slice(),
             trust: TRUST_MAX,
         }
@@ -70,27 +102,22 @@ impl Keys {
         self.trust = (self.trust + 2 * made.saturating_sub(failed)).saturating_sub(failed).min(TRUST_MAX);
     }
 
-    /// The key predicted after `before`, or the end, if it is what stands here.
-    #[inline]
-    pub(super) fn predicted(&self, before: KeyId, bytes: &[u8], at: usize) -> Option<Met> {
-        let id = self.all.get(before)?.next;
-        let key = self.all.get(id)?;
-        let value_at = at + key.literal.len();
-        same(bytes.get(at..value_at)?, &key.literal).then_some(Met { id, slot: key.slot, length: key.length, value_at })
+    /// The key that followed a key when last seen.
+    pub(super) fn after(&self, before: KeyId) -> KeyId {
+        self.all.get(usize::from(before)).map_or(START, |key| key.next)
     }
 
-    /// Remembers how long the value of a key was.
-    #[inline]
-    pub(super) fn set_length(&mut self, id: KeyId, length: usize) {
-        if let Some(key) = self.all.get_mut(id) {
-            key.length = length;
-        }
+    /// A key, or the end, if it is what stands here.
+    #[inline(always)]
+    pub(super) fn predicted(&self, id: KeyId, bytes: &[u8], at: usize) -> Option<Met> {
+        let key = self.all.get(usize::from(id))?;
+        key.begins(bytes.get(at..)?).then(|| Met { id, slot: key.slot, next: key.next, value_at: at.wrapping_add(key.literal.len()) })
     }
 
     /// Remembers that a line ended behind a key.
     pub(super) fn ended(&mut self, before: KeyId) {
         if before != START
-            && let Some(key) = self.all.get_mut(before)
+            && let Some(key) = self.all.get_mut(usize::from(before))
         {
             key.next = END;
         }
@@ -101,34 +128,33 @@ impl Keys {
         let mask = self.table.len() - 1;
         let mut at = hash(literal) & mask;
         let id = loop {
-            let id = usize::from(*self.table.get(at)?);
+            let id = *self.table.get(at)?;
             if id == START {
                 break self.learn(literal, name, at);
             }
-            if same(literal, &self.all.get(id)?.literal) {
+            if same(literal, &self.all.get(usize::from(id))?.literal) {
                 break id;
             }
             at = (at + 1) & mask;
         };
-        self.all.get_mut(before)?.next = id;
-        let key = self.all.get(id)?;
+        self.all.get_mut(usize::from(before))?.next = id;
+        let key = self.all.get(usize::from(id))?;
         let slot = if id == OTHER { self.slot(name) } else { key.slot };
-        Some(Met { id, slot, length: key.length, value_at })
+        Some(Met { id, slot, next: key.next, value_at })
     }
 
     /// The place of a name among the wanted keys.
-    fn slot(&self, name: &[u8]) -> Option<usize> {
-        self.wanted.iter().position(|wanted| wanted.as_bytes() == name)
+    fn slot(&self, name: &[u8]) -> Option<u8> {
+        self.wanted.iter().position(|wanted| wanted.as_bytes() == name).and_then(|place| u8::try_from(place).ok())
     }
 
     fn learn(&mut self, literal: &[u8], name: &[u8], at: usize) -> KeyId {
-        let id = self.all.len();
-        let (Some(place), Ok(number)) = (self.table.get_mut(at), u16::try_from(id)) else { return OTHER };
-        if id > OTHER + SCAN_KEYS_MAX {
+        let (Some(place), Ok(id)) = (self.table.get_mut(at), KeyId::try_from(self.all.len())) else { return OTHER };
+        if usize::from(id) > usize::from(OTHER) + SCAN_KEYS_MAX {
             return OTHER;
         }
-        *place = number;
-        let key = Key { literal: Box::from(literal), slot: self.slot(name), next: START, length: 0 };
+        *place = id;
+        let key = Key::new(literal, self.slot(name));
         self.all.push(key);
         id
     }

@@ -44,7 +44,7 @@ impl<const N: usize> Scanner<N> {
     /// A scanner that has seen no line yet.
     #[must_use]
     pub fn new(wanted: [&'static str; N]) -> Self {
-        Self { wanted, keys: Keys::new(&wanted), look: Look::default(), spans: Spans::new(), lines: 0, general: 0 }
+        Self { wanted, keys: Keys::new(&wanted), look: Look::new(), spans: Spans::new(), lines: 0, general: 0 }
     }
 
     /// The wanted values of a line, in the order of the wanted keys.
@@ -70,7 +70,12 @@ impl<const N: usize> Scanner<N> {
             std::str::from_utf8(line).ok()?;
         }
         Walk::over(line, &self.look)?.run(&mut self.keys, self.lines, &mut self.spans)?;
-        Some(Found { line, spans: &self.spans })
+        Some(self.found(line))
+    }
+
+    /// The same of the line that was glanced at last, where something was found.
+    pub(crate) const fn found<'l>(&self, line: &'l [u8]) -> Found<'_, 'l, N> {
+        Found { line, spans: &self.spans }
     }
 
     /// Whether the line looked at last may have a run of bytes long enough to be a card number.

@@ -1,58 +1,53 @@
 //! Passes over an object or an array by the grammar of JSON, keeping nothing of it.
 
-use super::walk::{Walk, number_end};
+use super::walk::{At, Walk, number_end};
 use crate::limits::SCAN_DEPTH_MAX;
 
-/// The byte after the object or array that begins here, and the quotes in it; `None` for whatever it does not know to be JSON.
-pub(super) fn nested_end(walk: Walk<'_, '_>, from: usize) -> Option<(usize, usize)> {
+/// The place behind the object or array that begins here; `None` for whatever it does not know to be JSON.
+pub(super) fn nested_end(walk: Walk<'_, '_>, from: At) -> Option<At> {
     let bytes = walk.bytes();
     let mut open = Open::default();
-    let mut quotes = 0;
     let mut at = from;
     loop {
         // A value begins here.
-        match bytes.get(at)? {
+        match bytes.get(at.byte)? {
             b'{' => {
                 open.push(true)?;
-                at = walk.spaces(at + 1);
-                if bytes.get(at) != Some(&b'}') {
+                at = walk.past_spaces(at.to(at.byte + 1));
+                if bytes.get(at.byte) != Some(&b'}') {
                     at = key_end(walk, at)?;
-                    quotes += 2;
                     continue;
                 }
             }
             b'[' => {
                 open.push(false)?;
-                at = walk.spaces(at + 1);
-                if bytes.get(at) != Some(&b']') {
+                at = walk.past_spaces(at.to(at.byte + 1));
+                if bytes.get(at.byte) != Some(&b']') {
                     continue;
                 }
             }
-            b'"' => {
-                at = walk.string_end(at + 1)? + 1;
-                quotes += 2;
-            }
-            b'-' | b'0'..=b'9' => at = number_end(bytes, at)?,
-            _ => at = word_end(bytes, at)?,
+            b'"' => at = walk.string(at)?,
+            b'-' | b'0'..=b'9' => at = at.to(number_end(bytes, at.byte)?),
+            _ => at = at.to(word_end(bytes, at.byte)?),
         }
         // A value has ended, or an empty object or array is about to.
         loop {
-            at = walk.spaces(at);
+            at = walk.past_spaces(at);
             let is_object = open.top()?;
-            match (bytes.get(at)?, is_object) {
+            let next = at.to(at.byte + 1);
+            match (bytes.get(at.byte)?, is_object) {
                 (b'}', true) | (b']', false) => {
-                    at += 1;
+                    at = next;
                     if open.pop() {
-                        return Some((at, quotes));
+                        return Some(at);
                     }
                 }
                 (b',', true) => {
-                    at = key_end(walk, walk.spaces(at + 1))?;
-                    quotes += 2;
+                    at = key_end(walk, walk.past_spaces(next))?;
                     break;
                 }
                 (b',', false) => {
-                    at = walk.spaces(at + 1);
+                    at = walk.past_spaces(next);
                     break;
                 }
                 _ => return None,
@@ -62,13 +57,13 @@ pub(super) fn nested_end(walk: Walk<'_, '_>, from: usize) -> Option<(usize, usiz
 }
 
 /// The place of the value behind the key that begins here.
-fn key_end(walk: Walk<'_, '_>, at: usize) -> Option<usize> {
+fn key_end(walk: Walk<'_, '_>, at: At) -> Option<At> {
     let bytes = walk.bytes();
-    if bytes.get(at) != Some(&b'"') {
+    if bytes.get(at.byte) != Some(&b'"') {
         return None;
     }
-    let colon = walk.spaces(walk.string_end(at + 1)? + 1);
-    (bytes.get(colon) == Some(&b':')).then(|| walk.spaces(colon + 1))
+    let colon = walk.past_spaces(walk.string(at)?);
+    (bytes.get(colon.byte) == Some(&b':')).then(|| walk.past_spaces(colon.to(colon.byte + 1)))
 }
 
 fn word_end(bytes: &[u8], at: usize) -> Option<usize> {

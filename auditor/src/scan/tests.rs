@@ -110,9 +110,8 @@ fn good_and_bad_lines_are_told_apart_as_serde_json_does() {
 
 /// A value that looks like the rest of the line, as long as the value predicted, is not taken for the end of it.
 #[test]
-fn a_predicted_length_is_checked_against_the_quotes_of_the_line() {
+fn strings_end_at_their_own_quotes_whatever_lines_before_had() {
     let mut scanner = Scanner::new(WANTED);
-    // The first two teach that `who` has sixteen characters; in the third it has three and then the line goes on.
     let lines = [
         r#"{"who":"aaaaaaaaaaaaaaaa","path":"/x"}"#,
         r#"{"who":"bbbbbbbbbbbbbbbb","path":"/x"}"#,

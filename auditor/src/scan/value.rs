@@ -83,8 +83,8 @@ pub(crate) struct Spans<const N: usize> {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Span {
-    from: usize,
-    to: usize,
+    from: u32,
+    to: u32,
     kind: Kind,
 }
 
@@ -103,13 +103,14 @@ impl<const N: usize> Spans<N> {
     #[inline]
     pub(super) fn put(&mut self, slot: usize, from: usize, to: usize, kind: Kind) -> Option<()> {
         let place = self.spans.get_mut(slot)?;
-        *place = Span { from, to, kind };
-        let bit = 1 << slot;
+        *place = Span { from: u32::try_from(from).ok()?, to: u32::try_from(to).ok()?, kind };
+        let bit = 1_u64.wrapping_shl(slot as u32);
         let is_new = self.present & bit == 0;
         self.present |= bit;
         is_new.then_some(())
     }
 
+    #[inline]
     fn get(&self, slot: usize) -> Option<&Span> {
         let is_present = slot < N && self.present >> slot & 1 == 1;
         self.spans.get(slot).filter(|_| is_present)
@@ -133,7 +134,14 @@ impl<'l, const N: usize> Found<'_, 'l, N> {
     #[inline]
     pub(crate) fn raw(self, slot: usize) -> Option<(Kind, &'l [u8])> {
         let span = self.spans.get(slot)?;
-        Some((span.kind, self.line.get(span.from..span.to)?))
+        Some((span.kind, self.line.get(span.from as usize..span.to as usize)?))
+    }
+
+    /// The same, with the line from the value on and how many bytes of it are the value's.
+    #[inline(always)]
+    pub(crate) fn rest(self, slot: usize) -> Option<(Kind, &'l [u8], usize)> {
+        let span = self.spans.get(slot)?;
+        Some((span.kind, self.line.get(span.from as usize..)?, span.to.wrapping_sub(span.from) as usize))
     }
 
     /// The bytes of a string without escapes.

@@ -9,48 +9,41 @@ use super::value::{Kind, Spans, decode};
 #[derive(Clone, Copy)]
 pub(super) struct Walk<'q, 'l> {
     bytes: &'l [u8],
-    look: &'q Look,
+    /// Where its quotes are, but for escaped ones.
+    quotes: &'q [u32],
+    has_escape: bool,
 }
 
-/// Where a value ends.
-#[derive(Clone, Copy)]
-struct Ends {
-    /// The byte after it.
-    at: usize,
-    /// The quotes it has.
-    quotes: usize,
-    kind: Kind,
-    /// It is a string that ends elsewhere than foreseen.
-    is_news: bool,
+/// The place in a line, and how many quotes were passed: the next one is the first at or behind the place.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct At {
+    pub(super) byte: usize,
+    pub(super) quote: usize,
+}
+
+impl At {
+    /// Here or further on, with no quote between.
+    pub(super) const fn to(self, byte: usize) -> Self {
+        Self { byte, ..self }
+    }
 }
 
 impl<'q, 'l> Walk<'q, 'l> {
     /// The line, looked over before; `None` where it has a control byte (a tab between tokens is JSON, one in a string is not).
     pub(super) fn over(bytes: &'l [u8], look: &'q Look) -> Option<Self> {
-        (!look.has_control).then_some(Self { bytes, look })
+        (!look.has_control).then_some(Self { bytes, quotes: look.quotes(), has_escape: look.has_escape })
     }
 
     /// Finds the wanted values.
     pub(super) fn run<const N: usize>(self, keys: &mut Keys, line: u64, out: &mut Spans<N>) -> Option<()> {
         let foresee = keys.begin(line);
-        // With lengths predicted a string may have been taken to end at a later quote than its own. If as many quotes were met as the
-        // line has, there is no other quote, and so no string that ended sooner.
-        match self.pass::<N, true>(keys, foresee, out) {
-            Some(quotes) if quotes == self.look.count => Some(()),
-            _ => self.pass::<N, false>(keys, foresee, out).map(drop),
-        }
-    }
-
-    /// The number of quotes met.
-    fn pass<const N: usize, const PREDICT: bool>(self, keys: &mut Keys, foresee: bool, out: &mut Spans<N>) -> Option<usize> {
         out.clear();
-        let mut before = START;
-        let mut quotes = 0;
-        let mut at = self.spaces(0);
-        let (mut made, mut failed) = (0, 0);
+        let (mut before, mut next) = (START, keys.after(START));
+        let mut at = At { byte: self.spaces(0), quote: 0 };
+        let (mut made, mut failed) = (0_usize, 0_usize);
         let end = loop {
-            let foreseen = if foresee { keys.predicted(before, self.bytes, at) } else { None };
-            made += 1;
+            made = made.wrapping_add(1);
+            let foreseen = if foresee { keys.predicted(next, self.bytes, at.byte) } else { None };
             let met = match foreseen {
                 Some(met) => met,
                 None => {
@@ -61,88 +54,88 @@ impl<'q, 'l> Walk<'q, 'l> {
             if met.id == END {
                 break met.value_at;
             }
-            let end = self.value::<PREDICT>(met.value_at, met.length)?;
+            // A key has no quotes but the two around it.
+            let from = At { byte: met.value_at, quote: at.quote.wrapping_add(2) };
+            let (to, kind) = self.value(from)?;
             if let Some(slot) = met.slot {
-                self.keep(slot, met.value_at, end, out)?;
+                self.keep(usize::from(slot), (from.byte, to.byte, kind), out)?;
             }
-            quotes += 2 + end.quotes;
-            if PREDICT && end.is_news {
-                keys.set_length(met.id, (end.at - met.value_at).saturating_sub(2));
-            }
-            before = met.id;
-            at = end.at;
+            (before, next, at) = (met.id, met.next, to);
         };
         if foresee {
             keys.judge(made, failed);
         }
-        (self.spaces(end) == self.bytes.len()).then_some(quotes)
+        (self.spaces(end) == self.bytes.len()).then_some(())
     }
 
     /// What stands behind a value, read anew: another key, or the end.
-    fn key(self, keys: &mut Keys, before: KeyId, at: usize) -> Option<Met> {
+    fn key(self, keys: &mut Keys, before: KeyId, at: At) -> Option<Met> {
         let is_first = before == START;
-        let mut name_at = self.spaces(at);
+        let ended = |byte: usize| Some(Met { id: END, slot: None, next: START, value_at: byte + 1 });
+        let mut name_at = self.spaces(at.byte);
         match (self.bytes.get(name_at)?, is_first) {
             (b'{', true) => {
                 name_at = self.spaces(name_at + 1);
                 if self.bytes.get(name_at) == Some(&b'}') {
-                    return Some(Met { id: END, slot: None, length: 0, value_at: name_at + 1 });
+                    return ended(name_at);
                 }
             }
             (b',', false) => name_at = self.spaces(name_at + 1),
             (b'}', false) => {
                 keys.ended(before);
-                return Some(Met { id: END, slot: None, length: 0, value_at: name_at + 1 });
+                return ended(name_at);
             }
             _ => return None,
         }
-        let name_at = self.skip(name_at, b'"')?;
-        let name_end = self.look.quote(name_at)?;
-        let name = self.bytes.get(name_at..name_end)?;
+        let name_end = self.pair(at.to(name_at))?;
+        let name = self.bytes.get(name_at + 1..name_end)?;
         if self.has_escape(name) {
             return None;
         }
-        let value_at = self.spaces(self.skip(self.spaces(name_end + 1), b':')?);
-        keys.find(before, self.bytes.get(at..value_at)?, name, value_at)
+        let colon = self.spaces(name_end + 1);
+        if self.bytes.get(colon) != Some(&b':') {
+            return None;
+        }
+        let value_at = self.spaces(colon + 1);
+        keys.find(before, self.bytes.get(at.byte..value_at)?, name, value_at)
     }
 
+    /// Passes over a value.
     #[inline(always)]
-    fn value<const PREDICT: bool>(self, at: usize, length: usize) -> Option<Ends> {
-        let first = *self.bytes.get(at)?;
-        if first == b'"' {
-            let from = at + 1;
-            let is_foreseen = PREDICT && !self.look.has_escape && matches!(self.bytes.get(from + length..), Some([b'"', b',' | b'}', ..]));
-            let end = if is_foreseen { from + length } else { self.string_end(from)? };
-            return Some(Ends { at: end + 1, quotes: 2, kind: Kind::Text, is_news: !is_foreseen });
-        }
-        let (end, quotes, kind) = match first {
-            b'n' => (self.word(at, b"null")?, 0, Kind::Null),
-            b'-' | b'0'..=b'9' => (integer_end(self.bytes, at).or_else(|| number_end(self.bytes, at))?, 0, Kind::Number),
-            b't' => (self.word(at, b"true")?, 0, Kind::True),
-            b'f' => (self.word(at, b"false")?, 0, Kind::False),
-            b'{' | b'[' => {
-                let (end, quotes) = nested_end(self, at)?;
-                (end, quotes, Kind::Nested)
-            }
+    fn value(self, at: At) -> Option<(At, Kind)> {
+        let byte = at.byte;
+        Some(match *self.bytes.get(byte)? {
+            b'"' => (self.string(at)?, Kind::Text),
+            b'n' => (at.to(self.word(byte, b"null")?), Kind::Null),
+            b'-' | b'0'..=b'9' => (at.to(integer_end(self.bytes, byte).or_else(|| number_end(self.bytes, byte))?), Kind::Number),
+            b't' => (at.to(self.word(byte, b"true")?), Kind::True),
+            b'f' => (at.to(self.word(byte, b"false")?), Kind::False),
+            b'{' | b'[' => (nested_end(self, at)?, Kind::Nested),
             _ => return None,
-        };
-        Some(Ends { at: end, quotes, kind, is_news: false })
+        })
     }
 
-    /// The place of the quote that ends a string.
-    #[inline]
-    pub(super) fn string_end(self, from: usize) -> Option<usize> {
-        let end = self.look.quote(from)?;
-        if self.look.has_escape {
-            escapes_are_known(self.bytes.get(from..end)?)?;
+    /// The place behind a string.
+    #[inline(always)]
+    pub(super) fn string(self, at: At) -> Option<At> {
+        let end = self.pair(at)?;
+        if self.has_escape {
+            escapes_are_known(self.bytes.get(at.byte..end)?)?;
         }
-        Some(end)
+        Some(At { byte: end.wrapping_add(1), quote: at.quote.wrapping_add(2) })
+    }
+
+    /// The place of the quote that belongs to the one that stands here; `None` where none stands here.
+    #[inline(always)]
+    fn pair(self, at: At) -> Option<usize> {
+        let [opens, ends] = *self.quotes.get(at.quote..)?.first_chunk::<2>()?;
+        (opens as usize == at.byte).then_some(ends as usize)
     }
 
     /// Whether there is an escape in this part of the line.
     #[inline]
     fn has_escape(self, part: &[u8]) -> bool {
-        self.look.has_escape && part.contains(&b'\\')
+        self.has_escape && part.contains(&b'\\')
     }
 
     #[inline]
@@ -151,26 +144,17 @@ impl<'q, 'l> Walk<'q, 'l> {
     }
 
     /// Notes where a wanted value lies; `None` where it was there already.
-    #[inline]
-    fn keep<const N: usize>(self, slot: usize, at: usize, end: Ends, out: &mut Spans<N>) -> Option<()> {
-        let (from, to, kind) = match end.kind {
-            Kind::Text => {
-                let (from, to) = (at + 1, end.at - 1);
-                if self.look.has_escape && self.has_escape(self.bytes.get(from..to)?) {
-                    decode(std::str::from_utf8(self.bytes.get(from..to)?).ok()?)?;
-                    (from, to, Kind::Escaped)
-                } else {
-                    (from, to, Kind::Text)
-                }
-            }
-            kind => (at, end.at, kind),
-        };
-        out.put(slot, from, to, kind)
-    }
-
-    #[inline]
-    fn skip(self, at: usize, byte: u8) -> Option<usize> {
-        (self.bytes.get(at) == Some(&byte)).then_some(at + 1)
+    #[inline(always)]
+    fn keep<const N: usize>(self, slot: usize, (at, end, kind): (usize, usize, Kind), out: &mut Spans<N>) -> Option<()> {
+        if kind != Kind::Text {
+            return out.put(slot, at, end, kind);
+        }
+        let (from, to) = (at.wrapping_add(1), end.wrapping_sub(1));
+        if self.has_escape && self.has_escape(self.bytes.get(from..to)?) {
+            decode(std::str::from_utf8(self.bytes.get(from..to)?).ok()?)?;
+            return out.put(slot, from, to, Kind::Escaped);
+        }
+        out.put(slot, from, to, Kind::Text)
     }
 
     /// The first byte from here that is no space.
@@ -180,6 +164,11 @@ impl<'q, 'l> Walk<'q, 'l> {
             at += 1;
         }
         at
+    }
+
+    /// The first place from here where no space is.
+    pub(super) fn past_spaces(self, at: At) -> At {
+        at.to(self.spaces(at.byte))
     }
 
     pub(super) const fn bytes(self) -> &'l [u8] {
