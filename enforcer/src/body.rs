@@ -116,6 +116,9 @@ pub enum BodyError {
     /// The caller broke its request off.
     #[error("the request broke off")]
     Caller,
+    /// It took all the time it may.
+    #[error("it took longer than it may")]
+    Late,
     /// A new policy takes the right to it away.
     #[error("the answer may not go on")]
     Denied,

@@ -12,13 +12,14 @@ use portreeve_engine::record::Why;
 
 use crate::body::{RequestBody, ResponseBody};
 use crate::gate::{NotKept, Permit, Permitted};
+use crate::h1::write::opened;
 use crate::headers;
 use crate::pool::{Pool, SendError};
 use crate::times::Patience;
 
 /// Sends the request as judged and gives back the answer, or 502 or 504.
 pub async fn forward(permit: Permit, pool: &Arc<Pool>, body: Incoming) -> Response<ResponseBody> {
-    let Permitted { mut running, method, target, host, lines, switch, request_id } = match permit.redeem().await {
+    let Permitted { mut running, method, lines, switch, request_id } = match permit.redeem().await {
         Ok(permitted) => permitted,
         Err(NotKept { request_id, .. }) => return answer(StatusCode::SERVICE_UNAVAILABLE, &request_id, false),
     };
@@ -30,12 +31,14 @@ pub async fn forward(permit: Permit, pool: &Arc<Pool>, body: Incoming) -> Respon
     let leash = running.leash(pool.times().request);
     let (body, progress) = RequestBody::new(body, running.guard(), leash);
     let mut headers = lines.to_map();
-    let (Ok(uri), Ok(method)) = (Uri::try_from(target), Method::from_bytes(method.as_str().as_bytes())) else {
+    let opened = opened(lines.opening());
+    let (Some((Ok(uri), host)), Ok(method)) =
+        (opened.map(|(target, host)| (Uri::try_from(target), host)), Method::from_bytes(method.as_str().as_bytes()))
+    else {
         running.unavailable(StatusCode::BAD_GATEWAY);
         return answer(StatusCode::BAD_GATEWAY, &request_id, false);
     };
-    // An HTTP/1.0 request may name no host; the service still gets one.
-    match HeaderValue::try_from(host.as_deref().unwrap_or("localhost")) {
+    match HeaderValue::try_from(host) {
         Ok(host) => headers.insert(header::HOST, host),
         Err(_) => None,
     };

@@ -11,7 +11,7 @@ mod leaving;
 mod running;
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -20,7 +20,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use http::{StatusCode, Version};
-use portreeve_engine::model::Limit;
+use portreeve_engine::model::{Limit, Visible};
 use portreeve_engine::record::{ContextFacts, Destination, Mode, Outcome, RequestFacts, Source, Why};
 use portreeve_engine::record_text::{ConnectionText, EventText, EventTextRef, RequestText};
 use portreeve_engine::request::{Method, Target};
@@ -29,6 +29,7 @@ use tokio::sync::watch;
 
 use crate::clock::{Clock, RequestIds};
 use crate::freshness::Fresh;
+use crate::h1::write;
 use crate::head::{Fault, Fields, Head, Lines};
 use crate::introduction::{Introduced, Introduction};
 use crate::jwt::Verifier;
@@ -196,8 +197,6 @@ impl Caller {
 pub struct Permit {
     running: Running,
     method: Method,
-    target: String,
-    host: Option<String>,
     lines: Lines,
     switch: Option<Switch>,
     request_id: String,
@@ -210,11 +209,7 @@ pub struct Permitted {
     pub running: Running,
     /// The method.
     pub method: Method,
-    /// Canonical path and raw query.
-    pub target: String,
-    /// The host, in one form.
-    pub host: Option<String>,
-    /// The cleaned header lines with our own.
+    /// The cleaned header lines with our own, behind what the head begins with ([`crate::h1::write::opening`]).
     pub lines: Lines,
     /// To what the connection may be switched.
     pub switch: Option<Switch>,
@@ -237,9 +232,9 @@ impl Permit {
     /// # Errors
     /// [`NotKept`]: nothing may be forwarded.
     pub async fn redeem(self) -> Result<Permitted, NotKept> {
-        let Self { mut running, method, target, host, lines, switch, request_id } = self;
+        let Self { mut running, method, lines, switch, request_id } = self;
         if running.is_kept().await {
-            Ok(Permitted { running, method, target, host, lines, switch, request_id })
+            Ok(Permitted { running, method, lines, switch, request_id })
         } else {
             running.not_kept();
             Err(NotKept { method, request_id })
@@ -289,7 +284,9 @@ impl Gate {
             Ok(question) => {
                 let came = arrival.came;
                 let verdict = self.answer(caller, &policy, question, &head.fields, arrival);
-                self.metrics.decision_duration.observe(came.elapsed());
+                // What is let through began when its decision was recorded.
+                let decided = if let Verdict::Forward(permit) = &verdict { permit.running.began } else { Instant::now() };
+                self.metrics.decision_duration.observe(decided.saturating_duration_since(came));
                 verdict
             }
             Err(refused) => {
@@ -312,13 +309,12 @@ impl Gate {
     }
 
     fn ask(&self, caller: &Caller, head: &mut Head<'_>, policy: &Authorizer) -> Result<Question, Box<NoQuestion>> {
-        let none = portreeve_engine::model::Visible::default();
-        let server_name = caller.server_name.as_deref();
+        let (service, server_name) = (policy.service(&self.service), caller.server_name.as_deref());
         let asker = Asker { id: &caller.peer.svid().id, until: caller.peer.until(), ip: caller.ip, server_name };
         let asked = Asked {
             service: &self.service,
-            visible: policy.visible(&self.service).unwrap_or(&none),
-            paths: policy.paths(&self.service),
+            visible: service.map_or(&NOTHING, |service| &service.visible),
+            paths: service.map_or_else(Default::default, |service| service.paths),
             tokens: &self.tokens.load(),
             is_service: &|name| policy.service(name).is_some(),
             offers: &|target, switch| switch.is_offered_by(policy.operation(&self.service, target)),
@@ -400,16 +396,15 @@ impl Gate {
             running.stale();
             return Verdict::Answer { status: StatusCode::SERVICE_UNAVAILABLE, request_id, close: false };
         }
-        let (own, token) = (self.identity.load(), question.request.context.jwt.as_ref());
-        let mut lines = caller.introduced.lines(fields, own.id(), &caller.peer.svid().id, token, &request_id);
-        trace.write(&mut lines);
         let Target::Http { method, path } = &question.request.target else {
             // Questions of this gate are about HTTP. Were one not, there would be nothing to forward; its end is recorded.
             return Verdict::Answer { status: StatusCode::FORBIDDEN, request_id, close: true };
         };
-        let target = question::target_of(path, question.query.as_deref());
-        let (method, host) = (method.clone(), question.request.host.as_deref().map(str::to_owned));
-        let switch = question.switch;
+        let (method, switch, host) = (method.clone(), question.switch, question.request.host.as_deref());
+        let opening = write::opening(&method, (path.as_str(), question.query.as_deref()), host, switch);
+        let (own, token) = (self.identity.load(), question.request.context.jwt.as_ref());
+        let mut lines = caller.introduced.lines(opening, fields, own.id(), token, &request_id);
+        trace.write(&mut lines);
         running.place = Some(caller.live.enter(question.request));
         if !Arc::ptr_eq(policy, &self.policy.load())
             && self.review(caller)
@@ -418,7 +413,7 @@ impl Gate {
             running.overtaken();
             return Verdict::Answer { status: StatusCode::SERVICE_UNAVAILABLE, request_id, close: false };
         }
-        Verdict::Forward(Box::new(Permit { running, method, target, host, lines, switch, request_id }))
+        Verdict::Forward(Box::new(Permit { running, method, lines, switch, request_id }))
     }
 
     /// Counts a decision that was recorded.
@@ -441,6 +436,7 @@ impl Gate {
             ticket: Some(ticket),
             place: None,
             began: Instant::now(),
+            ended: None,
             status: None,
             bytes: 0,
             outcome: Outcome::Forwarded,
@@ -560,6 +556,9 @@ impl Gate {
         common
     }
 }
+
+/// What policies may read of a service that the inventory has not.
+static NOTHING: Visible = Visible { headers: BTreeMap::new(), query: BTreeMap::new(), claims: BTreeMap::new() };
 
 thread_local! {
     /// Where records are spelled: one of a kilobyte for each request would be asked of the allocator otherwise.

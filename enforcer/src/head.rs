@@ -2,7 +2,7 @@
 //!
 //! A [`Head`] never repairs anything. [`Fields`] are the header lines in the order in which they came; what is taken out of them is
 //! neither seen by policy nor forwarded. [`Lines`] are the cleaned ones, owned, in the one form from which every way to a service
-//! writes them.
+//! writes them; what a head begins with may stand before them, so that it is written once.
 //!
 //! INVARIANT: a [`Lines`] is made of [`Fields`] that were judged and of lines of our own, and no value in it has a line end.
 
@@ -197,14 +197,25 @@ impl<'a> Fields<'a> {
 
 /// Header lines as they are forwarded, each with its line end. The host and the framing are not among them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Lines(Vec<u8>);
+pub struct Lines {
+    bytes: Vec<u8>,
+    /// Where they begin, behind what the head begins with.
+    from: usize,
+}
 
 impl Lines {
     /// The lines that are left of a request's own.
     #[must_use]
     pub fn of(fields: &Fields<'_>) -> Self {
-        let bytes: usize = fields.iter().map(|f| f.name.len() + f.value.len() + 4).sum();
-        let mut lines = Self(Vec::with_capacity(bytes + OWN_BYTES));
+        Self::behind(Vec::new(), fields)
+    }
+
+    /// The same, behind what the head begins with.
+    #[must_use]
+    pub fn behind(opening: Vec<u8>, fields: &Fields<'_>) -> Self {
+        let more: usize = fields.iter().map(|f| f.name.len() + f.value.len() + 4).sum();
+        let mut lines = Self { from: opening.len(), bytes: opening };
+        lines.bytes.reserve(more + OWN_BYTES);
         for field in fields.iter() {
             // The two are said by whoever writes the head to the service.
             if !matches!(field.kind, Kind::Host | Kind::Length) {
@@ -224,31 +235,48 @@ impl Lines {
         if parts.iter().any(|part| breaks_a_line(part)) {
             return;
         }
-        self.0.extend_from_slice(name.as_bytes());
-        self.0.extend_from_slice(b": ");
-        parts.iter().for_each(|part| self.0.extend_from_slice(part));
-        self.0.extend_from_slice(b"\r\n");
+        self.bytes.extend_from_slice(name.as_bytes());
+        self.bytes.extend_from_slice(b": ");
+        parts.iter().for_each(|part| self.bytes.extend_from_slice(part));
+        self.bytes.extend_from_slice(b"\r\n");
     }
 
     fn put(&mut self, name: &str, value: &[u8]) {
         if breaks_a_line(value) {
             return;
         }
-        self.0.extend_from_slice(name.as_bytes());
-        self.0.extend_from_slice(b": ");
-        self.0.extend_from_slice(value);
-        self.0.extend_from_slice(b"\r\n");
+        self.bytes.extend_from_slice(name.as_bytes());
+        self.bytes.extend_from_slice(b": ");
+        self.bytes.extend_from_slice(value);
+        self.bytes.extend_from_slice(b"\r\n");
+    }
+
+    /// Adds the lines of another one.
+    pub fn append(&mut self, more: &Self) {
+        self.bytes.extend_from_slice(more.as_bytes());
     }
 
     /// The bytes of an HTTP/1 head.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        self.bytes.get(self.from..).unwrap_or_default()
+    }
+
+    /// What stands before them.
+    #[must_use]
+    pub fn opening(&self) -> &[u8] {
+        self.bytes.get(..self.from).unwrap_or_default()
+    }
+
+    /// All of it, as it stands.
+    #[must_use]
+    pub fn into_head(self) -> Vec<u8> {
+        self.bytes
     }
 
     /// Names and values.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.0.split(|b| *b == b'\n').filter_map(|line| {
+        self.as_bytes().split(|b| *b == b'\n').filter_map(|line| {
             let line = line.strip_suffix(b"\r")?;
             let colon = line.iter().position(|b| *b == b':')?;
             Some((line.get(..colon)?, line.get(colon + 2..)?))

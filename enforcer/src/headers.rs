@@ -222,7 +222,7 @@ mod tests {
         clean(&mut fields);
         let (own, caller) = ("spiffe://m/items".parse().unwrap(), "spiffe://m/invoices".parse().unwrap());
         let introduced = Introduced::of(&Arc::default(), &caller, "ab", &[]);
-        let headers = introduced.lines(&fields, &own, &caller, None, "r1").to_map();
+        let headers = introduced.lines(Vec::new(), &fields, &own, None, "r1").to_map();
         assert_eq!(headers[XFCC], "By=spiffe://m/items;Hash=ab;URI=spiffe://m/invoices");
         assert_eq!(headers[X_PRINCIPAL], "spiffe://m/invoices");
         assert_eq!(headers[X_REQUEST_ID], "r1");

@@ -147,7 +147,8 @@ impl Inbound {
                     None => gate.judge(&caller, Head::of(&parts)),
                 };
                 let (upstream, direct, streams) = (Arc::clone(&upstream), direct.clone(), streams.clone());
-                async move {
+                // In a box from the beginning: the library hands it on several times before it is in one.
+                Box::pin(async move {
                     Ok::<_, Infallible>(match verdict {
                         Verdict::Forward(permit) => match (&direct, switched) {
                             // In boxes of their own, so that a stream is no larger than what most streams need.
@@ -158,7 +159,7 @@ impl Inbound {
                         Verdict::Answer { status, request_id, close } => answer(status, &request_id, close),
                         Verdict::Limited { request_id, retry_after } => limited(&request_id, retry_after),
                     })
-                }
+                })
             })
         };
         let phase = self.phase.clone();

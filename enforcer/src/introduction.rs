@@ -7,7 +7,7 @@
 //! says of callers before it is never passed on.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use portreeve_engine::SpiffeId;
 use portreeve_engine::request::{AttributeValue, Claims, Token};
@@ -90,6 +90,9 @@ pub struct Introduced {
     by: bool,
     /// The other parts of `x-forwarded-client-cert`.
     xfcc: String,
+    id: SpiffeId,
+    /// The lines that are the same for every request as long as we are who we are.
+    written: Mutex<Option<(SpiffeId, Lines)>>,
 }
 
 impl Introduced {
@@ -114,30 +117,20 @@ impl Introduced {
                 Xfcc::Dns => leaf.iter().flat_map(dns_names).for_each(|dns| part(name, &dns)),
             }
         }
-        Self { how: Arc::clone(how), by: how.xfcc.contains(&Xfcc::By), xfcc }
+        Self { how: Arc::clone(how), by: how.xfcc.contains(&Xfcc::By), xfcc, id: id.clone(), written: Mutex::default() }
     }
 
-    /// The caller's own lines as they are forwarded, and the ones that introduce it. `own` is ourselves.
+    /// The caller's own lines as they are forwarded, behind what the head begins with, and the ones that introduce it. `own` is ourselves.
     #[must_use]
-    pub fn lines(&self, fields: &Fields<'_>, own: &SpiffeId, caller: &SpiffeId, token: Option<&Token>, request_id: &str) -> Lines {
+    pub fn lines(&self, opening: Vec<u8>, fields: &Fields<'_>, own: &SpiffeId, token: Option<&Token>, request_id: &str) -> Lines {
         let mut lines = if self.how.forward_token || !fields.iter().any(is_bearer) {
-            Lines::of(fields)
+            Lines::behind(opening, fields)
         } else {
             let mut kept = fields.clone();
             kept.retain(|field| !is_bearer(field));
-            Lines::of(&kept)
+            Lines::behind(opening, &kept)
         };
-        if !self.how.xfcc.is_empty() {
-            let parts: [&[u8]; 4] = match (self.by, self.xfcc.is_empty()) {
-                (false, _) => [b"", b"", b"", self.xfcc.as_bytes()],
-                (true, true) => [b"By=", own.as_str().as_bytes(), b"", b""],
-                (true, false) => [b"By=", own.as_str().as_bytes(), b";", self.xfcc.as_bytes()],
-            };
-            lines.push_parts(XFCC.as_str(), &parts);
-        }
-        if let Some(name) = &self.how.principal {
-            lines.push(name, caller.as_str().as_bytes());
-        }
+        self.introduce(own, &mut lines);
         if let Some(Token::Valid(claims)) = token {
             for (header, claim) in &self.how.claims {
                 if let Some(value) = value_of(claims, claim) {
@@ -147,6 +140,27 @@ impl Introduced {
         }
         lines.push(X_REQUEST_ID.as_str(), request_id.as_bytes());
         lines
+    }
+
+    fn introduce(&self, own: &SpiffeId, lines: &mut Lines) {
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, same)) = written.as_ref().filter(|(id, _)| id == own) {
+            return lines.append(same);
+        }
+        let mut ours = Lines::default();
+        if !self.how.xfcc.is_empty() {
+            let parts: [&[u8]; 4] = match (self.by, self.xfcc.is_empty()) {
+                (false, _) => [b"", b"", b"", self.xfcc.as_bytes()],
+                (true, true) => [b"By=", own.as_str().as_bytes(), b"", b""],
+                (true, false) => [b"By=", own.as_str().as_bytes(), b";", self.xfcc.as_bytes()],
+            };
+            ours.push_parts(XFCC.as_str(), &parts);
+        }
+        if let Some(name) = &self.how.principal {
+            ours.push(name, self.id.as_str().as_bytes());
+        }
+        lines.append(&ours);
+        *written = Some((own.clone(), ours));
     }
 }
 
@@ -297,13 +311,22 @@ mod tests {
             fields.push(name, value.as_bytes());
         }
         let introduced = Introduced::of(&Arc::new(how), &id(INVOICES), "ab", &[certificate()]);
-        let lines = introduced.lines(&fields, &id(ITEMS), &id(INVOICES), token, "r1");
+        let lines = introduced.lines(Vec::new(), &fields, &id(ITEMS), token, "r1");
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
         lines.iter().map(|(name, value)| (text(name), text(value))).collect()
     }
 
     fn pairs(of: &[(&str, &str)]) -> Vec<(String, String)> {
         of.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn another_identity_of_ours_is_said_from_the_next_request_on() {
+        let introduced = Introduced::of(&Arc::default(), &id(INVOICES), "ab", &[]);
+        for own in [ITEMS, ITEMS, "spiffe://market.example/renamed", ITEMS] {
+            let lines = introduced.lines(Vec::new(), &Fields::default(), &id(own), None, "r1").to_map();
+            assert_eq!((lines[XFCC].to_str().unwrap(), lines.len()), (format!("By={own};Hash=ab;URI={INVOICES}").as_str(), 3));
+        }
     }
 
     #[test]

@@ -160,6 +160,8 @@ pub const LOG_BUFFER_KEPT: usize = 256 << 10;
 /// After so much the log is sent to the disk while it is written on, where requests do not wait for the disk: so much a machine that fails
 /// may lose, beside what comes while it is sent.
 pub const LOG_AHEAD_BYTES: usize = 16 << 20;
+/// So much of the log's newest part stays in the system's cache of files, for whoever follows it; the rest is read from the disk again.
+pub const LOG_CACHED_BYTES: u64 = 16 << 20;
 /// A request waits this long for its record to be written or synchronised, where that is asked for; then it is refused.
 pub const LOG_KEPT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The writer gathers records for this long before it writes them in one call. A lost process loses at most this much.

@@ -203,8 +203,25 @@ pub(crate) fn host(head: &Head<'_>) -> Result<Option<String>, (Malformed, Status
     }
 }
 
+/// Whether a host is in the one form as it was sent: labels of lower case, no port. Nearly all are.
+fn is_in_one_form(raw: &[u8]) -> bool {
+    let (mut label, mut fits) = (false, true);
+    for byte in raw {
+        fits &= if *byte == b'.' { label } else { matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_') };
+        label = *byte != b'.';
+    }
+    fits && label
+}
+
 /// Lower case, without the dot at the end, port kept. `None` where the text is not a host (A03, A30).
 fn one_form(raw: &[u8]) -> Option<String> {
+    if is_in_one_form(raw) {
+        return std::str::from_utf8(raw).ok().map(str::to_owned);
+    }
+    in_one_form(raw)
+}
+
+fn in_one_form(raw: &[u8]) -> Option<String> {
     let mut text = std::str::from_utf8(raw).ok()?.to_ascii_lowercase();
     let (port, dot) = match text.strip_prefix('[').and_then(|t| t.split_once(']')) {
         Some((v6, port)) => {
@@ -367,6 +384,12 @@ mod tests {
         ] {
             let question = put("GET /", &[("host", given)], Version::HTTP_11, None).unwrap();
             assert_eq!(question.request.host.as_deref(), Some(kept));
+        }
+        // What is taken as it was sent is what would come out.
+        for given in ["items", "items.example", "a.b-c.d_e", "10.0.0.1", "", ".", "a.", ".a", "a..b", "A", "a:1", "[::1]", "a/b", "\u{e9}"]
+        {
+            let raw = given.as_bytes();
+            assert_eq!(is_in_one_form(raw), in_one_form(raw).is_some_and(|form| form == given && !given.contains([':', '['])), "{given}");
         }
         for given in ["a/b", "a?b", "a#b", "a@b", "", "a b", "a:b", "a:99999", "a..b", "[::1", "[zz]", ":80"] {
             assert_eq!(put("GET /", &[("host", given)], Version::HTTP_11, None).unwrap_err().status, StatusCode::BAD_REQUEST, "{given}");

@@ -23,6 +23,12 @@ impl Socket {
         stream.set_nodelay(true)?;
         Ok(Self(stream))
     }
+
+    /// Pending while nothing was heard of it that a read could find.
+    pub fn poll_heard(&self, cx: &mut Context<'_>) -> Poll<()> {
+        // What is wrong with it is for the read to say.
+        self.0.poll_read_ready(cx).map(drop)
+    }
 }
 
 impl AsyncRead for Socket {

@@ -12,7 +12,7 @@ use askama::{Result, Values};
 use portreeve_auditor::assessment::{ChainVerdict, Mark, Verdict, Weight};
 use portreeve_engine::Timestamp;
 
-use crate::limits::{AXIS_SHOWN_CHARS, NAME_SHOWN_CHARS, TEXT_SHOWN_CHARS, WORD_WHOLE_BYTES};
+use crate::limits::{AXIS_SHOWN_CHARS, NAME_SHOWN_CHARS, SENTENCES_SHOWN_CHARS, TEXT_SHOWN_CHARS, WORD_WHOLE_BYTES};
 use crate::page::Goal;
 use crate::text;
 
@@ -41,6 +41,14 @@ pub(crate) fn t(value: impl AsRef<str>, _: &dyn Values) -> Result<Safe<String>> 
 pub(crate) fn prose(value: impl AsRef<str>, _: &dyn Values) -> Result<Safe<String>> {
     let value = value.as_ref();
     Ok(Safe(boxed(value, with_code(value))))
+}
+
+/// Sentences that the auditor or a catalogue wrote, never a caller: whole and without a box, unless they are longer than any of ours.
+#[askama::filter_fn]
+pub(crate) fn said(value: impl AsRef<str>, _: &dyn Values) -> Result<Safe<String>> {
+    let value = value.as_ref();
+    let inner = with_code(value);
+    Ok(Safe(if value.chars().nth(SENTENCES_SHOWN_CHARS).is_none() { broken(value, inner) } else { boxed(value, inner) }))
 }
 
 /// A sentence for a link or a heading, which can hold no box: cut where it is long.
@@ -200,11 +208,16 @@ fn escape(value: &str) -> String {
 
 fn boxed(value: &str, inner: String) -> String {
     if value.chars().nth(TEXT_SHOWN_CHARS).is_none() {
-        let breaks = value.split_whitespace().all(|word| word.len() <= WORD_WHOLE_BYTES);
-        return if breaks { inner } else { format!("<span class=\"w\">{inner}</span>") };
+        return broken(value, inner);
     }
     let length = text::thousands(value.chars().count() as u64);
     format!("<span class=\"long\" tabindex=\"0\" role=\"group\" aria-label=\"long text, {length} characters\">{inner}</span>")
+}
+
+/// Marks a text with a word that may have to be broken anywhere.
+fn broken(value: &str, inner: String) -> String {
+    let breaks = value.split_whitespace().all(|word| word.len() <= WORD_WHOLE_BYTES);
+    if breaks { inner } else { format!("<span class=\"w\">{inner}</span>") }
 }
 
 fn with_code(value: &str) -> String {

@@ -3,6 +3,9 @@
 /// Longer texts are shown in a small box that scrolls, so that one hostile name cannot bury the page.
 pub(crate) const TEXT_SHOWN_CHARS: usize = 240;
 
+/// Sentences of the auditor's own and of catalogues stand whole up to here: the longest of ours have some 700 characters.
+pub(crate) const SENTENCES_SHOWN_CHARS: usize = 1_200;
+
 /// Longer names are cut in headings, links and tooltips; the whole name stands nearby or in `assessment.json`.
 pub(crate) const NAME_SHOWN_CHARS: usize = 72;
 

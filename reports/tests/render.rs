@@ -171,6 +171,25 @@ fn long_texts_are_whole_on_the_page() {
 }
 
 #[test]
+fn what_a_figure_rests_on_stands_without_a_box_and_a_strangers_text_in_one() {
+    let boxed = |sentence: &str| {
+        let mut a = sample::market();
+        a.fidelity.rests_on = sentence.to_owned();
+        let page = html(&a).unwrap();
+        let (before, _) = page.split_once(sentence).unwrap();
+        before.ends_with("characters\">")
+    };
+    assert!(!boxed(&"What differs is counted by itself. ".repeat(20)), "700 characters of ours are hidden");
+    assert!(boxed(&"What differs is counted by itself. ".repeat(40)), "1,400 characters bury the page");
+
+    let mut a = sample::market();
+    let long = "asked for what nobody declares ".repeat(20);
+    a.findings[0].summary.clone_from(&long);
+    let page = html(&a).unwrap();
+    assert!(page.contains(&format!("characters\">{long}")), "a finding's text, which names strangers, stands in a box");
+}
+
+#[test]
 fn the_assessors_words_are_never_printed() {
     let a = sample::market();
     for text in [html(&a).unwrap(), markdown(&a), html(&empty()).unwrap(), markdown(&empty())] {

@@ -22,6 +22,8 @@ pub struct Running {
     pub(super) ticket: Option<Ticket>,
     pub(super) place: Option<Place>,
     pub(super) began: Instant,
+    /// When it was over, where that was read before this is dropped.
+    pub(super) ended: Option<Instant>,
     pub(super) status: Option<u16>,
     pub(super) bytes: u64,
     pub(super) outcome: Outcome,
@@ -128,6 +130,12 @@ impl Running {
         self.detail = Some(by);
     }
 
+    /// All of it is done. The time is the one that will stand in its record.
+    pub fn complete(&mut self) -> Instant {
+        self.why = Some(Why::Complete);
+        *self.ended.insert(Instant::now())
+    }
+
     /// The end is known.
     pub fn because(&mut self, why: Why) {
         self.why = Some(why);
@@ -146,7 +154,7 @@ impl Drop for Running {
         if let Some(ticket) = self.ticket.take() {
             self.caller.running.fetch_sub(1, Ordering::Relaxed);
             self.caller.bytes.fetch_add(self.bytes, Ordering::Relaxed);
-            let took = self.began.elapsed();
+            let took = self.ended.unwrap_or_else(Instant::now).saturating_duration_since(self.began);
             self.gate.metrics.request_duration.observe(took);
             let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
             let why = self.why.unwrap_or_else(|| self.caller.gone());

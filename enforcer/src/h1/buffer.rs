@@ -3,16 +3,21 @@
 //! An idle connection holds none: what is read first lands in a scratch buffer of the thread, and only what is there is kept, in
 //! memory that connections of one thread lend each other, so that a request asks the allocator for none.
 //!
-//! INVARIANTS: bytes are consumed once and in order; what is lent is empty.
+//! INVARIANTS: bytes are consumed once and in order; what is lent is empty; an error that came behind bytes is told after them.
 
 use std::cell::RefCell;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncBufRead as _, AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 
 use crate::limits;
+use crate::socket::Socket;
 
 /// Bytes received and not yet used.
 #[derive(Debug, Default)]
@@ -67,11 +72,8 @@ impl Input {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Reads what has come; 0 is the end.
-    ///
-    /// # Errors
-    /// The connection's.
-    pub fn poll_fill<S: AsyncRead + Unpin>(&mut self, io: &mut S, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    /// Reads what has come, by way of the thread's scratch buffer; 0 is the end.
+    fn poll_fill<S: AsyncRead + Unpin>(&mut self, io: &mut S, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         SCRATCH.with_borrow_mut(|scratch| {
             if scratch.is_empty() {
                 scratch.resize(limits::H1_READ_BYTES, 0);
@@ -81,6 +83,55 @@ impl Input {
             self.extend(part.filled());
             Poll::Ready(Ok(part.filled().len()))
         })
+    }
+}
+
+/// Where bytes come from.
+pub trait Source: AsyncRead + Unpin {
+    /// Whether one read may leave bytes behind that are there already.
+    const IN_PIECES: bool = false;
+
+    /// Reads some of what has come; 0 is the end.
+    ///
+    /// # Errors
+    /// The connection's.
+    fn poll_some(&mut self, input: &mut Input, cx: &mut Context<'_>) -> Poll<io::Result<usize>>
+    where
+        Self: Sized,
+    {
+        input.poll_fill(self, cx)
+    }
+
+    /// Pending while a read would be; ready where that is not known. Costs less than a read.
+    fn poll_heard(&mut self, _: &mut Context<'_>) -> Poll<()> {
+        Poll::Ready(())
+    }
+}
+
+impl Source for TcpStream {}
+
+impl Source for TokioIo<Upgraded> {}
+
+/// A caller's connection. What TLS has decrypted is taken from where it lies.
+impl Source for TlsStream<Socket> {
+    /// TLS reads little at once.
+    const IN_PIECES: bool = true;
+
+    fn poll_some(&mut self, input: &mut Input, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut tls = Pin::new(self);
+        let bytes = ready!(tls.as_mut().poll_fill_buf(cx))?;
+        let n = bytes.len();
+        input.extend(bytes);
+        if n > 0 {
+            tls.consume(n);
+        }
+        Poll::Ready(Ok(n))
+    }
+
+    fn poll_heard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let (socket, session) = self.get_mut();
+        // Without the wish to read, it has bytes or its end.
+        if session.wants_read() { socket.poll_heard(cx) } else { Poll::Ready(()) }
     }
 }
 
@@ -205,21 +256,47 @@ pub struct Wire<S> {
     pub input: Input,
     /// To be sent.
     pub output: Output,
+    /// What came behind the bytes that were read last.
+    error: Option<io::Error>,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+impl<S: Source + AsyncWrite> Wire<S> {
     /// A connection without bytes on the way.
     #[must_use]
     pub fn new(io: S) -> Self {
-        Self { io, input: Input::default(), output: Output::default() }
+        Self { io, input: Input::default(), output: Output::default(), error: None }
     }
 
-    /// Reads what has come; 0 is the end.
+    /// Reads what has come, up to what one read of a socket may bring; 0 is the end.
     ///
     /// # Errors
     /// The connection's.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.input.poll_fill(&mut self.io, cx)
+        let mut n = ready!(self.poll_fill_some(cx))?;
+        while S::IN_PIECES && (1..limits::H1_READ_BYTES).contains(&n) {
+            match self.io.poll_some(&mut self.input, cx) {
+                // The end is told again when it is asked for.
+                Poll::Ready(Ok(0)) | Poll::Pending => break,
+                Poll::Ready(Ok(more)) => n += more,
+                Poll::Ready(Err(error)) => {
+                    self.error = Some(error);
+                    break;
+                }
+            }
+        }
+        Poll::Ready(Ok(n))
+    }
+
+    /// Reads some of what has come, as is enough for a head; 0 is the end.
+    ///
+    /// # Errors
+    /// The connection's.
+    pub fn poll_fill_some(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if let Some(error) = self.error.take() {
+            return Poll::Ready(Err(error));
+        }
+        ready!(self.io.poll_heard(cx));
+        self.io.poll_some(&mut self.input, cx)
     }
 
     /// Sends what waits.

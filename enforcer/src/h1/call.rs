@@ -39,8 +39,8 @@ pub async fn forward(permit: Permit, upstream: &Arc<Upstream>, body: Incoming) -
         Err(NotKept { request_id, .. }) => return answer(StatusCode::SERVICE_UNAVAILABLE, &request_id, false),
     };
     let framing = framing_of(&body);
-    let mut head = write::request(&permitted, framing);
-    let Permitted { mut running, method, request_id, .. } = permitted;
+    let Permitted { mut running, method, lines, switch, request_id } = permitted;
+    let mut head = write::request(lines, switch, framing);
     let replayable = framing == Framing::None && matches!(method.as_str(), "GET" | "HEAD" | "OPTIONS" | "TRACE");
     let mut body = (framing != Framing::None).then_some(body);
     let mut lent = upstream.take(running.began());
@@ -190,7 +190,8 @@ impl Call {
         let bad = Stop::Service(StatusCode::BAD_GATEWAY);
         let (mut finder, mut interim, mut any) = (Finder::default(), 0, false);
         loop {
-            let mut moved = self.poll_request(cx)?;
+            any |= self.poll_request(cx)?;
+            let mut moved = false;
             match finder.find(self.wire.input.filled()).map_err(|_| bad)? {
                 Some(length) => {
                     let read = self.read(length, method, switch).ok_or(bad)?;
@@ -209,6 +210,7 @@ impl Call {
                     Poll::Pending => {}
                 },
             }
+            // What there was of the request is sent, and the answer was looked for since.
             if !moved {
                 break;
             }
@@ -362,11 +364,11 @@ impl Answer {
 
     /// Everything was handed on: the connection can serve another request, if the service has taken this one whole.
     fn whole(&mut self) {
-        if let Some(mut running) = self.running.take() {
-            running.because(Why::Complete);
-        }
+        let Some(mut running) = self.running.take() else { return };
+        let now = running.complete();
+        drop(running);
         if let Some(call) = self.call.take().filter(|call| self.persistent && call.body.is_none() && !call.deaf) {
-            self.upstream.give_back(call.wire, Some(call.timer));
+            self.upstream.give_back(call.wire, Some(call.timer), now);
         }
     }
 

@@ -44,8 +44,8 @@ pub async fn forward(permit: Permit, upstream: &Arc<Upstream>, switched: OnUpgra
         };
         permitted.lines.push("sec-websocket-key", key.as_bytes());
     }
-    let head = write::request(&permitted, Framing::None);
-    let Permitted { mut running, method, request_id, .. } = permitted;
+    let Permitted { mut running, method, lines, switch, request_id } = permitted;
+    let head = write::request(lines, switch, Framing::None);
     let lent = match upstream.connect().await {
         Ok(lent) => lent,
         Err(error) => return stopped(Stop::Service(status_of(&error)), &mut running, &request_id),

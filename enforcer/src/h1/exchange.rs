@@ -12,13 +12,13 @@ use http::StatusCode;
 use portreeve_engine::model::Upgrade;
 use portreeve_engine::record::Why;
 use portreeve_engine::request::Method;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::gate::Running;
 use crate::h1::body::{Decoder, Encoder, Step};
-use crate::h1::buffer::Wire;
+use crate::h1::buffer::{Source, Wire};
 use crate::h1::scan::{self, Finder, Framing, ResponseHead};
 use crate::h1::timer::Timer;
 use crate::h1::upstream::Lent;
@@ -111,7 +111,7 @@ pub(super) fn switches(head: &ResponseHead<'_>, method: &str) -> bool {
     head.status == 101 && known && named.next().is_none()
 }
 
-impl<'a, S: AsyncRead + AsyncWrite + Unpin> Exchange<'a, S> {
+impl<'a, S: Source + AsyncWrite> Exchange<'a, S> {
     /// Begins to send `head`.
     #[must_use]
     pub fn new(
@@ -154,14 +154,15 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Exchange<'a, S> {
         }
         let mut any = false;
         loop {
-            let moved = self.poll_request(cx)? | self.poll_answer(cx)?;
+            let (sent, got) = (self.poll_request(cx)?, self.poll_answer(cx)?);
             if matches!(self.answer, Answer::Whole | Answer::Switched) && self.client.output.is_empty() {
                 return Poll::Ready(Ok(()));
             }
-            if !moved {
+            any |= sent | got;
+            // Of a request that is sent there is no more, and the answer was looked for since.
+            if !got && (!sent || self.request_whole) {
                 break;
             }
-            any = true;
         }
         if any {
             self.moved = Instant::now();
@@ -384,7 +385,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Exchange<'a, S> {
             return Ok(());
         }
         while self.client.input.filled().len() < limits::HEAD_BYTES_MAX {
-            match self.client.poll_fill(cx) {
+            match self.client.poll_fill_some(cx) {
                 Poll::Ready(Ok(n)) if n > 0 => {}
                 Poll::Ready(_) => return Err(Stop::Gone),
                 Poll::Pending => break,

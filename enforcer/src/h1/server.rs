@@ -9,13 +9,13 @@ use std::task::{Context, Poll, ready};
 
 use http::{StatusCode, Version};
 use portreeve_engine::record::Why;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 
 use crate::forward::status_of;
 use crate::gate::{Caller, Gate, NotKept, Permit, Permitted, Running, Verdict};
 use crate::h1::body::{Decoder, Step};
-use crate::h1::buffer::Wire;
+use crate::h1::buffer::{Source, Wire};
 use crate::h1::exchange::{Asked, Exchange, Stop};
 use crate::h1::scan::{self, Finder, Flaw, Framing, RequestHead};
 use crate::h1::timer::Timer;
@@ -33,6 +33,8 @@ pub struct Session<S> {
     gate: Arc<Gate>,
     caller: Arc<Caller>,
     upstream: Arc<Upstream>,
+    /// When the last request was complete, where that was read.
+    rested: Option<Instant>,
 }
 
 /// What became of a request.
@@ -65,11 +67,11 @@ struct Until {
     grace: Option<Instant>,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+impl<S: Source + AsyncWrite> Session<S> {
     /// A connection whose handshake is complete.
     #[must_use]
     pub fn new(io: S, gate: Arc<Gate>, caller: Arc<Caller>, upstream: Arc<Upstream>) -> Self {
-        Self { wire: Wire::new(io), timer: Timer::default(), gate, caller, upstream }
+        Self { wire: Wire::new(io), timer: Timer::default(), gate, caller, upstream, rested: None }
     }
 
     /// Serves requests, one after the other, until the connection ends.
@@ -80,7 +82,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             // Requests that came at once, and are answered at once, give way to other connections now and then.
             tokio::task::coop::consume_budget().await;
             let mut finder = Finder::default();
-            let began = Instant::now();
+            let began = self.rested.take().unwrap_or_else(Instant::now);
             let mut until = Until { idle: began + patience, head: None, grace: first.then(|| began + limits::DRAIN_FIRST_REQUEST) };
             let came = poll_fn(|cx| self.poll_head(cx, &mut finder, &mut until)).await;
             let next = match came {
@@ -113,7 +115,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     return Poll::Ready(Came::Nothing);
                 }
             }
-            match self.wire.poll_fill(cx) {
+            match self.wire.poll_fill_some(cx) {
                 Poll::Ready(Ok(n)) if n > 0 => continue,
                 Poll::Ready(_) => return Poll::Ready(Came::Nothing),
                 Poll::Pending => {}
@@ -187,8 +189,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 return self.finish(true, false).await;
             }
         };
-        let mut head = write::request(&permitted, framing);
-        let Permitted { mut running, method, switch, request_id, .. } = permitted;
+        let Permitted { mut running, method, lines, switch, request_id } = permitted;
+        let mut head = write::request(lines, switch, framing);
         let asked = Asked { method, framing, http11, persistent, tunnel: switch.is_some(), id: request_id };
         let mut lent = self.upstream.take(running.began());
         loop {
@@ -211,10 +213,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     return if why == Why::Complete { Next::Close } else { Next::Cut };
                 }
                 Ok(()) => {
+                    let now = running.complete();
                     if reusable {
-                        self.upstream.give_back(wire, None);
+                        self.upstream.give_back(wire, None, now);
                     }
-                    running.because(Why::Complete);
+                    self.rested = Some(Instant::from_std(now));
                     return match (closing, whole) {
                         (false, _) => Next::Request,
                         (true, true) => Next::Close,

@@ -9,11 +9,11 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use portreeve_engine::record::Why;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 
 use crate::gate::Running;
-use crate::h1::buffer::Wire;
+use crate::h1::buffer::{Source, Wire};
 use crate::h1::timer::Timer;
 
 /// One direction.
@@ -29,8 +29,8 @@ struct Way {
 /// Carries bytes between a caller and the service until both have ended or nothing moved for `silence`, and says why it ended.
 pub async fn carry<C, S>(client: &mut Wire<C>, service: &mut Wire<S>, timer: &mut Timer, running: &mut Running, silence: Duration) -> Why
 where
-    C: AsyncRead + AsyncWrite + Unpin,
-    S: AsyncRead + AsyncWrite + Unpin,
+    C: Source + AsyncWrite,
+    S: Source + AsyncWrite,
 {
     let (mut out, mut back) = (Way::default(), Way::default());
     let mut moved = Instant::now();
@@ -66,8 +66,8 @@ enum End {
 impl Way {
     fn poll<A, B>(&mut self, from: &mut Wire<A>, to: &mut Wire<B>, cx: &mut Context<'_>) -> Poll<Result<(), End>>
     where
-        A: AsyncRead + AsyncWrite + Unpin,
-        B: AsyncRead + AsyncWrite + Unpin,
+        A: Source + AsyncWrite,
+        B: Source + AsyncWrite,
     {
         loop {
             if !from.input.is_empty() && !to.output.is_full() {

@@ -83,8 +83,8 @@ impl Upstream {
         Ok(Lent { wire: Wire::new(stream), used: false, timer: None })
     }
 
-    /// Takes a connection back, whose answer was read to its end.
-    pub fn give_back(&self, mut wire: Wire<TcpStream>, timer: Option<Timer>) {
+    /// Takes a connection back, whose answer was read to its end at this time.
+    pub fn give_back(&self, mut wire: Wire<TcpStream>, timer: Option<Timer>, now: Instant) {
         if !wire.input.is_empty() || !wire.output.is_empty() {
             return;
         }
@@ -92,7 +92,7 @@ impl Upstream {
         wire.input.shrink();
         let mut idle = self.lock();
         if idle.len() < limits::POOL_IDLE_MAX {
-            idle.push(Idle { wire, since: Instant::now(), timer });
+            idle.push(Idle { wire, since: now, timer });
         }
     }
 

@@ -4,33 +4,52 @@ use std::cell::RefCell;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::StatusCode;
+use portreeve_engine::request::Method;
 
-use crate::gate::Permitted;
 use crate::h1::body::Encoder;
 use crate::h1::buffer;
 use crate::h1::scan::{Framing, ResponseHead};
-use crate::head::{Field, Kind};
+use crate::head::{Field, Kind, Lines};
 use crate::headers;
 use crate::question::Switch;
 
-/// The head of a request to the service. The judged parts are all that is in it.
+/// What the head of a request to the service begins with: its first line, and the host.
 #[must_use]
-pub fn request(permitted: &Permitted, framing: Framing) -> Vec<u8> {
-    let lines = permitted.lines.as_bytes();
+pub fn opening(method: &Method, (path, query): (&str, Option<&str>), host: Option<&str>, switch: Option<Switch>) -> Vec<u8> {
     // A request of HTTP/1.0 may name no host; the service still gets one.
-    let host = permitted.host.as_deref().unwrap_or("localhost");
+    let host = host.unwrap_or("localhost");
     let mut out = buffer::spare();
-    out.reserve(lines.len() + permitted.target.len() + host.len() + HEAD_BYTES_OWN);
-    out.extend_from_slice(permitted.method.as_str().as_bytes());
+    out.extend_from_slice(method.as_str().as_bytes());
     out.push(b' ');
-    // A tunnel is asked for by the authority it leads to, which is the service's own, whatever path it was judged under.
-    let target = if permitted.switch == Some(Switch::Tunnel) { host } else { &permitted.target };
-    out.extend_from_slice(target.as_bytes());
-    out.extend_from_slice(b" HTTP/1.1\r\nhost: ");
+    if switch == Some(Switch::Tunnel) {
+        // A tunnel is asked for by the authority it leads to, which is the service's own, whatever path it was judged under.
+        out.extend_from_slice(host.as_bytes());
+    } else {
+        out.extend_from_slice(path.as_bytes());
+        if let Some(query) = query {
+            out.push(b'?');
+            out.extend_from_slice(query.as_bytes());
+        }
+    }
+    out.extend_from_slice(VERSION_AND_HOST);
     out.extend_from_slice(host.as_bytes());
     out.extend_from_slice(b"\r\n");
-    out.extend_from_slice(lines);
-    if let Some(Switch::Upgrade(upgrade)) = permitted.switch {
+    out
+}
+
+/// Target and host of what [`opening`] wrote.
+#[must_use]
+pub fn opened(opening: &[u8]) -> Option<(&str, &str)> {
+    // None of the three has white space in it.
+    let (line, host) = std::str::from_utf8(opening).ok()?.strip_suffix("\r\n")?.split_once("\r\nhost: ")?;
+    Some((line.strip_suffix(" HTTP/1.1")?.split_once(' ')?.1, host))
+}
+
+/// The head of a request to the service. The judged parts are all that is in it.
+#[must_use]
+pub fn request(lines: Lines, switch: Option<Switch>, framing: Framing) -> Vec<u8> {
+    let mut out = lines.into_head();
+    if let Some(Switch::Upgrade(upgrade)) = switch {
         out.extend_from_slice(b"connection: upgrade\r\nupgrade: ");
         out.extend_from_slice(upgrade.as_str().as_bytes());
         out.extend_from_slice(b"\r\n");
@@ -158,13 +177,23 @@ fn date_line(unix: u64) -> String {
     format!("date: {day}, {:02} {month} {} {hour:02}:{minute:02}:{second:02} GMT\r\n", at.day(), at.year())
 }
 
-/// Room for what a head has besides its lines.
-const HEAD_BYTES_OWN: usize = 96;
+const VERSION_AND_HOST: &[u8] = b" HTTP/1.1\r\nhost: ";
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::h1::scan;
+
+    #[test]
+    fn what_a_head_begins_with_is_read_back() {
+        let get = Method::parse("GET").unwrap();
+        for (query, host, target) in [(None, Some("items:80"), "/v1/a%20b"), (Some("x=1?2"), None, "/v1/a%20b?x=1?2")] {
+            let opening = opening(&get, ("/v1/a%20b", query), host, None);
+            assert_eq!(opened(&opening), Some((target, host.unwrap_or("localhost"))));
+        }
+        let tunnel = opening(&Method::parse("CONNECT").unwrap(), ("/", None), Some("items:80"), Some(Switch::Tunnel));
+        assert_eq!(tunnel, b"CONNECT items:80 HTTP/1.1\r\nhost: items:80\r\n");
+    }
 
     #[test]
     fn dates_have_the_form_of_http() {

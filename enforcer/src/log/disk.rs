@@ -5,14 +5,21 @@
 //! synchronised after every [`limits::LOG_AHEAD_BYTES`] and at each heartbeat, and gives a closed file away to be synchronised before
 //! anything of the next one is.
 //!
+//! What the disk has is given up in the system's cache of files, all of it but the newest: a log that is written on and on would fill the
+//! memory of the machine, or of its container, with lines that nobody reads, and each of its pages would be a new one, which costs more
+//! than one that was just given back.
+//!
 //! INVARIANT: what a disk did not take is not lost. The system says so once, to whoever asks first, so what this thread hears is kept for
 //! the writer, which then stops the log. At most one closed file is not on the disk: whoever closes another waits for it.
 
 use std::fs::File;
 use std::io;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+
+use rustix::fs::{Advice, fadvise};
 
 use crate::limits;
 
@@ -159,6 +166,7 @@ impl Shared {
 
     fn run(&self) {
         let mut asked = self.lock();
+        let mut given_up = 0;
         loop {
             // The closed file first: its lines come before those of the present one.
             let closed = asked.closed.as_ref().map(|(file, folder, number)| (Arc::clone(file), folder.clone(), *number));
@@ -177,8 +185,17 @@ impl Shared {
             #[cfg(test)]
             drop(self.held.lock());
             let done = match (closed, present) {
-                (Some((file, folder, _)), _) => file.sync_all().and_then(|()| sync_folder(&folder)),
-                (None, Some(file)) => file.sync_data(),
+                (Some((file, folder, _)), _) => {
+                    let done = file.sync_all().and_then(|()| sync_folder(&folder));
+                    give_up(&file, &mut given_up, 0);
+                    given_up = 0;
+                    done
+                }
+                (None, Some(file)) => {
+                    let done = file.sync_data();
+                    give_up(&file, &mut given_up, limits::LOG_CACHED_BYTES);
+                    done
+                }
                 (None, None) => Ok(()),
             };
             asked = self.lock();
@@ -211,6 +228,17 @@ impl Disk {
     /// Says for the disk that it did not take something.
     pub(super) fn refuse(&self) {
         self.shared.lock().heard = Some(io::ErrorKind::StorageFull.into());
+    }
+}
+
+/// Has the system forget what it keeps in memory of the file's lines that are on the disk, from where that was done before, except for the
+/// newest. It is advice: lines that are not on the disk stay, and where it is not taken nothing is lost but memory.
+fn give_up(file: &File, from: &mut u64, except: u64) {
+    let upto = file.metadata().map_or(0, |about| about.len()).saturating_sub(except);
+    if let Some(bytes) = upto.checked_sub(*from).and_then(NonZeroU64::new)
+        && fadvise(file, *from, Some(bytes), Advice::DontNeed).is_ok()
+    {
+        *from = upto;
     }
 }
 
@@ -314,6 +342,57 @@ mod tests {
         let next = written.file("next");
         written.disk.beat(&next).unwrap();
         assert!(written.disk.settle().is_err() && written.disk.settle().is_ok());
+    }
+
+    /// Whether the system has this byte of a file in memory; `None` where it does not say.
+    fn is_cached(file: &File, at: u64) -> Option<bool> {
+        let read = rustix::io::preadv2(file, &mut [io::IoSliceMut::new(&mut [0])], at, rustix::io::ReadWriteFlags::NOWAIT);
+        match read {
+            Ok(n) => Some(n == 1),
+            Err(rustix::io::Errno::AGAIN) => Some(false),
+            Err(_) => None,
+        }
+    }
+
+    /// A file of so many bytes, to be read and written.
+    fn of_bytes(written: &Written, name: &str, bytes: u64) -> File {
+        let file = File::options().read(true).write(true).create_new(true).open(written.folder.path().join(name)).unwrap();
+        io::copy(&mut io::Read::take(io::repeat(b'x'), bytes), &mut &file).unwrap();
+        file
+    }
+
+    #[test]
+    fn what_the_disk_has_need_not_stay_in_memory() {
+        let mut written = Written::new();
+        // Whether this file system has a cache of its own that can be told anything.
+        let other = of_bytes(&written, "other", 1 << 20);
+        other.sync_data().unwrap();
+        give_up(&other, &mut 0, 0);
+        if is_cached(&other, 0) != Some(false) {
+            println!("skipped: nothing of this file system can be given up, or is said to be");
+            return;
+        }
+        // More than the system reads ahead of what is asked for here.
+        let part = 4 << 20;
+        let file = of_bytes(&written, "log", limits::LOG_CACHED_BYTES + 2 * part);
+        let cached = |at| is_cached(&file, at);
+        assert_eq!((cached(0), cached(limits::LOG_CACHED_BYTES)), (Some(true), Some(true)));
+        written.disk.wrote(&file, limits::LOG_AHEAD_BYTES);
+        written.disk.settle().unwrap();
+        // The newest part stays, for whoever follows the log.
+        assert_eq!(
+            (cached(0), cached(part), cached(3 * part), cached(limits::LOG_CACHED_BYTES)),
+            (Some(false), Some(false), Some(true), Some(true))
+        );
+        // Of a closed file nothing does, and the next one begins anew.
+        let folder = written.folder.path().to_owned();
+        written.disk.close(file.try_clone().unwrap(), &folder);
+        written.disk.settle().unwrap();
+        assert_eq!((cached(3 * part), cached(limits::LOG_CACHED_BYTES)), (Some(false), Some(false)));
+        let next = of_bytes(&written, "next", limits::LOG_CACHED_BYTES + part);
+        written.disk.wrote(&next, limits::LOG_AHEAD_BYTES);
+        written.disk.settle().unwrap();
+        assert_eq!((is_cached(&next, 0), is_cached(&next, 2 * part)), (Some(false), Some(true)));
     }
 
     #[test]

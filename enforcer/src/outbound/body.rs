@@ -1,9 +1,11 @@
 //! Bodies on their way out and back: streamed, never held. What ends with an answer's body is kept with it.
 
+use std::error::Error as _;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Request, Version, header};
@@ -93,37 +95,45 @@ pub struct Outgoing {
     /// Sees the right to it end, where it was judged here: it is read beside the answer, which nobody may be reading.
     withdrawn: Option<Withdrawn>,
     progress: Option<Arc<Progress>>,
+    /// It is sent no longer than this. The answer has the same end, but it may be that nobody asks for more of it.
+    until: Instant,
 }
 
 impl Outgoing {
-    /// The body that the local service sends.
+    /// The body that the local service sends, for so long at most.
     #[must_use]
-    pub fn new(inner: Coming) -> Self {
+    pub fn new(inner: Coming, whole: Duration) -> Self {
         if inner.is_end_stream() {
             return Self::empty();
         }
-        Self { inner: Some(inner), guard: None, withdrawn: None, progress: Some(Progress::start()) }
+        Self { inner: Some(inner), guard: None, withdrawn: None, progress: Some(Progress::start()), until: Instant::now() + whole }
     }
 
     /// The same for a request that was judged here: what policy read in its head does not follow as a trailer, and it ends when the
     /// right to it does.
     #[must_use]
-    pub fn judged(inner: Coming, guard: Guard, withdrawn: impl FnOnce() -> Withdrawn) -> Self {
-        let body = Self::new(inner);
+    pub fn judged(inner: Coming, whole: Duration, guard: Guard, withdrawn: impl FnOnce() -> Withdrawn) -> Self {
+        let body = Self::new(inner, whole);
         let withdrawn = (!body.is_empty()).then(withdrawn);
         Self { guard: Some(guard), withdrawn, ..body }
     }
 
     /// Nothing.
     #[must_use]
-    pub const fn empty() -> Self {
-        Self { inner: None, guard: None, withdrawn: None, progress: None }
+    pub fn empty() -> Self {
+        Self { inner: None, guard: None, withdrawn: None, progress: None, until: Instant::now() }
     }
 
     /// Whether there is nothing to send.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.inner.is_none()
+    }
+
+    /// Whether the HTTP library gave up because the body took longer than it may.
+    #[must_use]
+    pub fn was_late(error: &hyper::Error) -> bool {
+        error.source().and_then(|cause| cause.downcast_ref()).is_some_and(|cause| matches!(cause, BodyError::Late))
     }
 
     /// A way to see it move.
@@ -144,6 +154,11 @@ impl Body for Outgoing {
         }
         let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
         let frame = ready!(Pin::new(inner).poll_frame(cx));
+        // Looked at with each frame: while none comes, the silence ends it.
+        if frame.as_ref().is_some_and(Result::is_ok) && Instant::now() >= self.until {
+            self.inner = None;
+            return Poll::Ready(Some(Err(BodyError::Late)));
+        }
         if let Some(progress) = &self.progress {
             progress.touch();
         }

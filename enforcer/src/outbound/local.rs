@@ -290,7 +290,7 @@ impl Local {
         if let Err(status) = self.clean(destination, &mut parts, &id).await {
             return answer(status, &id, false);
         }
-        match destination.send(Request::from_parts(parts, Outgoing::new(body))).await {
+        match destination.send(Request::from_parts(parts, Outgoing::new(body, destination.settings().whole))).await {
             Ok(response) => cleaned(response),
             Err(failure) => {
                 self.tell(destination, &id, &failure);
@@ -410,7 +410,7 @@ async fn plain(egress: &Arc<Egress>, permit: Permit, body: Coming) -> Response<R
         Ok(place) => running.hold(place),
         Err(_) => return failed(running, StatusCode::SERVICE_UNAVAILABLE, "overload"),
     }
-    let body = Outgoing::judged(body, guard, || egress.withdrawn((*question).clone()));
+    let body = Outgoing::judged(body, egress.times.whole, guard, || egress.withdrawn((*question).clone()));
     let (moves, times) = (body.progress(), egress.times);
     let mut request = Request::new(body);
     (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, uri, lines.to_map());
@@ -435,29 +435,30 @@ async fn plain(egress: &Arc<Egress>, permit: Permit, body: Coming) -> Response<R
             let patience = Patience::new(times.stream, times.whole, moves);
             cleaned(Response::from_parts(parts, Reply::of_outside(body, running, withdrawn, patience)))
         }
-        // The body that the local service sent broke off: that is not the place's failure.
-        Some(Err(None)) => {
-            running.answered(StatusCode::BAD_REQUEST);
-            running.ended(Why::Client, "broken-off");
-            answer(StatusCode::BAD_REQUEST, &id, false)
+        // The body that the local service sent broke off, or takes too long: that is not the place's failure.
+        Some(Err((Why::Client, status, detail))) => {
+            running.answered(status);
+            running.ended(Why::Client, detail);
+            answer(status, &id, false)
         }
-        Some(Err(Some((status, detail)))) => failed(running, status, detail),
+        Some(Err((_, status, detail))) => failed(running, status, detail),
     }
 }
 
-/// Sends a judged request outside. What went wrong is a status and a word, or nothing where the local service broke off.
+/// Sends a judged request outside. What went wrong is told with whose doing it was, a status and a word.
 async fn send(
     egress: &Arc<Egress>,
     host: &Host,
     request: Request<Outgoing>,
     running: &mut super::egress::Running,
-) -> Result<Response<Incoming>, Option<(StatusCode, &'static str)>> {
+) -> Result<Response<Incoming>, (Why, StatusCode, &'static str)> {
+    let place = |status, detail| (Why::Upstream, status, detail);
     let (stream, attempts) = resolve::connect(host, host.port().unwrap_or(80), &egress.private, &egress.times).await;
     running.attempts(attempts);
-    let stream = stream.map_err(|why| Some((tunnel::status_of(why), why.as_str())))?;
+    let stream = stream.map_err(|why| place(tunnel::status_of(why), why.as_str()))?;
     let mut builder = hyper::client::conn::http1::Builder::new();
     builder.max_buf_size(limits::H1_BUFFER_BYTES_MAX).max_headers(limits::HEADERS_MAX);
-    let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(|_| Some((StatusCode::BAD_GATEWAY, "http")))?;
+    let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(|_| place(StatusCode::BAD_GATEWAY, "http"))?;
     egress.tasks.spawn(async move {
         // Its end is seen by whoever holds the sender.
         let _ = connection.await;
@@ -465,9 +466,10 @@ async fn send(
     let moves = request.body().progress();
     match patience(sender.send_request(request), moves.as_deref(), egress.times.request).await {
         Some(Ok(response)) => Ok(response),
-        Some(Err(error)) if error.is_user() => Err(None),
-        Some(Err(_)) => Err(Some((StatusCode::BAD_GATEWAY, "http"))),
-        None => Err(Some((StatusCode::GATEWAY_TIMEOUT, "timeout"))),
+        Some(Err(error)) if error.is_user() && Outgoing::was_late(&error) => Err((Why::Client, StatusCode::REQUEST_TIMEOUT, "timeout")),
+        Some(Err(error)) if error.is_user() => Err((Why::Client, StatusCode::BAD_REQUEST, "broken-off")),
+        Some(Err(_)) => Err(place(StatusCode::BAD_GATEWAY, "http")),
+        None => Err(place(StatusCode::GATEWAY_TIMEOUT, "timeout")),
     }
 }
 

@@ -138,6 +138,50 @@ async fn a65_what_is_sent_to_a_place_outside_ends_though_nobody_reads_its_answer
     caller.shutdown().await;
 }
 
+/// A request that trickles ends with the whole time, whether it has an answer that nobody reads or none at all.
+#[tokio::test]
+async fn what_is_sent_to_a_place_outside_ends_with_the_whole_time() {
+    for answer in [16 << 20, 0] {
+        let (outside, mut saw) = place(answer).await;
+        let town = Town::new(outside.port());
+        let port = outside.port();
+        town.law(2, &law(port));
+        let proxy = PROXY.replace("USERS", "127.0.0.1:1").replace("egress: {", "egress: {timeouts: {whole: 500ms}, ");
+        let caller = town.start("payments", "payments", &proxy).await;
+        let stream = TcpStream::connect(caller.outbound()[0]).await.unwrap();
+        let (mut reads, mut writes) = stream.into_split();
+        let head =
+            format!("POST http://localhost:{port}/v1/rates/1 HTTP/1.1\r\nHost: localhost:{port}\r\nTransfer-Encoding: chunked\r\n\r\n");
+        writes.write_all(head.as_bytes()).await.unwrap();
+        let sends = tokio::spawn(async move {
+            while writes.write_all(b"4\r\nmore\r\n").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        until(Saw::Head, &mut saw).await;
+        until(Saw::Body, &mut saw).await;
+        // It never stops moving, so no other time ends it.
+        until(Saw::End, &mut saw).await;
+        if answer == 0 {
+            let mut out = Vec::new();
+            while !out.ends_with(b"\r\n\r\n") {
+                out.push(timeout(Duration::from_secs(20), reads.read_u8()).await.expect("it is answered").unwrap());
+            }
+            assert_eq!(code(&String::from_utf8_lossy(&out)), 408);
+        }
+        sends.abort();
+        drop(reads);
+        caller.shutdown().await;
+        let records = town.records("payments");
+        let end = ended(&records)[0];
+        if answer == 0 {
+            assert_eq!((end.why, end.detail.as_deref(), end.status), (Why::Client, Some("timeout"), Some(408)));
+        } else {
+            assert_eq!(end.status, Some(200));
+        }
+    }
+}
+
 /// With `on_stale: deny` nothing leaves under a law that is older than it may be, and what runs is cut.
 #[tokio::test]
 async fn a80_nothing_leaves_under_a_law_that_is_too_old() {
