@@ -266,6 +266,10 @@ impl Sink for Fold<'_> {
         true
     }
 
+    fn fetch(&self, sketched: &mut dyn Iterator<Item = (Timestamp, &Deciding)>) {
+        self.foreign.fetch(sketched);
+    }
+
     fn seen_again(&mut self, place: &Place<'_>, sketch: &Sketch<'_>, deciding: &Deciding) -> Option<(Taken, Grade)> {
         self.foreign.take_again(place, sketch, deciding)
     }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::io;
 
 use portreeve_engine::{Digest, Record, Timestamp};
+use smallvec::SmallVec;
 
 use crate::ahead::Bytes;
 use crate::assessment::Rejected;
@@ -13,7 +14,7 @@ use crate::chains::{Chains, Cursor, Standing};
 use crate::foreign::{Adapter, Deciding, Format, Grade, Place, Read, Reading, Recognised, Seen, Sketch, Taken, recognise};
 use crate::heads::VerifiedHeads;
 use crate::joins::{self, Ends, Half};
-use crate::limits::{HALVES_BYTES_MAX, LINE_BYTES_MAX, RECOGNITION_LINES_MAX, REJECTED_EXAMPLES_MAX};
+use crate::limits::{HALVES_BYTES_MAX, LINE_BYTES_MAX, RECOGNITION_LINES_MAX, REJECTED_EXAMPLES_MAX, SKETCHED_AT_ONCE};
 use crate::pan::{Suspicion, field, in_bytes, in_target};
 use crate::parsing::{Made, Parsers, made};
 use crate::reader::{LineReader, RawLine, reason};
@@ -141,6 +142,11 @@ pub(crate) trait Sink {
     /// Whether it remembers requests by their deciding bytes, so that it is worth sketching lines.
     fn remembers(&self) -> bool {
         false
+    }
+
+    /// What was sketched of lines that come next, by time and deciding bytes: whatever it will look at for them, it may fetch now.
+    fn fetch(&self, sketched: &mut dyn Iterator<Item = (Timestamp, &Deciding)>) {
+        let _ = sketched;
     }
 
     /// One request of another mesh whose like was perhaps seen before; `None` where it was not.
@@ -409,23 +415,43 @@ impl Placing<'_> {
         sink: &mut dyn Sink,
         progress: &mut dyn FnMut(u64),
     ) -> io::Result<bool> {
+        let mut told = lines.line();
+        let is_quick = sink.remembers() && self.adapter.as_ref().is_some_and(Adapter::is_quick);
         loop {
             let number = lines.line() + 1;
-            let Some(line) = lines.next_line()? else { return Ok(false) };
-            if !self.line(read, sink, number, line) {
-                return Ok(true);
+            let taken = if is_quick { self.several(read, sink, number, &lines.held()) } else { 0 };
+            if taken == 0 {
+                let Some(line) = lines.next_line()? else { return Ok(false) };
+                if !self.line(read, sink, number, line) {
+                    return Ok(true);
+                }
             }
-            if number.is_multiple_of(PROGRESS_LINES) {
+            if lines.line() - told >= PROGRESS_LINES {
+                told = lines.line();
                 progress(lines.inner().bytes_read());
             }
         }
+    }
+
+    /// Whole lines of another mesh's log, the first of which has this number; gives how many they were.
+    fn several(&mut self, read: &mut InputRead, sink: &mut dyn Sink, number: u64, lines: &[&[u8]]) -> usize {
+        let Some(adapter) = &mut self.adapter else { return 0 };
+        let mut sketched = SmallVec::<[Sketched<'_>; SKETCHED_AT_ONCE]>::new();
+        sketched.extend(lines.iter().enumerate().map(|(nth, line)| Sketched::of(adapter, sink, nth, line)));
+        let known = sketched.iter().filter_map(|s| s.sketch.as_ref().map(|sketch| (sketch.at, s.nth)));
+        sink.fetch(&mut known.filter_map(|(at, nth)| Some((at, adapter.deciding(nth)?))));
+        for ((number, line), sketched) in (number..).zip(lines).zip(sketched) {
+            read.lines += 1;
+            foreign(adapter, read, sink, (self.input, number), RawLine::Whole(line), Some(sketched));
+        }
+        lines.len()
     }
 
     fn line(&mut self, read: &mut InputRead, sink: &mut dyn Sink, number: u64, line: RawLine<'_>) -> bool {
         match &mut self.adapter {
             Some(adapter) => {
                 read.lines += 1;
-                foreign(adapter, read, sink, (self.input, number), line);
+                foreign(adapter, read, sink, (self.input, number), line, None);
                 true
             }
             None => self.own(read, sink, number, made(line)),
@@ -463,8 +489,32 @@ impl Placing<'_> {
     }
 }
 
-/// A line of another mesh's log.
-fn foreign(adapter: &mut Adapter, read: &mut InputRead, sink: &mut dyn Sink, (input, line): (usize, u64), raw: RawLine<'_>) {
+/// What was sketched of a line.
+struct Sketched<'l> {
+    sketch: Option<Sketch<'l>>,
+    may_have_run: bool,
+    nth: usize,
+}
+
+impl<'l> Sketched<'l> {
+    fn of(adapter: &mut Adapter, sink: &dyn Sink, nth: usize, line: &'l [u8]) -> Self {
+        if !sink.remembers() {
+            return Self { sketch: None, may_have_run: true, nth };
+        }
+        let sketch = adapter.sketch(nth, line, sink.caller_address_counts());
+        Self { sketch, may_have_run: adapter.may_have_run(), nth }
+    }
+}
+
+/// A line of another mesh's log, which may have been sketched before.
+fn foreign(
+    adapter: &mut Adapter,
+    read: &mut InputRead,
+    sink: &mut dyn Sink,
+    (input, line): (usize, u64),
+    raw: RawLine<'_>,
+    sketched: Option<Sketched<'_>>,
+) {
     let bytes = match raw {
         RawLine::Whole(bytes) | RawLine::Unended(bytes) => bytes,
         RawLine::TooLong { bytes } => {
@@ -474,19 +524,23 @@ fn foreign(adapter: &mut Adapter, read: &mut InputRead, sink: &mut dyn Sink, (in
     };
     let place = Place { input, line, bytes };
     let looks = sink.looks_for_cards();
-    let remembers = sink.remembers();
-    let sketch = if remembers { adapter.sketch(bytes, sink.caller_address_counts()) } else { None };
-    let may_hold = looks && (!remembers || adapter.may_have_run());
-    let mut found = if may_hold { in_bytes(bytes).map(|(found, at)| (found, field(bytes, at))) } else { None };
-    // What seems to hold card data goes the general way, each time.
-    let sketch = sketch.filter(|_| found.is_none());
-    if let Some(sketch) = &sketch {
+    let mut sketched = sketched.unwrap_or_else(|| Sketched::of(adapter, sink, 0, bytes));
+    let mut found = if looks && sketched.may_have_run { in_bytes(bytes).map(|(found, at)| (found, field(bytes, at))) } else { None };
+    if found.is_some() {
+        // What seems to hold card data goes the general way, each time.
+        sketched.sketch = None;
+    }
+    let nth = sketched.nth;
+    if let Some(sketch) = &sketched.sketch {
         read.ends.at(sketch.at);
+        if let Some((taken, grade)) = adapter.deciding(nth).and_then(|deciding| sink.seen_again(&place, sketch, deciding)) {
+            read.foreign.took(taken, grade);
+            return;
+        }
+        // Others may have been sketched since.
+        sketched = Sketched::of(adapter, sink, nth, bytes);
     }
-    if let Some((taken, grade)) = sketch.and_then(|sketch| sink.seen_again(&place, &sketch, adapter.deciding())) {
-        read.foreign.took(taken, grade);
-        return;
-    }
+    let sketch = sketched.sketch;
     let said = sketch.and_then(|_| adapter.read_sketched(bytes)).unwrap_or_else(|| adapter.read(bytes));
     read.foreign.lost = read.foreign.lost.saturating_add(adapter.take_lost());
     match said {
@@ -495,7 +549,7 @@ fn foreign(adapter: &mut Adapter, read: &mut InputRead, sink: &mut dyn Sink, (in
             if looks && found.is_none() {
                 found = seen.path.as_deref().and_then(in_target).map(|found| (found, "query"));
             }
-            let deciding = sketch.filter(|_| found.is_none()).map(|_| adapter.deciding());
+            let deciding = sketch.filter(|_| found.is_none()).and_then(|_| adapter.deciding(nth));
             let taken = sink.seen(adapter.format, &place, &seen, deciding);
             read.foreign.took(taken, seen.grade);
             if let Some(found) = found {

@@ -25,6 +25,9 @@ pub const LEDGER_PART_BYTES: u64 = 64 << 20;
 pub const LEDGER_PARTS_MAX: usize = 100_000;
 /// Keys of JSON lines that the scanner learns; a format has a few dozen, and what is beyond is looked up by name each time.
 pub const SCAN_KEYS_MAX: usize = 256;
+/// Lines of another mesh's log that are sketched before the first of them is counted: so many places in memory are waited for at once, and
+/// more a processor does not fetch beside one another.
+pub const SKETCHED_AT_ONCE: usize = 8;
 /// How deep the scanner follows objects and arrays; deeper ones are for the general parser.
 pub const SCAN_DEPTH_MAX: u32 = 64;
 /// Rejected lines named one by one for each input; the rest are counted.

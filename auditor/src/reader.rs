@@ -9,8 +9,9 @@ use std::ops::Range;
 use memchr::memchr;
 use portreeve_engine::diagnostic::escape_control;
 use portreeve_engine::record::Record;
+use smallvec::SmallVec;
 
-use crate::limits::{LINE_BYTES_MAX, READ_BLOCK_BYTES, REASON_CHARS_MAX};
+use crate::limits::{LINE_BYTES_MAX, READ_BLOCK_BYTES, REASON_CHARS_MAX, SKETCHED_AT_ONCE};
 
 /// What stands on a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +86,23 @@ impl<R: Read> LineReader<R> {
             Some(Lies::Unended(range)) => Some(RawLine::Unended(at(range))),
             Some(Lies::TooLong(bytes)) => Some(RawLine::TooLong { bytes }),
         })
+    }
+
+    /// Takes the next whole lines that need not be read any more, as many as there are up to [`SKETCHED_AT_ONCE`].
+    pub(crate) fn held(&mut self) -> SmallVec<[&[u8]; SKETCHED_AT_ONCE]> {
+        let Self { buffer, held, line, .. } = self;
+        let mut rest = buffer.get(held.clone()).unwrap_or_default();
+        let mut lines = SmallVec::new();
+        while lines.len() < SKETCHED_AT_ONCE
+            && let Some(length) = memchr(b'\n', rest).filter(|length| *length <= LINE_BYTES_MAX)
+            && let (Some(whole), Some(after)) = (rest.get(..length), rest.get(length + 1..))
+        {
+            lines.push(whole);
+            rest = after;
+        }
+        held.start = held.end - rest.len();
+        *line += lines.len() as u64;
+        lines
     }
 
     fn find(&mut self) -> io::Result<Option<Lies>> {

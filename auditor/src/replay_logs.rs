@@ -190,6 +190,10 @@ impl Sink for Retrial<'_> {
         true
     }
 
+    fn fetch(&self, sketched: &mut dyn Iterator<Item = (Timestamp, &Deciding)>) {
+        self.fold.fetch(sketched);
+    }
+
     fn seen_again(&mut self, place: &Place<'_>, sketch: &Sketch<'_>, deciding: &Deciding) -> Option<(Taken, Grade)> {
         let Some(against) = &mut self.against else { return self.fold.seen_again(place, sketch, deciding) };
         // Both know the answer, or both are asked of the whole line: neither may count a line that the other has not seen.

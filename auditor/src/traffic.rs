@@ -154,6 +154,10 @@ impl Sink for Count<'_, '_> {
         true
     }
 
+    fn fetch(&self, sketched: &mut dyn Iterator<Item = (Timestamp, &Deciding)>) {
+        self.foreign.fetch(sketched);
+    }
+
     fn seen_again(&mut self, place: &Place<'_>, sketch: &Sketch<'_>, deciding: &Deciding) -> Option<(Taken, Grade)> {
         let taken = self.foreign.take_again(place, sketch, deciding)?;
         self.see(sketch.at);

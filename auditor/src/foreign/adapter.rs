@@ -7,6 +7,7 @@ use super::quick::{Quick, Sketch};
 use super::seen::Read;
 use super::text::{ENVOY, FormatError, ISTIO, KUMA, TextFormat, Unread};
 use super::{Format, Reading, envoy, hubble, linkerd, opa, ztunnel};
+use crate::limits::SKETCHED_AT_ONCE;
 
 /// Reads the lines of one format.
 #[derive(Debug)]
@@ -16,8 +17,8 @@ pub(crate) struct Adapter {
     lost: u64,
     /// For formats of flat JSON.
     quick: Option<Quick>,
-    /// The deciding bytes of the line sketched last.
-    deciding: Deciding,
+    /// The deciding bytes of the lines sketched last.
+    deciding: [Deciding; SKETCHED_AT_ONCE],
 }
 
 #[derive(Debug)]
@@ -58,7 +59,7 @@ impl Adapter {
             Format::Portreeve => return None,
         };
         let quick = matches!(shape, Shape::EnvoyJson(_)).then(Quick::envoy);
-        Some(Self { format, shape, lost: 0, quick, deciding: Deciding::default() })
+        Some(Self { format, shape, lost: 0, quick, deciding: Default::default() })
     }
 
     /// Whether the line begins as lines of this format do.
@@ -129,10 +130,15 @@ impl Adapter {
         self.quick.as_ref()?.facts(line).map(envoy::seen)
     }
 
-    /// Sketches a line, where that is possible; see [`Quick`].
+    /// Whether lines of the format can be sketched.
+    pub(crate) const fn is_quick(&self) -> bool {
+        self.quick.is_some()
+    }
+
+    /// Sketches a line, where that is possible; see [`Quick`]. Its deciding bytes are kept as those of the `nth` line.
     #[inline]
-    pub(crate) fn sketch<'l>(&mut self, line: &'l [u8], caller_address_counts: bool) -> Option<Sketch<'l>> {
-        self.quick.as_mut()?.sketch(line, &mut self.deciding, caller_address_counts)
+    pub(crate) fn sketch<'l>(&mut self, nth: usize, line: &'l [u8], caller_address_counts: bool) -> Option<Sketch<'l>> {
+        self.quick.as_mut()?.sketch(line, self.deciding.get_mut(nth)?, caller_address_counts)
     }
 
     /// Whether the line that was to be sketched last may have a run of bytes long enough to be a card number.
@@ -140,9 +146,9 @@ impl Adapter {
         self.quick.as_ref().is_none_or(Quick::has_run)
     }
 
-    /// The deciding bytes of the line sketched last.
-    pub(crate) const fn deciding(&self) -> &Deciding {
-        &self.deciding
+    /// The deciding bytes of the `nth` line.
+    pub(crate) fn deciding(&self, nth: usize) -> Option<&Deciding> {
+        self.deciding.get(nth)
     }
 }
 

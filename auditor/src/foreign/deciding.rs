@@ -3,9 +3,17 @@
 //! INVARIANT: two lines have the same parts only where they have the same values: no value holds what stands between values, for the
 //! scanner takes no control bytes.
 
+use std::hash::BuildHasher as _;
+
+use foldhash::SharedSeed;
+use foldhash::fast::SeedableRandomState;
+
 /// The deciding bytes of a line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Deciding([Values; 3]);
+pub(crate) struct Deciding {
+    parts: [Values; 3],
+    hash: u64,
+}
 
 /// Which of the three parts a value belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,12 +30,23 @@ impl Deciding {
     /// Begins anew, for a line of so many bytes.
     #[inline]
     pub(super) fn begin(&mut self, bytes: usize) {
-        self.0.iter_mut().for_each(|values| values.begin(bytes));
+        self.parts.iter_mut().for_each(|values| values.begin(bytes));
+    }
+
+    /// Everything was written.
+    #[inline]
+    pub(super) fn end(&mut self) {
+        self.hash = hash(self.parts());
+    }
+
+    /// The hash of the parts, the same as that of [`hash`].
+    pub(super) const fn hash(&self) -> u64 {
+        self.hash
     }
 
     #[inline(always)]
     pub(super) fn part(&mut self, part: Part) -> &mut Values {
-        let [place, caller, ask] = &mut self.0;
+        let [place, caller, ask] = &mut self.parts;
         match part {
             Part::Place => place,
             Part::Caller => caller,
@@ -38,13 +57,24 @@ impl Deciding {
     /// The bytes of the parts, in their order.
     #[inline]
     pub(super) fn parts(&self) -> [&[u8]; 3] {
-        self.0.each_ref().map(Values::bytes)
+        self.parts.each_ref().map(Values::bytes)
     }
 
     #[cfg(test)]
     pub(super) fn of(parts: [&str; 3]) -> Self {
-        Self(parts.map(|part| Values { bytes: part.into(), length: part.len() }))
+        let parts = parts.map(|part| Values { bytes: part.into(), length: part.len() });
+        let mut deciding = Self { parts, hash: 0 };
+        deciding.end();
+        deciding
     }
+}
+
+/// Of each part by itself, so that they are hashed beside one another. It differs from process to process, as nobody may foresee it.
+#[inline]
+pub(super) fn hash(parts: [&[u8]; 3]) -> u64 {
+    let hasher = SeedableRandomState::with_seed(0, SharedSeed::global_random());
+    let [place, caller, ask] = parts.map(|part| hasher.hash_one(part));
+    hasher.hash_one([place, caller, ask])
 }
 
 /// Values one behind another. There is room behind them, so that short ones are written as words of one length.

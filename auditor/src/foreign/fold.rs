@@ -186,6 +186,16 @@ impl<'a> ForeignFold<'a> {
         self.remembered_by(at).is_some_and(|bundle| self.memory.get(bundle, deciding).is_some())
     }
 
+    /// Fetches what [`ForeignFold::take_again`] will look at of several requests (see [`Memory::fetch`]).
+    pub(crate) fn fetch<'d>(&self, sketched: impl Iterator<Item = (Timestamp, &'d Deciding)>) {
+        for (at, deciding) in sketched {
+            let answered = self.remembered_by(at).and_then(|bundle| self.memory.fetch(bundle, deciding));
+            if let Some(cell) = answered.and_then(|answered| answered.cell) {
+                self.books.cells.fetch(cell);
+            }
+        }
+    }
+
     /// Takes one request that was sketched, if what decides it was seen before.
     pub(crate) fn take_again(&mut self, place: &Place<'_>, sketch: &Sketch<'_>, deciding: &Deciding) -> Option<(Taken, Grade)> {
         let bundle = self.remembered_by(sketch.at)?;

@@ -177,6 +177,7 @@ impl Quick {
                 _ => out.write(sign(kind), rest, length)?,
             }
         }
+        deciding.end();
         Some(sketch)
     }
 }

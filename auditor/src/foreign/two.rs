@@ -95,6 +95,13 @@ impl<'a> TwoLaws<'a> {
         self.judges.iter().any(|judge| judge.reads_address)
     }
 
+    /// Fetches what [`TwoLaws::take_again`] will look at of several requests.
+    pub(crate) fn fetch(&self, sketched: &mut dyn Iterator<Item = (Timestamp, &Deciding)>) {
+        for (_, deciding) in sketched {
+            let _ = self.memory.fetch(BOTH, deciding);
+        }
+    }
+
     /// Takes one request that was sketched, if what decides it was seen before.
     pub(crate) fn take_again(&mut self, place: &Place<'_>, sketch: &Sketch<'_>, deciding: &Deciding) -> Option<(Taken, Grade)> {
         if self.is_timed() {

@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use portreeve_engine::record::Event;
-use portreeve_engine::{Authorizer, Digest, Record};
+use portreeve_engine::{Authorizer, Digest, Record, Timestamp};
 
 use super::LedgerError;
 use super::file::{LedgerFile, Writer};
@@ -253,6 +253,10 @@ impl Sink for PartSink<'_> {
 
     fn remembers(&self) -> bool {
         true
+    }
+
+    fn fetch(&self, sketched: &mut dyn Iterator<Item = (Timestamp, &Deciding)>) {
+        self.foreign.fetch(sketched);
     }
 
     fn seen_again(&mut self, place: &Place<'_>, sketch: &Sketch<'_>, deciding: &Deciding) -> Option<(Taken, Grade)> {
