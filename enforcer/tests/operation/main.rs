@@ -9,4 +9,5 @@ mod reload;
 mod standby;
 mod swap;
 mod traces;
+mod words;
 mod world;
