@@ -51,6 +51,85 @@ async fn pipelined_requests_are_answered_in_their_order() {
 }
 
 #[tokio::test]
+async fn what_a_caller_sends_while_it_waits_is_kept_and_that_it_goes_is_seen() {
+    let world = World::new(SHOP);
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let leave = Arc::new(tokio::sync::Semaphore::new(0));
+    let given = Arc::clone(&leave);
+    let upstream = service(move |_, mut stream| {
+        let (tell, given) = (tell.clone(), Arc::clone(&given));
+        async move {
+            for n in 0..2 {
+                assert!(!until(&mut stream, "\r\n\r\n").await.is_empty());
+                tell.send(n).unwrap();
+                given.acquire().await.unwrap().forget();
+                stream.write_all(OK.as_bytes()).await.unwrap();
+            }
+            assert!(!until(&mut stream, "\r\n\r\n").await.is_empty());
+            tell.send(2).unwrap();
+            // It is not answered: the connection ends because the caller went.
+            assert_eq!(rest(&mut stream).await, "");
+            tell.send(3).unwrap();
+        }
+    })
+    .await;
+    let enforcer = world.start(upstream).await;
+    let mut stream = world.connect(enforcer.inbound()[0], "invoices", b"http/1.1").await;
+    stream.write_all(GET.as_bytes()).await.unwrap();
+    assert_eq!(told.recv().await, Some(0));
+    // The next request comes in pieces, each a record of TLS, while the first one waits, and the last piece after it.
+    let (first, last) = GET.split_at(30);
+    for piece in first.as_bytes().chunks(10) {
+        stream.write_all(piece).await.unwrap();
+        stream.flush().await.unwrap();
+    }
+    leave.add_permits(1);
+    assert!(until(&mut stream, "ok").await.starts_with("HTTP/1.1 200"));
+    stream.write_all(last.as_bytes()).await.unwrap();
+    assert_eq!(told.recv().await, Some(1));
+    // A whole one comes before the second is answered.
+    stream.write_all(GET.as_bytes()).await.unwrap();
+    stream.flush().await.unwrap();
+    leave.add_permits(1);
+    assert!(until(&mut stream, "ok").await.starts_with("HTTP/1.1 200"));
+    assert_eq!(told.recv().await, Some(2));
+    drop(stream);
+    assert_eq!(told.recv().await, Some(3));
+    enforcer.shutdown().await;
+    let whys: Vec<_> = ended(&world.records()).iter().map(|e| e.why).collect();
+    assert_eq!(whys, [Why::Complete, Why::Complete, Why::Client]);
+}
+
+#[tokio::test]
+async fn a_body_arrives_as_far_as_its_tls_did() {
+    let world = World::new(SHOP);
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let upstream = service(move |_, mut stream| {
+        let tell = tell.clone();
+        async move {
+            until(&mut stream, "\r\n\r\n").await;
+            let mut body = vec![0; 150_000];
+            stream.read_exact(&mut body).await.unwrap();
+            tell.send(body.iter().all(|b| *b == b'x')).unwrap();
+            assert_eq!(rest(&mut stream).await, "");
+            tell.send(true).unwrap();
+        }
+    })
+    .await;
+    let enforcer = world.start(upstream).await;
+    let mut stream = world.connect(enforcer.inbound()[0], "invoices", b"http/1.1").await;
+    stream.write_all(b"POST /v1/items HTTP/1.1\r\nHost: items\r\nContent-Length: 200000\r\n\r\n").await.unwrap();
+    stream.write_all(&vec![b'x'; 150_000]).await.unwrap();
+    stream.flush().await.unwrap();
+    assert_eq!(told.recv().await, Some(true));
+    // A record that nobody encrypted.
+    stream.get_mut().0.write_all(&[[23, 3, 3, 0, 32].as_slice(), &[0; 32]].concat()).await.unwrap();
+    assert_eq!(told.recv().await, Some(true));
+    enforcer.shutdown().await;
+    assert_eq!(ended(&world.records())[0].why, Why::Client);
+}
+
+#[tokio::test]
 async fn answers_are_framed_for_the_caller() {
     for (from, request, to, not) in [
         (

@@ -337,6 +337,56 @@ mod tests {
         assert_eq!(kept, (limits::SPARES_BYTES_MAX, limits::SPARES_BYTES_MAX / limits::SPARE_BYTES_MAX));
     }
 
+    /// Says these things in turn, then nothing.
+    struct Says(std::collections::VecDeque<Poll<io::Result<&'static [u8]>>>);
+
+    impl AsyncRead for Says {
+        fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl AsyncWrite for Says {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Pending
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    impl Source for Says {
+        const IN_PIECES: bool = true;
+
+        fn poll_some(&mut self, input: &mut Input, _: &mut Context<'_>) -> Poll<io::Result<usize>> {
+            let bytes = ready!(self.0.pop_front().unwrap_or(Poll::Pending))?;
+            input.extend(bytes);
+            Poll::Ready(Ok(bytes.len()))
+        }
+    }
+
+    #[test]
+    fn pieces_are_gathered_and_what_came_before_an_error_is_told_first() {
+        let cx = &mut Context::from_waker(std::task::Waker::noop());
+        let piece = |bytes: &'static [u8]| Poll::Ready(Ok(bytes));
+        let error = || Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+        let mut wire = Wire::new(Says([piece(b"one "), piece(b"two"), Poll::Pending, piece(b" three"), error()].into()));
+        assert!(matches!(wire.poll_fill(cx), Poll::Ready(Ok(7))));
+        assert!(matches!(wire.poll_fill(cx), Poll::Ready(Ok(6))));
+        assert_eq!(wire.input.filled(), b"one two three");
+        assert!(matches!(wire.poll_fill(cx), Poll::Ready(Err(why)) if why.kind() == io::ErrorKind::InvalidData));
+        // A head is told of piece by piece, and an end behind a piece after it.
+        let mut wire = Wire::new(Says([piece(b"one"), piece(b"two"), piece(b""), error()].into()));
+        assert!(matches!(wire.poll_fill_some(cx), Poll::Ready(Ok(3))));
+        assert!(matches!(wire.poll_fill(cx), Poll::Ready(Ok(3))));
+        assert!(matches!(wire.poll_fill_some(cx), Poll::Ready(Err(_))));
+    }
+
     #[test]
     fn what_was_not_sent_stays() {
         let mut output = Output::default();
