@@ -171,8 +171,10 @@ pub fn parse_line(line: RawLine<'_>) -> Result<Record, String> {
     }
 }
 
-/// A reason that quotes input: bounded, control characters escaped.
+/// A reason that quotes input: bounded, control characters escaped. What reads one line counts it as the first; its number in the log stands
+/// before the reason, and only the column is left.
 pub(crate) fn reason(text: &str) -> String {
+    let text = text.replace(" at line 1 column ", " at column ");
     escape_control(&text.chars().take(REASON_CHARS_MAX).collect::<String>()).replace(['\n', '\t'], " ")
 }
 
@@ -181,6 +183,12 @@ mod tests {
     use std::io::BufReader;
 
     use super::*;
+
+    #[test]
+    fn a_reason_names_one_line_only() {
+        let why = parse_line(RawLine::Whole(b"{\"v\":")).unwrap_err();
+        assert!(why.contains(" at column ") && !why.contains("line 1"), "{why}");
+    }
 
     #[test]
     fn lines_are_split_and_counted() {
