@@ -202,9 +202,9 @@ mod tests {
             let mut from = 0;
             for (begins, ends) in &parts {
                 assert!(*begins == from && ends > begins, "{bytes}: {parts:?}");
-                let part = &text[usize::try_from(*begins).unwrap()..usize::try_from(*ends).unwrap()];
-                let own = part.lines().filter(|line| line.contains(" stdout "));
-                assert!(own.last().is_none_or(|line| line.contains(" F ")), "{bytes}: {part}");
+                let part = text.get(usize::try_from(*begins).unwrap()..usize::try_from(*ends).unwrap()).unwrap();
+                let own = part.lines().rfind(|line| line.contains(" stdout "));
+                assert!(own.is_none_or(|line| line.contains(" F ")), "{bytes}: {part}");
                 from = *ends;
             }
             assert_eq!(from, closed, "{bytes}");
