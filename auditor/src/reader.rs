@@ -9,7 +9,6 @@ use std::ops::Range;
 use memchr::memchr;
 use portreeve_engine::diagnostic::escape_control;
 use portreeve_engine::record::Record;
-use smallvec::SmallVec;
 
 use crate::limits::{LINE_BYTES_MAX, READ_BLOCK_BYTES, REASON_CHARS_MAX, SKETCHED_AT_ONCE};
 
@@ -88,21 +87,21 @@ impl<R: Read> LineReader<R> {
         })
     }
 
-    /// Takes the next whole lines that need not be read any more, as many as there are up to [`SKETCHED_AT_ONCE`].
-    pub(crate) fn held(&mut self) -> SmallVec<[&[u8]; SKETCHED_AT_ONCE]> {
+    /// Takes the next whole lines that need not be read any more, as many as there are and `out` has room for; gives how many they are.
+    pub(crate) fn held<'b>(&'b mut self, out: &mut [&'b [u8]; SKETCHED_AT_ONCE]) -> usize {
         let Self { buffer, held, line, .. } = self;
         let mut rest = buffer.get(held.clone()).unwrap_or_default();
-        let mut lines = SmallVec::new();
-        while lines.len() < SKETCHED_AT_ONCE
-            && let Some(length) = memchr(b'\n', rest).filter(|length| *length <= LINE_BYTES_MAX)
-            && let (Some(whole), Some(after)) = (rest.get(..length), rest.get(length + 1..))
-        {
-            lines.push(whole);
+        let mut taken = 0;
+        for place in out {
+            let Some(length) = memchr(b'\n', rest).filter(|length| *length <= LINE_BYTES_MAX) else { break };
+            let (Some(whole), Some(after)) = (rest.get(..length), rest.get(length + 1..)) else { break };
+            *place = whole;
             rest = after;
+            taken += 1;
         }
         held.start = held.end - rest.len();
-        *line += lines.len() as u64;
-        lines
+        *line += taken as u64;
+        taken
     }
 
     fn find(&mut self) -> io::Result<Option<Lies>> {
