@@ -292,6 +292,9 @@ fn traffic_of_every_format_is_counted() {
         assert_eq!((n("newly_denied"), n("newly_allowed"), n("not_replayable")), (newly_denied, 0, not_replayable), "{log}: {logs:#}");
         let reasons: u64 = logs["reasons"].as_array().unwrap().iter().map(|r| r["count"].as_u64().unwrap()).sum();
         assert_eq!(reasons, not_replayable, "{log}: {logs:#}");
+        for reason in logs["reasons"].as_array().unwrap() {
+            assert!(reason["examples"].as_array().unwrap().len() as u64 <= reason["count"].as_u64().unwrap(), "{log}: {logs:#}");
+        }
         let responsible: Vec<_> =
             logs["by_policy"].as_array().unwrap().iter().map(|p| (p["policy"].as_str(), p["newly_denied"].as_u64())).collect();
         let want = if newly_denied == 0 { vec![] } else { vec![(Some(grant), Some(newly_denied))] };

@@ -49,6 +49,19 @@ pub(crate) fn is_of_stderr(line: &[u8]) -> bool {
     matches!(Wrapped::of(line), Some(Wrapped { output: Output::Stderr, .. }))
 }
 
+/// What a line of the runtime is of what a process wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Piece {
+    pub(crate) is_of_stderr: bool,
+    /// The process ended its line with it.
+    pub(crate) ends: bool,
+}
+
+/// What this line is, where the runtime wrote it.
+pub(crate) fn piece_of(line: &[u8]) -> Option<Piece> {
+    Wrapped::of(line).map(|wrapped| Piece { is_of_stderr: wrapped.output == Output::Stderr, ends: wrapped.ends })
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Output {
     Stdout,

@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::io;
 
 use portreeve_engine::{Digest, Record, Timestamp};
-use smallvec::SmallVec;
 
 use crate::ahead::Bytes;
 use crate::assessment::Rejected;
@@ -419,7 +418,7 @@ impl Placing<'_> {
         let is_quick = sink.remembers() && self.adapter.as_ref().is_some_and(Adapter::is_quick);
         loop {
             let number = lines.line() + 1;
-            let taken = if is_quick { self.several(read, sink, number, &lines.held()) } else { 0 };
+            let taken = if is_quick { self.several(read, sink, number, lines) } else { 0 };
             if taken == 0 {
                 let Some(line) = lines.next_line()? else { return Ok(false) };
                 if !self.line(read, sink, number, line) {
@@ -433,18 +432,23 @@ impl Placing<'_> {
         }
     }
 
-    /// Whole lines of another mesh's log, the first of which has this number; gives how many they were.
-    fn several(&mut self, read: &mut InputRead, sink: &mut dyn Sink, number: u64, lines: &[&[u8]]) -> usize {
+    /// Places the next whole lines of another mesh's log, the first of which has this number, as far as they need not be read any more; gives
+    /// how many they were.
+    fn several(&mut self, read: &mut InputRead, sink: &mut dyn Sink, number: u64, lines: &mut LineReader<Bytes<'_, '_>>) -> usize {
         let Some(adapter) = &mut self.adapter else { return 0 };
-        let mut sketched = SmallVec::<[Sketched<'_>; SKETCHED_AT_ONCE]>::new();
-        sketched.extend(lines.iter().enumerate().map(|(nth, line)| Sketched::of(adapter, sink, nth, line)));
-        let known = sketched.iter().filter_map(|s| s.sketch.as_ref().map(|sketch| (sketch.at, s.nth)));
-        sink.fetch(&mut known.filter_map(|(at, nth)| Some((at, adapter.deciding(nth)?))));
-        for ((number, line), sketched) in (number..).zip(lines).zip(sketched) {
-            read.lines += 1;
-            foreign(adapter, read, sink, (self.input, number), RawLine::Whole(line), Some(sketched));
+        let mut held: [&[u8]; SKETCHED_AT_ONCE] = [&[]; SKETCHED_AT_ONCE];
+        let taken = lines.held(&mut held);
+        let mut sketched = [const { Sketched::NOTHING }; SKETCHED_AT_ONCE];
+        for (nth, (line, to)) in held.iter().zip(&mut sketched).take(taken).enumerate() {
+            *to = Sketched::of(adapter, sink, nth, line);
         }
-        lines.len()
+        let known = sketched.iter().take(taken).filter_map(|s| s.sketch.as_ref().map(|sketch| (sketch.at, s.nth)));
+        sink.fetch(&mut known.filter_map(|(at, nth)| Some((at, adapter.deciding(nth)?))));
+        for ((number, line), sketched) in (number..).zip(&held).zip(&sketched).take(taken) {
+            read.lines += 1;
+            foreign(adapter, read, sink, (self.input, number), RawLine::Whole(line), Some(*sketched));
+        }
+        taken
     }
 
     fn line(&mut self, read: &mut InputRead, sink: &mut dyn Sink, number: u64, line: RawLine<'_>) -> bool {
@@ -490,6 +494,7 @@ impl Placing<'_> {
 }
 
 /// What was sketched of a line.
+#[derive(Clone, Copy)]
 struct Sketched<'l> {
     sketch: Option<Sketch<'l>>,
     may_have_run: bool,
@@ -497,9 +502,12 @@ struct Sketched<'l> {
 }
 
 impl<'l> Sketched<'l> {
+    const NOTHING: Self = Self { sketch: None, may_have_run: true, nth: 0 };
+
+    #[inline]
     fn of(adapter: &mut Adapter, sink: &dyn Sink, nth: usize, line: &'l [u8]) -> Self {
         if !sink.remembers() {
-            return Self { sketch: None, may_have_run: true, nth };
+            return Self { nth, ..Self::NOTHING };
         }
         let sketch = adapter.sketch(nth, line, sink.caller_address_counts());
         Self { sketch, may_have_run: adapter.may_have_run(), nth }

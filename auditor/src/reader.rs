@@ -9,7 +9,6 @@ use std::ops::Range;
 use memchr::memchr;
 use portreeve_engine::diagnostic::escape_control;
 use portreeve_engine::record::Record;
-use smallvec::SmallVec;
 
 use crate::limits::{LINE_BYTES_MAX, READ_BLOCK_BYTES, REASON_CHARS_MAX, SKETCHED_AT_ONCE};
 
@@ -88,21 +87,21 @@ impl<R: Read> LineReader<R> {
         })
     }
 
-    /// Takes the next whole lines that need not be read any more, as many as there are up to [`SKETCHED_AT_ONCE`].
-    pub(crate) fn held(&mut self) -> SmallVec<[&[u8]; SKETCHED_AT_ONCE]> {
+    /// Takes the next whole lines that need not be read any more, as many as there are and `out` has room for; gives how many they are.
+    pub(crate) fn held<'b>(&'b mut self, out: &mut [&'b [u8]; SKETCHED_AT_ONCE]) -> usize {
         let Self { buffer, held, line, .. } = self;
         let mut rest = buffer.get(held.clone()).unwrap_or_default();
-        let mut lines = SmallVec::new();
-        while lines.len() < SKETCHED_AT_ONCE
-            && let Some(length) = memchr(b'\n', rest).filter(|length| *length <= LINE_BYTES_MAX)
-            && let (Some(whole), Some(after)) = (rest.get(..length), rest.get(length + 1..))
-        {
-            lines.push(whole);
+        let mut taken = 0;
+        for place in out {
+            let Some(length) = memchr(b'\n', rest).filter(|length| *length <= LINE_BYTES_MAX) else { break };
+            let (Some(whole), Some(after)) = (rest.get(..length), rest.get(length + 1..)) else { break };
+            *place = whole;
             rest = after;
+            taken += 1;
         }
         held.start = held.end - rest.len();
-        *line += lines.len() as u64;
-        lines
+        *line += taken as u64;
+        taken
     }
 
     fn find(&mut self) -> io::Result<Option<Lies>> {
@@ -171,8 +170,10 @@ pub fn parse_line(line: RawLine<'_>) -> Result<Record, String> {
     }
 }
 
-/// A reason that quotes input: bounded, control characters escaped.
+/// A reason that quotes input: bounded, control characters escaped. What reads one line counts it as the first; its number in the log stands
+/// before the reason, and only the column is left.
 pub(crate) fn reason(text: &str) -> String {
+    let text = text.replace(" at line 1 column ", " at column ");
     escape_control(&text.chars().take(REASON_CHARS_MAX).collect::<String>()).replace(['\n', '\t'], " ")
 }
 
@@ -181,6 +182,12 @@ mod tests {
     use std::io::BufReader;
 
     use super::*;
+
+    #[test]
+    fn a_reason_names_one_line_only() {
+        let why = parse_line(RawLine::Whole(b"{\"v\":")).unwrap_err();
+        assert!(why.contains(" at column ") && !why.contains("line 1"), "{why}");
+    }
 
     #[test]
     fn lines_are_split_and_counted() {

@@ -84,6 +84,7 @@ use std::collections::BTreeSet;
 
 use portreeve_engine::Digest;
 
+use self::concerned::Concerned;
 use crate::assessment::{Finding, Waiver, Weight};
 use crate::examined::{Draft, Examined, few, many};
 use crate::foreign::Grade;
@@ -233,9 +234,10 @@ pub(crate) struct Found {
 
 /// Runs every check. Findings come in the order of checks, and within one by subject.
 pub(crate) fn run(examined: &Examined<'_>) -> Vec<Found> {
-    let mut all: Vec<Found> = CHECKS.iter().flat_map(|check| findings(check, drafts(check, examined), examined)).collect();
+    let concerned = Concerned::of(examined);
+    let mut all: Vec<Found> = CHECKS.iter().flat_map(|check| findings(check, drafts(check, examined), examined, &concerned)).collect();
     let after = open_finding::after(examined, &all);
-    all.extend(findings(&open_finding::CHECK, after, examined));
+    all.extend(findings(&open_finding::CHECK, after, examined, &concerned));
     all
 }
 
@@ -253,7 +255,7 @@ fn drafts(check: &Check, examined: &Examined<'_>) -> Vec<Draft> {
     drafts
 }
 
-fn findings(check: &Check, mut drafts: Vec<Draft>, examined: &Examined<'_>) -> Vec<Found> {
+fn findings(check: &Check, mut drafts: Vec<Draft>, examined: &Examined<'_>, concerned: &Concerned<'_>) -> Vec<Found> {
     drafts.sort_by(|a, b| a.subject.cmp(&b.subject));
     let mut folded = Vec::new();
     if drafts.len() > FINDINGS_PER_CHECK_MAX {
@@ -274,7 +276,7 @@ fn findings(check: &Check, mut drafts: Vec<Draft>, examined: &Examined<'_>) -> V
             by_policy: false,
         });
     }
-    let mut out: Vec<Found> = drafts.into_iter().map(|draft| found(check, draft, examined)).collect();
+    let mut out: Vec<Found> = drafts.into_iter().map(|draft| found(check, draft, examined, concerned)).collect();
     if let Some(last) = out.last_mut() {
         last.folded = folded;
     }
@@ -292,13 +294,13 @@ pub(crate) fn sentence(text: &str) -> String {
     chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
 }
 
-fn found(check: &Check, draft: Draft, examined: &Examined<'_>) -> Found {
+fn found(check: &Check, draft: Draft, examined: &Examined<'_>, concerned: &Concerned<'_>) -> Found {
     let suspect = draft.suspect || (!check.about_evidence && !draft.by_policy && examined.is_weak(&draft.evidence));
     let mut finding = Finding {
         id: finding_id(check, &draft.subject),
         check: check.id.to_owned(),
         severity: draft.severity.unwrap_or(check.severity),
-        services: concerned::services(&draft.subject, examined),
+        services: concerned.services(&draft.subject, examined),
         subject: draft.subject,
         summary: sentence(&draft.summary),
         remedy: sentence(&draft.remedy),

@@ -122,10 +122,32 @@ impl Pairs {
         true
     }
 
+    /// Lets go of lines of which it is plain that no other is about the same, which in most logs are nearly all, and puts the rest in order.
+    fn sift(&mut self) {
+        let length = self.called.len() + self.calling.len();
+        let words = (length.saturating_mul(BITS_PER_LINE) / 64).next_power_of_two();
+        let (mut once, mut twice) = (vec![0_u64; words], vec![0_u64; words]);
+        // The hash is even in all of its bits.
+        let place = |one: &One| ((one.about >> 6) as usize & (words - 1), 1_u64 << (one.about & 63));
+        for one in self.called.iter().chain(&self.calling) {
+            let (word, bit) = place(one);
+            if let (Some(once), Some(twice)) = (once.get_mut(word), twice.get_mut(word)) {
+                *twice |= *once & bit;
+                *once |= bit;
+            }
+        }
+        for side in [&mut self.called, &mut self.calling] {
+            side.retain(|one| {
+                let (word, bit) = place(one);
+                twice.get(word).is_none_or(|twice| twice & bit != 0)
+            });
+            side.sort_unstable();
+        }
+    }
+
     /// How far the clocks of two logs are apart, calling and called: by requests that each recorded once.
     pub(crate) fn apart(&mut self) -> BTreeMap<(u16, u16), Apart> {
-        self.called.sort_unstable();
-        self.calling.sort_unstable();
+        self.sift();
         let mut out: BTreeMap<(u16, u16), Apart> = BTreeMap::new();
         let mut called = self.called.chunk_by(|a, b| a.about == b.about).peekable();
         for calling in self.calling.chunk_by(|a, b| a.about == b.about) {
@@ -146,8 +168,8 @@ impl Pairs {
     /// line stays or not: of two formats one may know more.
     pub(crate) fn surplus(mut self) -> Again {
         let mut out = Again::default();
+        self.sift();
         for side in [&mut self.called, &mut self.calling] {
-            side.sort_unstable();
             for same in side.chunk_by(One::is_of) {
                 for (n, later) in same.iter().enumerate().skip(1) {
                     out.lines.push((later.cell, later.input));
@@ -199,6 +221,8 @@ fn low_bits(at: Timestamp) -> u32 {
     at.unix_ms() as u32
 }
 
+/// So many bits for each line, of which one is set: of lines that are alone one in as many is kept.
+const BITS_PER_LINE: usize = 16;
 /// Stands in a line for no certificate.
 const NO_CERTIFICATE: u32 = u32::MAX;
 const EXPIRED: u8 = 1;
@@ -238,6 +262,24 @@ mod tests {
             assert!(surplus.uses.is_empty());
             assert_eq!(surplus.lines, [(10, 0), (11, 0), (21, 0)], "{shift}");
         }
+    }
+
+    #[test]
+    fn a_line_that_is_alone_is_let_go_of_and_no_other() {
+        let mut pairs = Pairs::default();
+        let counted = |cell| Counted { at: Timestamp::from_unix_ms(5), grade: Grade::A, input: 0, cell, certificate: None };
+        for n in 0..20_000_u32 {
+            let id = format!("r{n}");
+            assert!(pairs.add(Side::Called, About::of(&["items"]), (Tie::Request, id.as_bytes()), counted(n)));
+            if n % 1_000 == 7 {
+                assert!(pairs.add(Side::Calling, About::of(&["items"]), (Tie::Request, id.as_bytes()), counted(100_000 + n)));
+            }
+        }
+        pairs.sift();
+        assert!(pairs.calling.len() == 20 && (20..3_000).contains(&pairs.called.len()), "{}", pairs.called.len());
+        let mut lines: Vec<u32> = pairs.surplus().lines.iter().map(|(cell, _)| *cell).collect();
+        lines.sort_unstable();
+        assert_eq!(lines, (0..20).map(|n| 100_007 + n * 1_000).collect::<Vec<_>>());
     }
 
     #[test]

@@ -170,6 +170,10 @@ impl<'a> TwoLaws<'a> {
                 tally.count = tally.count.saturating_sub(1);
             }
         }
+        for (_, tally) in &mut self.groups {
+            // Of requests that two lines tell of, no more lines are shown than there are requests.
+            tally.evidence.truncate(usize::try_from(tally.count).unwrap_or(usize::MAX));
+        }
         self.groups.retain(|(_, tally)| tally.count > 0);
         (self.groups, surplus.len() as u64)
     }

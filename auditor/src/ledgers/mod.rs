@@ -12,6 +12,7 @@
 //!
 //! INVARIANTS: the counts of the rows are the sum over the parts; no range of a file is counted twice.
 
+mod border;
 mod build;
 mod file;
 mod joined;

@@ -8,6 +8,7 @@ use portreeve_engine::Digest;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use super::border;
 use crate::layout::is_of_one_array;
 use crate::limits::{LEDGER_PART_BYTES, READ_BLOCK_BYTES};
 use crate::parquet::MAGIC;
@@ -71,7 +72,8 @@ impl Part {
     }
 }
 
-/// Where the parts of a file end that begin at `from`: behind a newline, at most a part's size on, and not behind the last newline. A
+/// Where the parts of a file end that begin at `from`: behind a newline, a part's size on and no further than it takes, and not behind the last newline;
+/// not within what a process wrote as one line. A
 /// compressed file is one part, and so is a JSON array or a Parquet file.
 pub(super) fn cut(path: &Path, from: u64) -> io::Result<Vec<(u64, u64)>> {
     let mut file = File::open(path)?;
@@ -79,12 +81,27 @@ pub(super) fn cut(path: &Path, from: u64) -> io::Result<Vec<(u64, u64)>> {
     if is_whole(path)? {
         return Ok(if from < size { vec![(from, size)] } else { Vec::new() });
     }
+    cut_lines(&mut file, (from, size), LEDGER_PART_BYTES)
+}
+
+/// The same of lines, in parts of so many bytes.
+fn cut_lines(file: &mut File, (from, size): (u64, u64), bytes: u64) -> io::Result<Vec<(u64, u64)>> {
+    let is_of_container = border::is_of_container(file, from)?;
     let mut out = Vec::new();
     let mut at = from;
     while at < size {
-        let wanted = at.saturating_add(LEDGER_PART_BYTES);
-        let end = if wanted >= size { last_newline(&mut file, at, size)? } else { newline_from(&mut file, wanted - 1, size)? };
+        let wanted = at.saturating_add(bytes);
+        let is_last = wanted >= size;
+        let end = if is_last { last_newline(file, at, size)? } else { newline_from(file, wanted - 1, size)? };
         let Some(end) = end else { break };
+        let end = match is_of_container {
+            false => end,
+            true if is_last => border::last_free(file, at, end)?,
+            true => border::next_free(file, at, end)?,
+        };
+        if end <= at {
+            break;
+        }
         out.push((at, end));
         at = end;
     }
@@ -154,5 +171,43 @@ pub(super) fn digest(path: &Path, from: u64, to: u64) -> io::Result<Digest> {
             return Ok(Digest::from_bytes(hash.finalize().into()));
         }
         hash.update(block.get(..n).unwrap_or_default());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    /// Cut anywhere, the parts hold every line that the process wrote once and whole, and what is still open is left for later.
+    #[test]
+    fn parts_of_what_a_runtime_keeps_hold_whole_lines_of_the_process() {
+        let at = "2026-11-22T10:00:00.123456789Z";
+        let mut text = String::new();
+        for n in 0..40 {
+            for part in 0..n % 4 {
+                text.push_str(&format!("{at} stdout P <{n}.{part}>\n"));
+                text.push_str(if n % 3 == 0 { "2026-11-22T10:00:00Z stderr F beside\n" } else { "" });
+            }
+            text.push_str(&format!("{at} stdout F end {n}\n"));
+        }
+        let closed = text.len() as u64;
+        text.push_str(&format!("{at} stdout P open\n{at} stdout P still"));
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+        let size = text.len() as u64;
+        for bytes in 50..700 {
+            let parts = cut_lines(file.as_file_mut(), (0, size), bytes).unwrap();
+            let mut from = 0;
+            for (begins, ends) in &parts {
+                assert!(*begins == from && ends > begins, "{bytes}: {parts:?}");
+                let part = text.get(usize::try_from(*begins).unwrap()..usize::try_from(*ends).unwrap()).unwrap();
+                let own = part.lines().rfind(|line| line.contains(" stdout "));
+                assert!(own.is_none_or(|line| line.contains(" F ")), "{bytes}: {part}");
+                from = *ends;
+            }
+            assert_eq!(from, closed, "{bytes}");
+        }
     }
 }
