@@ -24,36 +24,28 @@ goal=${1:-all}
 shift || true
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 profile=${PROFILE:-dist}
-record=$target/guided/counted.profdata
-build() { # the manifest, the folder for what is built, and the name of a variable for the program's path
-    if [ "$profile" = dist ] && [ -e "$record" ]; then
-        local host
-        host=$(rustc -vV | sed -n 's/^host: //p')
-        # As `.ci/dist` has it: the record fits what is built with the same features.
-        RUSTFLAGS="-Cprofile-use=$record" CARGO_TARGET_DIR=$2/kept cargo build --locked --quiet --profile dist --target "$host" \
-            --manifest-path "$1" -p portreeve -p portreeve-enforcer --bin portreeve-enforcer
-        printf -v "$3" %s "$2/kept/$host/dist/portreeve-enforcer"
-    else
-        CARGO_TARGET_DIR=$2 cargo build --locked --quiet --profile "$profile" --manifest-path "$1" -p portreeve-enforcer --bin portreeve-enforcer
-        printf -v "$3" %s "$2/$profile/portreeve-enforcer"
-    fi
-}
+record=$target/guided/portreeve-enforcer.profdata
+guide=
+# As `.ci/dist` has it, word for word: then nothing is built that is there already.
 if [ "$profile" = dist ] && [ -e "$record" ]; then
-    echo "guided by $record"
-    build Cargo.toml "$target/guided" enforcer
-else
-    echo "profile $profile, not guided"
-    build Cargo.toml "$target" enforcer
+    guide="-Cprofile-use=$record"
 fi
-options=(--enforcer "$enforcer")
+host=$(rustc -vV | sed -n 's/^host: //p')
+build() { # the manifest, and the folder for what is built
+    RUSTFLAGS=$guide CARGO_TARGET_DIR=$2 cargo build --locked --quiet --profile "$profile" --target "$host" --manifest-path "$1" \
+        -p portreeve-enforcer --bin portreeve-enforcer
+}
+echo "profile $profile, ${guide:-not guided}"
+build Cargo.toml "$target/guided/portreeve-enforcer"
+options=(--enforcer "$target/guided/portreeve-enforcer/$host/$profile/portreeve-enforcer")
 if [ "$goal" = p1 ] || [ "$goal" = all ]; then
     copy=$(mktemp -d)
     trap 'rm -rf "$copy"' EXIT
     git ls-files -z -- Cargo.toml Cargo.lock engine enforcer auditor reports demo src policies |
         xargs -0 cp --parents -t "$copy"
     if patch --quiet --strip 1 --directory "$copy" <tests/bench/unauthorised.patch; then
-        build "$copy/Cargo.toml" "$target/unauthorised" unauthorised
-        options+=(--unauthorised "$unauthorised")
+        build "$copy/Cargo.toml" "$target/unauthorised"
+        options+=(--unauthorised "$target/unauthorised/$host/$profile/portreeve-enforcer")
     else
         echo "tests/bench/unauthorised.patch does not fit the tree any more; P1 is held against one permission only"
     fi
