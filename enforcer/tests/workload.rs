@@ -305,6 +305,29 @@ async fn an_identity_that_is_taken_away_fails_closed_and_comes_back() {
     assert_eq!(ends, [Why::Revoked, Why::Complete]);
 }
 
+/// With an identity that was taken away nobody is called, in no way of calling: a callee may not have heard of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn with_an_identity_that_was_taken_away_no_handshake_is_made() {
+    let world = World::new().await;
+    let agent = world.agent().await;
+    let items = world.items().await;
+    let users = world.users(&items).await;
+    world.entries(&[ITEMS], "");
+    until("the identity is taken away", || users.gate().identity.load().standing(now()) == Standing::Withdrawn).await;
+    for more in ["", "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: eA==\r\n"] {
+        let mut stream = TcpStream::connect(users.outbound()[0]).await.unwrap();
+        stream.write_all(format!("GET /v1/items/1 HTTP/1.1\r\nHost: items\r\n{more}\r\n").as_bytes()).await.unwrap();
+        let mut answer = [0; 12];
+        tokio::time::timeout(LIMIT, stream.read_exact(&mut answer)).await.expect("an answer").unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 502", "{more}");
+    }
+    assert_eq!(items.gate().metrics.handshakes_completed.get(), 0);
+    users.shutdown().await;
+    items.shutdown().await;
+    agent.shutdown().await;
+    assert!(!world.records("items").iter().any(|r| matches!(r.event, Event::Decided(_) | Event::Refused(_))));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_agent_that_is_gone_takes_nothing_away_and_is_found_again() {
     let world = World::new().await;

@@ -5,15 +5,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderValue, header};
-use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::limits::{EXCHANGE_BYTES_MAX, EXCHANGE_TIMEOUT};
 use crate::fetch::{Ask, FetchError, Fetched, Fetcher, Url};
 use crate::gate::Gate;
-use crate::tls::{ExpectedPeer, Refusal, VerifiedPeer, refusal_of};
+use crate::tls::{self, ExpectedPeer, Refusal};
 
 /// Where tokens are exchanged.
 #[derive(Debug)]
@@ -64,25 +62,10 @@ async fn to_peer(gate: &Gate, service: &str, address: SocketAddr) -> Result<TlsS
         let service = policy.service(service).filter(|s| !s.is_outside()).ok_or_else(|| odd(std::io::ErrorKind::NotFound))?;
         ExpectedPeer { ids: service.identities.clone(), patterns: service.patterns.clone() }
     };
+    let identity = gate.identity.load_full();
+    let refused = |why: Refusal| FetchError::Handshake(std::io::Error::other(why.to_string()));
+    identity.in_force(gate.clock.now()).map_err(refused)?;
     let stream = TcpStream::connect(address).await.map_err(|why| FetchError::Connect { address, why })?;
     stream.set_nodelay(true).map_err(|why| FetchError::Connect { address, why })?;
-    http1(gate, expected, stream)
-        .await
-        .map(|(stream, _)| stream)
-        .map_err(|why| FetchError::Handshake(std::io::Error::other(why.to_string())))
-}
-
-/// The client's part in a handshake with a service of the mesh, for a connection that speaks HTTP/1.1.
-///
-/// # Errors
-/// Why the peer is refused, or why it refused us.
-pub async fn http1(gate: &Gate, expected: ExpectedPeer, stream: TcpStream) -> Result<(TlsStream<TcpStream>, VerifiedPeer), Refusal> {
-    let mut config = (*gate.identity.load().client_config(expected)).clone();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    // An address is never sent as a server name; this one is nobody's (RFC 5737) and is not looked at.
-    let name = ServerName::IpAddress(std::net::Ipv4Addr::new(192, 0, 2, 1).into());
-    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await.map_err(|e| refusal_of(&e))?;
-    // The verifier has judged the peer; this says that it was a whole handshake and none that was resumed.
-    let peer = VerifiedPeer::of_server(stream.get_ref().1)?;
-    Ok((stream, peer))
+    tls::connect_http1(&identity, expected, stream, EXCHANGE_TIMEOUT).await.map(|(stream, _)| stream).map_err(refused)
 }

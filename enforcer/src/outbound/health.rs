@@ -17,11 +17,11 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::body::Outgoing;
-use super::desk;
 use super::limits;
 use super::pool::Pool;
 use super::send::{Destination, Failure};
 use crate::serve::{Phase, leaving, part};
+use crate::tls;
 
 /// How the endpoints of a destination are checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,7 +99,9 @@ impl Failed {
 async fn once(pool: &Pool, check: &HealthCheck, host: &HeaderValue) -> Result<(), Failed> {
     let stream = pool.connected().await.map_err(Failed::Line)?;
     let expected = pool.expected().ok_or(Failed::Line(Failure::UnknownService))?;
-    let (stream, _peer) = desk::http1(pool.gate(), expected, stream).await.map_err(|why| Failed::Line(Failure::Peer(why)))?;
+    let identity = pool.gate().identity.load_full();
+    let (stream, _peer) =
+        tls::connect_http1(&identity, expected, stream, check.timeout).await.map_err(|why| Failed::Line(Failure::Peer(why)))?;
     let Some(path) = &check.path else { return Ok(()) };
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|_| Failed::Http)?;
     let mut request = Request::new(Outgoing::empty());

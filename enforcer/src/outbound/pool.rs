@@ -20,7 +20,6 @@ use tokio::time::timeout;
 use tokio_rustls::client::TlsStream;
 
 use super::body::Outgoing;
-use super::desk;
 use super::limits;
 use super::send::{Failure, Settings};
 use crate::body::Progress;
@@ -28,7 +27,7 @@ use crate::gate::Gate;
 use crate::limits::{H1_BUFFER_BYTES_MAX, H2_CONNECTION_WINDOW, H2_STREAM_WINDOW, HEAD_BYTES_MAX, HEADERS_MAX};
 use crate::tasks::{Parts, Tasks};
 use crate::tenure;
-use crate::tls::{self, ExpectedPeer, VerifiedPeer};
+use crate::tls::{self, ExpectedPeer, Refusal, VerifiedPeer};
 
 /// Connections to one endpoint.
 #[derive(Debug)]
@@ -226,9 +225,11 @@ impl Pool {
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Failure::Overload("connections"))?;
         let stream = self.connected().await?;
         let expected = self.expected().ok_or(Failure::UnknownService)?;
-        let handshake = desk::http1(&self.gate, expected, stream);
-        let (stream, peer) =
-            timeout(self.settings.handshake, handshake).await.map_err(|_| Failure::ConnectTimeout)?.map_err(Failure::Peer)?;
+        let identity = self.gate.identity.load_full();
+        let (stream, peer) = tls::connect_http1(&identity, expected, stream, self.settings.handshake).await.map_err(|why| match why {
+            Refusal::HandshakeTimeout => Failure::ConnectTimeout,
+            why => Failure::Peer(why),
+        })?;
         Ok((stream, peer, place))
     }
 
@@ -241,8 +242,10 @@ impl Pool {
     /// A bare connection to the endpoint.
     ///
     /// # Errors
-    /// There is none, or not in time.
+    /// There is none, or not in time; or we have no identity to show there.
     pub async fn connected(&self) -> Result<TcpStream, Failure> {
+        // Without an identity there would be no handshake, and the callee would record a stranger that went away.
+        self.gate.identity.load().in_force(self.gate.clock.now()).map_err(Failure::Peer)?;
         let stream = timeout(self.settings.connect, TcpStream::connect(self.address)).await;
         let stream = stream.map_err(|_| Failure::ConnectTimeout)?.map_err(Failure::Connect)?;
         // Without it small requests wait for acknowledgements; a connection that cannot have it is broken.

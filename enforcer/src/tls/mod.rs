@@ -20,6 +20,6 @@ pub use error::IdentityError;
 pub use files::IdentityFiles;
 pub use identity::{ExpectedPeer, Identity, MinVersion, Standing};
 pub use pair::Pair;
-pub use peer::{VerifiedPeer, accept, accept_raw, connect};
+pub use peer::{VerifiedPeer, accept, accept_raw, connect, connect_http1};
 pub use refusal::{Refusal, refusal_of};
 pub use trust::Trust;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use portreeve_engine::record::Tls;
 use portreeve_engine::{Digest, Svid, Timestamp};
-use rustls::{CommonState, HandshakeKind, ProtocolVersion, ServerConfig};
+use rustls::{ClientConfig, CommonState, HandshakeKind, ProtocolVersion, ServerConfig};
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
@@ -177,10 +177,40 @@ pub async fn connect<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    connect_as(identity, identity.client_config(expected), stream, limit).await
+}
+
+/// As [`connect`], for a connection that speaks HTTP/1.1.
+///
+/// # Errors
+/// As [`connect`].
+pub async fn connect_http1<S>(
+    identity: &Identity,
+    expected: ExpectedPeer,
+    stream: S,
+    limit: Duration,
+) -> Result<(tokio_rustls::client::TlsStream<S>, VerifiedPeer), Refusal>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut config = (*identity.client_config(expected)).clone();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    connect_as(identity, Arc::new(config), stream, limit).await
+}
+
+async fn connect_as<S>(
+    identity: &Identity,
+    config: Arc<ClientConfig>,
+    stream: S,
+    limit: Duration,
+) -> Result<(tokio_rustls::client::TlsStream<S>, VerifiedPeer), Refusal>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     identity.in_force(crate::clock::wall())?;
     // An address is never sent as a server name; this one is nobody's (RFC 5737) and is not looked at.
     let name = ServerName::IpAddress(std::net::Ipv4Addr::new(192, 0, 2, 1).into());
-    let handshake = TlsConnector::from(identity.client_config(expected)).connect(name, stream);
+    let handshake = TlsConnector::from(config).connect(name, stream);
     let stream = tokio::time::timeout(limit, handshake).await.map_err(|_| Refusal::HandshakeTimeout)?.map_err(|e| refusal_of(&e))?;
     let peer = VerifiedPeer::of_server(stream.get_ref().1)?.with(identity);
     Ok((stream, peer))
