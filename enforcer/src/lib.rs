@@ -3,6 +3,7 @@
 //! It never prints, never decides by itself, and never depends on the auditor (INV-2).
 
 pub mod admin;
+pub mod again;
 pub mod body;
 pub mod ca;
 pub mod clock;

@@ -61,6 +61,14 @@ pub const H2_PING_INTERVAL_MAX: Duration = Duration::from_secs(3600);
 pub const H2_PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest such time a configuration may ask for.
 pub const H2_PING_TIMEOUT_MAX: Duration = Duration::from_secs(60);
+/// Of the body of a request so much is kept until its answer begins, so that it can be sent again where the peer never began it: what most
+/// calls have.
+pub const AGAIN_BYTES_MAX: usize = 16 * 1024;
+
+/// Connections at the end of their life that one request may meet on its way to one place: they are kept side by side and may end
+/// together.
+pub const TURNED_AWAY_MAX: usize = 4;
+
 /// The longest HTTP/1 head, and the longest HTTP/2 header list: what common servers take.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Header lines per request: what hyper takes by default.

@@ -4,7 +4,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::again::{Again, Fate, Spare};
 use crate::body::{Progress, RequestBody};
 use crate::gate::Gate;
 use crate::limits;
@@ -42,22 +43,31 @@ pub struct Pool {
     times: Times,
     gate: Arc<Gate>,
     idle: Mutex<Vec<Idle>>,
-    shared: Mutex<Option<(http2::SendRequest<RequestBody>, u64)>>,
+    shared: Mutex<Option<Shared>>,
     tasks: Tasks,
 }
 
 #[derive(Debug)]
 struct Idle {
-    sender: http1::SendRequest<RequestBody>,
+    sender: http1::SendRequest<Again<RequestBody>>,
     since: Instant,
     epoch: u64,
+}
+
+/// A connection of HTTP/2.
+#[derive(Clone, Debug)]
+struct Shared {
+    sender: http2::SendRequest<Again<RequestBody>>,
+    epoch: u64,
+    /// The service takes no further request on it; the library may still be about to see it.
+    leaving: Arc<AtomicBool>,
 }
 
 /// An HTTP/1 connection lent to one request.
 #[derive(Debug)]
 pub struct Lease {
     pool: Arc<Pool>,
-    sender: http1::SendRequest<RequestBody>,
+    sender: http1::SendRequest<Again<RequestBody>>,
     epoch: u64,
 }
 
@@ -102,8 +112,8 @@ impl SendError {
 }
 
 enum Sender {
-    H1(http1::SendRequest<RequestBody>),
-    H2(http2::SendRequest<RequestBody>),
+    H1(http1::SendRequest<Again<RequestBody>>),
+    H2(Shared),
 }
 
 impl Lease {
@@ -139,15 +149,18 @@ impl Pool {
     /// See [`SendError`].
     pub async fn send(
         self: &Arc<Self>,
-        mut request: Request<RequestBody>,
+        request: Request<RequestBody>,
         progress: Option<Arc<Progress>>,
     ) -> Result<(Response<Incoming>, Option<Lease>), SendError> {
         let epoch = self.gate.epoch.load(Ordering::Acquire);
+        let (mut request, spare) = Spare::of(request);
+        let mut turned_away = 0;
         loop {
             let (sender, fresh) = match self.reuse(epoch).await {
                 Some(sender) => (sender, false),
                 None => (self.connect(epoch).await?, true),
             };
+            let mut leaving = None;
             let sent = match sender {
                 Sender::H1(mut sender) => {
                     origin_form(&mut request);
@@ -155,19 +168,30 @@ impl Pool {
                     let answer = patience(answer, progress.as_deref(), self.times.response).await?;
                     answer.map(|a| (a, Some(Lease { pool: Arc::clone(self), sender, epoch })))
                 }
-                Sender::H2(mut sender) => {
+                Sender::H2(mut shared) => {
                     absolute_form(&mut request).ok_or(SendError::Form)?;
-                    let answer = sender.try_send_request(request);
+                    leaving = Some(shared.leaving);
+                    let answer = shared.sender.try_send_request(request);
                     patience(answer, progress.as_deref(), self.times.response).await?.map(|a| (a, None))
                 }
             };
-            match sent {
+            let mut error = match sent {
                 Ok(answer) => return Ok(answer),
-                // A connection that ended while it was idle gives back what it did not begin to send.
-                Err(mut error) => match error.take_message() {
-                    Some(unsent) if !fresh => request = unsent,
-                    _ => return Err(SendError::Http(error.into_error())),
-                },
+                Err(error) => error,
+            };
+            // A connection that ended while it was idle gives back what it did not begin to send.
+            let mut unsent = error.take_message();
+            let error = error.into_error();
+            if let (Fate::TurnedAway, Some(leaving)) = (Fate::of(&error), &leaving) {
+                leaving.store(true, Ordering::Relaxed);
+                turned_away += 1;
+                if unsent.is_none() {
+                    unsent = spare.again().await.map(|again| *again);
+                }
+            }
+            match unsent {
+                Some(unsent) if !fresh && turned_away <= limits::TURNED_AWAY_MAX => request = unsent,
+                _ => return Err(SendError::Http(error)),
             }
         }
     }
@@ -176,7 +200,7 @@ impl Pool {
         {
             let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
             match &*shared {
-                Some((sender, of)) if *of == epoch && !sender.is_closed() => return Some(Sender::H2(sender.clone())),
+                Some(shared) if shared.is_good(epoch) => return Some(Sender::H2(shared.clone())),
                 _ => *shared = None,
             }
         }
@@ -224,8 +248,15 @@ impl Pool {
         self.tasks.spawn(async move {
             let _ = connection.await;
         });
-        *self.shared.lock().unwrap_or_else(PoisonError::into_inner) = Some((sender.clone(), epoch));
-        Ok(Sender::H2(sender))
+        let shared = Shared { sender, epoch, leaving: Arc::default() };
+        *self.shared.lock().unwrap_or_else(PoisonError::into_inner) = Some(shared.clone());
+        Ok(Sender::H2(shared))
+    }
+}
+
+impl Shared {
+    fn is_good(&self, epoch: u64) -> bool {
+        self.epoch == epoch && !self.leaving.load(Ordering::Relaxed) && !self.sender.is_closed()
     }
 }
 

@@ -22,9 +22,10 @@ use tokio_rustls::client::TlsStream;
 use super::body::Outgoing;
 use super::limits;
 use super::send::{Failure, Settings};
+use crate::again::{Again, Fate, Spare};
 use crate::body::Progress;
 use crate::gate::Gate;
-use crate::limits::{H1_BUFFER_BYTES_MAX, H2_CONNECTION_WINDOW, H2_STREAM_WINDOW, HEAD_BYTES_MAX, HEADERS_MAX};
+use crate::limits::{H1_BUFFER_BYTES_MAX, H2_CONNECTION_WINDOW, H2_STREAM_WINDOW, HEAD_BYTES_MAX, HEADERS_MAX, TURNED_AWAY_MAX};
 use crate::tasks::{Parts, Tasks};
 use crate::tenure;
 use crate::tls::{self, ExpectedPeer, Refusal, VerifiedPeer};
@@ -47,7 +48,7 @@ pub struct Pool {
 
 #[derive(Debug)]
 struct Idle {
-    sender: http1::SendRequest<Outgoing>,
+    sender: http1::SendRequest<Again<Outgoing>>,
     since: Instant,
     epoch: u64,
 }
@@ -55,8 +56,10 @@ struct Idle {
 /// An HTTP/2 connection, with how many streams are open on it.
 #[derive(Clone, Debug)]
 struct Shared {
-    sender: http2::SendRequest<Outgoing>,
+    sender: http2::SendRequest<Again<Outgoing>>,
     streams: Arc<AtomicUsize>,
+    /// The callee takes no further request on it.
+    leaving: Arc<AtomicBool>,
     used: Arc<Mutex<Instant>>,
     epoch: u64,
 }
@@ -67,15 +70,8 @@ pub struct Lease(Held);
 
 #[derive(Debug)]
 enum Held {
-    Whole {
-        pool: Arc<Pool>,
-        sender: http1::SendRequest<Outgoing>,
-        epoch: u64,
-    },
-    /// Only held.
-    Stream {
-        _of: StreamOf,
-    },
+    Whole { pool: Arc<Pool>, sender: http1::SendRequest<Again<Outgoing>>, epoch: u64 },
+    Stream(StreamOf),
 }
 
 /// One stream of a shared connection.
@@ -90,6 +86,13 @@ impl Drop for StreamOf {
 }
 
 impl Lease {
+    /// The callee takes nothing more on the connection; the library may still be about to see it.
+    fn turned_away(&self) {
+        if let Held::Stream(StreamOf(shared)) = &self.0 {
+            shared.leaving.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// The answer was read to its end: the connection can serve another request.
     pub fn give_back(self) {
         let Held::Whole { pool, sender, epoch } = self.0 else { return };
@@ -104,12 +107,29 @@ impl Lease {
 }
 
 enum Line {
-    Whole(http1::SendRequest<Outgoing>),
+    Whole(http1::SendRequest<Again<Outgoing>>),
     Stream(StreamOf),
 }
 
-/// What became of sending: the answer, or why there is none and, where nothing of it was sent, the request.
-pub type Sent = Result<(Response<Incoming>, Lease), (Failure, Option<Box<Request<Outgoing>>>)>;
+/// A request on its way.
+pub type Sending = Box<Request<Again<Outgoing>>>;
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub struct Failed {
+    /// The cause.
+    pub failure: Failure,
+    /// The request, where the callee has not begun it.
+    pub unsent: Option<Sending>,
+    /// Whether its connection had served before, so that a new one may do better.
+    pub stale: bool,
+}
+
+impl Failed {
+    fn at_once(failure: Failure) -> Self {
+        Self { failure, unsent: None, stale: false }
+    }
+}
 
 impl Pool {
     /// A pool without connections.
@@ -125,42 +145,61 @@ impl Pool {
     ///
     /// # Errors
     /// Why there is no answer.
-    pub async fn send(self: &Arc<Self>, mut request: Box<Request<Outgoing>>) -> Sent {
-        let epoch = self.gate.epoch.load(Ordering::Acquire);
-        let progress = request.body().progress();
+    pub async fn send(
+        self: &Arc<Self>,
+        mut request: Sending,
+        spare: &Spare<Outgoing>,
+        progress: Option<&Progress>,
+    ) -> Result<(Response<Incoming>, Lease), Failed> {
+        let mut turned_away = 0;
         loop {
+            let epoch = self.gate.epoch.load(Ordering::Acquire);
             let (line, fresh) = match self.reuse(epoch).await {
                 Some(line) => (line, false),
                 None => match self.open(epoch).await {
                     Ok(line) => line,
-                    Err(failure) => return Err((failure, Some(request))),
+                    Err(failure) => return Err(Failed { unsent: Some(request), ..Failed::at_once(failure) }),
                 },
             };
             let within = self.settings.request;
             let (sent, lease) = match line {
                 Line::Whole(mut sender) => {
                     origin_form(&mut request);
-                    let answer = patience(sender.try_send_request(*request), progress.as_deref(), within).await;
+                    let answer = patience(sender.try_send_request(*request), progress, within).await;
                     (answer, Lease(Held::Whole { pool: Arc::clone(self), sender, epoch }))
                 }
                 Line::Stream(stream) => {
                     if absolute_form(&mut request).is_none() {
-                        return Err((Failure::Form, None));
+                        return Err(Failed::at_once(Failure::Form));
                     }
-                    let answer = patience(stream.0.sender.clone().try_send_request(*request), progress.as_deref(), within).await;
-                    (answer, Lease(Held::Stream { _of: stream }))
+                    let answer = patience(stream.0.sender.clone().try_send_request(*request), progress, within).await;
+                    (answer, Lease(Held::Stream(stream)))
                 }
             };
-            let mut error: TrySendError<Request<Outgoing>> = match sent {
-                None => return Err((Failure::Timeout, None)),
+            let mut error: TrySendError<Request<Again<Outgoing>>> = match sent {
+                None => return Err(Failed::at_once(Failure::Timeout)),
                 Some(Ok(answer)) => return Ok((answer, lease)),
                 Some(Err(error)) => error,
             };
+            // A connection that ended while it was idle gives back what it did not begin to send.
+            let unsent = error.take_message().map(Box::new);
+            let error = error.into_error();
+            let fate = Fate::of(&error);
+            if fate == Fate::TurnedAway {
+                lease.turned_away();
+                turned_away += 1;
+            }
             drop(lease);
-            match error.take_message() {
-                // A connection that ended while it was idle gives back what it did not begin to send.
-                Some(unsent) if !fresh => request = Box::new(unsent),
-                unsent => return Err((Failure::Http(error.into_error()), unsent.map(Box::new))),
+            let unsent = match (unsent, fate) {
+                (None, Fate::TurnedAway | Fate::Refused) => spare.again().await,
+                (unsent, _) => unsent,
+            };
+            match unsent {
+                Some(unsent) if !fresh && fate != Fate::Refused && turned_away <= TURNED_AWAY_MAX => request = unsent,
+                unsent => {
+                    let stale = !fresh && fate != Fate::Unknown;
+                    return Err(Failed { failure: Failure::Http(error), unsent, stale });
+                }
             }
         }
     }
@@ -309,8 +348,8 @@ impl Pool {
             ended
         };
         self.drive(connection, held);
-        let streams = Arc::new(AtomicUsize::new(1));
-        let shared = Shared { sender, streams, used: Arc::new(Mutex::new(Instant::now())), epoch };
+        let (streams, leaving) = (Arc::new(AtomicUsize::new(1)), Arc::default());
+        let shared = Shared { sender, streams, leaving, used: Arc::new(Mutex::new(Instant::now())), epoch };
         lock(&self.shared).push(shared.clone());
         Ok(Line::Stream(StreamOf(shared)))
     }
@@ -318,7 +357,7 @@ impl Pool {
 
 impl Shared {
     fn is_good(&self, epoch: u64) -> bool {
-        self.epoch == epoch && !self.sender.is_closed()
+        self.epoch == epoch && !self.leaving.load(Ordering::Relaxed) && !self.sender.is_closed()
     }
 
     fn is_busy(&self) -> bool {

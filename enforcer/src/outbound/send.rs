@@ -1,8 +1,8 @@
 //! One destination in the mesh: its endpoints, and how a request gets to one of them.
 //!
-//! INVARIANT: a request is sent again only where that is safe: nothing of it was sent, or its method is idempotent (RFC 9110
-//! §9.2.2), it has no body, and no answer has begun. A retry goes to another endpoint and is paid from a budget. What the callee
-//! decides it records itself; here attempts are counted.
+//! INVARIANT: a request is sent again only where that is safe: the callee has not begun it, or its method is idempotent (RFC 9110
+//! §9.2.2), it has no body, and no answer has begun. A retry is paid from a budget, and goes to another endpoint or, where the connection
+//! had served before and there is no other, over a new one. What the callee decides it records itself; here attempts are counted.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,7 +21,8 @@ use super::exchange::Exchange;
 use super::health::HealthCheck;
 use super::limits;
 use super::metrics::{Meter, Outcome};
-use super::pool::Pool;
+use super::pool::{Failed, Pool};
+use crate::again::Spare;
 use crate::gate::Gate;
 use crate::limits::{H2_PING_INTERVAL, H2_PING_TIMEOUT, REQUEST_LIFETIME, STREAM_IDLE_TIMEOUT};
 use crate::tasks::Tasks;
@@ -242,17 +243,17 @@ impl Destination {
 
     async fn attempts(self: &Arc<Self>, request: Request<Outgoing>) -> Result<Response<Reply>, Failure> {
         let place = self.place().await.ok_or(Failure::Overload("requests"))?;
+        let moves = request.body().progress();
+        let (request, spare) = Spare::of(request);
         let mut request = Box::new(request);
-        let again = is_idempotent(request.method()) && request.body().is_empty();
+        let idempotent = is_idempotent(request.method()) && spare.is_bare();
         let (mut tried, mut retry) = (Vec::new(), None);
         let mut pick = self.pick(&tried).ok_or(Failure::UnknownService)?;
         let mut left = self.settings.retries;
         loop {
             tried.push(pick.index);
-            let copy = (again && left > 0).then(|| copy_of(&request));
             let pool = self.pools.get(pick.index).ok_or(Failure::UnknownService)?;
-            let moves = request.body().progress();
-            let (failure, unsent) = match pool.send(request).await {
+            let Failed { failure, unsent, stale } = match pool.send(request, &spare, moves.as_deref()).await {
                 Ok((response, lease)) => {
                     let is_fault = is_fault(response.status());
                     if is_fault {
@@ -261,8 +262,9 @@ impl Destination {
                         pick.succeeded(Instant::now())
                     }
                     // Only what says that the request was not served is asked for again; an answer is an answer.
-                    let next = (is_fault && is_gateway_fault(response.status()) && left > 0).then(|| self.pick(&tried)).flatten();
-                    if let (Some(copy), Some(next)) = (copy, next)
+                    let next = (idempotent && is_gateway_fault(response.status()) && left > 0).then(|| self.pick(&tried)).flatten();
+                    if let Some(next) = next
+                        && let Some(copy) = spare.again().await
                         && let Some(budget) = self.budget()
                     {
                         (request, pick, retry) = (copy, next, Some(budget));
@@ -281,9 +283,12 @@ impl Destination {
                 self.failed(&pick);
             }
             // An answer that does not come may be under way still; asking again would only double the load.
-            let resend = unsent.or(copy.filter(|_| !matches!(failure, Failure::Timeout)));
-            // A place taken by other requests of ours is no reason to ask elsewhere in a hurry.
-            let next = if left > 0 { self.pick(&tried) } else { None };
+            let resend = match unsent {
+                None if idempotent && !matches!(failure, Failure::Timeout) => spare.again().await,
+                unsent => unsent,
+            };
+            // Elsewhere; with nobody else to ask, over a new connection where the old one may be to blame.
+            let next = if left > 0 { self.pick(&tried).or_else(|| stale.then_some(pick)) } else { None };
             drop(retry.take());
             let (Some(resend), Some(next)) = (resend, next) else { return Err(failure) };
             let Some(budget) = self.budget() else { return Err(failure) };
@@ -391,15 +396,6 @@ impl Drop for Counted<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }
-}
-
-fn copy_of(request: &Request<Outgoing>) -> Box<Request<Outgoing>> {
-    let mut copy = Request::new(Outgoing::empty());
-    request.method().clone_into(copy.method_mut());
-    request.uri().clone_into(copy.uri_mut());
-    *copy.version_mut() = request.version();
-    request.headers().clone_into(copy.headers_mut());
-    Box::new(copy)
 }
 
 fn is_idempotent(method: &Method) -> bool {

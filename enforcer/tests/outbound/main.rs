@@ -9,4 +9,5 @@ mod limited;
 mod mesh;
 mod town;
 mod transparent;
+mod turned;
 mod withdrawn;
