@@ -270,6 +270,8 @@ fn reached(ended: &Ended) -> Reached {
         // Denied by a new policy while it waited for its answer: the 403 is the sidecar's own.
         (Outcome::Forwarded, Some(403)) if ended.why == Why::Policy => Reached::Unknown,
         (Outcome::Forwarded, Some(_)) => Reached::Yes,
+        // Denied by a new policy before anything of it was forwarded.
+        (Outcome::Unavailable, Some(403)) => Reached::No,
         // Cut before an answer; or 502 and 504, where the connection to the app may have broken after the head arrived.
         (Outcome::Forwarded, None) | (Outcome::Unavailable, _) => Reached::Unknown,
         (Outcome::Limited, _) => Reached::No,

@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use portreeve_engine::record::Why;
 
 use crate::body::{RequestBody, ResponseBody};
-use crate::gate::{NotKept, Permit, Permitted};
+use crate::gate::{Barred, Permit, Permitted};
 use crate::h1::write::opened;
 use crate::headers;
 use crate::pool::{Pool, SendError};
@@ -21,7 +21,7 @@ use crate::times::Patience;
 pub async fn forward(permit: Permit, pool: &Arc<Pool>, body: Incoming) -> Response<ResponseBody> {
     let Permitted { mut running, method, lines, switch, request_id } = match permit.redeem().await {
         Ok(permitted) => permitted,
-        Err(NotKept { request_id, .. }) => return answer(StatusCode::SERVICE_UNAVAILABLE, &request_id, false),
+        Err(Barred { status, request_id, .. }) => return answer(status, &request_id, false),
     };
     if switch.is_some() {
         // Tunnels are carried over HTTP/1 alone.

@@ -9,13 +9,14 @@ mod guard;
 mod leash;
 mod leaving;
 mod running;
+#[cfg(test)]
+mod tests;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::task::{Context, Waker};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -217,9 +218,12 @@ pub struct Permitted {
     pub request_id: String,
 }
 
-/// The record of a permit could not be kept as durably as configured: its request is answered 503, and its end is recorded.
+/// A permit that is worth nothing any more: nothing may be forwarded, and the end of its request is recorded.
 #[derive(Debug)]
-pub struct NotKept {
+pub struct Barred {
+    /// What the caller gets: 503 where the record could not be kept as durably as configured, 403 where a new policy took the right
+    /// to it away.
+    pub status: StatusCode,
     /// The method of the request.
     pub method: Method,
     /// The id of the request.
@@ -230,15 +234,17 @@ impl Permit {
     /// Uses the permit up, once its record is as durable as `log.durability` asks.
     ///
     /// # Errors
-    /// [`NotKept`]: nothing may be forwarded.
-    pub async fn redeem(self) -> Result<Permitted, NotKept> {
+    /// [`Barred`]: nothing may be forwarded.
+    pub async fn redeem(self) -> Result<Permitted, Barred> {
         let Self { mut running, method, lines, switch, request_id } = self;
-        if running.is_kept().await {
-            Ok(Permitted { running, method, lines, switch, request_id })
+        let status = if !running.is_kept().await {
+            running.not_kept()
+        } else if running.is_cut() {
+            running.overtaken()
         } else {
-            running.not_kept();
-            Err(NotKept { method, request_id })
-        }
+            return Ok(Permitted { running, method, lines, switch, request_id });
+        };
+        Err(Barred { status, method, request_id })
     }
 }
 
@@ -393,8 +399,7 @@ impl Gate {
         let Arrival { id: request_id, trace, .. } = arrival;
         let mut running = self.running(caller, granted);
         if self.fresh.is_over(question.request.context.time) {
-            running.stale();
-            return Verdict::Answer { status: StatusCode::SERVICE_UNAVAILABLE, request_id, close: false };
+            return Verdict::Answer { status: running.stale(), request_id, close: false };
         }
         let Target::Http { method, path } = &question.request.target else {
             // Questions of this gate are about HTTP. Were one not, there would be nothing to forward; its end is recorded.
@@ -406,12 +411,8 @@ impl Gate {
         let mut lines = caller.introduced.lines(opening, fields, own.id(), token, &request_id);
         trace.write(&mut lines);
         running.place = Some(caller.live.enter(question.request));
-        if !Arc::ptr_eq(policy, &self.policy.load())
-            && self.review(caller)
-            && running.poll_cut(&Context::from_waker(Waker::noop())).is_ready()
-        {
-            running.overtaken();
-            return Verdict::Answer { status: StatusCode::SERVICE_UNAVAILABLE, request_id, close: false };
+        if self.overtakes(policy, caller, &running) {
+            return Verdict::Answer { status: running.overtaken(), request_id, close: false };
         }
         Verdict::Forward(Box::new(Permit { running, method, lines, switch, request_id }))
     }
@@ -475,6 +476,15 @@ impl Gate {
     /// Has everything asked about again that runs.
     pub fn ask_again(&self) {
         self.in_force.send_replace(());
+    }
+
+    /// Whether a policy that came since `policy` decided takes the right to what has just entered away (A78).
+    fn overtakes(&self, policy: &Arc<Authorizer>, caller: &Caller, entered: &Running) -> bool {
+        if Arc::ptr_eq(policy, &self.policy.load()) {
+            return false;
+        }
+        self.review(caller);
+        entered.is_cut()
     }
 
     /// Asks about what a caller runs, and cuts what the policy in force does not allow. Whether anything was cut.

@@ -4,10 +4,8 @@
 //! record was accepted; whoever moves bytes takes it by value. INV-9: what cannot be recorded is closed.
 
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Waker};
 
 use portreeve_engine::Request;
-use portreeve_engine::record::Why;
 use portreeve_engine::request::{Context, Target};
 
 use super::{Caller, Gate, Granted, Running, moment};
@@ -24,10 +22,13 @@ impl Passage {
     /// Either way the end is recorded.
     pub async fn redeem(self) -> Option<Running> {
         let Self(mut running) = self;
-        if running.is_kept().await {
+        if !running.is_kept().await {
+            running.not_kept();
+        } else if running.is_cut() {
+            running.overtaken();
+        } else {
             return Some(running);
         }
-        running.not_kept();
         running.status = None;
         None
     }
@@ -96,12 +97,9 @@ impl Gate {
             return None;
         }
         running.place = Some(caller.live.enter(request));
-        // Entered first, compared then: a denial between decision and entry is not missed (A78).
-        if !Arc::ptr_eq(policy, &self.policy.load())
-            && self.review(caller)
-            && running.poll_cut(&TaskContext::from_waker(Waker::noop())).is_ready()
-        {
-            running.because(Why::Policy);
+        if self.overtakes(policy, caller, &running) {
+            running.overtaken();
+            running.status = None;
             return None;
         }
         Some(Passage(running))

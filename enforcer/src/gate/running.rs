@@ -45,11 +45,10 @@ impl Running {
         }
     }
 
-    pub(super) fn not_kept(&mut self) {
-        self.status = Some(StatusCode::SERVICE_UNAVAILABLE.as_u16());
-        self.outcome = Outcome::Unavailable;
-        self.why = Some(Why::Log);
+    /// Its record could not be kept as durably as configured. The status that the caller gets.
+    pub(super) fn not_kept(&mut self) -> StatusCode {
         self.gate.metrics.not_kept.inc();
+        self.barred(StatusCode::SERVICE_UNAVAILABLE, Why::Log)
     }
 
     /// The service answered.
@@ -108,18 +107,27 @@ impl Running {
         self.caller.leaving.is_last()
     }
 
-    /// The policy changed between the decision and its use: nothing was forwarded, and the caller may try again.
-    pub(super) fn overtaken(&mut self) {
-        self.status = Some(StatusCode::SERVICE_UNAVAILABLE.as_u16());
-        self.outcome = Outcome::Unavailable;
-        self.why = Some(Why::Policy);
+    /// Whether a new policy has taken the right to it away, for whoever looks once.
+    pub(super) fn is_cut(&self) -> bool {
+        self.place.as_ref().is_some_and(|place| self.caller.live.is_cut(place.spot()))
     }
 
-    /// The policy is too old to let anything through.
-    pub(super) fn stale(&mut self) {
-        self.status = Some(StatusCode::SERVICE_UNAVAILABLE.as_u16());
-        self.outcome = Outcome::Unavailable;
-        self.why = Some(Why::Stale);
+    /// The policy changed between the decision and its use, and the new one denies: nothing was forwarded, and the caller is answered
+    /// as for any denial. The status that it gets.
+    pub(super) fn overtaken(&mut self) -> StatusCode {
+        self.detail = Some("new-bundle");
+        self.barred(StatusCode::FORBIDDEN, Why::Policy)
+    }
+
+    /// The policy is too old to let anything through. The status that the caller gets.
+    pub(super) fn stale(&mut self) -> StatusCode {
+        self.barred(StatusCode::SERVICE_UNAVAILABLE, Why::Stale)
+    }
+
+    /// It was allowed, and nothing of it was forwarded.
+    fn barred(&mut self, status: StatusCode, why: Why) -> StatusCode {
+        (self.status, self.outcome, self.why) = (Some(status.as_u16()), Outcome::Unavailable, Some(why));
+        status
     }
 
     /// A limit stands in the way: the request is answered here.

@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use crate::body::{BodyError, ResponseBody};
 use crate::forward::{answer, set_request_id, status_of};
-use crate::gate::{Guard, NotKept, Permit, Permitted, Running};
+use crate::gate::{Barred, Guard, Permit, Permitted, Running};
 use crate::h1::body::{Decoder, Encoder, Step};
 use crate::h1::buffer::Wire;
 use crate::h1::exchange::{Stop, switches};
@@ -36,7 +36,7 @@ use crate::times::Times;
 pub async fn forward(permit: Permit, upstream: &Arc<Upstream>, body: Incoming) -> Response<ResponseBody> {
     let permitted = match permit.redeem().await {
         Ok(permitted) => permitted,
-        Err(NotKept { request_id, .. }) => return answer(StatusCode::SERVICE_UNAVAILABLE, &request_id, false),
+        Err(Barred { status, request_id, .. }) => return answer(status, &request_id, false),
     };
     let framing = framing_of(&body);
     let Permitted { mut running, method, lines, switch, request_id } = permitted;

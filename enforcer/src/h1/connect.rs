@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use crate::body::ResponseBody;
 use crate::forward::{answer, set_request_id, status_of};
-use crate::gate::{NotKept, Permit, Permitted};
+use crate::gate::{Barred, Permit, Permitted};
 use crate::h1::buffer::Wire;
 use crate::h1::call::{Call, stopped};
 use crate::h1::exchange::Stop;
@@ -34,7 +34,7 @@ use crate::question::Switch;
 pub async fn forward(permit: Permit, upstream: &Arc<Upstream>, switched: OnUpgrade, streams: &Streams) -> Response<ResponseBody> {
     let mut permitted = match permit.redeem().await {
         Ok(permitted) => permitted,
-        Err(NotKept { request_id, .. }) => return answer(StatusCode::SERVICE_UNAVAILABLE, &request_id, false),
+        Err(Barred { status, request_id, .. }) => return answer(status, &request_id, false),
     };
     if matches!(permitted.switch, Some(Switch::Upgrade(_))) {
         // Over HTTP/2 there is none; HTTP/1 wants one.

@@ -13,7 +13,7 @@ use tokio::io::AsyncWrite;
 use tokio::time::Instant;
 
 use crate::forward::status_of;
-use crate::gate::{Caller, Gate, NotKept, Permit, Permitted, Running, Verdict};
+use crate::gate::{Barred, Caller, Gate, Permit, Permitted, Running, Verdict};
 use crate::h1::body::{Decoder, Step};
 use crate::h1::buffer::{Source, Wire};
 use crate::h1::exchange::{Asked, Exchange, Stop};
@@ -176,16 +176,9 @@ impl<S: Source + AsyncWrite> Session<S> {
     async fn forward(&mut self, permit: Permit, framing: Framing, http11: bool, persistent: bool) -> Next {
         let permitted = match permit.redeem().await {
             Ok(permitted) => permitted,
-            Err(NotKept { method, request_id }) => {
+            Err(Barred { status, method, request_id }) => {
                 // The body was not looked at, so nobody knows where the next request begins.
-                write::answer(
-                    &mut self.wire.output.bytes,
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    &request_id,
-                    method.as_str() == "HEAD",
-                    true,
-                    None,
-                );
+                write::answer(&mut self.wire.output.bytes, status, &request_id, method.as_str() == "HEAD", true, None);
                 return self.finish(true, false).await;
             }
         };

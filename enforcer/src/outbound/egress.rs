@@ -8,7 +8,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll};
+use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use http::StatusCode;
@@ -126,6 +126,14 @@ impl fmt::Debug for Withdrawn {
     }
 }
 
+impl Withdrawn {
+    /// Whether it is so now, for whoever looks once.
+    #[must_use]
+    pub fn is_so(&mut self) -> bool {
+        self.0.as_mut().poll(&mut TaskContext::from_waker(Waker::noop())).is_ready()
+    }
+}
+
 impl Future for Withdrawn {
     type Output = ();
 
@@ -229,6 +237,14 @@ impl Running {
     pub fn upstream(self, detail: &'static str) {
         self.gate.metrics.outbound.egress_failed(detail);
         self.ended(Why::Upstream, detail);
+    }
+
+    /// Another law took the right to it away before anything left; the local service gets the status.
+    pub fn overtaken(mut self) -> StatusCode {
+        let status = StatusCode::FORBIDDEN;
+        (self.status, self.outcome) = (Some(status.as_u16()), Outcome::Unavailable);
+        self.ended(Why::Policy, "new-bundle");
+        status
     }
 
     /// It was stopped before anything was sent; the local service gets no status for it.

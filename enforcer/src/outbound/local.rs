@@ -410,14 +410,17 @@ async fn plain(egress: &Arc<Egress>, permit: Permit, body: Coming) -> Response<R
         Ok(place) => running.hold(place),
         Err(_) => return failed(running, StatusCode::SERVICE_UNAVAILABLE, "overload"),
     }
-    let body = Outgoing::judged(body, egress.times.whole, guard, || egress.withdrawn((*question).clone()));
+    let mut withdrawn = egress.withdrawn((*question).clone());
+    if withdrawn.is_so() {
+        return answer(running.overtaken(), &id, false);
+    }
+    let body = Outgoing::judged(body, egress.times.whole, guard, || egress.withdrawn(*question));
     let (moves, times) = (body.progress(), egress.times);
     let mut request = Request::new(body);
     (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, uri, lines.to_map());
     request.headers_mut().remove(header::EXPECT);
     request.headers_mut().insert(header::HOST, named);
     origin_form(&mut request);
-    let mut withdrawn = egress.withdrawn(*question);
     let sent = tokio::select! {
         biased;
         () = &mut withdrawn => None,

@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{sleep, timeout};
 
-use super::egress::{Egress, Permit, Refused, Running, What};
+use super::egress::{Egress, Permit, Refused, Running, What, Withdrawn};
 use super::hello::{self, Hello};
 use super::limits::COPY_BYTES;
 use super::resolve::{self, Unreachable};
@@ -32,6 +32,7 @@ pub struct Tunnel {
     host: Host,
     port: u16,
     question: Box<Request>,
+    withdrawn: Withdrawn,
     egress: Arc<Egress>,
     _place: OwnedSemaphorePermit,
 }
@@ -49,6 +50,10 @@ impl Tunnel {
             running.unavailable(StatusCode::BAD_GATEWAY, Why::Upstream, "form");
             return Err(refused(StatusCode::BAD_GATEWAY));
         };
+        let mut withdrawn = egress.withdrawn((*question).clone());
+        if withdrawn.is_so() {
+            return Err(refused(running.overtaken()));
+        }
         let Ok(place) = Arc::clone(&egress.tunnels).try_acquire_owned() else {
             running.unavailable(StatusCode::SERVICE_UNAVAILABLE, Why::Upstream, "overload");
             return Err(refused(StatusCode::SERVICE_UNAVAILABLE));
@@ -56,7 +61,7 @@ impl Tunnel {
         let (far, attempts) = resolve::connect(&host, port, &egress.private, &egress.times).await;
         running.attempts(attempts);
         match far {
-            Ok(far) => Ok(Self { far, running, host, port, question, egress: Arc::clone(egress), _place: place }),
+            Ok(far) => Ok(Self { far, running, host, port, question, withdrawn, egress: Arc::clone(egress), _place: place }),
             Err(why) => {
                 let status = status_of(why);
                 running.unavailable(status, Why::Upstream, why.as_str());
@@ -85,13 +90,12 @@ impl Tunnel {
             }
         }
         self.running.answered(StatusCode::OK);
-        let withdrawn = self.egress.withdrawn(*self.question);
         let tunnels = self.egress.gate.metrics.outbound.tunnels.clone();
         tunnels.inc();
         let moved = Moved::default();
         let end = tokio::select! {
             biased;
-            () = withdrawn => End::Policy,
+            () = self.withdrawn => End::Policy,
             end = watch_over(&moved, self.egress.times.tunnel, phase) => end,
             end = relay(near, self.far, seen, &moved) => end,
         };
