@@ -1,45 +1,40 @@
 //! Bodies on their way out and back: streamed, never held. What ends with an answer's body is kept with it.
 
 use std::error::Error as _;
-use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{Request, Version, header};
+use http::{Request, header};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use portreeve_engine::record::Why;
-use tokio::runtime::Handle;
-use tokio::time::timeout;
 
 use super::egress::{Running, Withdrawn};
+use super::linger::Rest;
 use super::pool::Lease;
 use super::send::Share;
 use crate::body::{BodyError, Progress, clean_trailers};
 use crate::gate::Guard;
-use crate::limits::{LINGER_BYTES_MAX, LINGER_TIMEOUT};
 use crate::times::Patience;
 
 /// A request body as the local service sends it. Where the answer comes before all of it was read, as a denial does, what is left is
-/// thrown away within bounds: closing a connection on which bytes lie unread resets it, and the answer would be lost (RFC 9112 9.6).
+/// left to the connection ([`super::linger`]).
 #[derive(Debug)]
 pub struct Coming {
     inner: Option<Incoming>,
-    on_http1: bool,
+    rest: Option<Rest>,
     /// Whether the local service sends it without waiting to be told.
-    lingers: bool,
+    unasked: bool,
 }
 
 impl Coming {
-    /// A request with its body so.
+    /// A request with its body so. On HTTP/2 there is no rest: a stream is reset on its own, after its answer.
     #[must_use]
-    pub fn of(request: Request<Incoming>) -> Request<Self> {
-        // On HTTP/2 a stream is reset on its own, after its answer.
-        let on_http1 = request.version() < Version::HTTP_2;
-        let lingers = on_http1 && !request.headers().contains_key(header::EXPECT);
-        request.map(|inner| Self { inner: (!inner.is_end_stream()).then_some(inner), on_http1, lingers })
+    pub fn of(request: Request<Incoming>, rest: Option<&Rest>) -> Request<Self> {
+        let unasked = !request.headers().contains_key(header::EXPECT);
+        request.map(|inner| Self { inner: (!inner.is_end_stream()).then_some(inner), rest: rest.cloned(), unasked })
     }
 }
 
@@ -51,7 +46,7 @@ impl Body for Coming {
         let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
         let frame = Pin::new(inner).poll_frame(cx);
         // Whoever waits for `100-continue` has been told by the first frame at the latest.
-        self.lingers |= frame.is_ready() && self.on_http1;
+        self.unasked |= frame.is_ready();
         if matches!(frame, Poll::Ready(None | Some(Err(_)))) {
             self.inner = None;
         }
@@ -69,19 +64,10 @@ impl Body for Coming {
 
 impl Drop for Coming {
     fn drop(&mut self) {
-        let left = self.inner.take().filter(|inner| self.lingers && !inner.is_end_stream());
-        if let (Some(left), Ok(runtime)) = (left, Handle::try_current()) {
-            runtime.spawn(timeout(LINGER_TIMEOUT, throw_away(left)));
+        let left = self.inner.take().filter(|inner| self.unasked && !inner.is_end_stream());
+        if let (Some(left), Some(rest)) = (left, &self.rest) {
+            rest.leave(left);
         }
-    }
-}
-
-async fn throw_away(mut body: Incoming) {
-    let mut thrown = 0;
-    while thrown < LINGER_BYTES_MAX
-        && let Some(Ok(frame)) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await
-    {
-        thrown += frame.data_ref().map_or(0, Bytes::len);
     }
 }
 

@@ -28,6 +28,7 @@ use super::egress::{Egress, Permit, Refused, What};
 use super::hello::{self, Hello};
 use super::io::{First, Prefixed, first};
 use super::limits::HELLO_TIMEOUT;
+use super::linger::{Lingering, Rest};
 use super::pool::{origin_form, patience};
 use super::resolve;
 use super::send::{Destination, Failure};
@@ -222,20 +223,21 @@ impl Local {
         let faults = Arc::new(Faults::default());
         let io = TokioIo::new(Strict::new(stream, limits::HEAD_TIMEOUT, Arc::clone(&faults)));
         let count = AtomicU64::new(0);
-        let local = Arc::clone(self);
+        let (local, rest) = (Arc::clone(self), Rest::default());
+        let left = rest.clone();
         let service = service_fn(move |request: Request<Incoming>| {
             let fault = faults.of(count.fetch_add(1, Ordering::Relaxed));
-            let (local, routing) = (Arc::clone(&local), routing.clone());
+            let (local, routing, left) = (Arc::clone(&local), routing.clone(), left.clone());
             async move {
                 Ok::<_, Infallible>(match fault {
                     Some(fault) => local.faulty(&routing, &fault),
-                    None => local.request(Coming::of(request), &routing).await,
+                    None => local.request(Coming::of(request, Some(&left)), &routing).await,
                 })
             }
         });
-        let never = std::future::pending();
+        let connection = Lingering::new(serve::http1(limits::IDLE_TIMEOUT).serve_connection(io, service), rest);
         // How a local connection ended concerns nobody but the local service.
-        let _ = serve::drive(serve::http1(limits::IDLE_TIMEOUT).serve_connection(io, service), self.phase.clone(), never, || ()).await;
+        let _ = serve::drive(connection, self.phase.clone(), std::future::pending(), || ()).await;
     }
 
     /// Answers what is no request. Where it could have been meant for a place outside the mesh, it is recorded too.
@@ -253,7 +255,7 @@ impl Local {
         let local = Arc::clone(self);
         let service = service_fn(move |request: Request<Incoming>| {
             let (local, routing) = (Arc::clone(&local), routing.clone());
-            async move { Ok::<_, Infallible>(local.request(Coming::of(request), &routing).await) }
+            async move { Ok::<_, Infallible>(local.request(Coming::of(request, None), &routing).await) }
         });
         let never = std::future::pending();
         let _ = serve::drive(http2(TokioIo::new(stream), service), self.phase.clone(), never, || ()).await;

@@ -14,6 +14,7 @@ pub mod health;
 pub mod hello;
 pub mod io;
 pub mod limits;
+pub mod linger;
 pub mod local;
 pub mod metrics;
 pub mod pool;
