@@ -14,6 +14,7 @@ use crate::gate::{Guard, Leash, Running};
 use crate::h1::call::Answer;
 use crate::headers;
 use crate::pool::Lease;
+use crate::tether::Held;
 use crate::times::Patience;
 
 /// A request body on its way to a service. Its trailers are cleaned like headers, and it ends when its request may not go on.
@@ -149,6 +150,16 @@ impl ResponseBody {
     #[must_use]
     pub fn own(text: String) -> Self {
         Self::Own(Some(Bytes::from(text)))
+    }
+
+    /// What ends the rest of it while nobody asks for it; `None` where there is none.
+    #[must_use]
+    pub fn held(&self) -> Option<Held> {
+        match self {
+            Self::Own(_) => None,
+            Self::Direct(answer) => answer.held(),
+            Self::Stream(stream) => stream.running.as_ref().map(|running| running.held(stream.patience.due())),
+        }
     }
 
     /// A service's body, with what ends with it.

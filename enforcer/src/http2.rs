@@ -25,6 +25,7 @@ use tokio::task::coop;
 use crate::gather::{Gathered, Sender, gathered};
 use crate::limits;
 use crate::serve::Connection;
+use crate::tether::{Tether, tied};
 use crate::times::Times;
 
 /// Serves HTTP/2, with its streams polled by the same task.
@@ -82,13 +83,21 @@ type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 #[derive(Clone)]
 pub struct Streams {
     /// Gone when the connection is: a stream that nobody will poll must not be kept, since it knows its way here.
-    new: Arc<Mutex<Option<Vec<Task>>>>,
+    new: Arc<Mutex<Option<New>>>,
     bell: Arc<Bell>,
+}
+
+/// What the task of a connection has not seen yet.
+#[derive(Default)]
+struct New {
+    tasks: Vec<Task>,
+    /// What may end the next stream.
+    tether: Option<Arc<Tether>>,
 }
 
 impl Default for Streams {
     fn default() -> Self {
-        Self { new: Arc::new(Mutex::new(Some(Vec::new()))), bell: Arc::new(Bell::at(&Arc::default())) }
+        Self { new: Arc::new(Mutex::new(Some(New::default()))), bell: Arc::new(Bell::at(&Arc::default())) }
     }
 }
 
@@ -103,19 +112,27 @@ impl Streams {
     pub fn take(&self, task: impl Future<Output = ()> + Send + 'static) {
         // After the end of the connection nobody would want the answer.
         if let Some(new) = self.lock().as_mut() {
-            new.push(Box::pin(task));
+            new.tasks.push(Box::pin(task));
         }
         self.bell.ring();
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Vec<Task>>> {
+    /// Says what may end the stream whose request was just put to the service: the library hands its task over next.
+    pub fn tie(&self, tether: &Arc<Tether>) {
+        if let Some(new) = self.lock().as_mut() {
+            new.tether = Some(Arc::clone(tether));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<New>> {
         self.new.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<F: Future<Output = ()> + Send + 'static> hyper::rt::Executor<F> for Streams {
     fn execute(&self, task: F) {
-        self.take(task);
+        let tether = self.lock().as_mut().and_then(|new| new.tether.take());
+        self.take(tied(task, tether));
     }
 }
 
@@ -202,7 +219,7 @@ impl<C: Future<Output = hyper::Result<()>> + Unpin, I: Read + Write + Unpin> Htt
     fn poll_rounds(&mut self) -> Poll<hyper::Result<()>> {
         for _ in 0..limits::H2_ROUNDS_MAX {
             if self.streams.bell.answer() {
-                self.running.extend(self.streams.lock().iter_mut().flat_map(|new| new.drain(..)));
+                self.running.extend(self.streams.lock().iter_mut().flat_map(|new| new.tasks.drain(..)));
                 // What they write is framed by the connection right after, in one go with whatever else there is.
                 while let Poll::Ready(Some(())) = self.running.poll_next_unpin(&mut Context::from_waker(&self.streams_ring)) {}
             }

@@ -33,6 +33,7 @@ use crate::socket::Socket;
 use crate::strict::{Faults, Strict};
 use crate::tcp::{self, Behind};
 use crate::tenure;
+use crate::tether::{Tether, Tied};
 use crate::times::Times;
 use crate::tls::{self, Identity, Refusal, VerifiedPeer};
 
@@ -133,7 +134,10 @@ impl Inbound {
         }
         let faults = (!http2).then(|| Arc::new(Faults::default()));
         let streams = Streams::default();
+        // Over HTTP/1 there is one request at a time, and the connection ends with it; over HTTP/2 each stream has its own.
+        let tether = faults.is_some().then(Arc::<Tether>::default);
         let service = {
+            let tether = tether.clone();
             let (gate, upstream, direct) = (Arc::clone(&self.gate), Arc::clone(&lane.pool), lane.direct.clone());
             let (caller, faults) = (Arc::clone(&caller), faults.clone());
             let streams = streams.clone();
@@ -147,9 +151,14 @@ impl Inbound {
                     None => gate.judge(&caller, Head::of(&parts)),
                 };
                 let (upstream, direct, streams) = (Arc::clone(&upstream), direct.clone(), streams.clone());
+                let tether = tether.clone().unwrap_or_else(|| {
+                    let own = Arc::default();
+                    streams.tie(&own);
+                    own
+                });
                 // In a box from the beginning: the library hands it on several times before it is in one.
                 Box::pin(async move {
-                    Ok::<_, Infallible>(match verdict {
+                    let response = match verdict {
                         Verdict::Forward(permit) => match (&direct, switched) {
                             // In boxes of their own, so that a stream is no larger than what most streams need.
                             (Some(direct), Some(switched)) => Box::pin(connect::forward(*permit, direct, switched, &streams)).await,
@@ -158,12 +167,22 @@ impl Inbound {
                         },
                         Verdict::Answer { status, request_id, close } => answer(status, &request_id, close),
                         Verdict::Limited { request_id, retry_after } => limited(&request_id, retry_after),
-                    })
+                    };
+                    Ok::<_, Infallible>(response.map(|body| Tied::new(body, tether)))
                 })
             })
         };
         let phase = self.phase.clone();
-        let cut = self.over(&caller, faults.is_some());
+        let over = self.over(&caller, faults.is_some());
+        let cut = async {
+            match &tether {
+                Some(tether) => tokio::select! {
+                    () = over => {}
+                    () = tether.over() => {}
+                },
+                None => over.await,
+            }
+        };
         let on_cut = || caller.cut(Why::Shutdown);
         let aging = self.aging(&caller, http2, &own);
         let ended = match faults {

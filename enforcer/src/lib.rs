@@ -52,6 +52,7 @@ pub mod supply;
 pub mod tasks;
 pub mod tcp;
 pub mod tenure;
+pub mod tether;
 pub mod times;
 pub mod tls;
 pub mod trace;

@@ -62,14 +62,33 @@ impl Default for Times {
     }
 }
 
+/// When an answer that does not move, or the whole of it, is over.
+#[derive(Clone, Debug)]
+pub struct Due {
+    /// Nothing may be still for longer.
+    pub silence: Duration,
+    /// All of it is over then.
+    pub until: Instant,
+    /// When something moved last.
+    pub moved: Instant,
+    /// How the request moves, which may go on beside the answer.
+    pub request: Option<std::sync::Arc<Progress>>,
+}
+
+impl Due {
+    /// The moment.
+    #[must_use]
+    pub fn at(&self) -> Instant {
+        let request = self.request.as_deref().map(|p| Instant::from_std(p.last()));
+        let moved = request.map_or(self.moved, |request| request.max(self.moved));
+        (moved + self.silence).min(self.until)
+    }
+}
+
 /// Sees that an answer which the HTTP library reads does not stop in its middle, nor last for ever.
 #[derive(Debug)]
 pub struct Patience {
-    silence: Duration,
-    until: Instant,
-    moved: Instant,
-    /// How the request moves, which may go on beside the answer.
-    request: Option<std::sync::Arc<Progress>>,
+    due: Due,
     /// Made when something is first waited for: most answers are here already.
     timer: Option<Timer>,
 }
@@ -79,19 +98,23 @@ impl Patience {
     #[must_use]
     pub fn new(silence: Duration, whole: Duration, request: Option<std::sync::Arc<Progress>>) -> Self {
         let now = Instant::now();
-        Self { silence, until: now + whole, moved: now, request, timer: None }
+        Self { due: Due { silence, until: now + whole, moved: now, request }, timer: None }
     }
 
     /// Something moved just now.
     pub fn moved(&mut self) {
-        self.moved = Instant::now();
+        self.due.moved = Instant::now();
     }
 
     /// Completes when it is over. Asked only while nothing comes.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let request = self.request.as_deref().map(|p| Instant::from_std(p.last()));
-        let moved = request.map_or(self.moved, |request| request.max(self.moved));
-        self.timer.get_or_insert_default().poll(cx, (moved + self.silence).min(self.until))
+        self.timer.get_or_insert_default().poll(cx, self.due.at())
+    }
+
+    /// When it is over, for whoever sees to that while nobody asks for the answer.
+    #[must_use]
+    pub fn due(&self) -> Due {
+        self.due.clone()
     }
 }
 

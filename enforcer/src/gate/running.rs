@@ -11,7 +11,9 @@ use portreeve_engine::record::{Outcome, Why};
 use super::{Caller, Gate, Guard};
 use crate::live::Place;
 use crate::log::{End, Ticket};
-use crate::quota::Held;
+use crate::quota::Held as Places;
+use crate::tether::Held;
+use crate::times::Due;
 use crate::trace::Span;
 
 /// A request that was let through and has not ended. Its end is recorded when this is dropped, whatever happens.
@@ -32,7 +34,7 @@ pub struct Running {
     pub(super) detail: Option<&'static str>,
     /// Its places among what may run at once, kept as long as it runs.
     #[expect(dead_code, reason = "held, and given back when this is dropped")]
-    pub(super) held: Held,
+    pub(super) held: Places,
     /// Tells the body of the request that it has ended, where somebody else sends that.
     pub(super) over: Option<Arc<AtomicBool>>,
 }
@@ -101,6 +103,12 @@ impl Running {
         self.place.as_ref().map_or(Poll::Pending, |place| self.caller.live.poll_cut(place, cx))
     }
 
+    /// What ends its answer while nobody asks for that.
+    #[must_use]
+    pub fn held(&self, due: Due) -> Held {
+        Held { due, caller: Arc::clone(&self.caller), spot: self.place.as_ref().map(Place::spot) }
+    }
+
     /// Whether the caller's connection takes no further request.
     #[must_use]
     pub fn is_winding(&self) -> bool {
@@ -156,16 +164,18 @@ impl Drop for Running {
         if let Some(over) = &self.over {
             over.store(true, Ordering::Release);
         }
-        if let Some(place) = self.place.take() {
-            self.caller.live.leave(place);
-        }
+        let cut = self.place.take().is_some_and(|place| self.caller.live.leave(place));
         if let Some(ticket) = self.ticket.take() {
             self.caller.running.fetch_sub(1, Ordering::Relaxed);
             self.caller.bytes.fetch_add(self.bytes, Ordering::Relaxed);
             let took = self.ended.unwrap_or_else(Instant::now).saturating_duration_since(self.began);
             self.gate.metrics.request_duration.observe(took);
             let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-            let why = self.why.unwrap_or_else(|| self.caller.gone());
+            let why = self.why.unwrap_or_else(|| match self.caller.gone() {
+                // It went together with its task, which saw the denial before anybody asked for the answer.
+                Why::Client if cut => Why::Policy,
+                why => why,
+            });
             let (outcome, status, bytes) = (self.outcome, self.status, self.bytes);
             if let Some(span) = self.span.take() {
                 self.gate.traces.collect(span.ended(took, status, why));

@@ -30,7 +30,8 @@ use crate::h1::write;
 use crate::head::{Field, Fields, Kind};
 use crate::headers;
 use crate::limits;
-use crate::times::Times;
+use crate::tether::Held;
+use crate::times::{Due, Times};
 
 /// Sends the request as judged and gives back the answer, or the gate's own.
 pub async fn forward(permit: Permit, upstream: &Arc<Upstream>, body: Incoming) -> Response<ResponseBody> {
@@ -344,6 +345,13 @@ impl Answer {
                 }
             }
         }
+    }
+
+    /// What ends the rest of it while nobody asks for it; `None` where there is none.
+    #[must_use]
+    pub fn held(&self) -> Option<Held> {
+        let (call, running) = (self.call.as_ref()?, self.running.as_ref()?);
+        Some(running.held(Due { silence: call.stream, until: call.until, moved: call.moved, request: None }))
     }
 
     /// Whether nothing more comes.

@@ -1,0 +1,143 @@
+//! What ends an answer that its caller does not take.
+//!
+//! The HTTP library asks for a piece of an answer when it has sent the one before. A caller that takes nothing (over HTTP/2: whose window is
+//! closed) keeps it from asking, and so the answer from seeing its time and its denial (A65), for as long as the connection lasts. So
+//! whoever gave the library a piece, and has more, leaves here what ends it, and the task that serves the stream looks at it.
+//!
+//! INVARIANT: what is left here belongs to an answer that is not being asked for; it is taken away when that is.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+
+use crate::body::{BodyError, ResponseBody};
+use crate::gate::Caller;
+use crate::h1::timer::Timer;
+use crate::live::Spot;
+use crate::times::Due;
+
+/// What ends the answers of one stream, or of one connection of HTTP/1, where nobody asks for them.
+#[derive(Debug, Default)]
+pub struct Tether(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    held: Option<Held>,
+    /// Who waits for an end, where that is not the task that asks for the answer.
+    waits: Option<Waker>,
+}
+
+/// What ends an answer.
+#[derive(Debug)]
+pub struct Held {
+    /// Its time.
+    pub due: Due,
+    /// Whose request it is.
+    pub caller: Arc<Caller>,
+    /// Where its denial shows.
+    pub spot: Option<Spot>,
+}
+
+impl Tether {
+    /// Ready when an answer that is not asked for is to end.
+    pub fn poll_over(&self, cx: &mut Context<'_>, timer: &mut Option<Timer>) -> Poll<()> {
+        let state = self.lock();
+        let Some(held) = &state.held else { return Poll::Pending };
+        if held.spot.is_some_and(|spot| held.caller.live.is_cut(spot)) {
+            return Poll::Ready(());
+        }
+        timer.get_or_insert_default().poll(cx, held.due.at())
+    }
+
+    /// Completes when an answer that is not asked for is to end.
+    pub async fn over(&self) {
+        let mut timer = None;
+        poll_fn(|cx| {
+            self.lock().waits = Some(cx.waker().clone());
+            self.poll_over(cx, &mut timer)
+        })
+        .await;
+    }
+
+    fn put(&self, held: Option<Held>) {
+        let mut state = self.lock();
+        let before = std::mem::replace(&mut state.held, held);
+        let waits = state.waits.take();
+        drop(state);
+        drop(before);
+        waits.into_iter().for_each(Waker::wake);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs the task of a stream to its end, or until its answer, which nobody asks for, is to end: then what the task holds is let go, and
+/// the library resets the stream.
+pub async fn tied(task: impl Future<Output = ()>, tether: Option<Arc<Tether>>) {
+    let Some(tether) = tether else { return task.await };
+    let (mut task, mut timer) = (std::pin::pin!(task), None);
+    poll_fn(|cx| match task.as_mut().poll(cx) {
+        Poll::Ready(()) => Poll::Ready(()),
+        Poll::Pending => tether.poll_over(cx, &mut timer),
+    })
+    .await;
+}
+
+/// The body of an answer that may not be asked for.
+#[derive(Debug)]
+pub struct Tied {
+    body: ResponseBody,
+    tether: Arc<Tether>,
+    holds: bool,
+}
+
+impl Tied {
+    /// A body, and where it leaves what ends it.
+    #[must_use]
+    pub const fn new(body: ResponseBody, tether: Arc<Tether>) -> Self {
+        Self { body, tether, holds: false }
+    }
+
+    fn free(&mut self) {
+        if std::mem::take(&mut self.holds) {
+            self.tether.put(None);
+        }
+    }
+}
+
+impl Body for Tied {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.free();
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(_))) = &frame
+            && let Some(held) = self.body.held()
+        {
+            self.holds = true;
+            self.tether.put(Some(held));
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Tied {
+    fn drop(&mut self) {
+        self.free();
+    }
+}
