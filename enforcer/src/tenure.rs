@@ -49,6 +49,24 @@ pub async fn over(gate: &Gate, peer: &VerifiedPeer) -> Why {
     }
 }
 
+/// Completes with the reason when our own identity may not be used: nobody is called without one. It may be dropped at any time.
+pub async fn own_over(gate: &Gate) -> Why {
+    let mut changes = gate.identity.changes();
+    loop {
+        let (now, identity) = (gate.clock.now(), gate.identity.load_full());
+        if let Err(refusal) = identity.in_force(now) {
+            return why(refusal, identity.standing(now));
+        }
+        let left = u64::try_from(identity.not_after().unix_ms().saturating_sub(now.unix_ms())).unwrap_or(0);
+        tokio::select! {
+            () = sleep(Duration::from_millis(left).min(limits::LOOK_AGAIN)) => {}
+            changed = changes.changed() => if changed.is_err() {
+                return Why::Shutdown;
+            },
+        }
+    }
+}
+
 fn why(refusal: Refusal, own: Standing) -> Why {
     match (refusal, own) {
         (Refusal::CertificateExpired, _) | (Refusal::OwnIdentity, Standing::Over) => Why::Expired,

@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::outbound::tunnel::Tunnel;
 use crate::outbound::{Egress, EgressTimes};
 use crate::report::Report;
+use crate::serve::Phase;
 use crate::tls::{ExpectedPeer, Identity, IdentityFiles, accept, connect};
 
 const LAW: &str = r#"
@@ -184,7 +185,9 @@ async fn a78_a_tunnel_is_not_opened_once_a_new_policy_denies() {
     let world = World::new().await;
     let gate = Arc::clone(world.enforcer.gate());
     let first = gate.policy.load_full();
-    let egress = Arc::new(Egress::new(Arc::clone(&gate), vec!["127.0.0.0/8".parse().unwrap()], Vec::new(), EgressTimes::default()));
+    let (private, times) = (vec!["127.0.0.0/8".parse().unwrap()], EgressTimes::default());
+    let (_running, phase) = watch::channel(Phase::Running);
+    let egress = Arc::new(Egress::new(Arc::clone(&gate), private, Vec::new(), times, phase));
     let permit = egress.tunnel("127.0.0.1:9".parse().unwrap(), 9, None).unwrap();
     gate.put_in_force(denying());
     assert_eq!(Tunnel::open(permit, &egress).await.unwrap_err().status, StatusCode::FORBIDDEN);

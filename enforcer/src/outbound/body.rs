@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::{Request, header};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use portreeve_engine::record::Why;
 
 use super::egress::{Running, Withdrawn};
 use super::linger::Rest;
@@ -243,11 +242,11 @@ impl Body for Reply {
             Self::Stream(stream) => stream,
         };
         if let Some(withdrawn) = &mut stream.withdrawn
-            && Pin::new(withdrawn).poll(cx).is_ready()
+            && let Poll::Ready(over) = Pin::new(withdrawn).poll(cx)
         {
             stream.withdrawn = None;
             if let Some(running) = stream.running.take() {
-                running.ended(Why::Policy, "new-bundle");
+                running.ended(over.why, over.detail);
             }
             return Poll::Ready(Some(Err(BodyError::Denied)));
         }

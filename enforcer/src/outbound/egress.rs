@@ -19,7 +19,7 @@ use portreeve_engine::path::CanonicalPath;
 use portreeve_engine::record::{Answer, ContextFacts, Decided, Destination, Outcome, RequestFacts, Side, Source, Why};
 use portreeve_engine::request::{Context, Method, Target};
 use portreeve_engine::{Authorizer, Decision, Malformed, Request};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::limits::{CONNECT_TIMEOUT, REQUEST_TIMEOUT, REQUESTS_MAX, RESOLVE_TIMEOUT, TUNNEL_IDLE, TUNNELS_MAX};
 use crate::gate::{Gate, Guard, moment};
@@ -29,7 +29,9 @@ use crate::limits;
 use crate::log::{End, Moment, NotAccepted, Ticket};
 use crate::question::{self, Asked, Asker};
 use crate::quota::Held;
+use crate::serve::Phase;
 use crate::tasks::Tasks;
+use crate::tenure;
 
 /// Decides about places outside the mesh.
 #[derive(Debug)]
@@ -46,6 +48,8 @@ pub struct Egress {
     pub tunnels: Arc<Semaphore>,
     /// Places for plain requests.
     pub requests: Arc<Semaphore>,
+    /// The phase of the outbound side.
+    phase: watch::Receiver<Phase>,
     /// The connections for plain requests.
     pub tasks: Tasks,
 }
@@ -116,9 +120,26 @@ pub enum What {
     },
 }
 
-/// Ready when the law in force no longer lets through what a permit was given for. The first look asks, so a law that came between
-/// the decision and that look is not missed (A78).
-pub struct Withdrawn(Pin<Box<dyn Future<Output = ()> + Send>>);
+/// Ready when the law in force no longer lets through what a permit was given for, or when we have no identity to ask in. The first look
+/// asks, so a law that came between the decision and that look is not missed (A78).
+pub struct Withdrawn(Pin<Box<dyn Future<Output = Over> + Send>>);
+
+/// Why something may not go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Over {
+    /// Whose doing it is.
+    pub why: Why,
+    /// A word for the record.
+    pub detail: &'static str,
+}
+
+impl Over {
+    /// What the local service gets where no answer has begun.
+    #[must_use]
+    pub const fn status(self) -> StatusCode {
+        if let Why::Policy = self.why { StatusCode::FORBIDDEN } else { StatusCode::SERVICE_UNAVAILABLE }
+    }
+}
 
 impl fmt::Debug for Withdrawn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -127,17 +148,20 @@ impl fmt::Debug for Withdrawn {
 }
 
 impl Withdrawn {
-    /// Whether it is so now, for whoever looks once.
+    /// What stands against it now, for whoever looks once.
     #[must_use]
-    pub fn is_so(&mut self) -> bool {
-        self.0.as_mut().poll(&mut TaskContext::from_waker(Waker::noop())).is_ready()
+    pub fn now(&mut self) -> Option<Over> {
+        match self.0.as_mut().poll(&mut TaskContext::from_waker(Waker::noop())) {
+            Poll::Ready(over) => Some(over),
+            Poll::Pending => None,
+        }
     }
 }
 
 impl Future for Withdrawn {
-    type Output = ();
+    type Output = Over;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<()> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Over> {
         self.0.as_mut().poll(cx)
     }
 }
@@ -194,8 +218,10 @@ pub struct Running {
     bytes: u64,
     attempts: u32,
     outcome: Outcome,
-    why: Why,
+    why: Option<Why>,
     detail: Option<&'static str>,
+    /// Tells whether the enforcer cuts what runs.
+    phase: watch::Receiver<Phase>,
     /// A place that it takes.
     place: Option<OwnedSemaphorePermit>,
     /// Its places among what may run at once, kept as long as it runs.
@@ -225,12 +251,12 @@ impl Running {
 
     /// It went to its end.
     pub fn complete(mut self) {
-        self.why = Why::Complete;
+        self.why = Some(Why::Complete);
     }
 
     /// It ended early.
     pub fn ended(mut self, why: Why, detail: &'static str) {
-        (self.why, self.detail) = (why, Some(detail));
+        (self.why, self.detail) = (Some(why), Some(detail));
     }
 
     /// The place outside broke off in the middle.
@@ -239,11 +265,11 @@ impl Running {
         self.ended(Why::Upstream, detail);
     }
 
-    /// Another law took the right to it away before anything left; the local service gets the status.
-    pub fn overtaken(mut self) -> StatusCode {
-        let status = StatusCode::FORBIDDEN;
+    /// It may not go on, and nothing has left; the local service gets the status.
+    pub fn overtaken(mut self, over: Over) -> StatusCode {
+        let status = over.status();
         (self.status, self.outcome) = (Some(status.as_u16()), Outcome::Unavailable);
-        self.ended(Why::Policy, "new-bundle");
+        self.ended(over.why, over.detail);
         status
     }
 
@@ -272,7 +298,9 @@ impl Drop for Running {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {
             let duration_us = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
-            let &mut Self { outcome, status, bytes, why, attempts, detail, .. } = self;
+            let &mut Self { outcome, status, bytes, attempts, detail, .. } = self;
+            // Whoever knew why has said so; else its connection was dropped, by the local service or with all others.
+            let why = self.why.unwrap_or_else(|| if *self.phase.borrow() == Phase::Cut { Why::Shutdown } else { Why::Client });
             self.gate.log.ended(ticket, End { outcome, status, duration_us, bytes, why, attempts, detail });
         }
     }
@@ -288,9 +316,9 @@ struct Facts<'a> {
 impl Egress {
     /// An egress side without tunnels.
     #[must_use]
-    pub fn new(gate: Arc<Gate>, private: Vec<IpNet>, without_tls: Vec<Host>, times: EgressTimes) -> Self {
+    pub fn new(gate: Arc<Gate>, private: Vec<IpNet>, without_tls: Vec<Host>, times: EgressTimes, phase: watch::Receiver<Phase>) -> Self {
         let (tunnels, requests) = (Arc::new(Semaphore::new(TUNNELS_MAX)), Arc::new(Semaphore::new(REQUESTS_MAX)));
-        Self { gate, private, without_tls, times, tunnels, requests, tasks: Tasks::default() }
+        Self { gate, private, without_tls, times, tunnels, requests, phase, tasks: Tasks::default() }
     }
 
     /// Whether a tunnel to this host and port need not be TLS.
@@ -387,21 +415,26 @@ impl Egress {
         self.malformed(destination, &Malformed::Carrier(why.to_owned()), status, raw, &facts)
     }
 
-    /// Sees the right to what was asked end: by another law, or because the one in force is older than it may be.
+    /// Sees the right to what was asked end: by another law, because the one in force is older than it may be, or because we have no
+    /// identity any more.
     #[must_use]
     pub fn withdrawn(&self, mut question: Request) -> Withdrawn {
         let gate = Arc::clone(&self.gate);
         let mut changes = gate.in_force.subscribe();
         Withdrawn(Box::pin(async move {
+            let mut own = std::pin::pin!(tenure::own_over(&gate));
             loop {
                 let now = gate.clock.now();
                 question.context.time = now;
                 if gate.fresh.is_over(now) || !gate.lets_through(&gate.policy.load().decide(&question)) {
-                    return;
+                    return Over { why: Why::Policy, detail: "new-bundle" };
                 }
-                if changes.changed().await.is_err() {
+                tokio::select! {
+                    why = own.as_mut() => return Over { why, detail: "own-identity" },
                     // The sender is gone only when the enforcer is.
-                    std::future::pending::<()>().await;
+                    changed = changes.changed() => if changed.is_err() {
+                        std::future::pending::<()>().await;
+                    },
                 }
             }
         }))
@@ -476,8 +509,9 @@ impl Egress {
             bytes: 0,
             attempts: 1,
             outcome: Outcome::Forwarded,
-            why: Why::Client,
+            why: None,
             detail: None,
+            phase: self.phase.clone(),
             place: None,
             held: Held::default(),
         }

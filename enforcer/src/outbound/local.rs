@@ -413,8 +413,8 @@ async fn plain(egress: &Arc<Egress>, permit: Permit, body: Coming) -> Response<R
         Err(_) => return failed(running, StatusCode::SERVICE_UNAVAILABLE, "overload"),
     }
     let mut withdrawn = egress.withdrawn((*question).clone());
-    if withdrawn.is_so() {
-        return answer(running.overtaken(), &id, false);
+    if let Some(over) = withdrawn.now() {
+        return answer(running.overtaken(over), &id, false);
     }
     let body = Outgoing::judged(body, egress.times.whole, guard, || egress.withdrawn(*question));
     let (moves, times) = (body.progress(), egress.times);
@@ -425,28 +425,28 @@ async fn plain(egress: &Arc<Egress>, permit: Permit, body: Coming) -> Response<R
     origin_form(&mut request);
     let sent = tokio::select! {
         biased;
-        () = &mut withdrawn => None,
-        sent = send(egress, &host, request, &mut running) => Some(sent),
+        over = &mut withdrawn => Err(over),
+        sent = send(egress, &host, request, &mut running) => Ok(sent),
     };
     match sent {
-        None => {
-            running.answered(StatusCode::FORBIDDEN);
-            running.ended(Why::Policy, "new-bundle");
-            answer(StatusCode::FORBIDDEN, &id, false)
+        Err(over) => {
+            running.answered(over.status());
+            running.ended(over.why, over.detail);
+            answer(over.status(), &id, false)
         }
-        Some(Ok(response)) => {
+        Ok(Ok(response)) => {
             running.answered(response.status());
             let (parts, body) = response.into_parts();
             let patience = Patience::new(times.stream, times.whole, moves);
             cleaned(Response::from_parts(parts, Reply::of_outside(body, running, withdrawn, patience)))
         }
         // The body that the local service sent broke off, or takes too long: that is not the place's failure.
-        Some(Err((Why::Client, status, detail))) => {
+        Ok(Err((Why::Client, status, detail))) => {
             running.answered(status);
             running.ended(Why::Client, detail);
             answer(status, &id, false)
         }
-        Some(Err((_, status, detail))) => failed(running, status, detail),
+        Ok(Err((_, status, detail))) => failed(running, status, detail),
     }
 }
 

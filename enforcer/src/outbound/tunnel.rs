@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{sleep, timeout};
 
-use super::egress::{Egress, Permit, Refused, Running, What, Withdrawn};
+use super::egress::{Egress, Over, Permit, Refused, Running, What, Withdrawn};
 use super::hello::{self, Hello};
 use super::limits::COPY_BYTES;
 use super::resolve::{self, Unreachable};
@@ -51,8 +51,8 @@ impl Tunnel {
             return Err(refused(StatusCode::BAD_GATEWAY));
         };
         let mut withdrawn = egress.withdrawn((*question).clone());
-        if withdrawn.is_so() {
-            return Err(refused(running.overtaken()));
+        if let Some(over) = withdrawn.now() {
+            return Err(refused(running.overtaken(over)));
         }
         let Ok(place) = Arc::clone(&egress.tunnels).try_acquire_owned() else {
             running.unavailable(StatusCode::SERVICE_UNAVAILABLE, Why::Upstream, "overload");
@@ -95,7 +95,7 @@ impl Tunnel {
         let moved = Moved::default();
         let end = tokio::select! {
             biased;
-            () = self.withdrawn => End::Policy,
+            over = self.withdrawn => End::Over(over),
             end = watch_over(&moved, self.egress.times.tunnel, phase) => end,
             end = relay(near, self.far, seen, &moved) => end,
         };
@@ -106,7 +106,7 @@ impl Tunnel {
             End::Near => self.running.ended(Why::Client, "broken-off"),
             End::Far => self.running.upstream("broken-off"),
             End::Idle => self.running.ended(Why::Client, "idle"),
-            End::Policy => self.running.ended(Why::Policy, "new-bundle"),
+            End::Over(over) => self.running.ended(over.why, over.detail),
             End::Shutdown => self.running.ended(Why::Shutdown, "cut"),
         }
     }
@@ -167,7 +167,7 @@ enum End {
     Near,
     Far,
     Idle,
-    Policy,
+    Over(Over),
     Shutdown,
 }
 

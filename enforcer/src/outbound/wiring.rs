@@ -84,14 +84,14 @@ impl Outbound {
             out.locals.push(local(To::One(destination)));
         }
         if let Some(proxy) = &config.proxy {
-            let built = Arc::new(out.proxy(proxy, means)?);
+            let built = Arc::new(out.proxy(proxy, means, phase)?);
             out.locals.extend(proxy.listen.map(|_| local(To::Named(Arc::clone(&built)))));
             out.locals.extend(proxy.transparent.iter().map(|_| local(To::Redirected(Arc::clone(&built)))));
         }
         Ok(out)
     }
 
-    fn proxy(&mut self, proxy: &config::Proxy, means: Means<'_>) -> Result<Proxy, FetchError> {
+    fn proxy(&mut self, proxy: &config::Proxy, means: Means<'_>, phase: &watch::Sender<Phase>) -> Result<Proxy, FetchError> {
         let (mut by_name, mut by_address) = (BTreeMap::new(), BTreeMap::new());
         for served in &proxy.services {
             let destination = self.destination(&served.service, &served.way, means)?;
@@ -101,7 +101,8 @@ impl Outbound {
             by_address.extend(meant.map(|address| (*address, Arc::clone(&destination))));
         }
         let config::Egress { private, without_tls, times } = proxy.egress.clone();
-        Ok(Proxy { by_name, by_address, egress: Arc::new(Egress::new(Arc::clone(means.0), private, without_tls, times)) })
+        let egress = Egress::new(Arc::clone(means.0), private, without_tls, times, phase.subscribe());
+        Ok(Proxy { by_name, by_address, egress: Arc::new(egress) })
     }
 
     fn destination(&mut self, service: &Arc<str>, way: &config::Way, (gate, all): Means<'_>) -> Result<Arc<Destination>, FetchError> {

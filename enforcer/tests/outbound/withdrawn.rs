@@ -138,6 +138,71 @@ async fn a65_what_is_sent_to_a_place_outside_ends_though_nobody_reads_its_answer
     caller.shutdown().await;
 }
 
+/// Without an identity nobody is called, in the clear least of all: what runs is cut, what is asked is answered 503, and it is said why.
+#[tokio::test]
+async fn inv9_nothing_leaves_once_our_identity_is_taken_away() {
+    let (outside, mut saw) = place(4).await;
+    let (tls, client) = outside_tls().await;
+    let town = Town::new(outside.port());
+    let law = law(outside.port())
+        .replace("hosts: [api.cards.test,", &format!("hosts: [\"localhost:{}\",", tls.port()))
+        .replace(&format!("{{id: tls, port: {}}}", outside.port()), &format!("{{id: tls, port: {}}}", tls.port()));
+    town.law(2, &law);
+    let caller = town.start("payments", "payments", &PROXY.replace("USERS", "127.0.0.1:1")).await;
+    let (proxy, gate) = (caller.outbound()[0], caller.gate());
+    let (stream, _) = connect(proxy, &format!("localhost:{}", tls.port())).await;
+    let mut tunnel = tokio_rustls::TlsConnector::from(Arc::clone(&client)).connect("localhost".try_into().unwrap(), stream).await.unwrap();
+    let (target, host) = (format!("http://localhost:{}/v1/rates/1", outside.port()), format!("localhost:{}", outside.port()));
+    let mut stream = TcpStream::connect(proxy).await.unwrap();
+    stream.write_all(format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n").as_bytes()).await.unwrap();
+    let mut out = Vec::new();
+    while !out.ends_with(b"....") {
+        out.push(stream.read_u8().await.unwrap());
+    }
+
+    gate.identity.replace(gate.identity.load_full().withdrawn());
+    until(Saw::End, &mut saw).await;
+    timeout(Duration::from_secs(20), stream.read_to_end(&mut out)).await.expect("the answer goes on").ok();
+    timeout(Duration::from_secs(20), tunnel.read_to_end(&mut Vec::new())).await.expect("the tunnel goes on").ok();
+    assert_eq!(get(proxy, &target, &host).await.0, 503);
+    assert_eq!(code(&connect(proxy, &format!("localhost:{}", tls.port())).await.1), 503);
+    caller.shutdown().await;
+    assert!(saw.try_recv().is_err(), "nobody came to the place any more");
+    let records = town.records("payments");
+    let mut ends: Vec<_> = ended(&records).iter().map(|e| (e.outcome, e.why, e.status, e.detail.as_deref().unwrap_or(""))).collect();
+    ends.sort_by_key(|e| (e.0 == Outcome::Unavailable, e.2));
+    let (cut, barred) =
+        ((Outcome::Forwarded, Why::Revoked, Some(200), "own-identity"), (Outcome::Unavailable, Why::Revoked, Some(503), "own-identity"));
+    assert_eq!(ends, [cut, cut, barred, barred]);
+}
+
+/// What the end of the enforcer cuts is no doing of the local service.
+#[tokio::test]
+async fn an_answer_from_outside_that_the_end_of_the_enforcer_cuts_says_so() {
+    let (outside, mut saw) = place(4).await;
+    let town = Town::new(outside.port());
+    let caller = caller(&town, outside.port()).await;
+    let (port, mut streams) = (outside.port(), Vec::new());
+    // The local service goes from the first one by itself.
+    for goes in [true, false] {
+        let mut stream = TcpStream::connect(caller.outbound()[0]).await.unwrap();
+        let request = format!("GET http://localhost:{port}/v1/rates/1 HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        until(Saw::Head, &mut saw).await;
+        if goes {
+            drop(stream);
+            until(Saw::End, &mut saw).await;
+        } else {
+            streams.push(stream);
+        }
+    }
+    caller.shutdown().await;
+    drop(streams);
+    let records = town.records("payments");
+    let ends: Vec<_> = ended(&records).iter().map(|e| e.why).collect();
+    assert_eq!(ends, [Why::Client, Why::Shutdown]);
+}
+
 /// A request that trickles ends with the whole time, whether it has an answer that nobody reads or none at all.
 #[tokio::test]
 async fn what_is_sent_to_a_place_outside_ends_with_the_whole_time() {
