@@ -42,8 +42,47 @@ pub struct Pool {
     /// Whether the endpoint was found to speak HTTP/1 alone: then connections are opened side by side.
     http1_only: AtomicBool,
     opening: tokio::sync::Mutex<()>,
+    /// How the last attempt to open a connection failed, for those who waited for it.
+    failed: Mutex<LastFailure>,
     places: Arc<Semaphore>,
     tasks: Tasks,
+}
+
+#[derive(Debug, Default)]
+struct LastFailure {
+    /// How many attempts have failed.
+    count: u64,
+    epoch: u64,
+    cause: Option<Cause>,
+}
+
+/// The part of a failure that holds for more than one request.
+#[derive(Clone, Copy, Debug)]
+enum Cause {
+    Connect(std::io::ErrorKind),
+    Timeout,
+    Peer(Refusal),
+}
+
+impl Cause {
+    fn of(failure: &Failure) -> Option<Self> {
+        match failure {
+            Failure::Connect(error) => Some(Self::Connect(error.kind())),
+            Failure::ConnectTimeout => Some(Self::Timeout),
+            Failure::Peer(refusal) => Some(Self::Peer(*refusal)),
+            _ => None,
+        }
+    }
+}
+
+impl From<Cause> for Failure {
+    fn from(cause: Cause) -> Self {
+        match cause {
+            Cause::Connect(kind) => Self::Connect(kind.into()),
+            Cause::Timeout => Self::ConnectTimeout,
+            Cause::Peer(refusal) => Self::Peer(refusal),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -123,11 +162,13 @@ pub struct Failed {
     pub unsent: Option<Sending>,
     /// Whether its connection had served before, so that a new one may do better.
     pub stale: bool,
+    /// Whether it was another request's attempt that failed.
+    pub echo: bool,
 }
 
 impl Failed {
     fn at_once(failure: Failure) -> Self {
-        Self { failure, unsent: None, stale: false }
+        Self { failure, unsent: None, stale: false, echo: false }
     }
 }
 
@@ -137,8 +178,8 @@ impl Pool {
     pub fn new(address: SocketAddr, service: Arc<str>, settings: Arc<Settings>, gate: Arc<Gate>) -> Arc<Self> {
         let places = Arc::new(Semaphore::new(settings.connections));
         let (idle, shared) = (Mutex::default(), Mutex::default());
-        let (http1_only, opening) = (AtomicBool::new(false), tokio::sync::Mutex::default());
-        Arc::new(Self { address, service, settings, gate, idle, shared, http1_only, opening, places, tasks: Tasks::default() })
+        let (http1_only, opening, failed) = (AtomicBool::new(false), tokio::sync::Mutex::default(), Mutex::default());
+        Arc::new(Self { address, service, settings, gate, idle, shared, http1_only, opening, failed, places, tasks: Tasks::default() })
     }
 
     /// Sends a request and waits for the head of the answer.
@@ -158,7 +199,7 @@ impl Pool {
                 Some(line) => (line, false),
                 None => match self.open(epoch).await {
                     Ok(line) => line,
-                    Err(failure) => return Err(Failed { unsent: Some(request), ..Failed::at_once(failure) }),
+                    Err((failure, echo)) => return Err(Failed { unsent: Some(request), echo, ..Failed::at_once(failure) }),
                 },
             };
             let within = self.settings.request;
@@ -198,7 +239,7 @@ impl Pool {
                 Some(unsent) if !fresh && fate != Fate::Refused && turned_away <= TURNED_AWAY_MAX => request = unsent,
                 unsent => {
                     let stale = !fresh && fate != Fate::Unknown;
-                    return Err(Failed { failure: Failure::Http(error), unsent, stale });
+                    return Err(Failed { failure: Failure::Http(error), unsent, stale, echo: false });
                 }
             }
         }
@@ -238,12 +279,30 @@ impl Pool {
         Some(StreamOf(found.clone()))
     }
 
-    /// A new connection; or, where another request has just opened one that can be shared, that one.
-    async fn open(&self, epoch: u64) -> Result<(Line, bool), Failure> {
+    /// A new connection; or, where another request has just opened one that can be shared, that one. Whoever waited while another one
+    /// tried in vain does not try as well: else those who wait for a callee that is silent would wait for each other, too.
+    async fn open(&self, epoch: u64) -> Result<(Line, bool), (Failure, bool)> {
+        let before = lock(&self.failed).count;
         let _turn = if self.http1_only.load(Ordering::Relaxed) { None } else { Some(self.opening.lock().await) };
         if let Some(stream) = self.stream(epoch) {
             return Ok((Line::Stream(stream), false));
         }
+        let others = {
+            let last = lock(&self.failed);
+            last.cause.filter(|_| last.count > before && last.epoch == epoch)
+        };
+        if let Some(cause) = others {
+            return Err((cause.into(), true));
+        }
+        let opened = self.opened(epoch).await;
+        if let Err(failure) = &opened {
+            let mut last = lock(&self.failed);
+            *last = LastFailure { count: last.count + 1, epoch, cause: Cause::of(failure) };
+        }
+        opened.map(|line| (line, true)).map_err(|failure| (failure, false))
+    }
+
+    async fn opened(&self, epoch: u64) -> Result<Line, Failure> {
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Failure::Overload("connections"))?;
         let stream = self.connected().await?;
         let expected = self.expected().ok_or(Failure::UnknownService)?;
@@ -252,8 +311,7 @@ impl Pool {
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
         self.http1_only.store(!http2, Ordering::Relaxed);
         let (stream, held) = (TokioIo::new(stream), (peer, place));
-        let line = if http2 { self.http2(stream, held, epoch).await? } else { self.http1(stream, held).await? };
-        Ok((line, true))
+        if http2 { self.http2(stream, held, epoch).await } else { self.http1(stream, held).await }
     }
 
     /// A connection that is not shared and speaks HTTP/1.1.

@@ -253,7 +253,7 @@ impl Destination {
         loop {
             tried.push(pick.index);
             let pool = self.pools.get(pick.index).ok_or(Failure::UnknownService)?;
-            let Failed { failure, unsent, stale } = match pool.send(request, &spare, moves.as_deref()).await {
+            let Failed { failure, unsent, stale, echo } = match pool.send(request, &spare, moves.as_deref()).await {
                 Ok((response, lease)) => {
                     let is_fault = is_fault(response.status());
                     if is_fault {
@@ -279,7 +279,7 @@ impl Destination {
                 }
                 Err(failed) => failed,
             };
-            if failure.is_the_endpoints() {
+            if failure.is_the_endpoints() && !echo {
                 self.failed(&pick);
             }
             // An answer that does not come may be under way still; asking again would only double the load.

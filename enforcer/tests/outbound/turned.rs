@@ -214,3 +214,37 @@ async fn a_request_that_the_service_turned_away_is_sent_again() {
         assert_eq!(ended(&records).iter().map(|e| e.status).collect::<Vec<_>>(), [Some(200), Some(status)], "case {n}");
     }
 }
+
+/// Requests that wait for a callee which takes connections and says nothing do not wait for each other: all are answered when the first
+/// attempt has failed, and the next request tries anew.
+#[tokio::test]
+async fn requests_to_a_silent_callee_do_not_wait_in_line() {
+    let town = Town::new(443);
+    // The system takes what nobody accepts.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = silent.local_addr().unwrap();
+    let way =
+        format!("outbound: [{{listen: \"127.0.0.1:0\", service: users, connect: [\"{address}\"], timeouts: {{handshake: 500ms}}}}]\n");
+    let caller = town.start("payments", "payments", &way).await;
+    let to = caller.outbound()[0];
+    let began = std::time::Instant::now();
+    let asked: Vec<_> = (0..16).map(|_| tokio::spawn(async move { code(&raw(to, &request("GET", "")).await) })).collect();
+    for one in asked {
+        assert_eq!(one.await.unwrap(), 502);
+    }
+    assert!(began.elapsed() < Duration::from_secs(4), "sixteen times half a second: {:?}", began.elapsed());
+    // It has come to itself.
+    let own = Arc::new(identity(&town, "users"));
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = silent.accept().await.unwrap();
+            let own = Arc::clone(&own);
+            tokio::spawn(async move {
+                let Ok((stream, _)) = accept(&own, stream, Duration::from_secs(20)).await else { return None };
+                serve(stream, 0, |_, _| Does::Answer, Seen::default()).await
+            });
+        }
+    });
+    assert_eq!(code(&raw(to, &request("GET", "")).await), 200);
+    caller.shutdown().await;
+}
