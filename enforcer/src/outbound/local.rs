@@ -145,14 +145,14 @@ impl Local {
         if let Err(status) = self.clean(&destination, &mut parts, &request_id).await {
             return turn_away(stream, refused(status)).await;
         }
-        match upgrade::ask(&destination, Request::from_parts(parts, ())).await {
+        match upgrade::ask(&destination, Request::from_parts(parts, ()), &self.gate).await {
             Ok(upgrade::Agreed::Switched(mut headers, far)) => {
                 headers::strip_hop_by_hop(&mut headers);
                 upgrade::carry(stream, &headers, far, &self.gate, self.phase.clone()).await;
             }
-            Ok(upgrade::Agreed::Answer(mut answer)) => {
+            Ok(upgrade::Agreed::Answer(mut answer, kept)) => {
                 headers::strip_hop_by_hop(answer.headers_mut());
-                upgrade::answer(stream, answer).await;
+                upgrade::answer(stream, answer, kept, &self.gate).await;
             }
             Err(failure) => {
                 self.tell(&destination, &request_id, &failure);

@@ -110,6 +110,9 @@ pub enum Failure {
     /// No answer in time.
     #[error("no answer in time")]
     Timeout,
+    /// The connection ended with the right to it, before there was an answer.
+    #[error("the connection may not go on")]
+    Ended,
     /// All places of a kind are taken.
     #[error("all places for {0} are taken")]
     Overload(&'static str),
@@ -127,6 +130,7 @@ impl Failure {
             Self::Http(_) => "http",
             Self::Form => "form",
             Self::Timeout => "timeout",
+            Self::Ended => "ended",
             Self::Overload(_) => "overload",
         }
     }
@@ -145,7 +149,7 @@ impl Failure {
     fn is_the_endpoints(&self) -> bool {
         match self {
             Self::Http(error) => !error.is_user(),
-            Self::UnknownService | Self::Form | Self::Overload(_) => false,
+            Self::UnknownService | Self::Form | Self::Ended | Self::Overload(_) => false,
             _ => true,
         }
     }

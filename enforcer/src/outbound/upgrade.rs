@@ -89,8 +89,8 @@ fn asked(head: &[u8]) -> Option<Request<()>> {
 pub enum Agreed {
     /// The callee switches: what goes into its 101, and its end of the connection.
     Switched(HeaderMap, Box<Far>),
-    /// It does not.
-    Answer(Response<Incoming>),
+    /// It does not. The places are taken until its answer has passed.
+    Answer(Response<Incoming>, Box<Kept>),
 }
 
 /// The callee's end.
@@ -105,7 +105,7 @@ pub struct Far {
 ///
 /// # Errors
 /// Why there is no answer.
-pub async fn ask(destination: &Arc<Destination>, request: Request<()>) -> Result<Agreed, Failure> {
+pub async fn ask(destination: &Arc<Destination>, request: Request<()>, gate: &Gate) -> Result<Agreed, Failure> {
     let (stream, kept) = destination.line().await?;
     let mut builder = http1::Builder::new();
     builder.max_buf_size(H1_BUFFER_BYTES_MAX).max_headers(HEADERS_MAX);
@@ -119,10 +119,14 @@ pub async fn ask(destination: &Arc<Destination>, request: Request<()>) -> Result
     parts.headers.insert(header::UPGRADE, WEBSOCKET);
     let mut request = Request::from_parts(parts, Outgoing::empty());
     super::pool::origin_form(&mut request);
-    let answer = timeout(destination.settings().request, sender.send_request(request)).await.map_err(|_| Failure::Timeout)?;
+    let answer = tokio::select! {
+        answer = timeout(destination.settings().request, sender.send_request(request)) => answer.map_err(|_| Failure::Timeout)?,
+        // The connection ends with the right to it, as any other (A65).
+        _ = tenure::over(gate, &kept.peer) => return Err(Failure::Ended),
+    };
     let mut answer = answer.map_err(Failure::Http)?;
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-        return Ok(Agreed::Answer(answer));
+        return Ok(Agreed::Answer(answer, Box::new(kept)));
     }
     let says = answer.headers().get(header::UPGRADE).is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(WEBSOCKET.as_bytes()));
     if !says {
@@ -150,7 +154,7 @@ pub async fn carry(mut near: TcpStream, headers: &HeaderMap, far: Box<Far>, gate
 }
 
 /// Gives the local service an answer that is not a switch, up to the end of the connection.
-pub async fn answer(mut near: TcpStream, answer: Response<Incoming>) {
+pub async fn answer(mut near: TcpStream, answer: Response<Incoming>, kept: Box<Kept>, gate: &Gate) {
     let (parts, mut body) = answer.into_parts();
     let mut head =
         format!("HTTP/1.1 {} {}\r\nconnection: close\r\n", parts.status.as_u16(), parts.status.canonical_reason().unwrap_or_default());
@@ -170,8 +174,15 @@ pub async fn answer(mut near: TcpStream, answer: Response<Incoming>) {
             }
         }
     };
-    let _ = timeout(super::limits::UPGRADE_ANSWER_TIME, passing).await;
-    tunnel::close(near).await;
+    let whole = tokio::select! {
+        passed = timeout(super::limits::UPGRADE_ANSWER_TIME, passing) => passed.is_ok(),
+        _ = tenure::over(gate, &kept.peer) => false,
+    };
+    drop(kept);
+    // What broke off must not look whole.
+    if whole {
+        tunnel::close(near).await;
+    }
 }
 
 fn put(out: &mut Vec<u8>, headers: &HeaderMap) {

@@ -401,6 +401,44 @@ async fn a_websocket_passes_both_enforcers_where_an_operation_offers_it() {
     assert_eq!(decided(&records)[0].1.request.operation.as_deref(), Some("talk"));
 }
 
+/// A WebSocket that the callee has not agreed to yet, or answers in another way, ends with the right to its connection, too.
+#[tokio::test]
+async fn a65_what_waits_for_a_websocket_ends_with_our_identity() {
+    for answer in ["", "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\nbegun"] {
+        let town = Town::new(443);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let service = listener.local_addr().unwrap();
+        let (came, comes) = tokio::sync::oneshot::channel();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            came.send(()).unwrap();
+            stream.read_to_end(&mut Vec::new()).await
+        });
+        let callee = town.callee("users", service).await;
+        let caller = town.start("payments", "payments", &way(&[callee.inbound()[0]], "")).await;
+        let mut local = TcpStream::connect(caller.outbound()[0]).await.unwrap();
+        let head = "GET /talk HTTP/1.1\r\nHost: users\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: abc\r\n\r\n";
+        local.write_all(head.as_bytes()).await.unwrap();
+        comes.await.unwrap();
+        let mut seen = Vec::new();
+        while !answer.is_empty() && !seen.ends_with(b"begun") {
+            seen.push(local.read_u8().await.unwrap());
+        }
+        let gate = caller.gate();
+        gate.identity.replace(gate.identity.load_full().withdrawn());
+        let ended = tokio::time::timeout(std::time::Duration::from_secs(10), local.read_to_end(&mut seen)).await;
+        assert!(ended.is_ok(), "it is waited for without an identity: {answer}");
+        assert_eq!(code(&String::from_utf8_lossy(&seen)), if answer.is_empty() { 502 } else { 200 });
+        caller.shutdown().await;
+        callee.shutdown().await;
+    }
+}
+
 /// Reads one answer with a `content-length` whole, and gives its status.
 async fn answered(stream: &mut TcpStream) -> u16 {
     let mut seen = Vec::new();
