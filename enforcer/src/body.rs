@@ -14,7 +14,7 @@ use crate::gate::{Guard, Leash, Running};
 use crate::h1::call::Answer;
 use crate::headers;
 use crate::pool::Lease;
-use crate::tether::Held;
+use crate::tether::{Held, Holds};
 use crate::times::Patience;
 
 /// A request body on its way to a service. Its trailers are cleaned like headers, and it ends when its request may not go on.
@@ -152,16 +152,6 @@ impl ResponseBody {
         Self::Own(Some(Bytes::from(text)))
     }
 
-    /// What ends the rest of it while nobody asks for it; `None` where there is none.
-    #[must_use]
-    pub fn held(&self) -> Option<Held> {
-        match self {
-            Self::Own(_) => None,
-            Self::Direct(answer) => answer.held(),
-            Self::Stream(stream) => stream.running.as_ref().map(|running| running.held(stream.patience.due())),
-        }
-    }
-
     /// A service's body, with what ends with it.
     #[must_use]
     pub fn stream(inner: Incoming, running: Option<Running>, lease: Option<Lease>, mut patience: Patience) -> Self {
@@ -172,6 +162,19 @@ impl ResponseBody {
         }
         Self::Stream(Box::new(stream))
     }
+}
+
+impl Holds for ResponseBody {
+    fn held(&mut self) -> Option<Held> {
+        match self {
+            Self::Own(_) => None,
+            Self::Direct(answer) => answer.held(),
+            Self::Stream(stream) => stream.running.as_ref().map(|running| running.held(stream.patience.due())),
+        }
+    }
+
+    /// Its denial shows where it showed before.
+    fn take_back(&mut self, _: Held) {}
 }
 
 impl Stream {

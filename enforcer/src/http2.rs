@@ -28,8 +28,8 @@ use crate::serve::Connection;
 use crate::tether::{Tether, tied};
 use crate::times::Times;
 
-/// Serves HTTP/2, with its streams polled by the same task.
-pub fn http2<I, S, B>(io: I, service: S) -> impl Connection
+/// Serves HTTP/2, with its `streams` polled by the same task.
+pub fn http2<I, S, B>(io: I, service: S, streams: Streams) -> impl Connection + use<I, S, B>
 where
     I: Read + Write + Unpin,
     S: HttpService<Incoming, ResBody = B>,
@@ -39,7 +39,6 @@ where
     B::Data: Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let streams = Streams::default();
     let (io, sender) = gathered(io);
     Http2::new(settings(streams.clone(), &Times::default()).serve_connection(io, service), sender, streams)
 }

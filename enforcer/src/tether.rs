@@ -14,10 +14,11 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 
-use crate::body::{BodyError, ResponseBody};
+use crate::body::BodyError;
 use crate::gate::Caller;
 use crate::h1::timer::Timer;
 use crate::live::Spot;
+use crate::outbound::egress::{Over, Withdrawn};
 use crate::times::Due;
 
 /// What ends the answers of one stream, or of one connection of HTTP/1, where nobody asks for them.
@@ -36,19 +37,46 @@ struct State {
 pub struct Held {
     /// Its time.
     pub due: Due,
-    /// Whose request it is.
-    pub caller: Arc<Caller>,
-    /// Where its denial shows.
-    pub spot: Option<Spot>,
+    /// What it rests on.
+    pub right: Right,
+    /// Why it is over, where that is known here alone.
+    pub over: Option<Over>,
+}
+
+/// What an answer rests on.
+#[derive(Debug)]
+pub enum Right {
+    /// The law for a caller, whose denial shows at this place.
+    Caller(Arc<Caller>, Option<Spot>),
+    /// The law for a place outside the mesh.
+    Outside(Withdrawn),
+    /// Nothing that is judged here.
+    Elsewhere,
+}
+
+/// An answer's body that can say what ends it while nobody asks for it.
+pub trait Holds: Body<Data = Bytes, Error = BodyError> + Unpin {
+    /// What ends the rest of it; `None` where there is none.
+    fn held(&mut self) -> Option<Held>;
+
+    /// It is asked for again, or let go.
+    fn take_back(&mut self, held: Held);
 }
 
 impl Tether {
     /// Ready when an answer that is not asked for is to end.
     pub fn poll_over(&self, cx: &mut Context<'_>, timer: &mut Option<Timer>) -> Poll<()> {
-        let state = self.lock();
-        let Some(held) = &state.held else { return Poll::Pending };
-        if held.spot.is_some_and(|spot| held.caller.live.is_cut(spot)) {
-            return Poll::Ready(());
+        let mut state = self.lock();
+        let Some(held) = &mut state.held else { return Poll::Pending };
+        match &mut held.right {
+            Right::Caller(caller, Some(spot)) if caller.live.is_cut(*spot) => return Poll::Ready(()),
+            Right::Outside(withdrawn) => {
+                if let Poll::Ready(over) = Pin::new(withdrawn).poll(cx) {
+                    held.over = Some(over);
+                    return Poll::Ready(());
+                }
+            }
+            Right::Caller(..) | Right::Elsewhere => {}
         }
         timer.get_or_insert_default().poll(cx, held.due.at())
     }
@@ -63,13 +91,13 @@ impl Tether {
         .await;
     }
 
-    fn put(&self, held: Option<Held>) {
+    fn put(&self, held: Option<Held>) -> Option<Held> {
         let mut state = self.lock();
         let before = std::mem::replace(&mut state.held, held);
         let waits = state.waits.take();
         drop(state);
-        drop(before);
         waits.into_iter().for_each(Waker::wake);
+        before
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -91,27 +119,29 @@ pub async fn tied(task: impl Future<Output = ()>, tether: Option<Arc<Tether>>) {
 
 /// The body of an answer that may not be asked for.
 #[derive(Debug)]
-pub struct Tied {
-    body: ResponseBody,
+pub struct Tied<B: Holds> {
+    body: B,
     tether: Arc<Tether>,
     holds: bool,
 }
 
-impl Tied {
+impl<B: Holds> Tied<B> {
     /// A body, and where it leaves what ends it.
     #[must_use]
-    pub const fn new(body: ResponseBody, tether: Arc<Tether>) -> Self {
+    pub const fn new(body: B, tether: Arc<Tether>) -> Self {
         Self { body, tether, holds: false }
     }
 
     fn free(&mut self) {
-        if std::mem::take(&mut self.holds) {
-            self.tether.put(None);
+        if std::mem::take(&mut self.holds)
+            && let Some(held) = self.tether.put(None)
+        {
+            self.body.take_back(held);
         }
     }
 }
 
-impl Body for Tied {
+impl<B: Holds> Body for Tied<B> {
     type Data = Bytes;
     type Error = BodyError;
 
@@ -136,7 +166,7 @@ impl Body for Tied {
     }
 }
 
-impl Drop for Tied {
+impl<B: Holds> Drop for Tied<B> {
     fn drop(&mut self) {
         self.free();
     }

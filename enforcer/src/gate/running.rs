@@ -12,7 +12,7 @@ use super::{Caller, Gate, Guard};
 use crate::live::Place;
 use crate::log::{End, Ticket};
 use crate::quota::Held as Places;
-use crate::tether::Held;
+use crate::tether::{Held, Right};
 use crate::times::Due;
 use crate::trace::Span;
 
@@ -106,7 +106,7 @@ impl Running {
     /// What ends its answer while nobody asks for that.
     #[must_use]
     pub fn held(&self, due: Due) -> Held {
-        Held { due, caller: Arc::clone(&self.caller), spot: self.place.as_ref().map(Place::spot) }
+        Held { due, right: Right::Caller(Arc::clone(&self.caller), self.place.as_ref().map(Place::spot)), over: None }
     }
 
     /// Whether the caller's connection takes no further request.

@@ -16,6 +16,7 @@ use super::pool::Lease;
 use super::send::Share;
 use crate::body::{BodyError, Progress, clean_trailers};
 use crate::gate::Guard;
+use crate::tether::{Held, Holds, Right};
 use crate::times::Patience;
 
 /// A request body as the local service sends it. Where the answer comes before all of it was read, as a denial does, what is left is
@@ -206,6 +207,31 @@ impl Reply {
             stream.whole();
         }
         Self::Stream(Box::new(stream))
+    }
+}
+
+impl Holds for Reply {
+    fn held(&mut self) -> Option<Held> {
+        let Self::Stream(stream) = self else { return None };
+        if stream.running.is_none() && stream.share.is_none() {
+            return None;
+        }
+        let right = stream.withdrawn.take().map_or(Right::Elsewhere, Right::Outside);
+        Some(Held { due: stream.patience.due(), right, over: None })
+    }
+
+    fn take_back(&mut self, held: Held) {
+        let Self::Stream(stream) = self else { return };
+        match (held.right, held.over) {
+            // It ended while nobody asked for it, and who asked for nothing gets nothing more.
+            (_, Some(over)) => {
+                if let Some(running) = stream.running.take() {
+                    running.ended(over.why, over.detail);
+                }
+            }
+            (Right::Outside(withdrawn), None) => stream.withdrawn = Some(withdrawn),
+            (Right::Caller(..) | Right::Elsewhere, None) => {}
+        }
     }
 }
 

@@ -38,13 +38,14 @@ use super::upgrade;
 use crate::gate::Gate;
 use crate::head::{Fault, Head};
 use crate::headers;
-use crate::http2::http2;
+use crate::http2::{Streams, http2};
 use crate::limits;
 use crate::metrics::Counted;
 use crate::question;
 use crate::report::Report;
 use crate::serve::{self, Phase};
 use crate::strict::{Faults, Strict};
+use crate::tether::{Tether, Tied};
 use crate::times::Patience;
 
 /// One listener for the local service.
@@ -223,21 +224,22 @@ impl Local {
         let faults = Arc::new(Faults::default());
         let io = TokioIo::new(Strict::new(stream, limits::HEAD_TIMEOUT, Arc::clone(&faults)));
         let count = AtomicU64::new(0);
-        let (local, rest) = (Arc::clone(self), Rest::default());
-        let left = rest.clone();
+        let (local, rest, tether) = (Arc::clone(self), Rest::default(), Arc::<Tether>::default());
+        let (left, ends) = (rest.clone(), Arc::clone(&tether));
         let service = service_fn(move |request: Request<Incoming>| {
             let fault = faults.of(count.fetch_add(1, Ordering::Relaxed));
-            let (local, routing, left) = (Arc::clone(&local), routing.clone(), left.clone());
+            let (local, routing, left, ends) = (Arc::clone(&local), routing.clone(), left.clone(), Arc::clone(&ends));
             async move {
-                Ok::<_, Infallible>(match fault {
+                let response = match fault {
                     Some(fault) => local.faulty(&routing, &fault),
                     None => local.request(Coming::of(request, Some(&left)), &routing).await,
-                })
+                };
+                Ok::<_, Infallible>(response.map(|body| Tied::new(body, ends)))
             }
         });
         let connection = Lingering::new(serve::http1(limits::IDLE_TIMEOUT).serve_connection(io, service), rest);
         // How a local connection ended concerns nobody but the local service.
-        let _ = serve::drive(connection, self.phase.clone(), std::future::pending(), || ()).await;
+        let _ = serve::drive(connection, self.phase.clone(), tether.over(), || ()).await;
     }
 
     /// Answers what is no request. Where it could have been meant for a place outside the mesh, it is recorded too.
@@ -252,13 +254,18 @@ impl Local {
     }
 
     async fn http2(self: &Arc<Self>, stream: Prefixed<TcpStream>, routing: Routing) {
-        let local = Arc::clone(self);
+        let (local, streams) = (Arc::clone(self), Streams::default());
+        let tied = streams.clone();
         let service = service_fn(move |request: Request<Incoming>| {
-            let (local, routing) = (Arc::clone(&local), routing.clone());
-            async move { Ok::<_, Infallible>(local.request(Coming::of(request, None), &routing).await) }
+            let (local, routing, tether) = (Arc::clone(&local), routing.clone(), Arc::default());
+            tied.tie(&tether);
+            async move {
+                let response = local.request(Coming::of(request, None), &routing).await;
+                Ok::<_, Infallible>(response.map(|body| Tied::new(body, tether)))
+            }
         });
         let never = std::future::pending();
-        let _ = serve::drive(http2(TokioIo::new(stream), service), self.phase.clone(), never, || ()).await;
+        let _ = serve::drive(http2(TokioIo::new(stream), service, streams), self.phase.clone(), never, || ()).await;
     }
 
     async fn request(&self, request: Request<Coming>, routing: &Routing) -> Response<Reply> {

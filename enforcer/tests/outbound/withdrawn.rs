@@ -138,6 +138,49 @@ async fn a65_what_is_sent_to_a_place_outside_ends_though_nobody_reads_its_answer
     caller.shutdown().await;
 }
 
+/// A local service that takes nothing of an answer does not keep it from its end, over neither protocol.
+#[tokio::test]
+async fn a65_an_answer_from_outside_that_nobody_takes_ends_with_its_right_and_in_its_time() {
+    for (http2, denied) in [(false, true), (true, true), (false, false), (true, false)] {
+        let (outside, mut saw) = place(16 << 20).await;
+        let town = Town::new(outside.port());
+        let port = outside.port();
+        town.law(2, &law(port));
+        let times = if denied { "" } else { "egress: {timeouts: {stream: 500ms}, " };
+        let proxy = PROXY.replace("USERS", "127.0.0.1:1");
+        let proxy = if denied { proxy } else { proxy.replace("egress: {", times) };
+        let caller = town.start("payments", "payments", &proxy).await;
+        let mut stream = TcpStream::connect(caller.outbound()[0]).await.unwrap();
+        let target = format!("http://localhost:{port}/v1/rates/1");
+        let held: Box<dyn std::any::Any> = if http2 {
+            let io = hyper_util::rt::TokioIo::new(stream);
+            let mut builder = hyper::client::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new());
+            builder.initial_stream_window_size(1);
+            let (mut sender, connection) = builder.handshake(io).await.unwrap();
+            tokio::spawn(connection);
+            let request = http::Request::get(&target).body(http_body_util::Empty::<bytes::Bytes>::new()).unwrap();
+            let answer = sender.send_request(request).await.unwrap();
+            Box::new((sender, answer))
+        } else {
+            stream.write_all(format!("GET {target} HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n").as_bytes()).await.unwrap();
+            Box::new(stream)
+        };
+        until(Saw::Head, &mut saw).await;
+        if denied {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            town.law(3, &without_cards(&law(port)));
+            caller.reload().await.unwrap();
+        }
+        until(Saw::End, &mut saw).await;
+        drop(held);
+        caller.shutdown().await;
+        let records = town.records("payments");
+        let end = ended(&records)[0];
+        let (why, detail) = if denied { (Why::Policy, Some("new-bundle")) } else { (Why::Client, None) };
+        assert_eq!((end.why, end.detail.as_deref(), end.status), (why, detail, Some(200)), "{http2} {denied}");
+    }
+}
+
 /// Without an identity nobody is called, in the clear least of all: what runs is cut, what is asked is answered 503, and it is said why.
 #[tokio::test]
 async fn inv9_nothing_leaves_once_our_identity_is_taken_away() {
