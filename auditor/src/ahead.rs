@@ -24,13 +24,13 @@ pub(crate) enum Bytes<'scope, 'log> {
 impl<'scope, 'log: 'scope> Bytes<'scope, 'log> {
     /// Opens a log; where threads may be had and it is worth one, it is read ahead.
     pub(crate) fn open(scope: &'scope Scope<'scope, '_>, source: &'log LogSource, threads: usize) -> io::Result<Self> {
-        if threads > 1
-            && source.known_length().is_some_and(|length| length >= AHEAD_BYTES_MIN)
-            && let Some(ahead) = Ahead::open(scope, source)
-        {
-            return ahead.map(Self::Ahead);
-        }
-        source.open().map(Self::Here)
+        Self::ahead(scope, source, threads).unwrap_or_else(|| source.open().map(Self::Here))
+    }
+
+    /// Opens a log whose turn is still to come, so that reading it begins; `None` where it is not to be read ahead.
+    pub(crate) fn ahead(scope: &'scope Scope<'scope, '_>, source: &'log LogSource, threads: usize) -> Option<io::Result<Self>> {
+        let is_worth_it = threads > 1 && source.known_length().is_some_and(|length| length >= AHEAD_BYTES_MIN);
+        is_worth_it.then(|| Ahead::open(scope, source)).flatten().map(|ahead| ahead.map(Self::Ahead))
     }
 
     /// As [`Stream::is_compressed`].
@@ -91,12 +91,22 @@ impl Read for Bytes<'_, '_> {
     }
 }
 
+/// Bytes of a log, as many as were read at once, and how many stored ones were read up to them.
+#[derive(Debug)]
+pub(crate) struct Block {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) length: usize,
+    pub(crate) stored: u64,
+}
+
 /// What the reading thread says.
 enum Said {
-    /// Bytes, and how many stored ones were read up to them.
-    Block { bytes: Vec<u8>, length: usize, stored: u64 },
+    Block(Block),
     /// Reading failed; whether it was the reading of the stored bytes.
-    Failed { cause: io::Error, of_stored: bool },
+    Failed {
+        cause: io::Error,
+        of_stored: bool,
+    },
 }
 
 /// A log that another thread reads.
@@ -159,9 +169,9 @@ impl<'scope> Ahead<'scope> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         while self.at == self.end {
             match self.said.recv() {
-                Ok(Said::Block { bytes, length, stored }) => {
+                Ok(Said::Block(Block { bytes, length, stored })) => {
                     let spent = std::mem::replace(&mut self.held, bytes);
-                    let _ = self.spent.send(spent);
+                    self.give_back(spent);
                     (self.at, self.end, self.stored) = (0, length, stored);
                 }
                 Ok(Said::Failed { cause, of_stored }) => {
@@ -179,6 +189,39 @@ impl<'scope> Ahead<'scope> {
         Ok(n)
     }
 
+    /// The next bytes in one piece, `None` at the end.
+    ///
+    /// # Errors
+    /// Reading failed there.
+    pub(crate) fn block(&mut self) -> io::Result<Option<Block>> {
+        if self.at < self.end {
+            let bytes = self.held.get(self.at..self.end).unwrap_or_default().to_vec();
+            self.at = self.end;
+            return Ok(Some(Block { length: bytes.len(), bytes, stored: self.stored }));
+        }
+        match self.said.recv() {
+            Ok(Said::Block(block)) => {
+                self.stored = block.stored;
+                Ok(Some(block))
+            }
+            Ok(Said::Failed { cause, of_stored }) => {
+                self.failed = of_stored;
+                Err(cause)
+            }
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// How many stored bytes were read up to the last block.
+    pub(crate) const fn stored(&self) -> u64 {
+        self.stored
+    }
+
+    /// Gives a block back, to be filled again.
+    pub(crate) fn give_back(&self, block: Vec<u8>) {
+        let _ = self.spent.send(block);
+    }
+
     fn finish(self) -> io::Result<(Digest, u64)> {
         self.wanted.store(true, Ordering::Relaxed);
         // Nobody takes blocks any more: what is left is only hashed.
@@ -189,27 +232,39 @@ impl<'scope> Ahead<'scope> {
 
 /// Reads everything and gives the digest of it. Where nobody takes the blocks any more, the rest is read only if the digest is wanted.
 fn read_all(mut stream: Stream<'_>, say: SyncSender<Said>, again: &Receiver<Vec<u8>>, wanted: &AtomicBool) -> io::Result<(Digest, u64)> {
-    loop {
+    let mut is_over = false;
+    while !is_over {
         let spent = again.try_recv().ok().filter(|bytes| bytes.len() == READ_BLOCK_BYTES);
         let mut bytes = spent.unwrap_or_else(|| vec![0; READ_BLOCK_BYTES]);
-        let said = match stream.read(&mut bytes) {
-            Ok(0) => break,
-            Ok(length) => Said::Block { bytes, length, stored: stream.bytes_read() },
-            Err(cause) if cause.kind() == io::ErrorKind::Interrupted => continue,
-            Err(cause) => Said::Failed { cause, of_stored: stream.has_failed() },
-        };
-        let is_last = matches!(said, Said::Failed { .. });
-        let is_taken = say.send(said).is_ok();
-        if !is_taken && !wanted.load(Ordering::Relaxed) {
-            return Err(io::ErrorKind::BrokenPipe.into());
-        }
-        if is_last || !is_taken {
+        let (length, failed);
+        (length, is_over, failed) = fill(&mut stream, &mut bytes);
+        let block = (length > 0).then(|| Said::Block(Block { bytes, length, stored: stream.bytes_read() }));
+        let failed = failed.map(|cause| Said::Failed { cause, of_stored: stream.has_failed() });
+        let is_taken = block.into_iter().chain(failed).all(|said| say.send(said).is_ok());
+        if !is_taken {
+            if !wanted.load(Ordering::Relaxed) {
+                return Err(io::ErrorKind::BrokenPipe.into());
+            }
             break;
         }
     }
     // The end is told before the rest of a damaged file is hashed.
     drop(say);
     stream.finish()
+}
+
+/// Fills most of a block, however little one read brings: how much, whether it is the last, and why reading failed behind it.
+fn fill(stream: &mut Stream<'_>, block: &mut [u8]) -> (usize, bool, Option<io::Error>) {
+    let mut length = 0;
+    while length <= block.len() / 2 {
+        match stream.read(block.get_mut(length..).unwrap_or_default()) {
+            Ok(0) => return (length, true, None),
+            Ok(n) => length += n,
+            Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
+            Err(cause) => return (length, true, Some(cause)),
+        }
+    }
+    (length, false, None)
 }
 
 #[cfg(test)]

@@ -244,7 +244,7 @@ fn tally<K: Ord>(entry: std::collections::btree_map::Entry<'_, K, Tally>, at: Ti
 }
 
 impl Sink for Fold<'_> {
-    fn seen(&mut self, format: Format, place: &Place<'_>, seen: &Seen<'_>, deciding: Option<&Deciding>) -> Taken {
+    fn seen(&mut self, format: Format, place: &Place<'_>, seen: &Seen<'_>, deciding: Option<Deciding<'_>>) -> Taken {
         self.foreign.take(format, place, seen, deciding)
     }
 
@@ -266,11 +266,15 @@ impl Sink for Fold<'_> {
         true
     }
 
-    fn fetch(&self, sketched: &mut dyn Iterator<Item = (Timestamp, &Deciding)>) {
+    fn recalls(&self, whole: bool) -> bool {
+        self.foreign.recalls(whole)
+    }
+
+    fn fetch(&self, sketched: &mut dyn Iterator<Item = (Timestamp, u64)>) {
         self.foreign.fetch(sketched);
     }
 
-    fn seen_again(&mut self, place: &Place<'_>, sketch: &Sketch<'_>, deciding: &Deciding) -> Option<(Taken, Grade)> {
+    fn seen_again(&mut self, place: &Place<'_>, sketch: &Sketch<'_>, deciding: Deciding<'_>) -> Option<(Taken, Grade)> {
         self.foreign.take_again(place, sketch, deciding)
     }
 

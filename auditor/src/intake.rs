@@ -9,15 +9,17 @@ use portreeve_engine::{Digest, Record, Timestamp};
 
 use crate::ahead::Bytes;
 use crate::assessment::Rejected;
-use crate::chains::{Chains, Cursor, Standing};
-use crate::foreign::{Adapter, Deciding, Format, Grade, Place, Read, Reading, Recognised, Seen, Sketch, Taken, recognise};
+use crate::chains::{Chains, Cursor};
+use crate::foreign::{Adapter, Deciding, Format, Grade, Place, Reading, Recognised, Seen, Sketch, Taken, recognise};
 use crate::heads::VerifiedHeads;
 use crate::joins::{self, Ends, Half};
-use crate::limits::{HALVES_BYTES_MAX, LINE_BYTES_MAX, RECOGNITION_LINES_MAX, REJECTED_EXAMPLES_MAX, SKETCHED_AT_ONCE};
-use crate::pan::{Suspicion, field, in_bytes, in_target};
-use crate::parsing::{Made, Parsers, made};
-use crate::reader::{LineReader, RawLine, reason};
+use crate::limits::{HALVES_BYTES_MAX, LINE_BYTES_MAX, RECOGNITION_LINES_MAX, REJECTED_EXAMPLES_MAX};
+use crate::pan::Suspicion;
+use crate::parsing;
+use crate::placing::Placing;
+use crate::reader::{HeldLine, LineReader};
 use crate::source::LogSource;
+use crate::workers::Workers;
 
 /// Why a log cannot be read at all.
 #[derive(Debug, thiserror::Error)]
@@ -118,7 +120,7 @@ pub(crate) trait Sink {
     fn take(&mut self, line: &Line, record: Record) -> bool;
 
     /// One request of another mesh. Whoever looks at our own records alone leaves it at this.
-    fn seen(&mut self, format: Format, place: &Place<'_>, seen: &Seen<'_>, deciding: Option<&Deciding>) -> Taken {
+    fn seen(&mut self, format: Format, place: &Place<'_>, seen: &Seen<'_>, deciding: Option<Deciding<'_>>) -> Taken {
         let _ = (format, place, seen, deciding);
         Taken::Undetermined
     }
@@ -143,13 +145,20 @@ pub(crate) trait Sink {
         false
     }
 
-    /// What was sketched of lines that come next, by time and deciding bytes: whatever it will look at for them, it may fetch now.
-    fn fetch(&self, sketched: &mut dyn Iterator<Item = (Timestamp, &Deciding)>) {
+    /// Whether it may know some request again by its deciding bytes, whole or with what names of services make plain set aside. Where it knows none, it does not help that lines are looked at apart.
+    fn recalls(&self, whole: bool) -> bool {
+        let _ = whole;
+        false
+    }
+
+    /// What was sketched of lines that come next, by time and the hash of their deciding bytes: whatever it will look at for them, it may fetch
+    /// now.
+    fn fetch(&self, sketched: &mut dyn Iterator<Item = (Timestamp, u64)>) {
         let _ = sketched;
     }
 
     /// One request of another mesh whose like was perhaps seen before; `None` where it was not.
-    fn seen_again(&mut self, place: &Place<'_>, sketch: &Sketch<'_>, deciding: &Deciding) -> Option<(Taken, Grade)> {
+    fn seen_again(&mut self, place: &Place<'_>, sketch: &Sketch<'_>, deciding: Deciding<'_>) -> Option<(Taken, Grade)> {
         let _ = (place, sketch, deciding);
         None
     }
@@ -224,11 +233,13 @@ pub(crate) fn read(
 ) -> Result<Intake, ReadError> {
     let mut intake = Intake { inputs: Vec::new(), chains: Chains::new(heads) };
     let read = std::thread::scope(|scope| {
-        let mut parsers = Parsers::new(scope, reading.threads);
+        let mut workers = Workers::new(scope, reading.threads);
         let (mut before, mut held) = (0, 0);
-        for source in sources {
-            let bytes = Bytes::open(scope, source, parsers.threads());
-            let more = read_one(&mut intake, (source, bytes), reading, &mut parsers, sink, &mut |bytes| progress(before + bytes))?;
+        let mut next = None;
+        for (n, source) in sources.iter().enumerate() {
+            let bytes = next.take().unwrap_or_else(|| Bytes::open(scope, source, workers.threads()));
+            next = sources.get(n + 1).and_then(|source| Bytes::ahead(scope, source, workers.threads()));
+            let more = read_one(&mut intake, (source, bytes), reading, &mut workers, sink, &mut |bytes| progress(before + bytes))?;
             before += more.bytes;
             if let Some(read) = intake.inputs.last_mut() {
                 held += read.ends.held();
@@ -257,7 +268,7 @@ fn read_one(
     intake: &mut Intake,
     (source, bytes): (&LogSource, io::Result<Bytes<'_, '_>>),
     reading: &Reading,
-    parsers: &mut Parsers<'_, '_>,
+    workers: &mut Workers<'_, '_>,
     sink: &mut dyn Sink,
     progress: &mut dyn FnMut(u64),
 ) -> Result<ReadOne, ReadError> {
@@ -293,7 +304,12 @@ fn read_one(
         None if ended => Ok(true),
         None if place.adapter.is_none() && matches!(lines.inner(), Bytes::Ahead(_)) => {
             let mut take = |number, made| place.own(&mut read, sink, number, made);
-            parsers.follow(&mut lines, &mut take, &mut |bytes| progress(bytes.bytes_read()))
+            parsing::follow(workers, &mut lines, &mut take, &mut |bytes| progress(bytes.bytes_read()))
+        }
+        None if place.adapter.as_ref().is_some_and(|adapter| sink.recalls(!adapter.is_quick()))
+            && matches!(lines.inner(), Bytes::Ahead(_)) =>
+        {
+            place.by_hints(workers, &mut lines, &mut read, sink, progress).map(|()| false)
         }
         None => place.rest(&mut lines, &mut read, sink, progress),
     };
@@ -321,37 +337,6 @@ struct Head {
     lines: Vec<HeldLine>,
     format: Format,
     failed: Option<io::Error>,
-}
-
-enum HeldLine {
-    Whole(Vec<u8>),
-    Unended(Vec<u8>),
-    TooLong(u64),
-}
-
-impl HeldLine {
-    fn of(line: RawLine<'_>) -> Self {
-        match line {
-            RawLine::Whole(bytes) => Self::Whole(bytes.to_vec()),
-            RawLine::Unended(bytes) => Self::Unended(bytes.to_vec()),
-            RawLine::TooLong { bytes } => Self::TooLong(bytes),
-        }
-    }
-
-    fn as_raw(&self) -> RawLine<'_> {
-        match self {
-            Self::Whole(bytes) => RawLine::Whole(bytes),
-            Self::Unended(bytes) => RawLine::Unended(bytes),
-            Self::TooLong(bytes) => RawLine::TooLong { bytes: *bytes },
-        }
-    }
-
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Whole(bytes) | Self::Unended(bytes) => bytes,
-            Self::TooLong(_) => &[],
-        }
-    }
 }
 
 impl Head {
@@ -395,205 +380,6 @@ impl Head {
     }
 }
 
-/// Puts lines where they belong.
-struct Placing<'c> {
-    chains: &'c mut Chains,
-    cursor: Cursor,
-    adapter: Option<Adapter>,
-    input: usize,
-    /// Beside its lines there may be what the process wrote to stderr.
-    is_of_container: bool,
-}
-
-impl Placing<'_> {
-    /// Places the lines that are left one after another; gives whether it was told to stop.
-    fn rest(
-        &mut self,
-        lines: &mut LineReader<Bytes<'_, '_>>,
-        read: &mut InputRead,
-        sink: &mut dyn Sink,
-        progress: &mut dyn FnMut(u64),
-    ) -> io::Result<bool> {
-        let mut told = lines.line();
-        let is_quick = sink.remembers() && self.adapter.as_ref().is_some_and(Adapter::is_quick);
-        loop {
-            let number = lines.line() + 1;
-            let taken = if is_quick { self.several(read, sink, number, lines) } else { 0 };
-            if taken == 0 {
-                let Some(line) = lines.next_line()? else { return Ok(false) };
-                if !self.line(read, sink, number, line) {
-                    return Ok(true);
-                }
-            }
-            if lines.line() - told >= PROGRESS_LINES {
-                told = lines.line();
-                progress(lines.inner().bytes_read());
-            }
-        }
-    }
-
-    /// Places the next whole lines of another mesh's log, the first of which has this number, as far as they need not be read any more; gives
-    /// how many they were.
-    fn several(&mut self, read: &mut InputRead, sink: &mut dyn Sink, number: u64, lines: &mut LineReader<Bytes<'_, '_>>) -> usize {
-        let Some(adapter) = &mut self.adapter else { return 0 };
-        let mut held: [&[u8]; SKETCHED_AT_ONCE] = [&[]; SKETCHED_AT_ONCE];
-        let taken = lines.held(&mut held);
-        let mut sketched = [const { Sketched::NOTHING }; SKETCHED_AT_ONCE];
-        for (nth, (line, to)) in held.iter().zip(&mut sketched).take(taken).enumerate() {
-            *to = Sketched::of(adapter, sink, nth, line);
-        }
-        let known = sketched.iter().take(taken).filter_map(|s| s.sketch.as_ref().map(|sketch| (sketch.at, s.nth)));
-        sink.fetch(&mut known.filter_map(|(at, nth)| Some((at, adapter.deciding(nth)?))));
-        for ((number, line), sketched) in (number..).zip(&held).zip(&sketched).take(taken) {
-            read.lines += 1;
-            foreign(adapter, read, sink, (self.input, number), RawLine::Whole(line), Some(*sketched));
-        }
-        taken
-    }
-
-    fn line(&mut self, read: &mut InputRead, sink: &mut dyn Sink, number: u64, line: RawLine<'_>) -> bool {
-        match &mut self.adapter {
-            Some(adapter) => {
-                read.lines += 1;
-                foreign(adapter, read, sink, (self.input, number), line, None);
-                true
-            }
-            None => self.own(read, sink, number, made(line)),
-        }
-    }
-
-    /// A line of our own log.
-    fn own(&mut self, read: &mut InputRead, sink: &mut dyn Sink, number: u64, made: Made) -> bool {
-        read.lines += 1;
-        let (record, digest) = match made {
-            Ok(made) => made,
-            Err(unread) if unread.is_of_stderr && self.is_of_container => {
-                *read.foreign.other.entry(BESIDE).or_default() += 1;
-                return true;
-            }
-            Err(unread) => {
-                read.reject(number, unread.why);
-                return true;
-            }
-        };
-        let placed = self.chains.accept(&mut self.cursor, self.input, number, digest, &record);
-        let (first, last) = read.chains.entry(placed.chain).or_insert((record.seq, record.seq));
-        (*first, *last) = ((*first).min(record.seq), (*last).max(record.seq));
-        match placed.standing {
-            Standing::Fresh => sink.take(&Line { input: self.input, line: number, digest, chain: placed.chain }, record),
-            Standing::Duplicate => {
-                read.duplicates += 1;
-                true
-            }
-            Standing::Contradicts => {
-                read.reject(number, format!("another line with `seq` {} of this process was read before", record.seq));
-                true
-            }
-        }
-    }
-}
-
-/// What was sketched of a line.
-#[derive(Clone, Copy)]
-struct Sketched<'l> {
-    sketch: Option<Sketch<'l>>,
-    may_have_run: bool,
-    nth: usize,
-}
-
-impl<'l> Sketched<'l> {
-    const NOTHING: Self = Self { sketch: None, may_have_run: true, nth: 0 };
-
-    #[inline]
-    fn of(adapter: &mut Adapter, sink: &dyn Sink, nth: usize, line: &'l [u8]) -> Self {
-        if !sink.remembers() {
-            return Self { nth, ..Self::NOTHING };
-        }
-        let sketch = adapter.sketch(nth, line, sink.caller_address_counts());
-        Self { sketch, may_have_run: adapter.may_have_run(), nth }
-    }
-}
-
-/// A line of another mesh's log, which may have been sketched before.
-fn foreign(
-    adapter: &mut Adapter,
-    read: &mut InputRead,
-    sink: &mut dyn Sink,
-    (input, line): (usize, u64),
-    raw: RawLine<'_>,
-    sketched: Option<Sketched<'_>>,
-) {
-    let bytes = match raw {
-        RawLine::Whole(bytes) | RawLine::Unended(bytes) => bytes,
-        RawLine::TooLong { bytes } => {
-            read.reject(line, format!("the line has {bytes} bytes; at most {LINE_BYTES_MAX} are read"));
-            return;
-        }
-    };
-    let place = Place { input, line, bytes };
-    let looks = sink.looks_for_cards();
-    let mut sketched = sketched.unwrap_or_else(|| Sketched::of(adapter, sink, 0, bytes));
-    let mut found = if looks && sketched.may_have_run { in_bytes(bytes).map(|(found, at)| (found, field(bytes, at))) } else { None };
-    if found.is_some() {
-        // What seems to hold card data goes the general way, each time.
-        sketched.sketch = None;
-    }
-    let nth = sketched.nth;
-    if let Some(sketch) = &sketched.sketch {
-        read.ends.at(sketch.at);
-        if let Some((taken, grade)) = adapter.deciding(nth).and_then(|deciding| sink.seen_again(&place, sketch, deciding)) {
-            read.foreign.took(taken, grade);
-            return;
-        }
-        // Others may have been sketched since.
-        sketched = Sketched::of(adapter, sink, nth, bytes);
-    }
-    let sketch = sketched.sketch;
-    let said = sketch.and_then(|_| adapter.read_sketched(bytes)).unwrap_or_else(|| adapter.read(bytes));
-    read.foreign.lost = read.foreign.lost.saturating_add(adapter.take_lost());
-    match said {
-        Read::Request(seen) => {
-            read.ends.at(seen.at);
-            if looks && found.is_none() {
-                found = seen.path.as_deref().and_then(in_target).map(|found| (found, "query"));
-            }
-            let deciding = sketch.filter(|_| found.is_none()).and_then(|_| adapter.deciding(nth));
-            let taken = sink.seen(adapter.format, &place, &seen, deciding);
-            read.foreign.took(taken, seen.grade);
-            if let Some(found) = found {
-                sink.card_data(&place, Some(&seen), None, found);
-            }
-            return;
-        }
-        Read::Other(what) => *read.foreign.other.entry(what).or_default() += 1,
-        Read::Lost(count) => {
-            read.foreign.lost = read.foreign.lost.saturating_add(count);
-            *read.foreign.other.entry("notices of lost records").or_default() += 1;
-        }
-        Read::Bad(why) => {
-            let is_tail = line == 1 && !adapter.begins(bytes);
-            let is_torn = matches!(raw, RawLine::Unended(_));
-            read.foreign.cut += u64::from(is_tail || is_torn);
-            let half = || Some(Half { line, bytes: bytes.to_vec(), cut: is_tail || is_torn });
-            // Rows are not cut by rotation.
-            match (line == 1 && !read.is_of_rows, is_torn) {
-                (true, false) => read.ends.head = half(),
-                (false, true) => read.ends.tail = half(),
-                (true, true) | (false, false) => {}
-            }
-            let why = match (is_tail, is_torn) {
-                (true, _) => format!("the first line begins in its middle, as when a file is cut by rotation: {why}"),
-                (false, true) => format!("the last line is torn, as when a file is cut by rotation: {why}"),
-                (false, false) => why,
-            };
-            read.reject(line, reason(&why));
-        }
-    }
-    if let Some(found) = found {
-        sink.card_data(&place, None, read.ends.last, found);
-    }
-}
-
 impl InputRead {
     pub(crate) const fn new(path: String, format: Format) -> Self {
         Self {
@@ -618,15 +404,10 @@ impl InputRead {
         self.rejected_examples.retain(|example| example.line != half.line);
     }
 
-    fn reject(&mut self, line: u64, why: String) {
+    pub(crate) fn reject(&mut self, line: u64, why: String) {
         self.rejected += 1;
         if self.rejected_examples.len() < REJECTED_EXAMPLES_MAX {
             self.rejected_examples.push(Rejected { line, why });
         }
     }
 }
-
-/// Lines of stderr beside a log of our own that goes to stdout, where a container runtime keeps both in one file.
-const BESIDE: &str = "messages of the process to stderr";
-/// How often progress is told.
-const PROGRESS_LINES: u64 = 4_096;

@@ -10,6 +10,7 @@ mod assemble;
 pub mod assessment;
 pub mod audit;
 pub mod baseline;
+mod blocks;
 pub mod catalog_schema;
 mod cells;
 mod chains;
@@ -43,6 +44,7 @@ pub mod own_checks;
 pub mod pan;
 mod parquet;
 mod parsing;
+mod placing;
 mod proposed;
 pub mod reader;
 mod reading;
@@ -61,6 +63,7 @@ pub mod traffic;
 pub mod verdict;
 pub mod verify;
 mod what_if;
+mod workers;
 
 pub use assessment::Assessment;
 pub use audit::{Audit, AuditError};
@@ -97,5 +100,7 @@ mod scenarios;
 mod tampering;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod threads;
 #[cfg(test)]
 mod world;

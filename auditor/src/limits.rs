@@ -10,12 +10,18 @@ pub const READ_BUFFER_BYTES: usize = 1 << 16;
 pub const READ_BLOCK_BYTES: usize = 1 << 18;
 /// Blocks of a log that are read ahead of the line that is looked at: enough that neither waits for the other, few enough to stay warm.
 pub const AHEAD_BLOCKS_MAX: usize = 8;
-/// Bytes from which a log is worth a thread that reads ahead.
-pub const AHEAD_BYTES_MIN: u64 = 1 << 18;
+/// Bytes from which a log is worth a thread that reads ahead; in our tests few, so that small files will do.
+pub const AHEAD_BYTES_MIN: u64 = if cfg!(test) { 1 << 13 } else { 1 << 18 };
 /// Bytes of lines of our own log that one thread reads at a time.
 pub const BATCH_BYTES: usize = 1 << 16;
 /// Batches of lines under way for each thread.
 pub const BATCHES_PER_THREAD: usize = 3;
+/// Blocks of another mesh's log under way for each thread that looks at lines.
+pub const BLOCKS_PER_THREAD: usize = 3;
+/// Lines of one block of which hints are kept; lines so short that there are more are hardly any that can be read.
+pub const HINTS_MAX: usize = 4_096;
+/// Bytes of hints of one block, up to which lines are looked at; of usual lines hints have half the bytes of the block.
+pub const HINTS_BYTES_MAX: usize = 1 << 19;
 /// Threads at most that read records, whatever is asked for: one that hashes the log feeds fewer, and each has batches under way.
 pub const THREADS_MAX: usize = 16;
 /// Bytes of a log that are folded into a ledger of their own before they are merged: few enough that their keys fit in a hundred MiB or

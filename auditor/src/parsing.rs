@@ -6,15 +6,13 @@
 use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::ops::Range;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{Builder, Scope};
 
 use portreeve_engine::{Digest, Record};
 
 use crate::container::is_of_stderr;
-use crate::limits::{BATCH_BYTES, BATCHES_PER_THREAD, THREADS_MAX};
+use crate::limits::{BATCH_BYTES, BATCHES_PER_THREAD};
 use crate::reader::{LineReader, RawLine, parse_line};
+use crate::workers::Workers;
 
 /// The record on a line and the line's digest, or why there is none.
 pub(crate) type Made = Result<(Record, Digest), Unread>;
@@ -82,97 +80,36 @@ impl Batch {
     }
 }
 
-struct Job {
-    batch: Batch,
-    done: SyncSender<Vec<Made>>,
-}
-
-impl Job {
-    fn run(self) {
-        // Nobody may wait for it any more.
-        let _ = self.done.send(self.batch.made());
-    }
-}
-
-/// Threads that read records, begun when there is something to read.
-pub(crate) struct Parsers<'scope, 'env> {
-    scope: &'scope Scope<'scope, 'env>,
-    threads: usize,
-    /// `Some(None)` where the system gives no thread.
-    jobs: Option<Option<Sender<Job>>>,
-}
-
-impl<'scope, 'env> Parsers<'scope, 'env> {
-    pub(crate) fn new(scope: &'scope Scope<'scope, 'env>, threads: usize) -> Self {
-        Self { scope, threads: threads.clamp(1, THREADS_MAX), jobs: None }
-    }
-
-    /// How many there are.
-    pub(crate) const fn threads(&self) -> usize {
-        self.threads
-    }
-
-    /// Reads the lines that are left, and hands each record over in turn, with the number of its line; `take` says whether to go on.
-    /// `tell` is shown the reader now and then. Gives whether it was told to stop.
-    ///
-    /// # Errors
-    /// Reading fails, after all lines before were handed over.
-    pub(crate) fn follow<R: Read>(
-        &mut self,
-        lines: &mut LineReader<R>,
-        take: &mut dyn FnMut(u64, Made) -> bool,
-        tell: &mut dyn FnMut(&R),
-    ) -> io::Result<bool> {
-        let mut under_way = VecDeque::new();
-        let mut number = lines.line();
-        let mut over = None;
-        loop {
-            while over.is_none() && under_way.len() < self.threads * BATCHES_PER_THREAD {
-                let mut batch = Batch::default();
-                over = fill(&mut batch, lines);
-                tell(lines.inner());
-                under_way.push_back(self.give(batch));
-            }
-            let Some(next) = under_way.pop_front() else { break };
-            for made in next.recv().map_err(io::Error::other)? {
-                number += 1;
-                if !take(number, made) {
-                    return Ok(true);
-                }
+/// Reads the lines that are left, and hands each record over in turn, with the number of its line; `take` says whether to go on.
+/// `tell` is shown the reader now and then. Gives whether it was told to stop.
+///
+/// # Errors
+/// Reading fails, after all lines before were handed over.
+pub(crate) fn follow<R: Read>(
+    workers: &mut Workers<'_, '_>,
+    lines: &mut LineReader<R>,
+    take: &mut dyn FnMut(u64, Made) -> bool,
+    tell: &mut dyn FnMut(&R),
+) -> io::Result<bool> {
+    let mut under_way = VecDeque::new();
+    let mut number = lines.line();
+    let mut over = None;
+    loop {
+        while over.is_none() && under_way.len() < workers.threads() * BATCHES_PER_THREAD {
+            let mut batch = Batch::default();
+            over = fill(&mut batch, lines);
+            tell(lines.inner());
+            under_way.push_back(workers.give(move || batch.made()));
+        }
+        let Some(next) = under_way.pop_front() else { break };
+        for made in next.recv().map_err(io::Error::other)? {
+            number += 1;
+            if !take(number, made) {
+                return Ok(true);
             }
         }
-        over.flatten().map_or(Ok(false), Err)
     }
-
-    /// Gives a batch to whichever thread is free.
-    fn give(&mut self, batch: Batch) -> Receiver<Vec<Made>> {
-        let (done, result) = sync_channel(1);
-        let job = Job { batch, done };
-        match self.jobs.get_or_insert_with(|| begin(self.scope, self.threads)) {
-            // The threads end only after this end of the channel is gone.
-            Some(jobs) => drop(jobs.send(job)),
-            None => job.run(),
-        }
-        result
-    }
-}
-
-/// Begins as many threads as the system gives.
-fn begin<'scope>(scope: &'scope Scope<'scope, '_>, threads: usize) -> Option<Sender<Job>> {
-    let (jobs, taken) = channel::<Job>();
-    let taken = Arc::new(Mutex::new(taken));
-    let begun = (0..threads).filter(|n| {
-        let taken = Arc::clone(&taken);
-        let work = move || {
-            loop {
-                let job = taken.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                let Ok(job) = job else { break };
-                job.run();
-            }
-        };
-        Builder::new().name(format!("records-{n}")).spawn_scoped(scope, work).is_ok()
-    });
-    (begun.count() > 0).then_some(jobs)
+    over.flatten().map_or(Ok(false), Err)
 }
 
 /// Fills a batch; at the end, and where reading fails, says so.

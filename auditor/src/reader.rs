@@ -26,6 +26,39 @@ pub enum RawLine<'a> {
     },
 }
 
+/// A line that is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum HeldLine {
+    Whole(Vec<u8>),
+    Unended(Vec<u8>),
+    TooLong(u64),
+}
+
+impl HeldLine {
+    pub(crate) fn of(line: RawLine<'_>) -> Self {
+        match line {
+            RawLine::Whole(bytes) => Self::Whole(bytes.to_vec()),
+            RawLine::Unended(bytes) => Self::Unended(bytes.to_vec()),
+            RawLine::TooLong { bytes } => Self::TooLong(bytes),
+        }
+    }
+
+    pub(crate) fn as_raw(&self) -> RawLine<'_> {
+        match self {
+            Self::Whole(bytes) => RawLine::Whole(bytes),
+            Self::Unended(bytes) => RawLine::Unended(bytes),
+            Self::TooLong(bytes) => RawLine::TooLong { bytes: *bytes },
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Whole(bytes) | Self::Unended(bytes) => bytes,
+            Self::TooLong(_) => &[],
+        }
+    }
+}
+
 /// Reads lines one after another out of one buffer, in which they stay where they were read.
 #[derive(Debug)]
 pub struct LineReader<R> {
@@ -102,6 +135,18 @@ impl<R: Read> LineReader<R> {
         held.start = held.end - rest.len();
         *line += taken as u64;
         taken
+    }
+
+    /// Gives what was read of the next lines and what they are read from, to whoever goes on from here. It says how many lines those were
+    /// ([`LineReader::pass`]).
+    pub(crate) fn hand_over(&mut self) -> (&[u8], &mut R) {
+        let held = self.buffer.get(std::mem::take(&mut self.held)).unwrap_or_default();
+        (held, &mut self.inner)
+    }
+
+    /// Counts lines that were read elsewhere.
+    pub(crate) const fn pass(&mut self, lines: u64) {
+        self.line += lines;
     }
 
     fn find(&mut self) -> io::Result<Option<Lies>> {

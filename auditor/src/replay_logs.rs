@@ -175,7 +175,7 @@ struct Retrial<'a> {
 }
 
 impl Sink for Retrial<'_> {
-    fn seen(&mut self, format: Format, place: &Place<'_>, seen: &Seen<'_>, deciding: Option<&Deciding>) -> Taken {
+    fn seen(&mut self, format: Format, place: &Place<'_>, seen: &Seen<'_>, deciding: Option<Deciding<'_>>) -> Taken {
         if let Some(against) = &mut self.against {
             against.foreign.take(format, place, seen, deciding);
         }
@@ -190,11 +190,15 @@ impl Sink for Retrial<'_> {
         true
     }
 
-    fn fetch(&self, sketched: &mut dyn Iterator<Item = (Timestamp, &Deciding)>) {
+    fn recalls(&self, whole: bool) -> bool {
+        self.fold.recalls(whole) && self.against.as_ref().is_none_or(|against| against.foreign.recalls(whole))
+    }
+
+    fn fetch(&self, sketched: &mut dyn Iterator<Item = (Timestamp, u64)>) {
         self.fold.fetch(sketched);
     }
 
-    fn seen_again(&mut self, place: &Place<'_>, sketch: &Sketch<'_>, deciding: &Deciding) -> Option<(Taken, Grade)> {
+    fn seen_again(&mut self, place: &Place<'_>, sketch: &Sketch<'_>, deciding: Deciding<'_>) -> Option<(Taken, Grade)> {
         let Some(against) = &mut self.against else { return self.fold.seen_again(place, sketch, deciding) };
         // Both know the answer, or both are asked of the whole line: neither may count a line that the other has not seen.
         if !against.foreign.knows(sketch.at, deciding) {
@@ -311,7 +315,7 @@ mod tests {
             self.0.take(line, record)
         }
 
-        fn seen(&mut self, format: Format, place: &Place<'_>, seen: &Seen<'_>, _: Option<&Deciding>) -> Taken {
+        fn seen(&mut self, format: Format, place: &Place<'_>, seen: &Seen<'_>, _: Option<Deciding<'_>>) -> Taken {
             self.0.seen(format, place, seen, None)
         }
     }

@@ -141,7 +141,7 @@ impl Sink for Count<'_, '_> {
         true
     }
 
-    fn seen(&mut self, format: Format, place: &Place<'_>, seen: &Seen<'_>, deciding: Option<&Deciding>) -> Taken {
+    fn seen(&mut self, format: Format, place: &Place<'_>, seen: &Seen<'_>, deciding: Option<Deciding<'_>>) -> Taken {
         self.see(seen.at);
         self.foreign.take(format, place, seen, deciding, |request| self.comparison.changes_at(request))
     }
@@ -154,11 +154,15 @@ impl Sink for Count<'_, '_> {
         true
     }
 
-    fn fetch(&self, sketched: &mut dyn Iterator<Item = (Timestamp, &Deciding)>) {
+    fn recalls(&self, whole: bool) -> bool {
+        self.foreign.recalls(whole)
+    }
+
+    fn fetch(&self, sketched: &mut dyn Iterator<Item = (Timestamp, u64)>) {
         self.foreign.fetch(sketched);
     }
 
-    fn seen_again(&mut self, place: &Place<'_>, sketch: &Sketch<'_>, deciding: &Deciding) -> Option<(Taken, Grade)> {
+    fn seen_again(&mut self, place: &Place<'_>, sketch: &Sketch<'_>, deciding: Deciding<'_>) -> Option<(Taken, Grade)> {
         let taken = self.foreign.take_again(place, sketch, deciding)?;
         self.see(sketch.at);
         Some(taken)

@@ -1,43 +1,57 @@
 //! One adapter for each format: a line in, what it says out.
+//!
+//! Nearly all of what a line says rests on that line alone. Where it rests on lines before, on a counter or on the format that they had,
+//! that is a [`Step`]: lines may be read anywhere, and the steps are taken in their order.
 
-use super::deciding::Deciding;
+use super::deciding::{Deciding, DecidingBytes};
 use super::json::Keys;
 use super::mapped::Mapped;
 use super::quick::{Quick, Sketch};
-use super::seen::Read;
+use super::seen::{Read, Seen};
 use super::text::{ENVOY, FormatError, ISTIO, KUMA, TextFormat, Unread};
 use super::{Format, Reading, envoy, hubble, linkerd, opa, ztunnel};
 use crate::limits::SKETCHED_AT_ONCE;
 
 /// Reads the lines of one format.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Adapter {
     pub(crate) format: Format,
     shape: Shape,
+    /// The last sequence number, where lines have one.
+    sequence: Option<i64>,
+    /// The number of dropped decisions that OPA last told.
+    dropped: u64,
     lost: u64,
     /// For formats of flat JSON.
     quick: Option<Quick>,
     /// The deciding bytes of the lines sketched last.
-    deciding: [Deciding; SKETCHED_AT_ONCE],
+    deciding: [DecidingBytes; SKETCHED_AT_ONCE],
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Shape {
     EnvoyJson(Keys),
     EnvoyText(Texts),
     Linkerd(Keys),
     Ztunnel(Keys),
-    Hubble {
-        bare: Keys,
-        wrapped: Keys,
-    },
-    /// With the number of dropped decisions that OPA last told.
-    Opa(Keys, u64),
+    Hubble { bare: Keys, wrapped: Keys },
+    Opa(Keys),
     Mapped(Box<Mapped>),
 }
 
+/// What a line says that rests on the lines before it too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// OPA has dropped so many decisions since it began.
+    Dropped(u64),
+    /// The number of the line in a sequence.
+    Sequence(i64),
+    /// Of several formats of text it was this one, and another was tried first. A line may be of two.
+    Fits { tried: usize, fitted: usize },
+}
+
 /// Formats of text, of which the one that last fitted is tried first.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Texts {
     formats: Vec<TextFormat>,
     last: usize,
@@ -54,12 +68,12 @@ impl Adapter {
             Format::LinkerdJson => Shape::Linkerd(linkerd::keys()),
             Format::Ztunnel => Shape::Ztunnel(ztunnel::keys()),
             Format::Hubble => Shape::Hubble { bare: hubble::keys(false), wrapped: hubble::keys(true) },
-            Format::Opa => Shape::Opa(opa::keys(), 0),
+            Format::Opa => Shape::Opa(opa::keys()),
             Format::NginxJson | Format::HaproxyJson | Format::Mapped => Shape::Mapped(Box::new(Mapped::new(reading.lines.as_ref()?))),
             Format::Portreeve => return None,
         };
-        let quick = matches!(shape, Shape::EnvoyJson(_)).then(Quick::envoy);
-        Some(Self { format, shape, lost: 0, quick, deciding: Default::default() })
+        let quick = matches!(shape, Shape::EnvoyJson(_)).then(|| Quick::envoy(format));
+        Some(Self { format, shape, sequence: None, dropped: 0, lost: 0, quick, deciding: Default::default() })
     }
 
     /// Whether the line begins as lines of this format do.
@@ -70,59 +84,87 @@ impl Adapter {
             Shape::EnvoyText(texts) => std::str::from_utf8(line).is_ok_and(|line| texts.formats.iter().any(|f| f.begins(line))),
             Shape::Ztunnel(_) => is_object() || line.first().is_some_and(u8::is_ascii_digit),
             Shape::Mapped(mapped) => !mapped.is_json() || is_object(),
-            Shape::EnvoyJson(_) | Shape::Linkerd(_) | Shape::Hubble { .. } | Shape::Opa(..) => is_object(),
+            Shape::EnvoyJson(_) | Shape::Linkerd(_) | Shape::Hubble { .. } | Shape::Opa(_) => is_object(),
         }
     }
 
     /// Records that lines read since the last call say, by counters or gaps, were lost.
     pub(crate) fn take_lost(&mut self) -> u64 {
-        if let Shape::Mapped(mapped) = &mut self.shape {
-            self.lost = self.lost.saturating_add(std::mem::take(&mut mapped.lost));
-        }
         std::mem::take(&mut self.lost)
     }
 
-    /// Reads a line.
+    /// Reads a line in its turn.
     pub(crate) fn read<'l>(&mut self, line: &'l [u8]) -> Read<'l> {
+        let (read, step) = self.read_apart(line);
+        if let Some(step) = step {
+            self.take_step(step);
+        }
+        read
+    }
+
+    /// Whether a line can be read apart from those before it.
+    pub(crate) fn can_read_apart(&self) -> bool {
+        !matches!(&self.shape, Shape::Mapped(mapped) if !mapped.has_head())
+    }
+
+    /// Whether a line of which this is the step would be read here as it was read elsewhere.
+    pub(crate) fn agrees(&self, step: Step) -> bool {
+        match (step, &self.shape) {
+            (Step::Fits { tried, .. }, Shape::EnvoyText(texts)) => tried == texts.last,
+            _ => true,
+        }
+    }
+
+    /// Takes the step of a line that was read.
+    pub(crate) fn take_step(&mut self, step: Step) {
+        match step {
+            Step::Dropped(dropped) => {
+                // The counter begins anew when OPA does.
+                let since = if dropped < self.dropped { 0 } else { self.dropped };
+                self.lost = self.lost.saturating_add(dropped - since);
+                self.dropped = dropped;
+            }
+            Step::Sequence(now) => {
+                let gap = self.sequence.map_or(0, |last| now.saturating_sub(last).saturating_sub(1));
+                self.lost = self.lost.saturating_add(u64::try_from(gap).unwrap_or(0));
+                self.sequence = Some(now);
+            }
+            Step::Fits { fitted, .. } => {
+                if let Shape::EnvoyText(texts) = &mut self.shape {
+                    texts.last = fitted;
+                }
+            }
+        }
+    }
+
+    /// Reads a line, and what it says that rests on the lines before it too.
+    pub(crate) fn read_apart<'l>(&mut self, line: &'l [u8]) -> (Read<'l>, Option<Step>) {
         if let Shape::Mapped(mapped) = &mut self.shape {
-            return if line.is_empty() { Read::Bad("the line is empty".to_owned()) } else { mapped.read(line) };
+            if line.is_empty() {
+                return (Read::Bad("the line is empty".to_owned()), None);
+            }
+            let (read, sequence) = mapped.read(line);
+            return (read, sequence.map(Step::Sequence));
         }
         let line = without_prefix(line);
         if line.is_empty() {
-            return Read::Bad("the line is empty".to_owned());
+            return (Read::Bad("the line is empty".to_owned()), None);
         }
         if is_message(line) {
-            return Read::Other("messages of the proxy itself");
+            return (Read::Other("messages of the proxy itself"), None);
         }
-        match &mut self.shape {
-            Shape::EnvoyJson(keys) => json(keys, line, envoy::seen),
-            Shape::EnvoyText(texts) => texts.read(line),
-            Shape::Linkerd(keys) => json(keys, line, linkerd::seen),
-            Shape::Ztunnel(keys) if line.first() == Some(&b'{') => json(keys, line, ztunnel::seen),
-            Shape::Ztunnel(_) => match std::str::from_utf8(line).map_err(|_| NOT_UTF8.to_owned()).and_then(ztunnel::text) {
-                Ok(Some(facts)) => ztunnel::seen(facts),
-                Ok(None) => Read::Other("messages of ztunnel itself"),
-                Err(why) => Read::Bad(why),
-            },
-            Shape::Hubble { bare, wrapped } => match bare.read(line) {
-                Ok(facts) if hubble::is_wrapped(&facts) => json(wrapped, line, hubble::seen),
-                Ok(facts) => hubble::seen(facts),
-                Err(why) => Read::Bad(why),
-            },
-            Shape::Opa(keys, told) => match keys.read(line) {
+        let read = match &self.shape {
+            Shape::EnvoyText(texts) => return texts.read(line),
+            Shape::Opa(keys) => match keys.read(line) {
                 Ok(facts) => {
-                    if let Some(dropped) = opa::dropped(&facts) {
-                        // The counter begins anew when OPA does.
-                        let since = if dropped < *told { 0 } else { *told };
-                        self.lost = self.lost.saturating_add(dropped - since);
-                        *told = dropped;
-                    }
-                    opa::seen(facts)
+                    let step = opa::dropped(&facts).map(Step::Dropped);
+                    return (opa::seen(facts), step);
                 }
                 Err(why) => Read::Bad(why),
             },
-            Shape::Mapped(_) => Read::Bad(String::new()),
-        }
+            shape => shape.read(line),
+        };
+        (read, None)
     }
 
     /// Reads the line that was sketched last; `None` where it takes [`Adapter::read`].
@@ -147,8 +189,42 @@ impl Adapter {
     }
 
     /// The deciding bytes of the `nth` line.
-    pub(crate) fn deciding(&self, nth: usize) -> Option<&Deciding> {
-        self.deciding.get(nth)
+    pub(crate) fn deciding(&self, nth: usize) -> Option<Deciding<'_>> {
+        self.deciding.get(nth).map(DecidingBytes::deciding)
+    }
+
+    /// Their hash.
+    pub(crate) fn hash(&self, nth: usize) -> Option<u64> {
+        self.deciding.get(nth).map(DecidingBytes::hash)
+    }
+
+    /// The deciding bytes of a line that was read.
+    pub(crate) fn deciding_of(&mut self, seen: &Seen<'_>) -> Deciding<'_> {
+        let [first, ..] = &mut self.deciding;
+        first.write(self.format, seen);
+        first.deciding()
+    }
+}
+
+impl Shape {
+    /// Reads a line of a format of which no line rests on others.
+    fn read<'l>(&self, line: &'l [u8]) -> Read<'l> {
+        match self {
+            Self::EnvoyJson(keys) => json(keys, line, envoy::seen),
+            Self::Linkerd(keys) => json(keys, line, linkerd::seen),
+            Self::Ztunnel(keys) if line.first() == Some(&b'{') => json(keys, line, ztunnel::seen),
+            Self::Ztunnel(_) => match std::str::from_utf8(line).map_err(|_| NOT_UTF8.to_owned()).and_then(ztunnel::text) {
+                Ok(Some(facts)) => ztunnel::seen(facts),
+                Ok(None) => Read::Other("messages of ztunnel itself"),
+                Err(why) => Read::Bad(why),
+            },
+            Self::Hubble { bare, wrapped } => match bare.read(line) {
+                Ok(facts) if hubble::is_wrapped(&facts) => json(wrapped, line, hubble::seen),
+                Ok(facts) => hubble::seen(facts),
+                Err(why) => Read::Bad(why),
+            },
+            Self::EnvoyText(_) | Self::Opa(_) | Self::Mapped(_) => Read::Bad(String::new()),
+        }
     }
 }
 
@@ -173,24 +249,22 @@ impl Texts {
         Self { formats: formats.unwrap_or_default(), last: 0 }
     }
 
-    fn read<'l>(&mut self, line: &'l [u8]) -> Read<'l> {
-        let Ok(line) = std::str::from_utf8(line) else { return Read::Bad(NOT_UTF8.to_owned()) };
+    fn read<'l>(&self, line: &'l [u8]) -> (Read<'l>, Option<Step>) {
+        let Ok(line) = std::str::from_utf8(line) else { return (Read::Bad(NOT_UTF8.to_owned()), None) };
         let mut several = false;
         for index in std::iter::once(self.last).chain((0..self.formats.len()).filter(|i| *i != self.last)) {
             match self.formats.get(index).map(|format| format.read(line)) {
-                Some(Ok(facts)) => {
-                    self.last = index;
-                    return envoy::seen(facts);
-                }
+                Some(Ok(facts)) => return (envoy::seen(facts), Some(Step::Fits { tried: self.last, fitted: index })),
                 Some(Err(Unread::Several)) => several = true,
                 Some(Err(Unread::Nothing)) | None => {}
             }
         }
-        Read::Bad(if several {
-            "it can be read in two ways, as when a header holds the quotes that stand between fields".to_owned()
+        let why = if several {
+            "it can be read in two ways, as when a header holds the quotes that stand between fields"
         } else {
-            "it is not of the format".to_owned()
-        })
+            "it is not of the format"
+        };
+        (Read::Bad(why.to_owned()), None)
     }
 }
 

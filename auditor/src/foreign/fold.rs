@@ -15,7 +15,6 @@ use portreeve_engine::{Authorizer, Digest, Timestamp};
 use super::Format;
 use super::certificates::Certificates;
 use super::deciding::Deciding;
-use super::envoy::ip;
 use super::judge::{Judge, Judged, Lawful};
 use super::memory::{Asked, Memory};
 use super::names::Names;
@@ -167,11 +166,22 @@ impl<'a> ForeignFold<'a> {
         self.in_force.get(self.history.span_at(at)?).copied().flatten()
     }
 
-    /// The bundle in force at a time, as a number to remember answers by; `None` where an answer may depend on the time besides.
-    fn remembered_by(&self, at: Timestamp) -> Option<u32> {
+    /// The bundle in force at a time, as a number to remember answers by; `None` where an answer may depend on more than these bytes.
+    fn remembered_by(&self, at: Timestamp, deciding: Deciding<'_>) -> Option<u32> {
+        self.bundle_at(at).filter(|_| !self.names.read_more_than(deciding))
+    }
+
+    /// The bundle in force at a time, as a number; `None` where its answers may depend on the time.
+    fn bundle_at(&self, at: Timestamp) -> Option<u32> {
         let number = self.judge_at(at);
-        let reads_time = !self.names.addresses.is_empty() || number.and_then(|n| self.judges.get(n)).is_some_and(|judge| judge.timed);
-        (!reads_time).then(|| number.map_or(UNJUDGED, |n| u32::try_from(n).unwrap_or(UNJUDGED)))
+        let is_timed = number.and_then(|n| self.judges.get(n)).is_some_and(|judge| judge.timed);
+        (!is_timed).then(|| number.map_or(UNJUDGED, |n| u32::try_from(n).unwrap_or(UNJUDGED)))
+    }
+
+    /// Whether it may know some request again by its deciding bytes, which are whole or not.
+    pub(crate) fn recalls(&self, whole: bool) -> bool {
+        let reads_more = !self.names.addresses.is_empty() && (!whole || self.names.read_time());
+        !reads_more && !self.judges.iter().all(|judge| judge.timed)
     }
 
     /// The service of the inventory that a request calls, or words for all others.
@@ -182,14 +192,14 @@ impl<'a> ForeignFold<'a> {
     }
 
     /// Whether a request that was sketched can be taken without its line.
-    pub(crate) fn knows(&mut self, at: Timestamp, deciding: &Deciding) -> bool {
-        self.remembered_by(at).is_some_and(|bundle| self.memory.get(bundle, deciding).is_some())
+    pub(crate) fn knows(&mut self, at: Timestamp, deciding: Deciding<'_>) -> bool {
+        self.remembered_by(at, deciding).is_some_and(|bundle| self.memory.get(bundle, deciding).is_some())
     }
 
     /// Fetches what [`ForeignFold::take_again`] will look at of several requests (see [`Memory::fetch`]).
-    pub(crate) fn fetch<'d>(&self, sketched: impl Iterator<Item = (Timestamp, &'d Deciding)>) {
-        for (at, deciding) in sketched {
-            let answered = self.remembered_by(at).and_then(|bundle| self.memory.fetch(bundle, deciding));
+    pub(crate) fn fetch(&self, sketched: impl Iterator<Item = (Timestamp, u64)>) {
+        for (at, hash) in sketched {
+            let answered = self.bundle_at(at).and_then(|bundle| self.memory.fetch(bundle, hash));
             if let Some(cell) = answered.and_then(|answered| answered.cell) {
                 self.books.cells.fetch(cell);
             }
@@ -197,21 +207,20 @@ impl<'a> ForeignFold<'a> {
     }
 
     /// Takes one request that was sketched, if what decides it was seen before.
-    pub(crate) fn take_again(&mut self, place: &Place<'_>, sketch: &Sketch<'_>, deciding: &Deciding) -> Option<(Taken, Grade)> {
-        let bundle = self.remembered_by(sketch.at)?;
+    pub(crate) fn take_again(&mut self, place: &Place<'_>, sketch: &Sketch<'_>, deciding: Deciding<'_>) -> Option<(Taken, Grade)> {
+        let bundle = self.remembered_by(sketch.at, deciding)?;
         let answered = self.memory.get(bundle, deciding)?;
         self.again += 1;
-        self.books.settle(answered, place, sketch.at, sketch.request_id.map(|id| (Tie::Request, id)));
-        let address = || sketch.caller.and_then(|text| std::str::from_utf8(text).ok()).and_then(ip);
-        self.books.certificates.note_address(answered.certificate(), address);
+        self.books.settle(answered, place, sketch.at, sketch.known_by);
+        self.books.certificates.note_address(answered.certificate(), || sketch.caller.ip());
         Some((answered.taken(), answered.grade))
     }
 
     /// Takes one request. Where its line was sketched, the answer is remembered under its deciding bytes.
-    pub(crate) fn take(&mut self, format: Format, place: &Place<'_>, seen: &Seen<'_>, deciding: Option<&Deciding>) -> Taken {
+    pub(crate) fn take(&mut self, format: Format, place: &Place<'_>, seen: &Seen<'_>, deciding: Option<Deciding<'_>>) -> Taken {
         let mut answered = self.answered(format, seen);
         self.books.settle(&mut answered, place, seen.at, seen.known_by());
-        if let Some((deciding, bundle)) = deciding.zip(self.remembered_by(seen.at)) {
+        if let Some((deciding, bundle)) = deciding.and_then(|deciding| Some((deciding, self.remembered_by(seen.at, deciding)?))) {
             self.memory.put(bundle, deciding, answered);
         }
         answered.taken()
@@ -255,7 +264,7 @@ impl<'a> ForeignFold<'a> {
         let number = self.judge_at(seen.at);
         let Some((number, judge)) = number.and_then(|n| Some((n, self.judges.get(n)?))) else { return self.unjudged(format, seen, effect) };
         let mut question = std::mem::take(&mut self.question);
-        write_question(&mut question, (format, number), seen, effect, judge.timed || !self.names.addresses.is_empty());
+        write_question(&mut question, (format, number), seen, effect, judge.timed || self.names.read_time());
         let known = self.answers.get(&question);
         if let Some(key) = known {
             self.question = question;

@@ -10,17 +10,13 @@ use super::time::parse_time;
 use crate::limits::COLUMNS_MAX;
 
 /// Reads lines by a mapping.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Mapped {
     lines: Lines,
     cutter: Cutter,
-    /// The last sequence number, where lines have one.
-    sequence: Option<i64>,
-    /// Records that gaps between sequence numbers stand for.
-    pub(super) lost: u64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Cutter {
     Json(Keys),
     /// The slots of each column; `None` until the head was read.
@@ -39,7 +35,7 @@ impl Mapped {
             }
             Cut::Words { columns } => Cutter::Columns { delimiter: None, slots: Some(slots(lines, columns)) },
         };
-        Self { lines: lines.clone(), cutter, sequence: None, lost: 0 }
+        Self { lines: lines.clone(), cutter }
     }
 
     /// Whether lines are objects of JSON.
@@ -47,46 +43,43 @@ impl Mapped {
         matches!(self.cutter, Cutter::Json(_))
     }
 
-    /// Reads a line.
-    pub(super) fn read<'l>(&mut self, line: &'l [u8]) -> Read<'l> {
-        let facts = match &mut self.cutter {
-            Cutter::Json(keys) => match keys.read(line) {
-                Ok(facts) => facts,
-                Err(why) => return Read::Bad(why),
-            },
+    /// Whether what a line says rests on that line alone: the columns are known, where there are some.
+    pub(super) const fn has_head(&self) -> bool {
+        !matches!(self.cutter, Cutter::Columns { slots: None, .. })
+    }
+
+    /// Reads a line, and its sequence number, where lines have one.
+    pub(super) fn read<'l>(&mut self, line: &'l [u8]) -> (Read<'l>, Option<i64>) {
+        match self.facts(line) {
+            Ok(facts) => {
+                let sequence = facts.of(Fact::Sequence as usize).integer();
+                (self.seen(facts), sequence)
+            }
+            Err(read) => (read, None),
+        }
+    }
+
+    fn facts<'l>(&mut self, line: &'l [u8]) -> Result<Slots<'l>, Read<'l>> {
+        match &mut self.cutter {
+            Cutter::Json(keys) => keys.read(line).map_err(Read::Bad),
             Cutter::Columns { delimiter, slots: by_column } => {
-                let Ok(text) = std::str::from_utf8(line) else { return Read::Bad("it is not UTF-8".to_owned()) };
+                let text = std::str::from_utf8(line).map_err(|_| Read::Bad("it is not UTF-8".to_owned()))?;
                 let text = text.strip_suffix('\r').unwrap_or(text);
                 let values = match delimiter {
-                    Some(delimiter) => match csv(text, *delimiter) {
-                        Ok(values) => values,
-                        Err(why) => return Read::Bad(why.to_owned()),
-                    },
+                    Some(delimiter) => csv(text, *delimiter).map_err(|why| Read::Bad(why.to_owned()))?,
                     None => text.split(' ').filter(|word| !word.is_empty()).map(Cow::Borrowed).collect(),
                 };
                 let Some(by_column) = by_column else {
                     let head = names(&values);
                     if let Some((_, missing)) = self.lines.fields.iter().find(|(_, column)| !head.contains(column)) {
-                        return Read::Bad(format!("the first line names no column `{missing}`"));
+                        return Err(Read::Bad(format!("the first line names no column `{missing}`")));
                     }
                     *by_column = Some(slots(&self.lines, &head));
-                    return Read::Other("heads of columns");
+                    return Err(Read::Other("heads of columns"));
                 };
-                match facts(by_column, values) {
-                    Ok(facts) => facts,
-                    Err(why) => return Read::Bad(why),
-                }
+                facts(by_column, values).map_err(Read::Bad)
             }
-        };
-        self.gap(&facts);
-        self.seen(facts)
-    }
-
-    fn gap(&mut self, facts: &Slots<'_>) {
-        let Some(now) = facts.of(Fact::Sequence as usize).integer() else { return };
-        let gap = self.sequence.map_or(0, |last| now.saturating_sub(last).saturating_sub(1));
-        self.lost = self.lost.saturating_add(u64::try_from(gap).unwrap_or(0));
-        self.sequence = Some(now);
+        }
     }
 
     fn seen<'l>(&self, mut facts: Slots<'l>) -> Read<'l> {

@@ -79,9 +79,9 @@ impl<A> Memory<A> {
 
     /// The answer to a question that was asked before.
     #[inline]
-    pub(super) fn get(&mut self, bundle: u32, deciding: &Deciding) -> Option<&mut A> {
-        let parts = deciding.parts();
-        let hash = hash_of(bundle, deciding.hash());
+    pub(super) fn get(&mut self, bundle: u32, deciding: Deciding<'_>) -> Option<&mut A> {
+        let Deciding { parts, hash } = deciding;
+        let hash = hash_of(bundle, hash);
         let is_it = |number: &u32| {
             let Some(known) = self.known.get(*number as usize) else { return false };
             let may_be = (known.hash, known.bundle) == (half(hash), bundle);
@@ -96,8 +96,8 @@ impl<A> Memory<A> {
     /// The places are far from each other and were seldom touched of late. Whoever fetches those of several questions one right behind the
     /// other waits for all of them as long as for one.
     #[inline]
-    pub(super) fn fetch(&self, bundle: u32, deciding: &Deciding) -> Option<&A> {
-        let hash = hash_of(bundle, deciding.hash());
+    pub(super) fn fetch(&self, bundle: u32, parts: u64) -> Option<&A> {
+        let hash = hash_of(bundle, parts);
         let number = self.numbers.find(hash, |number| self.known.get(*number as usize).is_some_and(|known| known.hash == half(hash)))?;
         let known = self.known.get(*number as usize)?;
         let [.., ask] = known.parts;
@@ -106,7 +106,7 @@ impl<A> Memory<A> {
     }
 
     /// Remembers an answer.
-    pub(super) fn put(&mut self, bundle: u32, deciding: &Deciding, answer: A) {
+    pub(super) fn put(&mut self, bundle: u32, deciding: Deciding<'_>, answer: A) {
         if self.known.len() >= QUESTIONS_MAX || self.bytes >= REMEMBERED_BYTES_MAX {
             self.forget();
         }
@@ -115,10 +115,10 @@ impl<A> Memory<A> {
             return;
         }
         let before = self.texts.bytes.len();
-        let [Some(place), Some(caller), Some(ask)] = deciding.parts().map(|text| self.texts.put(text)) else { return };
+        let [Some(place), Some(caller), Some(ask)] = deciding.parts.map(|text| self.texts.put(text)) else { return };
         let Ok(number) = u32::try_from(self.known.len()) else { return };
         self.bytes += size_of::<Known<A>>() + size_of::<Text>() + self.texts.bytes.len() - before;
-        let hash = hash_of(bundle, deciding.hash());
+        let hash = hash_of(bundle, deciding.hash);
         self.known.push(Known { answer, hash: half(hash), bundle, parts: [place, caller, ask] });
         let Self { texts, numbers, known, .. } = self;
         let again = |number: &u32| {
@@ -181,10 +181,11 @@ impl Texts {
 
 #[cfg(test)]
 mod tests {
+    use super::super::deciding::DecidingBytes;
     use super::*;
 
-    fn deciding(place: &str, caller: &str, ask: &str) -> Deciding {
-        Deciding::of([place, caller, ask])
+    fn deciding(place: &str, caller: &str, ask: &str) -> DecidingBytes {
+        DecidingBytes::of([place, caller, ask])
     }
 
     #[test]
@@ -197,11 +198,11 @@ mod tests {
         };
         let all = || (0..2 * size.pow(3)).map(one);
         for (n, (bundle, deciding)) in all().enumerate() {
-            assert_eq!(memory.get(bundle, &deciding), None);
-            memory.put(bundle, &deciding, n);
+            assert_eq!(memory.get(bundle, deciding.deciding()), None);
+            memory.put(bundle, deciding.deciding(), n);
         }
         for (n, (bundle, deciding)) in all().enumerate() {
-            assert_eq!(memory.get(bundle, &deciding), Some(&mut n.clone()));
+            assert_eq!(memory.get(bundle, deciding.deciding()), Some(&mut n.clone()));
         }
         assert_eq!(memory.answers().count(), 2 * parts.len().pow(3));
     }
@@ -211,9 +212,10 @@ mod tests {
         let mut memory = Memory::new();
         let long = "x".repeat(1 << 20);
         for n in 0..100 {
-            memory.put(0, &deciding("p", "c", &format!("{n}{long}")), n);
+            let question = deciding("p", "c", &format!("{n}{long}"));
+            memory.put(0, question.deciding(), n);
             assert!(memory.known.len() <= REMEMBERED_BYTES_MAX >> 20);
-            assert_eq!(memory.get(0, &deciding("p", "c", &format!("{n}{long}"))), Some(&mut n.clone()));
+            assert_eq!(memory.get(0, question.deciding()), Some(&mut n.clone()));
         }
         let mut asked = Asked::default();
         for n in 0..100 {

@@ -10,6 +10,7 @@
 //! INVARIANT: what cannot be read is rejected and counted; what cannot be asked is not replayable, with its reason. Nothing is guessed.
 
 mod adapter;
+mod apart;
 mod certificates;
 mod deciding;
 pub mod envoy;
@@ -43,6 +44,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 pub(crate) use adapter::Adapter;
+pub(crate) use apart::{Hint, Hinted, Hints, Looker, Wanted};
 pub(crate) use deciding::Deciding;
 pub(crate) use fold::{ForeignFold, Place, Taken};
 pub(crate) use judge::Judge;

@@ -5,6 +5,8 @@ use std::net::IpAddr;
 
 use portreeve_engine::Timestamp;
 
+use super::deciding::Deciding;
+
 /// Names and addresses with the services they stand for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
@@ -34,6 +36,16 @@ impl Names {
     #[must_use]
     pub fn service(&self, name: &str) -> Option<&str> {
         self.services.get(name).map(String::as_str)
+    }
+
+    /// Whether it may depend on the time whose an address was.
+    pub(super) fn read_time(&self) -> bool {
+        self.addresses.iter().any(|address| address.from.is_some() || address.until.is_some())
+    }
+
+    /// Whether the address of a request with these deciding bytes may stand for more than they have of it.
+    pub(super) fn read_more_than(&self, deciding: Deciding<'_>) -> bool {
+        !self.addresses.is_empty() && (!deciding.is_whole() || self.read_time())
     }
 
     /// The service that had an address at a time: of several networks the narrowest. Where two of one size name two, none had it.

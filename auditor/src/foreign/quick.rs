@@ -13,12 +13,15 @@
 //! INVARIANT: two lines with the same deciding bytes are counted under the same key, but for the hour, and show the same certificate.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 use portreeve_engine::Timestamp;
 
-use super::deciding::{Deciding, Part};
-use super::envoy::{Fact, KEYS};
+use super::Format;
+use super::deciding::{DecidingBytes, Part};
+use super::envoy::{Fact, KEYS, ip};
 use super::json::{Slots, Value};
+use super::seen::{Seen, Tie};
 use super::time::parse_time;
 use crate::scan::{Found, Kind, Scanner};
 
@@ -26,9 +29,37 @@ use crate::scan::{Found, Kind, Scanner};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Sketch<'l> {
     pub(crate) at: Timestamp,
-    pub(crate) request_id: Option<&'l [u8]>,
-    /// The address of the caller, as written.
-    pub(crate) caller: Option<&'l [u8]>,
+    /// What the other side knows of it, too.
+    pub(crate) known_by: Option<(Tie, &'l [u8])>,
+    pub(crate) caller: Address<'l>,
+}
+
+/// The address of a caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Address<'l> {
+    /// The line does not say it.
+    Unsaid,
+    /// As written.
+    Written(&'l [u8]),
+    /// As read.
+    Read(IpAddr),
+}
+
+impl Address<'_> {
+    pub(super) fn ip(self) -> Option<IpAddr> {
+        match self {
+            Self::Unsaid => None,
+            Self::Written(text) => std::str::from_utf8(text).ok().and_then(ip),
+            Self::Read(ip) => Some(ip),
+        }
+    }
+}
+
+impl<'l> Sketch<'l> {
+    /// What is left of a line that the general reader read.
+    pub(crate) fn of(seen: &'l Seen<'_>) -> Self {
+        Self { at: seen.at, known_by: seen.known_by(), caller: seen.caller_ip.map_or(Address::Unsaid, Address::Read) }
+    }
 }
 
 /// What a value of a line decides.
@@ -86,16 +117,19 @@ const fn use_of(fact: Fact) -> Use {
 }
 
 /// Sketches the lines of one log.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Quick {
     scanner: Scanner<{ KEYS.len() }>,
     clock: Clock,
+    /// Stands among the keys that a line has, for the format: of two formats that have the same keys each has lines of its own.
+    mark: u64,
 }
 
 impl Quick {
     /// For JSON logs of Envoy.
-    pub(crate) fn envoy() -> Self {
-        Self { scanner: Scanner::new(KEYS.map(|(key, _)| key)), clock: Clock::default() }
+    pub(crate) fn envoy(format: Format) -> Self {
+        let mark = if format == Format::IstioJson { ISTIO } else { 0 };
+        Self { scanner: Scanner::new(KEYS.map(|(key, _)| key)), clock: Clock::default(), mark }
     }
 
     /// Whether the line sketched last may have a run of bytes long enough to be a card number.
@@ -135,10 +169,11 @@ impl Quick {
 
     /// Sketches a line, and writes its deciding bytes; `None` where the line is for the general reader. `caller_address_counts`: policy or
     /// names may depend on the address of a caller that has an identity.
-    pub(crate) fn sketch<'l>(&mut self, line: &'l [u8], deciding: &mut Deciding, caller_address_counts: bool) -> Option<Sketch<'l>> {
+    pub(crate) fn sketch<'l>(&mut self, line: &'l [u8], deciding: &mut DecidingBytes, caller_address_counts: bool) -> Option<Sketch<'l>> {
         deciding.begin(line.len());
         let found = self.scanner.glance(line)?;
-        let mut sketch = Sketch { at: times(found, &mut self.clock)?, request_id: request_id(found)?, caller: None };
+        let known_by = |id| (Tie::Request, id);
+        let mut sketch = Sketch { at: times(found, &mut self.clock)?, known_by: request_id(found)?.map(known_by), caller: Address::Unsaid };
         let has = |slot| found.text(slot).is_some_and(says);
         // A named callee is never looked for by its address, an inbound caller with a certificate never named by its own.
         let callee_is_named = has(AUTHORITY);
@@ -146,7 +181,7 @@ impl Quick {
         let caller_is_known = !caller_address_counts && is_inbound && has(PEER_SAN);
         // Which keys there are, in one; so those that are not need not be told one by one.
         let mut left = found.present() & !SET_ASIDE;
-        deciding.part(Part::Place).keys(left)?;
+        deciding.part(Part::Place).keys(left | self.mark)?;
         while left != 0 {
             let slot = left.trailing_zeros() as usize;
             left &= left.wrapping_sub(1);
@@ -161,8 +196,8 @@ impl Quick {
                 Use::CallerAddress if is_text => {
                     let raw = raw();
                     // Of the two, which stand in this order, the first that says something.
-                    if sketch.caller.is_none() && says(raw) {
-                        sketch.caller = Some(raw);
+                    if sketch.caller == Address::Unsaid && says(raw) {
+                        sketch.caller = Address::Written(raw);
                     }
                     let kept = if caller_is_known { 0 } else { host_bytes(raw).unwrap_or(length) };
                     out.write(TEXT, raw, kept)?;
@@ -300,7 +335,7 @@ fn is_port(text: &[u8]) -> bool {
 }
 
 /// Reads times that mostly have the minute of the one before.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Clock {
     minute: [u8; MINUTE_BYTES],
     unix_ms: i64,
@@ -329,6 +364,8 @@ fn number(digits: &[u8]) -> u32 {
     digits.iter().fold(0, |n, digit| n * 10 + u32::from(*digit & 0x0f))
 }
 
+/// The bit behind those of the keys that marks lines of Istio.
+const ISTIO: u64 = 1 << KEYS.len();
 const TEXT: u8 = b't';
 /// Stands for a text that says something, whatever it says.
 const ASKED: u8 = b'a';
@@ -340,16 +377,16 @@ const MINUTE_BYTES: usize = "2026-11-22T10:00".len();
 mod tests {
     use super::*;
 
-    fn sketch(quick: &mut Quick, line: &str) -> Option<(Timestamp, Option<String>, Deciding)> {
-        let mut deciding = Deciding::default();
+    fn sketch(quick: &mut Quick, line: &str) -> Option<(Timestamp, Option<String>, DecidingBytes)> {
+        let mut deciding = DecidingBytes::default();
         let sketch = quick.sketch(line.as_bytes(), &mut deciding, true)?;
-        Some((sketch.at, sketch.request_id.map(|id| String::from_utf8(id.to_vec()).unwrap()), deciding))
+        Some((sketch.at, sketch.known_by.map(|(_, id)| String::from_utf8(id.to_vec()).unwrap()), deciding))
     }
 
     #[test]
     fn only_time_request_id_and_the_callers_port_are_set_aside() {
         let base = r#"{"start_time":"2026-11-22T10:00:00.123Z","method":"GET","path":"/a","response_code":200,"request_id":"r1","downstream_remote_address":"10.0.0.7:4000"}"#;
-        let mut quick = Quick::envoy();
+        let mut quick = Quick::envoy(Format::EnvoyJson);
         let (at, id, deciding) = sketch(&mut quick, base).unwrap();
         assert_eq!((at.to_string().as_str(), id.as_deref()), ("2026-11-22T10:00:00.123Z", Some("r1")));
         for (from, to) in

@@ -19,7 +19,7 @@ impl Sink for GeneralWay<'_> {
         self.0.take(line, record)
     }
 
-    fn seen(&mut self, format: Format, place: &Place<'_>, seen: &Seen<'_>, _: Option<&Deciding>) -> Taken {
+    fn seen(&mut self, format: Format, place: &Place<'_>, seen: &Seen<'_>, _: Option<Deciding<'_>>) -> Taken {
         self.0.seen(format, place, seen, None)
     }
 }
@@ -136,7 +136,7 @@ impl Sink for Two<'_> {
         true
     }
 
-    fn seen(&mut self, format: Format, place: &Place<'_>, seen: &Seen<'_>, deciding: Option<&Deciding>) -> Taken {
+    fn seen(&mut self, format: Format, place: &Place<'_>, seen: &Seen<'_>, deciding: Option<Deciding<'_>>) -> Taken {
         self.0.take(format, place, seen, deciding, |request| vec![request.service.len()])
     }
 
@@ -148,7 +148,7 @@ impl Sink for Two<'_> {
         self.1
     }
 
-    fn seen_again(&mut self, place: &Place<'_>, sketch: &Sketch<'_>, deciding: &Deciding) -> Option<(Taken, Grade)> {
+    fn seen_again(&mut self, place: &Place<'_>, sketch: &Sketch<'_>, deciding: Deciding<'_>) -> Option<(Taken, Grade)> {
         self.0.take_again(place, sketch, deciding)
     }
 }

@@ -87,7 +87,12 @@ impl<'a> TwoLaws<'a> {
 
     /// Whether an answer may depend on the time.
     fn is_timed(&self) -> bool {
-        !self.names.addresses.is_empty() || self.judges.iter().any(|judge| judge.timed)
+        self.names.read_time() || self.judges.iter().any(|judge| judge.timed)
+    }
+
+    /// Whether it may know some request again by its deciding bytes, which are whole or not.
+    pub(crate) fn recalls(&self, whole: bool) -> bool {
+        !self.is_timed() && (whole || self.names.addresses.is_empty())
     }
 
     /// Whether the address of a caller that has an identity may change an answer.
@@ -96,20 +101,20 @@ impl<'a> TwoLaws<'a> {
     }
 
     /// Fetches what [`TwoLaws::take_again`] will look at of several requests.
-    pub(crate) fn fetch(&self, sketched: &mut dyn Iterator<Item = (Timestamp, &Deciding)>) {
-        for (_, deciding) in sketched {
-            let _ = self.memory.fetch(BOTH, deciding);
+    pub(crate) fn fetch(&self, sketched: &mut dyn Iterator<Item = (Timestamp, u64)>) {
+        for (_, hash) in sketched {
+            let _ = self.memory.fetch(BOTH, hash);
         }
     }
 
     /// Takes one request that was sketched, if what decides it was seen before.
-    pub(crate) fn take_again(&mut self, place: &Place<'_>, sketch: &Sketch<'_>, deciding: &Deciding) -> Option<(Taken, Grade)> {
-        if self.is_timed() {
+    pub(crate) fn take_again(&mut self, place: &Place<'_>, sketch: &Sketch<'_>, deciding: Deciding<'_>) -> Option<(Taken, Grade)> {
+        if self.is_timed() || self.names.read_more_than(deciding) {
             return None;
         }
         let placed = *self.memory.get(BOTH, deciding)?;
         self.again += 1;
-        self.add(placed, place, sketch.at, sketch.request_id.map(|id| (Tie::Request, id)));
+        self.add(placed, place, sketch.at, sketch.known_by);
         Some((placed.taken, placed.grade))
     }
 
@@ -120,7 +125,7 @@ impl<'a> TwoLaws<'a> {
         format: Format,
         place: &Place<'_>,
         seen: &Seen<'_>,
-        deciding: Option<&Deciding>,
+        deciding: Option<Deciding<'_>>,
         marks: impl FnOnce(&Request) -> Vec<usize>,
     ) -> Taken {
         let mut question = std::mem::take(&mut self.question);
@@ -147,7 +152,7 @@ impl<'a> TwoLaws<'a> {
             },
         };
         self.add(placed, place, seen.at, seen.known_by());
-        if let Some(deciding) = deciding.filter(|_| !self.is_timed()) {
+        if let Some(deciding) = deciding.filter(|deciding| !self.is_timed() && !self.names.read_more_than(*deciding)) {
             self.memory.put(BOTH, deciding, placed);
         }
         placed.taken

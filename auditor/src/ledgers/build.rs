@@ -243,7 +243,7 @@ impl Sink for PartSink<'_> {
         true
     }
 
-    fn seen(&mut self, format: Format, place: &Place<'_>, seen: &Seen<'_>, deciding: Option<&Deciding>) -> Taken {
+    fn seen(&mut self, format: Format, place: &Place<'_>, seen: &Seen<'_>, deciding: Option<Deciding<'_>>) -> Taken {
         self.foreign.take(format, place, seen, deciding)
     }
 
@@ -255,11 +255,15 @@ impl Sink for PartSink<'_> {
         true
     }
 
-    fn fetch(&self, sketched: &mut dyn Iterator<Item = (Timestamp, &Deciding)>) {
+    fn recalls(&self, whole: bool) -> bool {
+        self.foreign.recalls(whole)
+    }
+
+    fn fetch(&self, sketched: &mut dyn Iterator<Item = (Timestamp, u64)>) {
         self.foreign.fetch(sketched);
     }
 
-    fn seen_again(&mut self, place: &Place<'_>, sketch: &Sketch<'_>, deciding: &Deciding) -> Option<(Taken, Grade)> {
+    fn seen_again(&mut self, place: &Place<'_>, sketch: &Sketch<'_>, deciding: Deciding<'_>) -> Option<(Taken, Grade)> {
         self.foreign.take_again(place, sketch, deciding)
     }
 }

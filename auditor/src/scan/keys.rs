@@ -13,7 +13,7 @@ pub(super) const END: KeyId = 1;
 pub(super) const OTHER: KeyId = 2;
 
 /// A key as it stands in a line.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Key {
     /// From the byte behind the value before to the byte before its own: `,"path":`, with whatever space there was.
     literal: Box<[u8]>,
@@ -70,7 +70,7 @@ pub(super) struct Met {
 }
 
 /// All keys.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Keys {
     wanted: Vec<&'static str>,
     all: Vec<Key>,

@@ -7,7 +7,7 @@ use fearless_simd::{Level, Simd, dispatch, prelude::*, u8x64};
 use crate::pan::{Runs, near_digits};
 
 /// The places of the quotes of a line, and the kinds of odd bytes it has.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Look {
     level: Level,
     /// Beyond `count` lies what was left by lines before.

@@ -30,7 +30,7 @@ use value::Spans;
 use walk::Walk;
 
 /// Reads lines, wanting `N` keys.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Scanner<const N: usize> {
     wanted: [&'static str; N],
     keys: Keys,

@@ -74,7 +74,7 @@ pub(crate) enum Kind {
 }
 
 /// Where the wanted values of a line lie.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Spans<const N: usize> {
     spans: [Span; N],
     /// A bit for each that is there. What was found in lines before is left standing where it was.

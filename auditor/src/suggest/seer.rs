@@ -362,7 +362,7 @@ impl Sink for Seer<'_> {
         true
     }
 
-    fn seen(&mut self, _: Format, _: &Place<'_>, seen: &Seen<'_>, _: Option<&Deciding>) -> Taken {
+    fn seen(&mut self, _: Format, _: &Place<'_>, seen: &Seen<'_>, _: Option<Deciding<'_>>) -> Taken {
         if let Err(why) = self.foreign(seen) {
             self.leave(why);
         }
