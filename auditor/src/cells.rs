@@ -344,7 +344,9 @@ impl Cell {
         }
     }
 
-    fn tally(self) -> Option<Tally> {
+    /// What was counted. Of requests that two lines tell of, no more lines are shown than there are requests.
+    fn tally(mut self) -> Option<Tally> {
+        self.evidence.truncate(usize::try_from(self.count).unwrap_or(usize::MAX));
         (self.count > 0).then_some(Tally { count: self.count, first: self.first, last: self.last, evidence: self.evidence })
     }
 }
@@ -468,6 +470,24 @@ mod tests {
             cells.count(key, None, at, (0, n), || Evidence { input: 0, line: n, sha256: Digest::ZERO });
         }
         cells
+    }
+
+    #[test]
+    fn no_more_lines_are_shown_than_there_are_decisions() {
+        for (taken, back, shown) in [(3, 0, 3), (4, 1, 3), (9, 2, EVIDENCE_MAX), (9, 7, 2)] {
+            let mut cells = Cells::new(Grain::Denials);
+            let key = cells.key(facts(1), None);
+            for n in 0..taken {
+                cells.count(key, None, start(), (0, n), || Evidence { input: 0, line: n, sha256: Digest::ZERO });
+            }
+            for _ in 0..back {
+                assert!(cells.take_back(0).is_some());
+            }
+            let mut ledger = Ledger::default();
+            cells.pour(&mut ledger);
+            let tally = ledger.decided.values().next().unwrap();
+            assert_eq!((tally.count, tally.evidence.len()), (taken - back, shown));
+        }
     }
 
     #[test]

@@ -118,7 +118,9 @@ impl Certificate {
 
     /// Its use so far, taken out.
     fn take(&mut self) -> Option<((SpiffeId, Digest), CertificateTally)> {
-        let seen = self.seen.take()?;
+        let mut seen = self.seen.take()?;
+        // Of requests that two lines tell of, no more lines are shown than there are requests.
+        seen.evidence.truncate(usize::try_from(seen.count).unwrap_or(usize::MAX));
         let (expired, addresses) = (std::mem::take(&mut self.expired), std::mem::take(&mut self.addresses));
         let serial = self.serial.clone().unwrap_or_else(|| "unknown".to_owned());
         let (id, not_after, issued) = (self.id.clone(), self.not_after, self.issued.clone());
