@@ -172,6 +172,66 @@ fn issuer_and_key_come_by_mapping_too() {
     }
 }
 
+/// One connection over TCP to the database, as a proxy writes it: the calling one, or the called one.
+fn connection(caller: &str, port: u16, second: u32, is_outbound: bool, denied: bool) -> String {
+    let (from, to) = (format!("10.0.1.7:{port}"), "10.0.3.5:5432");
+    let id = |name: &str| format!("spiffe://shop.example/ns/shop/sa/{name}");
+    let own = if is_outbound {
+        serde_json::json!({
+            "upstream_cluster": "outbound|5432||db.shop.svc.cluster.local", "upstream_host": to, "upstream_local_address": from,
+            "downstream_local_address": "10.96.0.9:5432", "downstream_remote_address": "10.0.1.7:33333",
+            "upstream_local_uri_san": id(caller), "upstream_peer_uri_san": id("db"),
+        })
+    } else {
+        serde_json::json!({
+            "upstream_cluster": "inbound|5432||", "upstream_host": "127.0.0.1:5432", "upstream_local_address": "127.0.0.6:40001",
+            "downstream_local_address": to, "downstream_remote_address": from,
+            "downstream_peer_uri_san": id(caller), "downstream_local_uri_san": id("db"),
+            "requested_server_name": "outbound_.5432_._.db.shop.svc.cluster.local",
+            "connection_termination_details": if denied { "rbac_access_denied_matched_policy[none]" } else { "-" },
+        })
+    };
+    let mut line = serde_json::json!({
+        "start_time": format!("2026-11-22T10:{:02}:{:02}.{}00Z", second / 60, second % 60, u8::from(!is_outbound)),
+        "method": null, "path": null, "authority": null, "request_id": null, "response_code": 0, "response_flags": "-",
+        "response_code_details": null, "bytes_sent": 7, "bytes_received": 9,
+    });
+    line.as_object_mut().unwrap().append(&mut own.as_object().unwrap().clone());
+    line.to_string() + "\n"
+}
+
+#[test]
+fn a_connection_over_tcp_that_both_proxies_of_envoy_wrote_down_counts_once() {
+    let both = |caller: &str, port: u16, second: u32, denied: bool| {
+        connection(caller, port, second, true, false) + &connection(caller, port, second, false, denied)
+    };
+    let counted = |log: String| {
+        let a = audit("mapped", log.into_bytes(), Reading::default());
+        let t = a.totals;
+        assert_eq!(t.lines, t.decided + t.duplicates, "{t:?}");
+        ((t.allowed, t.denied, t.duplicates, t.unlawful, t.overdenied), a)
+    };
+    let connection_lacks = |a: &Assessment| a.reads.fitness[0].lacks.iter().any(|l| l.starts_with("what tells a connection"));
+    // Jobs may use the database, the web may not; who let it in broke the law, and who kept it out did not, whatever the caller's end saw.
+    let (counts, a) = counted(both("jobs", 40_000, 1, false) + &both("web", 40_001, 2, false) + &both("web", 40_002, 3, true));
+    assert_eq!(counts, (2, 1, 3, 1, 0));
+    assert!(!connection_lacks(&a) && a.reads.uncompared == 0, "{:?}", a.reads.fitness[0].lacks);
+    assert!(a.edges.iter().all(|e| e.to == "db" && e.operation.as_deref() == Some("sql")), "{:?}", a.edges);
+    // The same ports an hour later are another connection, other ports are, too; what is written while it lasts is not.
+    let lasting = connection("jobs", 40_000, 1, false, false);
+    let (counts, _) =
+        counted(both("jobs", 40_000, 1, false) + &lasting + &both("jobs", 40_000, 3_500, false) + &both("jobs", 40_001, 1, false));
+    assert_eq!(counts, (3, 0, 4, 0, 0));
+    // One end alone, each of another connection.
+    let (counts, _) = counted(connection("jobs", 40_000, 1, true, false) + &connection("jobs", 40_001, 1, false, false));
+    assert_eq!(counts, (2, 0, 0, 0, 0));
+    // Where the calling side does not write from where it connected, both count; the report says so, and what to add.
+    let (counts, a) = counted(both("jobs", 40_000, 1, false).replace("\"upstream_local_address\"", "\"something_else\""));
+    assert_eq!(counts, (2, 0, 0, 0, 0));
+    assert!(connection_lacks(&a) && a.reads.uncompared == 1, "{:?}", a.reads.fitness[0].lacks);
+    assert!(a.reads.fitness[0].snippet.as_ref().unwrap().contains("%UPSTREAM_LOCAL_ADDRESS%"));
+}
+
 struct Random(u64);
 
 impl Random {

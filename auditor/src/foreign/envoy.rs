@@ -4,10 +4,10 @@
 //! the cluster: a denial is the proxy's own only where it says so, since a 403 may come from the application too.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::json::{Keys, Slots, Value};
-use super::seen::{AddressOf, Callee, Caller, Did, Grade, Read, Reporter, Seen, SeenTls};
+use super::seen::{AddressOf, Callee, Caller, Did, Grade, Read, Reporter, Seen, SeenTls, Tie};
 use super::time::parse_time;
 
 /// The facts, as slots.
@@ -38,6 +38,8 @@ pub enum Fact {
     Cluster,
     /// `%UPSTREAM_HOST%`.
     UpstreamHost,
+    /// `%UPSTREAM_LOCAL_ADDRESS%`: from where the proxy connected to the called side.
+    UpstreamLocalAddress,
     /// `%DOWNSTREAM_LOCAL_ADDRESS%`.
     LocalAddress,
     /// `%DOWNSTREAM_REMOTE_ADDRESS%`: the other end of the connection, or what a header or a preamble said in its place.
@@ -77,7 +79,7 @@ pub enum Fact {
 }
 
 /// The keys by which JSON logs of Envoy name the facts: Istio's own, those of the recommended format, and those of gateways.
-pub(super) const KEYS: [(&str, Fact); 36] = [
+pub(super) const KEYS: [(&str, Fact); 37] = [
     ("start_time", Fact::StartTime),
     ("timestamp", Fact::StartTime),
     ("@timestamp", Fact::StartTime),
@@ -97,6 +99,7 @@ pub(super) const KEYS: [(&str, Fact); 36] = [
     ("x-request-id", Fact::RequestId),
     ("upstream_cluster", Fact::Cluster),
     ("upstream_host", Fact::UpstreamHost),
+    ("upstream_local_address", Fact::UpstreamLocalAddress),
     ("downstream_local_address", Fact::LocalAddress),
     ("downstream_remote_address", Fact::RemoteAddress),
     ("downstream_direct_remote_address", Fact::DirectAddress),
@@ -136,6 +139,7 @@ pub fn fact_of(operator: &str) -> Option<Fact> {
         "CONNECTION_TERMINATION_DETAILS" => Fact::TerminationDetails,
         "UPSTREAM_CLUSTER" | "UPSTREAM_CLUSTER_RAW" => Fact::Cluster,
         "UPSTREAM_HOST" => Fact::UpstreamHost,
+        "UPSTREAM_LOCAL_ADDRESS" => Fact::UpstreamLocalAddress,
         "DOWNSTREAM_LOCAL_ADDRESS" => Fact::LocalAddress,
         "DOWNSTREAM_REMOTE_ADDRESS" | "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT" => Fact::RemoteAddress,
         "DOWNSTREAM_DIRECT_REMOTE_ADDRESS" | "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT" => Fact::DirectAddress,
@@ -179,6 +183,10 @@ pub fn seen<'l>(mut facts: Slots<'l>) -> Read<'l> {
     seen.reporter = reporter(&facts, cluster);
     seen.status = facts.of(Fact::Code as usize).integer().and_then(|n| u16::try_from(n).ok()).filter(|n| *n > 0);
     seen.did = did(&facts, seen.status, seen.reporter, cluster.is_some());
+    seen.method = facts.take(Fact::Method as usize);
+    if seen.method.is_none() {
+        seen.connection = opened(&facts, seen.reporter);
+    }
     let of;
     (seen.caller_ip, of) = address(&facts);
     callee(&mut facts, cluster, &mut seen);
@@ -187,10 +195,26 @@ pub fn seen<'l>(mut facts: Slots<'l>) -> Read<'l> {
         seen.caller_ip_of = of;
     }
     seen.tls = tls(&mut facts, seen.reporter);
-    seen.method = facts.take(Fact::Method as usize);
     seen.path = facts.take(Fact::Path as usize);
     seen.request_id = facts.take(Fact::RequestId as usize);
     Read::Request(Box::new(seen))
+}
+
+/// What both proxies know of a connection that is no request: from where the calling one connected, and to where. No line of Envoy's default
+/// text says the former; and where another proxy stands between, the two are not the same.
+fn opened(facts: &Slots<'_>, reporter: Reporter) -> Option<(Tie, String)> {
+    let of = |fact: Fact| facts.text(fact as usize).and_then(socket);
+    let (from, to) = match reporter {
+        Reporter::Outbound => (of(Fact::UpstreamLocalAddress), of(Fact::UpstreamHost)),
+        Reporter::Inbound => (of(Fact::DirectAddress).or_else(|| of(Fact::RemoteAddress)), of(Fact::LocalAddress)),
+    };
+    Some((Tie::Opened, format!("{}>{}", from?, to?)))
+}
+
+/// An address with its port. Both sides may write it in forms of their own.
+fn socket(text: &str) -> Option<SocketAddr> {
+    let socket: SocketAddr = text.parse().ok()?;
+    Some(SocketAddr::new(socket.ip().to_canonical(), socket.port()))
 }
 
 /// `outbound|9080||reviews.default.svc.cluster.local`, or a name of any other form.

@@ -49,7 +49,7 @@ pub(crate) fn fitness(examined: &Examined<'_>) -> Vec<Fitness> {
             has.key |= certificate.issued.key.is_some();
         }
     }
-    formats.into_iter().map(|(format, has)| one(format, has)).collect()
+    formats.into_iter().map(|(format, has)| one(format, Has { untied: examined.fold.foreign.has_untied(format), ..has })).collect()
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -62,6 +62,7 @@ struct Has {
     key: bool,
     request: bool,
     connection: bool,
+    untied: bool,
 }
 
 impl Has {
@@ -85,7 +86,10 @@ fn one(format: Format, has: Has) -> Fitness {
         (Need::Request, !has.request),
         // Their lines tell of connections and packets, which have none.
         (Need::Id, matches!(format, Format::Hubble | Format::Ztunnel)),
-        (Need::Connection, has.connection && !matches!(format, Format::Hubble | Format::Ztunnel)),
+        (
+            Need::Connection,
+            has.connection && if is_envoys(format) { has.untied } else { !matches!(format, Format::Hubble | Format::Ztunnel) },
+        ),
         // No format of another mesh has these.
         (Need::User, true),
         (Need::Chain, true),
@@ -100,7 +104,9 @@ fn one(format: Format, has: Has) -> Fitness {
         impossible.map(|(check, why)| Impossible { check: check.to_owned(), why: format!("no line has {why}") }).collect();
     impossible.sort_by(|a, b| a.check.cmp(&b.check));
     impossible.dedup_by(|a, b| a.check == b.check);
-    let curable = lacking.iter().any(|need| matches!(need, Need::Identity | Need::Tls | Need::Certificate | Need::Issuer));
+    let of_format = |need: &Need| *need == Need::Connection && is_envoys(format);
+    let curable =
+        lacking.iter().any(|need| matches!(need, Need::Identity | Need::Tls | Need::Certificate | Need::Issuer) || of_format(need));
     let (snippet, advice) = cure(format, curable);
     Fitness {
         format: format.to_string(),
@@ -109,6 +115,11 @@ fn one(format: Format, has: Has) -> Fitness {
         snippet: snippet.map(str::to_owned),
         advice: advice.to_owned(),
     }
+}
+
+/// Whether a format may have whatever Envoy's operators say; what Kuma has its proxies write is settled.
+const fn is_envoys(format: Format) -> bool {
+    matches!(format, Format::EnvoyJson | Format::EnvoyText | Format::IstioJson | Format::IstioText)
 }
 
 impl Need {

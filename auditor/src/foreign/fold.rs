@@ -108,6 +108,8 @@ struct Books {
     seen: Option<(Timestamp, Timestamp)>,
     undetermined: u64,
     unpaired: u64,
+    /// Formats of which a line tells of a connection, and nothing by which the other end knows it.
+    untied: BTreeSet<Format>,
 }
 
 impl<'a> ForeignFold<'a> {
@@ -151,6 +153,11 @@ impl<'a> ForeignFold<'a> {
     /// The times of the first and the last request.
     pub(crate) const fn seen(&self) -> Option<(Timestamp, Timestamp)> {
         self.books.seen
+    }
+
+    /// Whether lines of a format tell of connections that nothing ties to the other end's.
+    pub(crate) fn has_untied(&self, format: Format) -> bool {
+        self.books.untied.contains(&format)
     }
 
     /// Requests that were not compared with the other side's, for want of room or of an id.
@@ -387,7 +394,15 @@ impl Counts {
 
 impl Books {
     fn new(grain: Grain, pairs: Option<Pairs>) -> Self {
-        Self { cells: Cells::new(grain), pairs, certificates: Certificates::default(), seen: None, undetermined: 0, unpaired: 0 }
+        Self {
+            cells: Cells::new(grain),
+            pairs,
+            certificates: Certificates::default(),
+            seen: None,
+            undetermined: 0,
+            unpaired: 0,
+            untied: BTreeSet::new(),
+        }
     }
 
     /// Counts a request, and notes in which cell.
@@ -406,6 +421,10 @@ impl Books {
         let line = Counted { at, grade: answered.grade, input: place.input, cell, certificate };
         let added = self.pairs.as_mut().zip(known_by).is_some_and(|(pairs, by)| pairs.add(answered.side, answered.about, by, line));
         self.unpaired += u64::from(!added);
+        if known_by.is_none() {
+            let connection = self.cells.facts(answered.key).filter(|facts| facts.method.is_none());
+            self.untied.extend(connection.map(|facts| facts.origin));
+        }
     }
 }
 

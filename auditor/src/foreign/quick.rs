@@ -67,6 +67,9 @@ impl<'l> Sketch<'l> {
 enum Use {
     /// Every byte of it counts.
     Whole,
+    /// Every byte of it counts, and it says something: what has no method is a connection, which the other side knows by addresses that are set
+    /// aside here.
+    Method,
     /// The address of the caller.
     CallerAddress,
     /// The address that was called.
@@ -112,6 +115,7 @@ const fn use_of(fact: Fact) -> Use {
         Fact::LocalAddress => Use::LocalAddress,
         Fact::UpstreamHost => Use::UpstreamHost,
         Fact::Code => Use::Code,
+        Fact::Method => Use::Method,
         _ => Use::Whole,
     }
 }
@@ -172,6 +176,9 @@ impl Quick {
     pub(crate) fn sketch<'l>(&mut self, line: &'l [u8], deciding: &mut DecidingBytes, caller_address_counts: bool) -> Option<Sketch<'l>> {
         deciding.begin(line.len());
         let found = self.scanner.glance(line)?;
+        if found.present() & slots_of(Fact::Method) == 0 {
+            return None;
+        }
         let known_by = |id| (Tie::Request, id);
         let mut sketch = Sketch { at: times(found, &mut self.clock)?, known_by: request_id(found)?.map(known_by), caller: Address::Unsaid };
         let has = |slot| found.text(slot).is_some_and(says);
@@ -192,6 +199,7 @@ impl Quick {
             let out = deciding.part(part);
             match counts {
                 Use::Whole => out.write(sign(kind), rest, length)?,
+                Use::Method if !is_text || !says(raw()) => return None,
                 Use::CallerAddress if kind == Kind::Escaped => return None,
                 Use::CallerAddress if is_text => {
                     let raw = raw();
@@ -256,7 +264,7 @@ fn is_ordinary(code: &[u8]) -> bool {
 }
 
 /// The keys of what differs between like requests, a bit for each.
-const SET_ASIDE: u64 = slots_of(Fact::StartTime) | slots_of(Fact::RequestId);
+const SET_ASIDE: u64 = slots_of(Fact::StartTime) | slots_of(Fact::RequestId) | slots_of(Fact::UpstreamLocalAddress);
 
 /// The keys of a fact, a bit for each.
 const fn slots_of(fact: Fact) -> u64 {

@@ -245,7 +245,7 @@ fn form(name: &str, fact: Option<Fact>) -> Form {
             let base = upper.split('(').next().unwrap_or_default();
             match base {
                 "BYTES_RECEIVED" | "BYTES_SENT" | "DURATION" => Form::Number,
-                "KUMA_MESH" | "UPSTREAM_LOCAL_ADDRESS" | "ROUTE_NAME" | "HOSTNAME" | "CONNECTION_ID" => Form::Word,
+                "KUMA_MESH" | "ROUTE_NAME" | "HOSTNAME" | "CONNECTION_ID" => Form::Word,
                 _ if upper.contains("X-ENVOY-UPSTREAM-SERVICE-TIME") => Form::Number,
                 _ => Form::Free,
             }
