@@ -13,6 +13,7 @@ use crate::assessment::{Evidence, Finding, Weight};
 use crate::checks::{Found, check, sentence, waiver};
 use crate::examined::{Examined, few, many};
 use crate::limits::{CHECK_FILES_MAX, FINDINGS_PER_CHECK_MAX};
+use crate::reader::without_place;
 
 pub mod input;
 #[cfg(test)]
@@ -121,7 +122,7 @@ pub(crate) fn run(own: &[OwnChecks], examined: &Examined<'_>) -> Vec<Found> {
 
 /// The findings of a check's answer: objects, or texts that are subject and summary in one.
 fn written(json: &str) -> Result<Vec<Written>, String> {
-    let items: Vec<serde_json::Value> = serde_json::from_str(json).map_err(|e| e.to_string())?;
+    let items: Vec<serde_json::Value> = serde_json::from_str(json).map_err(|e| without_place(&e))?;
     items
         .into_iter()
         .map(|item| match item {
@@ -135,7 +136,13 @@ fn written(json: &str) -> Result<Vec<Written>, String> {
                 at: None,
                 evidence: Vec::new(),
             }),
-            item => serde_json::from_value(item).map_err(|e| format!("a finding has another shape: {e}")),
+            item => {
+                let subject = item.get("subject").and_then(|subject| subject.as_str()).map(str::to_owned);
+                serde_json::from_value(item).map_err(|e| {
+                    let which = subject.map_or_else(|| "a finding".to_owned(), |subject| format!("the finding about `{subject}`"));
+                    format!("{which} has another shape: {}", without_place(&e))
+                })
+            }
         })
         .collect()
 }

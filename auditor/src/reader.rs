@@ -215,6 +215,12 @@ pub fn parse_line(line: RawLine<'_>) -> Result<Record, String> {
     }
 }
 
+/// What is wrong with JSON that nobody sees as it was read: without the place in it.
+pub(crate) fn without_place(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.rsplit_once(" at line ").filter(|_| error.line() > 0).map_or(text.as_str(), |(what, _)| what).to_owned()
+}
+
 /// A reason that quotes input: bounded, control characters escaped. What reads one line counts it as the first; its number in the log stands
 /// before the reason, and only the column is left.
 pub(crate) fn reason(text: &str) -> String {

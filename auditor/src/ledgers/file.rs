@@ -12,6 +12,7 @@ use super::LedgerError;
 use super::part::Part;
 use super::row::{Row, RowKey};
 use crate::limits::{LEDGER_PARTS_MAX, LINE_BYTES_MAX};
+use crate::reader::reason;
 
 /// A whole ledger on disk, its digest and its books checked.
 #[derive(Debug)]
@@ -47,8 +48,8 @@ impl LedgerFile {
         let broken = |why: &str| LedgerError::Broken { path: path.to_owned(), why: why.to_owned() };
         check_digest(path)?;
         let mut lines = Lines::open(path)?;
-        let head: Head = serde_json::from_str(lines.next_line()?.ok_or_else(|| broken("it is empty"))?)
-            .map_err(|e| broken(&format!("its first line is no head of a ledger: {e}")))?;
+        let head: Result<Head, _> = serde_json::from_str(lines.next_line()?.ok_or_else(|| broken("it is empty"))?);
+        let head = head.map_err(|e| lines.broken("it is no head of a ledger", &e.to_string()))?;
         if head.portreeve_ledger != VERSION {
             return Err(broken(&format!("version {} is not known, only {VERSION}", head.portreeve_ledger)));
         }
@@ -58,7 +59,8 @@ impl LedgerFile {
         let mut parts = Vec::new();
         for _ in 0..head.parts {
             let line = lines.next_line()?.ok_or_else(|| broken("a part is missing"))?;
-            parts.push(serde_json::from_str::<Part>(line).map_err(|e| broken(&format!("a part cannot be read: {e}")))?);
+            let part: Result<Part, _> = serde_json::from_str(line);
+            parts.push(part.map_err(|e| lines.broken("it is no part", &e.to_string()))?);
         }
         if !parts.is_sorted() || parts.windows(2).any(|pair| matches!(pair, [a, b] if a.overlaps(b))) {
             return Err(broken("its parts are out of order or overlap"));
@@ -135,13 +137,16 @@ impl Iterator for Rows {
     type Item = Result<Row, LedgerError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let path = self.lines.path.clone();
         let line = match self.lines.next_line() {
             Ok(line) => line?,
             Err(error) => return Some(Err(error)),
         };
         // The last line is the digest, which was checked.
-        (!line.starts_with("{\"sha256\"")).then(|| Row::read(line).map_err(|why| LedgerError::Broken { path, why }))
+        if line.starts_with("{\"sha256\"") {
+            return None;
+        }
+        let row = Row::read(line);
+        Some(row.map_err(|why| self.lines.broken("it is no row", &why)))
     }
 }
 
@@ -150,22 +155,30 @@ struct Lines {
     path: PathBuf,
     inner: BufReader<File>,
     line: String,
+    /// The number of the line, from 1.
+    number: u64,
 }
 
 impl Lines {
     fn open(path: &Path) -> Result<Self, LedgerError> {
         let inner = BufReader::with_capacity(ROW_BUFFER_BYTES, File::open(path).map_err(LedgerError::io(path))?);
-        Ok(Self { path: path.to_owned(), inner, line: String::new() })
+        Ok(Self { path: path.to_owned(), inner, line: String::new(), number: 0 })
     }
 
     fn next_line(&mut self) -> Result<Option<&str>, LedgerError> {
         self.line.clear();
+        self.number += 1;
         // One byte more than a line may have tells that it has too many.
         let n = self.inner.by_ref().take(LINE_BYTES_MAX as u64 + 1).read_line(&mut self.line).map_err(LedgerError::io(&self.path))?;
         if n > LINE_BYTES_MAX {
-            return Err(LedgerError::Broken { path: self.path.clone(), why: "a line is too long".to_owned() });
+            return Err(LedgerError::Broken { path: self.path.clone(), why: format!("line {} is too long", self.number) });
         }
         Ok((n > 0).then(|| self.line.trim_end_matches('\n')))
+    }
+
+    /// What is wrong with the line read last, which its reader counts as the first.
+    fn broken(&self, what: &str, why: &str) -> LedgerError {
+        LedgerError::Broken { path: self.path.clone(), why: format!("line {}: {what}: {}", self.number, reason(why)) }
     }
 }
 

@@ -190,6 +190,17 @@ fn nothing_is_counted_twice_and_nothing_broken_is_believed() {
     let forged = format!("{body}{{\"sha256\":\"{}\"}}\n", portreeve_engine::Digest::of(body.as_bytes()));
     let error = LedgerFile::open(&folder.write("forged.ledger", forged.as_bytes())).unwrap_err();
     assert!(error.to_string().contains("do not add up"), "{error}");
+    // What cannot be read is told with the line of the file and its column.
+    for (number, what) in [(1, "it is no head of a ledger"), (2, "it is no part"), (3, "it is no row"), (5, "it is no row")] {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        lines.pop();
+        lines[number - 1] = lines[number - 1].replacen(':', " ", 1);
+        let body = lines.join("\n") + "\n";
+        let forged = format!("{body}{{\"sha256\":\"{}\"}}\n", portreeve_engine::Digest::of(body.as_bytes()));
+        let error = LedgerFile::open(&folder.write("forged.ledger", forged.as_bytes())).unwrap_err().to_string();
+        assert!(error.contains(&format!(": line {number}: {what}: expected `:` at column ")), "{error}");
+        assert_eq!(error.matches("line ").count(), 1, "{error}");
+    }
 }
 
 #[test]

@@ -67,13 +67,18 @@ fn a_check_that_fails_is_told_and_its_controls_are_not_assessed() {
         ("finding contains {\"subject\": \"x\"} if true\n", "missing field `summary`"),
         ("finding contains {\"subject\": \"x\", \"summary\": \"y\", \"severty\": \"low\"} if true\n", "unknown field `severty`"),
         ("finding contains {\"subject\": \"x\", \"summary\": \"y\", \"severity\": \"grave\"} if true\n", "grave"),
-        ("finding contains 7 if true\n", "another shape"),
+        ("finding contains 7 if true\n", "a finding has another shape"),
+        ("finding contains {\"subject\": \"x\", \"summary\": \"y\", \"count\": -1} if true\n", "the finding about `x` has another shape"),
+        ("finding contains {\"subject\": \"x\", \"summary\": \"y\", \"count\": 1e308 * 1000} if true\n", "could not be made"),
         ("finding := \"x\"\n", "is no set"),
     ] {
         let text = format!("package portreeve.checks.shared_zone\n{body}");
         let a = audit(POLICY, vec![compile(&[("a.rego", &text), ("b.rego", other)]).unwrap()], 0);
         let finding = a.findings.iter().find(|f| f.check == FAILED).unwrap_or_else(|| panic!("{body}"));
         assert!(finding.subject == "shared_zone" && finding.summary.contains(want), "{body}: {}", finding.summary);
+        // Nobody sees the text in which the reader has its places; the check has one.
+        assert!(!finding.summary.contains(" column "), "{body}: {}", finding.summary);
+        assert!(finding.at.as_deref().is_some_and(|at| at.starts_with("a.rego:2")), "{:?}", finding.at);
         let (verdict, why) = verdict(&a, "H1");
         assert!(verdict == Verdict::NotAssessed && why.contains("shared_zone"), "{body}: {verdict:?} {why}");
     }
