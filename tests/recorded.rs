@@ -110,6 +110,91 @@ fn a_number_that_is_not_so_is_seen() {
     }
 }
 
+/// A town whose cards lie up to five calls behind its edge, and what its proxies logged: who called whom, and how often.
+fn chains_log() -> String {
+    let calls = [
+        ("web", "gateway", 200, 9),
+        ("mobile", "gateway", 200, 4),
+        ("gateway", "orders", 200, 7),
+        ("gateway", "billing", 200, 2),
+        ("orders", "broker", 200, 5),
+        ("broker", "signer", 200, 3),
+        ("signer", "vault", 200, 3),
+        ("vault", "archive", 200, 1),
+        ("mobile", "cards", 200, 2),
+        ("reports", "vault", 200, 1),
+        ("billing", "vault", 403, 6),
+        ("stranger", "orders", 403, 3),
+    ];
+    let mut lines = Vec::new();
+    for (from, to, code, times) in calls {
+        for _ in 0..times {
+            let n = lines.len();
+            let details = if code == 403 { "rbac_access_denied_matched_policy[none]" } else { "via_upstream" };
+            lines.push(
+                serde_json::json!({
+                    "start_time": format!("2026-11-22T10:{n:02}:00.000Z"), "method": "POST", "path": "/call", "response_code": code,
+                    "response_code_details": details, "response_flags": "-", "request_id": format!("r{n}"),
+                    "authority": format!("{to}:8080"), "upstream_cluster": "inbound|8080||",
+                    "downstream_peer_uri_san": format!("spiffe://chains.example/ns/shop/sa/{from}"),
+                    "downstream_local_uri_san": format!("spiffe://chains.example/ns/shop/sa/{to}"),
+                })
+                .to_string()
+                    + "\n",
+            );
+        }
+    }
+    lines.concat()
+}
+
+/// Services on every way, cuts, single grants, reach and blast radius where the ways have several steps.
+#[test]
+fn every_number_about_chains_of_several_steps_is_counted_again() {
+    if !has("python3", "--version") {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("town.ndjson");
+    std::fs::write(&log, chains_log()).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_portreeve"));
+    command.args(["audit", "--fail-on", "never", "--bundle"]).arg(here("corpus/logs/chains")).arg(&log).arg("--out").arg(dir.path());
+    let audited = command.output().unwrap();
+    assert!(audited.status.success(), "{}", text(&audited));
+    let counted = recount("chains", &log, dir.path());
+    assert!(counted.status.success(), "{}", text(&counted));
+    let report = dir.path().join("assessment.json");
+    let whole: serde_json::Value = serde_json::from_slice(&std::fs::read(&report).unwrap()).unwrap();
+    let longest = whole["analyses"]["choke_points"]["entries"].as_array().unwrap();
+    let (at, vault) = longest.iter().enumerate().find(|(_, entry)| entry["target"] == "vault").unwrap();
+    assert_eq!((&vault["dominators"], &vault["steps"]), (&serde_json::json!(["gateway", "broker", "signer"]), &serde_json::json!(5)));
+    // The script would see a difference.
+    let seen = |what: &str, alter: &dyn Fn(&mut serde_json::Value)| {
+        let mut altered = whole.clone();
+        alter(&mut altered["analyses"]);
+        std::fs::write(&report, altered.to_string()).unwrap();
+        let seen = recount("chains", &log, dir.path());
+        assert_eq!(seen.status.code(), Some(1), "{what}: {}", text(&seen));
+    };
+    seen("one on the way less", &|a| drop(a["choke_points"]["entries"][at]["dominators"].as_array_mut().unwrap().pop()));
+    seen("their order", &|a| a["choke_points"]["entries"][at]["dominators"].as_array_mut().unwrap().swap(0, 1));
+    for number in [
+        "choke_points/have",
+        "choke_points/of",
+        "choke_points/entries/0/steps",
+        "protection/entries/0/pairs",
+        "protection/entries/0/requests",
+        "reach/entries/0/steps",
+        "reach/entries/0/chain/0/requests",
+        "blast/entries/0/by_step/0",
+    ] {
+        seen(number, &|a| {
+            let place = a.pointer_mut(&format!("/{number}")).unwrap();
+            *place = (place.as_u64().unwrap() + 1).into();
+        });
+    }
+    seen("a pair of a cut", &|a| drop(a["cuts"]["entries"][0]["pairs"].as_array_mut().unwrap().pop()));
+}
+
 /// The recorder itself, in short: Envoy and the sidecar are asked the same, and each logs every request.
 #[test]
 fn a_recording_can_be_made_again() {

@@ -3,13 +3,17 @@
 certificates, and the analyses of use and of graphs.
 
     tests/record/recount.py FORMAT LOG [ASSESSMENT]      FORMAT: istio, recommended or sidecar; LOG may be compressed (zstd)
+    tests/record/recount.py chains LOG ASSESSMENT        LOG: of the town of tests/corpus/logs/chains, in Istio's keys
 
 Without an assessment it prints its numbers. It shares nothing with the program it judges: another language, the standard library, and
-the law of the shop written down a second time, by hand.
+the law of the shop written down a second time, by hand. In the shop every grant leads straight to `orders`; of the other town the
+analyses of graphs are counted again, in which chains of several steps count, by trying everything: each definition as it stands in the
+book.
 """
 
 import collections
 import hashlib
+import itertools
 import json
 import re
 import subprocess
@@ -247,6 +251,106 @@ def analyses(edges, out, report, faults):
     both("operations and grants that can never be used", ["orders delete-order"], [entry["subject"] for entry in report["dead"]["entries"]])
 
 
+# The other town: zones and data of its services, and who may call whom.
+TOWN = "spiffe://chains.example/ns/shop/sa/"
+ZONES = {"web": "edge", "mobile": "edge", "gateway": "front", "vault": "cde", "archive": "cde", "cards": "cde"}
+ZONES |= {name: "inner" for name in ("orders", "billing", "broker", "signer", "reports")}
+PAN = ["archive", "cards", "vault"]
+CALLS = {
+    ("web", "gateway"), ("mobile", "gateway"), ("mobile", "cards"), ("gateway", "orders"), ("gateway", "billing"), ("orders", "broker"),
+    ("billing", "broker"), ("broker", "signer"), ("signer", "vault"), ("vault", "archive"), ("orders", "archive"), ("reports", "archive"),
+}
+
+
+def distances(starts, calls, without=()):
+    """How many calls lead to each service from the nearest start, where some services are not there."""
+    found, last, steps = {s: 0 for s in starts if s not in without}, [s for s in starts if s not in without], 0
+    while last:
+        steps += 1
+        last = sorted({b for a, b in calls if a in last and b not in found and b not in without})
+        found |= {b: steps for b in last}
+    return found
+
+
+def smallest(things, parts):
+    """How many things at least have to go so that both sides are parted; nothing where all of them do not do it."""
+    sizes = (n for n in range(len(things) + 1) if any(parts(set(some)) for some in itertools.combinations(sorted(things), n)))
+    return next(sizes, None)
+
+
+def chains(found, report):
+    """The town's log and graphs, against the report."""
+    faults, seen = [], collections.Counter()
+    for line in found:
+        record = json.loads(line)
+        caller = record["downstream_peer_uri_san"].removeprefix(TOWN)
+        callee = record["authority"].split(":")[0]
+        denied = record["response_code_details"].startswith("rbac_access_denied")
+        seen[caller if caller in ZONES else None, callee, not denied] += 1
+    told = collections.Counter()
+    for edge in report["edges"]:
+        for passed, count in ((True, edge["allowed"]), (False, edge["denied"])):
+            told[edge["from"], edge["to"], passed] += count
+    same("edge", seen, +told, faults)
+
+    analyses, outside = report["analyses"], sorted(s for s, zone in ZONES.items() if zone == "edge")
+    passed = lambda a, b: seen[a, b, True]
+    near = distances(outside, CALLS)
+    ours, guarded = {}, 0
+    for target in (s for s in PAN if s in near):
+        # What every way passes is what must be there: without it there is no way.
+        every = [s for s in ZONES if s != target and target not in distances(outside, CALLS, {s})]
+        guarded += any(s not in outside for s in every)
+        ours[target] = (sorted(every, key=near.get), [s for s in outside if (s, target) in CALLS], near[target])
+    theirs = {e["target"]: (e["dominators"], e["exposed_to"], e["steps"]) for e in analyses["choke_points"]["entries"]}
+    same("choke points before", ours, theirs, faults)
+    same("choke points", {"have": guarded, "of": len(ours)}, {key: analyses["choke_points"][key] for key in ("have", "of")}, faults)
+
+    ours = {}
+    for target in (s for s in PAN if s in near):
+        between = [s for s in ZONES if s not in outside and s != target]
+        services = smallest(between, lambda some: target not in distances(outside, CALLS, some))
+        ours[target] = (services, smallest(CALLS, lambda some: target not in distances(outside, CALLS - some)))
+    size = lambda of: None if of is None else len(of)
+    theirs = {e["target"]: (size(e["services"]), len(e["pairs"])) for e in analyses["cuts"]["entries"] if e["target"]}
+    same("the smallest cut before", ours, theirs, faults)
+    for entry in analyses["cuts"]["entries"]:
+        goals = [entry["target"]] if entry["target"] else PAN
+        pairs = {(pair["from"], pair["to"]) for pair in entry["pairs"]}
+        if not pairs <= CALLS or set(goals) & set(distances(outside, CALLS - pairs)):
+            faults.append(f"the pairs of the cut before {entry['target']} do not part it: {sorted(pairs)}")
+        if entry["services"] is not None and set(goals) & set(distances(outside, CALLS, entry["services"])):
+            faults.append(f"the services of the cut before {entry['target']} do not part it: {entry['services']}")
+
+    ways = lambda calls: {(u, s) for u in outside for s in PAN if s in distances([u], calls)}
+    ours = {f"{a}-calls-{b}": (len(lost), len(ways(CALLS)), sorted({s for _, s in lost}), passed(a, b)) for a, b in CALLS if (lost := ways(CALLS) - ways(CALLS - {(a, b)}))}
+    theirs = {e["policy"]: (e["pairs"], e["of"], e["services"], e["requests"]) for e in analyses["protection"]["entries"]}
+    same("what rests on grant", ours, theirs, faults)
+
+    ours = {}
+    for kind, target, at in [("data", "pan", set(PAN)), ("zone", "cde", {s for s in ZONES if ZONES[s] == "cde"})]:
+        for caller in ZONES:
+            reached = [n for s, n in distances([caller], CALLS).items() if s in at]
+            if caller not in at and reached:
+                ours[kind, target, caller] = min(reached)
+    theirs = {(e["kind"], e["target"], e["from"]): e["steps"] for e in analyses["reach"]["entries"]}
+    same("steps of reach", ours, theirs, faults)
+    for entry in analyses["reach"]["entries"]:
+        hops = [(hop["from"], hop["to"]) for hop in entry["chain"]]
+        joined = all(a[1] == b[0] for a, b in zip(hops, hops[1:])) and hops[0][0] == entry["from"] and set(hops) <= CALLS
+        if not joined or [hop["requests"] for hop in entry["chain"]] != [passed(*hop) for hop in hops]:
+            faults.append(f"the chain from {entry['from']} to {entry['target']} is none: {hops}")
+
+    ours = {}
+    for service in ZONES:
+        steps = {s: n for s, n in distances([service], CALLS).items() if n}
+        by_step = [sum(n == step for n in steps.values()) for step in range(1, max(steps.values(), default=0) + 1)]
+        ours[service] = (by_step, sorted((n, s) for s, n in steps.items() if s in PAN and s != service))
+    theirs = {e["service"]: (e["by_step"], [(s["steps"], s["service"]) for s in e["sensitive"]]) for e in analyses["blast"]["entries"]}
+    same("what is within reach of", ours, theirs, faults)
+    return faults
+
+
 def inventory(peers, report, faults):
     """Certificates by identity: how many, over which handshakes, and when the latest ends."""
     day = lambda text: text[:19]
@@ -279,6 +383,11 @@ def evidence(found, report, faults):
 def main():
     form, log, *assessment = sys.argv[1:]
     found = lines(log)
+    if form == "chains":
+        report = json.load(open(assessment[0]))
+        faults = chains(found, report)
+        evidence(found, report, faults)
+        tell(faults)
     counted = (sidecar if form == "sidecar" else envoy)(found)
     if not assessment:
         out, edges, *_ = counted
@@ -290,6 +399,10 @@ def main():
     faults = compare(counted, report)
     evidence(found, report, faults)
     cards(found, report, faults)
+    tell(faults)
+
+
+def tell(faults):
     print("\n".join(faults) or "every number is the same")
     sys.exit(1 if faults else 0)
 
