@@ -9,6 +9,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use memchr::{memchr, memmem};
+
 use super::envoy::{Fact, fact_of};
 use super::json::{Slots, Value};
 use super::time::parse_time;
@@ -186,7 +188,8 @@ impl Reading<'_> {
         loop {
             let end = match next {
                 None => rest.len(),
-                Some(text) => match rest.get(from..).and_then(|tail| tail.find(text)) {
+                // What stands behind the last place where the value may end is not looked at.
+                Some(text) => match find(rest.as_bytes().get(from..rest.len().min(longest + text.len())), text) {
                     Some(found) => from + found,
                     None => return Ok(()),
                 },
@@ -209,6 +212,14 @@ impl Reading<'_> {
                 from += 1;
             }
         }
+    }
+}
+
+/// Where a text begins in another.
+fn find(tail: Option<&[u8]>, text: &str) -> Option<usize> {
+    match text.as_bytes() {
+        [byte] => memchr(*byte, tail?),
+        bytes => memmem::find(tail?, bytes),
     }
 }
 

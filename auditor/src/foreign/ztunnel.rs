@@ -82,7 +82,7 @@ pub(super) fn text(line: &str) -> Result<Option<Slots<'_>>, String> {
     while !rest.is_empty() {
         let (key, value, after) = pair(rest)?;
         rest = after;
-        if let Some(slot) = KEYS.iter().position(|k| k.replace('\\', "") == key) {
+        if let Some(slot) = KEYS.iter().position(|k| k.bytes().filter(|b| *b != b'\\').eq(key.bytes())) {
             slots.put(slot, Value::Text(value)).map_err(twice)?;
         }
     }
