@@ -49,6 +49,21 @@ const BOOKINFO: &str = r#"{"requested_server_name":null,"path":"/reviews/0","use
 const AUDITED: &str = r#"{"response_code":"403","response_code_details":"rbac_access_denied_matched_policy[none]","start_time":"2026-11-22T10:00:00.000Z","downstream_peer_uri_san":"spiffe://cluster.local/ns/shop/sa/web","downstream_local_uri_san":"spiffe://cluster.local/ns/shop/sa/items","downstream_tls_version":"TLSv1.3","downstream_tls_cipher":"TLS_AES_128_GCM_SHA256","upstream_cluster":"inbound|8080||","method":"POST","path":"/v1/items?x=1","authority":"items:8080","downstream_remote_address":"10.0.0.7:40000","downstream_local_address":"10.0.0.8:8080","request_id":"r-1","response_flags":"-","requested_server_name":"outbound_.8080_._.items.shop.svc.cluster.local","route_name":"default"}"#;
 const HUBBLE_L4: &str = r#"{"time":"2022-05-26T18:38:46.709177464Z","verdict":"FORWARDED","IP":{"source":"10.40.1.224","destination":"10.148.0.92","ipVersion":"IPv4"},"l4":{"TCP":{"source_port":59380,"destination_port":32001,"flags":{"ACK":true}}},"source":{"ID":3884,"identity":3195,"namespace":"flink","labels":["k8s:app=flink","k8s:io.cilium.k8s.policy.serviceaccount=default"],"pod_name":"flink-0","workloads":[{"name":"flink","kind":"StatefulSet"}]},"destination":{"identity":6,"labels":["reserved:remote-node"]},"Type":"L3_L4","traffic_direction":"EGRESS","is_reply":false}"#;
 
+/// Of two formats that may both fit it counts which one fitted the line before: what was found elsewhere holds only where that was the same.
+#[test]
+fn a_line_of_text_was_read_as_it_would_be_here_where_the_same_format_was_tried_first() {
+    let mut adapter = Adapter::of(Format::EnvoyText, &Reading::default()).unwrap();
+    let line = br#"[2026-10-09T08:05:55.932Z] "GET /status/200 HTTP/1.1" 403 - rbac_access_denied_matched_policy[none] - "-" 0 19 0 - "-" "curl" "66146f25" "probe:8000" "-" inbound|8080|| - 10.244.0.14:8080 10.244.0.12:54616 outbound_.8080_._.probe.starfleet.svc.cluster.local default"#;
+    let (read, step) = adapter.read_apart(line);
+    assert!(matches!(read, Read::Request(_)));
+    let step = step.unwrap();
+    assert!(adapter.agrees(step));
+    adapter.take_step(step);
+    assert!(!adapter.agrees(step));
+    let again = adapter.read_apart(line).1.unwrap();
+    assert!(adapter.agrees(again) && again != step);
+}
+
 #[test]
 fn real_lines_of_every_format() {
     let dropped = r#"{"flow":{"time":"2023-08-21T12:12:18.510175415Z","verdict":"DROPPED","IP":{"source":"10.244.1.60","destination":"10.244.1.5","ipVersion":"IPv4"},"l4":{"TCP":{"source_port":44916,"destination_port":80,"flags":{"SYN":true}}},"source":{"namespace":"default","pod_name":"xwing"},"destination":{"namespace":"default","pod_name":"deathstar-7848d6c4d5-th9v2"},"node_name":"kind-kind/kind-worker","drop_reason_desc":"POLICY_DENIED"},"node_name":"kind-kind/kind-worker","time":"2023-08-21T12:12:18.510175415Z"}"#;
