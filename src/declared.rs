@@ -1,7 +1,7 @@
 //! What stands beside the logs, for `audit`: the governance folder, configuration files of enforcers, the history of the policy repo.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use portreeve_auditor::{Audit, EnforcerConfig, Governance, OwnChecks};
 
@@ -27,17 +27,24 @@ pub(crate) fn checks(mut audit: Audit, paths: &[PathBuf]) -> Result<(Audit, Vec<
     }
 }
 
+/// What people declared in a folder.
+///
+/// # Errors
+/// It cannot be read or something in it is wrong; every complaint is in the failure.
+pub(crate) fn governance(dir: &Path) -> Result<Governance, Failure> {
+    Governance::read_dir(dir).map_err(|found| {
+        let count = diagnostics::count(&found);
+        Failure::Told(format!("{}error: the governance folder `{}` is wrong: {count}\n", diagnostics::human(&found), dir.display()))
+    })
+}
+
 /// Adds what the arguments name.
 ///
 /// # Errors
 /// Something cannot be read or is wrong; every complaint is in the failure.
 pub(crate) fn add(mut audit: Audit, args: &AuditArgs) -> Result<Audit, Failure> {
     if let Some(dir) = &args.governance {
-        let governance = Governance::read_dir(dir).map_err(|found| {
-            let count = diagnostics::count(&found);
-            Failure::Told(format!("{}error: the governance folder `{}` is wrong: {count}\n", diagnostics::human(&found), dir.display()))
-        })?;
-        audit = audit.governance(governance);
+        audit = audit.governance(governance(dir)?);
     }
     for path in &args.config {
         let bytes = std::fs::read(path).map_err(|e| Failure::new(format_args!("cannot read `{}`: {e}", path.display())))?;

@@ -274,6 +274,18 @@ bytes of a log are refused.
 
 Exit codes: 0 merged, 2 not merged";
 
+pub(crate) const LEDGER_REVIEW: &str = "\
+Examples:
+  portreeve ledger review --bundle policies year.ledger
+  portreeve ledger review --bundle policies year.ledger --fail-on unused
+  portreeve ledger review --bundle HEAD~9:policies year.ledger --format json \\
+    | jq -r '.permissions.entries[] | select(.usage == \"unused\").policy'
+
+For the review of who may what: logs of a year are seldom at hand, ledgers are.
+It counts and gives no verdict; `audit` reads logs and does.
+
+Exit codes: 0 reviewed, 1 what `--fail-on` names was found, 2 unreadable";
+
 pub(crate) const LEDGER_SHOW: &str = "\
 Examples:
   portreeve ledger show may.ledger

@@ -131,3 +131,35 @@ fn a_parquet_file_is_a_log() {
         "{err}"
     );
 }
+
+/// What was granted and never used, from counts: by whoever has the ledger and no longer the logs.
+#[test]
+fn a_policy_is_held_beside_a_ledger() {
+    let dir = tempfile::tempdir().unwrap();
+    let built = |name: &str, bundle: &str, log: &str| {
+        let ledger = dir.path().join(name).display().to_string();
+        let (code, err) = run(&["ledger", "build", "--bundle", bundle, "--out", &ledger, log], b"");
+        assert_eq!(code, 0, "{err}");
+        ledger
+    };
+    let review = |bundle: &str, ledger: &str, more: &[&str]| run(&[&["ledger", "review", "--bundle", bundle, ledger], more].concat(), b"");
+    let istio = built("istio.ledger", "istio", "istio/access.json");
+    let (code, said) = review("istio", &istio, &[]);
+    let wants = [
+        "103 decisions; the logs of 3 of 4 services were counted",
+        "40 more were recorded by the caller's side, too",
+        "grants: 3 of 3 used, 0 unused, 0 not to be told",
+        "details → ratings read: 4 allowed",
+    ];
+    assert!(code == 0 && wants.iter().all(|want| said.contains(want)), "{said}");
+    let (code, said) = review("istio", &istio, &["--fail-on", "unused,shadow"]);
+    assert!(code == 1 && said.ends_with("FAIL: 1 edge that was allowed and that no policy can allow\n"), "{said}");
+    assert_eq!(review("istio", &istio, &["--fail-on", "unused"]).0, 0);
+    // Lines that do not say who called may have used any grant.
+    let nameless = built("nameless.ledger", "envoy-recorded/policies", "envoy-recorded/istio.ndjson.zst");
+    let (code, said) = review("envoy-recorded/policies", &nameless, &["--fail-on", "unused"]);
+    let want = "not to be told: checkout-orders (shop.yaml:54): of ";
+    assert!(code == 0 && said.contains("grants: 0 of 6 used, 0 unused, 6 not to be told") && said.contains(want), "{said}");
+    let (code, said) = review("istio", "istio/access.json", &[]);
+    assert!(code == 2 && said.contains("`istio/access.json` is not a ledger"), "{said}");
+}

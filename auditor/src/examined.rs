@@ -176,12 +176,12 @@ impl<'a> Examined<'a> {
         self.now.map(|now| now.date())
     }
 
-    /// Names of services of which some of the logs are: an enforcer of theirs wrote them, or another mesh's proxy at their side.
+    /// Names of services of which some of the logs are: an enforcer of theirs wrote them, or they were recorded at their side.
     pub(crate) fn logged(&self) -> BTreeSet<&'a str> {
         let enforcers = self.chains.all.iter().filter_map(|c| c.enforcer.as_ref());
-        let ours = enforcers.filter_map(|id| self.newest.identify(id)).map(|s| &*s.name);
-        let theirs = self.fold.ledger.decided.keys().filter(|key| key.is_foreign() && !key.outbound);
-        ours.chain(theirs.filter_map(|key| self.newest.service(&key.to)).map(|s| &*s.name)).collect()
+        let enforcers = enforcers.filter_map(|id| self.newest.identify(id)).map(|s| &*s.name);
+        let called = self.fold.ledger.decided.keys().filter(|key| !key.outbound);
+        enforcers.chain(called.filter_map(|key| self.newest.service(&key.to)).map(|s| &*s.name)).collect()
     }
 
     /// Whether all of this evidence stands in logs with broken chains.

@@ -309,12 +309,7 @@ impl Ledger {
     pub(crate) fn decided(&mut self, cells: impl Iterator<Item = (Key, i64, Tally)>, most: usize) {
         let mut run: Vec<(Key, Tally)> = Vec::with_capacity(most);
         for (key, hour, tally) in cells {
-            if hour != FOLDED_HOUR {
-                self.hours.insert(hour);
-            }
-            if key.effect == Effect::Deny {
-                put(&mut self.denied, (Arc::clone(&key.facts), hour), &tally);
-            }
+            self.by_the_hour(&key, hour, &tally);
             match run.last_mut() {
                 Some((last, known)) if *last == key => known.absorb(&tally),
                 _ => run.push((key, tally)),
@@ -322,6 +317,16 @@ impl Ledger {
         }
         run.reverse();
         self.decided.take_in(run);
+    }
+
+    /// Counts what is told apart by the hour.
+    pub(crate) fn by_the_hour(&mut self, key: &Key, hour: i64, tally: &Tally) {
+        if hour != FOLDED_HOUR {
+            self.hours.insert(hour);
+        }
+        if key.effect == Effect::Deny {
+            put(&mut self.denied, (Arc::clone(&key.facts), hour), tally);
+        }
     }
 
     /// Counts the use of the certificate that a record shows.

@@ -26,6 +26,8 @@ pub struct PermissionUse {
     pub last: Option<Timestamp>,
     /// Called services whose log was given, of those it grants.
     pub services_logged: Ratio,
+    /// Allowed records to what it grants of which nobody can say by which grant, where it is not known to be used.
+    pub untold: u64,
     /// It grants every operation of a service, or undeclared paths.
     pub wildcard: bool,
     /// It leads to what is sensitive.
@@ -38,9 +40,9 @@ pub struct PermissionUse {
 pub enum Usage {
     /// Some allowed record was determined by it.
     Used,
-    /// None was, and the logs of all services that it grants were given.
+    /// None was, the logs of all services that it grants were given, and every allowed record there tells by which grant.
     Unused,
-    /// None was, and the log of some service that it grants was not given.
+    /// None is known to be, and the log of some service that it grants was not given, or does not say enough.
     #[default]
     NotObserved,
 }

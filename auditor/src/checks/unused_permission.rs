@@ -22,8 +22,10 @@ fn find(examined: &Examined<'_>) -> Vec<Draft> {
     unused
         .map(|permission| {
             let logged = permission.services_logged;
-            let missing = if permission.usage == Usage::NotObserved {
+            let missing = if logged.have < logged.of {
                 format!("; of {} that it leads to, {} gave a log", many(logged.of, "service"), logged.have)
+            } else if permission.untold > 0 {
+                format!("; of {} to what it grants nobody can say by which grant", permission.untold)
             } else {
                 String::new()
             };

@@ -8,14 +8,17 @@ use portreeve_engine::{AllowedEdge, SpiffeId};
 
 use crate::assessment::analyses::{Part, Ratio};
 use crate::assessment::usage::{NarrowerGrant, PermissionUse, Privilege, Usage, WildcardUse};
+use crate::foreign::Lawful;
 use crate::graph::map::{Edge, Map};
-use crate::ledger::Tally;
+use crate::ledger::{Key, Tally};
 use crate::limits::ANALYSIS_ENTRIES_MAX;
 
 /// What each grant gives, and what of it traffic took.
 pub(crate) struct Needed<'a> {
     granted: BTreeMap<&'a str, Vec<&'a AllowedEdge<'a>>>,
     used: BTreeMap<&'a str, Used<'a>>,
+    /// Allowed records of which nobody can say by which grant, by what is known of their edge.
+    untold: BTreeMap<(Whose<'a>, &'a str, Option<&'a str>), u64>,
     /// Services of which the log that would show calls to them was given.
     observable: BTreeSet<&'a str>,
 }
@@ -28,6 +31,35 @@ struct Used<'a> {
     undeclared: u64,
 }
 
+/// What a record knows of its caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Whose<'a> {
+    Service(&'a str),
+    /// An identity outside the inventory.
+    Stranger,
+    /// It may be anybody.
+    Nobody,
+}
+
+impl<'a> Whose<'a> {
+    fn of(key: &'a Key) -> Self {
+        match (&key.from, &key.from_id) {
+            (Some(service), _) => Self::Service(service),
+            (None, Some(_)) => Self::Stranger,
+            (None, None) => Self::Nobody,
+        }
+    }
+
+    /// Whether it can be the caller of a grant; `None`: whoever is outside the inventory.
+    fn may_be(self, by: Option<&str>) -> bool {
+        match self {
+            Self::Service(service) => by == Some(service),
+            Self::Stranger => by.is_none(),
+            Self::Nobody => true,
+        }
+    }
+}
+
 impl<'a> Needed<'a> {
     pub(crate) fn of(map: &Map<'a, 'a>) -> Self {
         let mut granted: BTreeMap<&str, Vec<&AllowedEdge<'_>>> = BTreeMap::new();
@@ -35,8 +67,12 @@ impl<'a> Needed<'a> {
             edge.policies.iter().for_each(|p| granted.entry(&*p.id).or_default().push(edge));
         }
         let mut used: BTreeMap<&str, Used<'_>> = BTreeMap::new();
+        let mut untold: BTreeMap<(Whose<'_>, &str, Option<&str>), u64> = BTreeMap::new();
         for (key, tally) in map.examined.fold.ledger.decided.iter().filter(|(key, _)| key.effect == Effect::Allow) {
             let edge = (key.from.as_deref(), key.to.as_str(), key.operation.as_deref());
+            if matches!(key.lawful, Lawful::NotAsked(_)) {
+                *untold.entry((Whose::of(key), edge.1, edge.2)).or_default() += tally.count;
+            }
             let caller =
                 key.from.as_deref().or(key.from_id.as_ref().map(SpiffeId::as_str)).or(key.from_name.as_deref()).unwrap_or("unknown");
             for id in &key.policies {
@@ -50,7 +86,7 @@ impl<'a> Needed<'a> {
                 used.undeclared += if key.operation.is_none() { tally.count } else { 0 };
             }
         }
-        Self { granted, used, observable: observable(map) }
+        Self { granted, used, untold, observable: observable(map) }
     }
 
     fn granted(&self, id: &str) -> &[&'a AllowedEdge<'a>] {
@@ -77,7 +113,8 @@ impl<'a> Needed<'a> {
             of: entries.len() as u64,
             rests_on: format!(
                 "Records of {window}. A record names the grants that determined it; what runs less often than the window is long may \
-                 only have missed it. Of {hidden} further grants nothing is told, because a log of what they lead to is missing."
+                 only have missed it. Of {hidden} further grants nothing is told, because a log of what they lead to is missing, or \
+                 lines of it do not say enough to tell whether they were used."
             ),
             ..Part::default()
         }
@@ -95,12 +132,13 @@ impl<'a> Needed<'a> {
         let logged = called.iter().filter(|to| self.observable.contains(*to)).count() as u64;
         let services_logged = Ratio { have: logged, of: called.len() as u64 };
         let used = self.used.get(id);
+        let untold = if used.is_some() { 0 } else { self.untold(id) };
         PermissionUse {
             policy: id.to_owned(),
             at: policy.reference.at.short(),
             usage: match used {
                 Some(_) => Usage::Used,
-                None if map.examined.fold.seen.is_some() && services_logged.have == services_logged.of => Usage::Unused,
+                None if map.examined.fold.seen.is_some() && services_logged.have == services_logged.of && untold == 0 => Usage::Unused,
                 None => Usage::NotObserved,
             },
             edges: self.edges(id),
@@ -108,6 +146,7 @@ impl<'a> Needed<'a> {
             first: used.map(|u| u.tally.first),
             last: used.map(|u| u.tally.last),
             services_logged,
+            untold,
             wildcard: policy.wildcard,
             sensitive: self.is_sensitive(map, id),
         }
@@ -115,6 +154,18 @@ impl<'a> Needed<'a> {
 
     fn is_sensitive(&self, map: &Map<'_, 'a>, id: &str) -> bool {
         self.granted(id).iter().any(|e| map.touches(e.to, e.operation))
+    }
+
+    /// Allowed records to what a policy grants of which nobody can say whether it let them through.
+    fn untold(&self, id: &str) -> u64 {
+        let granted = self.granted(id);
+        let may_be = |(whose, to, operation): &(Whose<'_>, &str, Option<&str>)| {
+            granted
+                .iter()
+                .map(|edge| key(edge))
+                .any(|(by, at, of)| at == *to && whose.may_be(by) && operation.is_none_or(|operation| of == Some(operation)))
+        };
+        self.untold.iter().filter(|(edge, _)| may_be(edge)).map(|(_, count)| count).sum()
     }
 
     /// Wildcards, and the narrower grants that would have allowed what was used of them.

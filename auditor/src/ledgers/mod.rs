@@ -20,6 +20,9 @@ mod joined;
 mod joined_test;
 mod merge;
 mod part;
+mod review;
+#[cfg(test)]
+mod review_test;
 mod row;
 #[cfg(test)]
 mod tests;
@@ -31,6 +34,7 @@ pub use build::{Build, Built};
 pub use file::LedgerFile;
 pub use merge::merge;
 pub use part::{Part, Rest};
+pub use review::Review;
 pub use row::{Row, RowKey};
 
 use crate::intake::ReadError;

@@ -180,7 +180,11 @@ fn unused(all: &Analyses) -> Table<'_> {
     let part = &all.permissions;
     let mut table =
         Table::plain("Grants never used", "analyses.permissions", part.entries.iter().filter(|p| p.usage != Usage::Used), |p| {
-            let usage = if p.usage == Usage::Unused { "never used" } else { "not to be told: a log is missing" };
+            let usage = match p.usage {
+                Usage::Unused => "never used",
+                _ if p.services_logged.have < p.services_logged.of => "not to be told: a log is missing",
+                _ => "not to be told: lines do not say enough",
+            };
             let marks = [(p.wildcard, "wildcard"), (p.sensitive, "sensitive")].into_iter().filter(|(is_so, _)| *is_so);
             vec![
                 policy(&p.policy, &p.at),

@@ -1,4 +1,6 @@
-//! `portreeve ledger`: counts logs into small files that can be kept, continued, merged and looked at.
+//! `portreeve ledger`: counts logs into small files that can be kept, continued, merged, looked at, and held against a policy.
+
+mod review;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -43,6 +45,9 @@ enum LedgerVerb {
         #[arg(required = true, value_name = "LEDGER")]
         ledgers: Vec<PathBuf>,
     },
+    /// Hold a policy beside a ledger: what is granted and was never used, what was allowed and nothing grants
+    #[command(after_help = help::LEDGER_REVIEW)]
+    Review(review::ReviewArgs),
     /// Show what a ledger was made from and who called whom
     #[command(after_help = help::LEDGER_SHOW)]
     Show {
@@ -75,7 +80,7 @@ struct BuildArgs {
     threads: Threads,
 }
 
-/// Builds, merges or shows.
+/// Builds, merges, reviews or shows.
 pub(crate) fn run(args: &LedgerArgs) -> Outcome {
     match &args.verb {
         LedgerVerb::Build(args) => build(args),
@@ -85,6 +90,7 @@ pub(crate) fn run(args: &LedgerArgs) -> Outcome {
             told(&open(out)?);
             Ok(Verdict::Yes)
         }
+        LedgerVerb::Review(args) => review::run(args),
         LedgerVerb::Show { ledger, format } => show(&open(ledger)?, *format),
     }
 }
