@@ -464,6 +464,10 @@ mod tests {
                 let twice = control.refuted_by.iter().filter(|c| control.doubted_by.contains(c) || control.informed_by.contains(c)).count();
                 assert_eq!(twice, 0, "{}: a check bears on it in two ways", control.id);
             }
+            // Two requirements of one name would look like one that is listed twice.
+            let titles: BTreeMap<_, _> = catalog.controls.iter().map(|c| (c.title.as_str(), c.id.as_str())).collect();
+            let hidden = catalog.controls.iter().find(|c| titles.get(c.title.as_str()).is_none_or(|last| *last != c.id));
+            assert!(hidden.is_none(), "{id}: {hidden:?} has the title of another one");
         }
         assert!(Catalog::built_in("pci").unwrap_err()[0].render().contains("no built-in catalogue"));
         assert!(Catalog::built_in("pci-dss-4.0").unwrap_err()[0].render().contains("did you mean `pci-dss-4.0.1`"));
