@@ -267,8 +267,9 @@ fn reached(ended: &Ended) -> Reached {
     match (ended.outcome, ended.status) {
         // The app answered. If the caller's body broke off, 400 is the sidecar's own answer, and the head may have arrived.
         (Outcome::Forwarded, Some(400)) if ended.why == Why::Client => Reached::Unknown,
-        // Denied by a new policy while it waited for its answer: the 403 is the sidecar's own.
+        // Denied by a new policy while it waited for its answer, or by one that grew too old: the status is the sidecar's own.
         (Outcome::Forwarded, Some(403)) if ended.why == Why::Policy => Reached::Unknown,
+        (Outcome::Forwarded, Some(503)) if ended.why == Why::Stale => Reached::Unknown,
         (Outcome::Forwarded, Some(_)) => Reached::Yes,
         // Denied by a new policy before anything of it was forwarded.
         (Outcome::Unavailable, Some(403)) => Reached::No,

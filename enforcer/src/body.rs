@@ -209,7 +209,7 @@ impl Body for ResponseBody {
         if let Some(running) = &mut stream.running
             && running.poll_cut(cx).is_ready()
         {
-            running.because(Why::Policy);
+            running.denied();
             stream.running = None;
             stream.lease = None;
             return Poll::Ready(Some(Err(BodyError::Denied)));

@@ -2,9 +2,7 @@
 //!
 //! INV-8: [`forward`] takes the [`Permit`] by value; there is no other way to the service.
 
-use std::future::{Future as _, poll_fn};
 use std::sync::Arc;
-use std::task::Poll;
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use hyper::body::Incoming;
@@ -49,14 +47,9 @@ pub async fn forward(permit: Permit, pool: &Arc<Pool>, body: Incoming) -> Respon
     *request.version_mut() = Version::HTTP_11;
     *request.headers_mut() = headers;
     let patience = Patience::new(pool.times().stream, pool.times().request, progress.clone());
-    let sent = {
-        let mut sent = std::pin::pin!(pool.send(request, progress));
-        poll_fn(|cx| if running.poll_cut(cx).is_ready() { Poll::Ready(None) } else { sent.as_mut().poll(cx).map(Some) }).await
-    };
+    let sent = running.unless_cut(pool.send(request, progress, &running)).await;
     let Some(sent) = sent else {
-        running.answered(StatusCode::FORBIDDEN);
-        running.because(Why::Policy);
-        return answer(StatusCode::FORBIDDEN, &request_id, false);
+        return answer(running.denied(), &request_id, false);
     };
     match sent {
         Ok((response, _)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {

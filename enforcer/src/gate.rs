@@ -240,7 +240,7 @@ impl Permit {
         let status = if !running.is_kept().await {
             running.not_kept()
         } else if running.is_cut() {
-            running.overtaken()
+            running.denied()
         } else {
             return Ok(Permitted { running, method, lines, switch, request_id });
         };
@@ -412,7 +412,7 @@ impl Gate {
         trace.write(&mut lines);
         running.place = Some(caller.live.enter(question.request));
         if self.overtakes(policy, caller, &running) {
-            return Verdict::Answer { status: running.overtaken(), request_id, close: false };
+            return Verdict::Answer { status: running.denied(), request_id, close: false };
         }
         Verdict::Forward(Box::new(Permit { running, method, lines, switch, request_id }))
     }
@@ -441,6 +441,7 @@ impl Gate {
             status: None,
             bytes: 0,
             outcome: Outcome::Forwarded,
+            begun: AtomicBool::new(false),
             why: None,
             detail: None,
             span,
@@ -495,6 +496,11 @@ impl Gate {
             self.lets_through(&policy.decide(request)) && !self.fresh.is_over(now)
         });
         cut > 0
+    }
+
+    /// Why what was let through may not go on, where the law is why.
+    fn denies_because(&self) -> Why {
+        if self.fresh.is_over(self.clock.now()) { Why::Stale } else { Why::Policy }
     }
 
     /// Whether a request with this answer is forwarded.

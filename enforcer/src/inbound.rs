@@ -173,7 +173,8 @@ impl Inbound {
             })
         };
         let phase = self.phase.clone();
-        let over = self.over(&caller, faults.is_some());
+        // A request that a new policy denies is answered or cut where it runs, over HTTP/1 by what holds its answer.
+        let over = self.over(&caller, false);
         let cut = async {
             match &tether {
                 Some(tether) => tokio::select! {

@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 use crate::again::{Again, Fate, Spare};
 use crate::body::{Progress, RequestBody};
-use crate::gate::Gate;
+use crate::gate::{Gate, Running};
 use crate::limits;
 use crate::tasks::Tasks;
 use crate::times::Times;
@@ -143,7 +143,8 @@ impl Pool {
         &self.times
     }
 
-    /// Sends a request (with an origin-form target and a `Host`) and waits for the head of the answer.
+    /// Sends a request (with an origin-form target and a `Host`) and waits for the head of the answer. What `running` says of
+    /// it is true at each moment, as whoever waits may give up.
     ///
     /// # Errors
     /// See [`SendError`].
@@ -151,6 +152,7 @@ impl Pool {
         self: &Arc<Self>,
         request: Request<RequestBody>,
         progress: Option<Arc<Progress>>,
+        running: &Running,
     ) -> Result<(Response<Incoming>, Option<Lease>), SendError> {
         let epoch = self.gate.epoch.load(Ordering::Acquire);
         let (mut request, spare) = Spare::of(request);
@@ -161,6 +163,7 @@ impl Pool {
                 None => (self.connect(epoch).await?, true),
             };
             let mut leaving = None;
+            running.begin();
             let sent = match sender {
                 Sender::H1(mut sender) => {
                     origin_form(&mut request);

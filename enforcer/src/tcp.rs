@@ -70,6 +70,7 @@ async fn relay<S: AsyncRead + AsyncWrite + Unpin>(
         Ok(Ok(upstream)) if upstream.set_nodelay(true).is_ok() => upstream,
         _ => return running.unreachable(),
     };
+    running.begin();
     let flow = Flow::new(behind.idle);
     let (from_caller, to_caller) = tokio::io::split(stream);
     let (from_service, to_service) = upstream.into_split();

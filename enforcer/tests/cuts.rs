@@ -13,9 +13,12 @@ use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use portreeve_enforcer::Enforcer;
+use portreeve_enforcer::report::Report;
 use portreeve_engine::record::{Outcome, Why};
-use portreeve_engine::{Effect, Event};
+use portreeve_engine::{Effect, Event, Record};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 use world::{SHOP, World, decided, ended, rest, service, until};
 
 /// Items may be read; writing is taken away.
@@ -37,6 +40,25 @@ async fn endless() -> SocketAddr {
         rest(&mut stream).await;
     })
     .await
+}
+
+/// What the record of an end says: the outcome, the status, why and its detail, bytes.
+type Said<'r> = (Outcome, Option<u16>, Why, Option<&'r str>, u64);
+
+fn said(records: &[Record]) -> Vec<Said<'_>> {
+    ended(records).iter().map(|e| (e.outcome, e.status, e.why, e.detail.as_deref(), e.bytes)).collect()
+}
+
+/// A service that nobody gets a connection to: its queue is full. What fills it is held.
+async fn unreachable() -> (TcpListener, Vec<TcpStream>) {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let (listener, mut held) = (socket.listen(1).unwrap(), Vec::new());
+    let address = listener.local_addr().unwrap();
+    while let Ok(stream) = tokio::time::timeout(Duration::from_millis(200), TcpStream::connect(address)).await {
+        held.push(stream.unwrap());
+    }
+    (listener, held)
 }
 
 const POST: &[u8] = b"POST /v1/items HTTP/1.1\r\nHost: items\r\nContent-Length: 0\r\n\r\n";
@@ -62,8 +84,7 @@ async fn a65_a_denial_cuts_the_answer_that_runs_and_no_other() {
     assert_eq!(rest(&mut reader).await, "");
     enforcer.shutdown().await;
     let records = world.records();
-    let ends: Vec<_> = ended(&records).iter().map(|e| (e.outcome, e.status, e.why, e.bytes)).collect();
-    assert_eq!(ends, [(Outcome::Forwarded, Some(200), Why::Policy, 5); 2]);
+    assert_eq!(said(&records), [(Outcome::Forwarded, Some(200), Why::Policy, Some("new-bundle"), 5); 2]);
     // The record tells in which order it happened.
     let order: Vec<_> = records
         .iter()
@@ -138,7 +159,42 @@ async fn a65_a_request_that_waits_for_its_answer_is_denied_after_all() {
     assert_eq!(answer.await.unwrap(), StatusCode::FORBIDDEN);
     enforcer.shutdown().await;
     let records = world.records();
-    assert_eq!(ended(&records).iter().map(|e| e.why).collect::<Vec<_>>(), [Why::Policy; 2]);
+    assert_eq!(said(&records), [(Outcome::Forwarded, Some(403), Why::Policy, Some("new-bundle"), 0); 2]);
+}
+
+/// Nothing of it has gone anywhere, and that is what its record says. It is not kept waiting until the connection fails, either.
+#[tokio::test]
+async fn a65_a_request_that_waits_for_a_connection_is_denied_and_was_not_forwarded() {
+    let world = World::new(SHOP);
+    let (listener, held) = unreachable().await;
+    for protocol in ["http1", "http2"] {
+        let inbound = format!(", upstream_protocol: {protocol}, timeouts: {{connect: 60s}}");
+        let config = world.config(listener.local_addr().unwrap(), &inbound, "");
+        let enforcer = Enforcer::start(config, Report::silent()).await.unwrap();
+        let to = enforcer.inbound()[0];
+        let mut http1 = world.connect(to, "invoices", b"http/1.1").await;
+        http1.write_all(b"POST /v1/items HTTP/1.1\r\nHost: items\r\nContent-Length: 10\r\n\r\nabc").await.unwrap();
+        let stream = world.connect(to, "invoices", b"h2").await;
+        let (mut sender, connection) =
+            hyper::client::conn::http2::handshake::<_, _, Empty<Bytes>>(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+        tokio::spawn(connection);
+        let request = Request::builder().method("POST").uri("https://items/v1/items").body(Empty::<Bytes>::new()).unwrap();
+        let answer = tokio::spawn(async move { sender.send_request(request).await.unwrap().status() });
+        while enforcer.gate().metrics.decisions(Effect::Allow, portreeve_engine::Reason::Permitted) < 2 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        world.replace_policies(&read_only());
+        enforcer.reload().await.unwrap();
+        let told = rest(&mut http1).await;
+        assert!(told.starts_with("HTTP/1.1 403 Forbidden\r\n"), "{protocol}: {told}");
+        assert_eq!(answer.await.unwrap(), StatusCode::FORBIDDEN, "{protocol}");
+        enforcer.shutdown().await;
+        world.replace_policies(SHOP);
+        let records = world.records();
+        assert_eq!(said(&records), [(Outcome::Unavailable, Some(403), Why::Policy, Some("new-bundle"), 0); 2], "{protocol}");
+        std::fs::remove_file(world.path("decisions.ndjson")).unwrap();
+    }
+    drop((listener, held));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

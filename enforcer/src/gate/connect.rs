@@ -25,7 +25,7 @@ impl Passage {
         if !running.is_kept().await {
             running.not_kept();
         } else if running.is_cut() {
-            running.overtaken();
+            running.denied();
         } else {
             return Some(running);
         }
@@ -98,7 +98,7 @@ impl Gate {
         }
         running.place = Some(caller.live.enter(request));
         if self.overtakes(policy, caller, &running) {
-            running.overtaken();
+            running.denied();
             running.status = None;
             return None;
         }

@@ -1,5 +1,7 @@
 //! A request that runs: from the leave to forward it to its end, which is recorded whatever happens.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
@@ -29,6 +31,8 @@ pub struct Running {
     pub(super) status: Option<u16>,
     pub(super) bytes: u64,
     pub(super) outcome: Outcome,
+    /// Something of it may have gone to the service.
+    pub(super) begun: AtomicBool,
     pub(super) why: Option<Why>,
     pub(super) span: Option<Box<Span>>,
     pub(super) detail: Option<&'static str>,
@@ -51,6 +55,11 @@ impl Running {
     pub(super) fn not_kept(&mut self) -> StatusCode {
         self.gate.metrics.not_kept.inc();
         self.barred(StatusCode::SERVICE_UNAVAILABLE, Why::Log)
+    }
+
+    /// From now on something of it may go to the service.
+    pub fn begin(&self) {
+        self.begun.store(true, Ordering::Relaxed);
     }
 
     /// The service answered.
@@ -103,6 +112,12 @@ impl Running {
         self.place.as_ref().map_or(Poll::Pending, |place| self.caller.live.poll_cut(place, cx))
     }
 
+    /// What `work` comes to, or `None` where a new policy takes the right to the request away before.
+    pub async fn unless_cut<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = pin!(work);
+        poll_fn(|cx| if self.poll_cut(cx).is_ready() { Poll::Ready(None) } else { work.as_mut().poll(cx).map(Some) }).await
+    }
+
     /// What ends its answer while nobody asks for that.
     #[must_use]
     pub fn held(&self, due: Due) -> Held {
@@ -120,11 +135,19 @@ impl Running {
         self.place.as_ref().is_some_and(|place| self.caller.live.is_cut(place.spot()))
     }
 
-    /// The policy changed between the decision and its use, and the new one denies: nothing was forwarded, and the caller is answered
-    /// as for any denial. The status that it gets.
-    pub(super) fn overtaken(&mut self) -> StatusCode {
-        self.detail = Some("new-bundle");
-        self.barred(StatusCode::FORBIDDEN, Why::Policy)
+    /// The right to it was taken away after it was let through. The status that the caller gets where no answer has begun: that of
+    /// any denial, or of any question to a policy that is too old.
+    pub fn denied(&mut self) -> StatusCode {
+        let why = self.gate.denies_because();
+        let (status, detail) =
+            if let Why::Stale = why { (StatusCode::SERVICE_UNAVAILABLE, "stale-bundle") } else { (StatusCode::FORBIDDEN, "new-bundle") };
+        self.detail = Some(detail);
+        if !self.begun.load(Ordering::Relaxed) {
+            return self.barred(status, why);
+        }
+        self.why = Some(why);
+        self.status = self.status.or(Some(status.as_u16()));
+        status
     }
 
     /// The policy is too old to let anything through. The status that the caller gets.
@@ -172,8 +195,13 @@ impl Drop for Running {
             self.gate.metrics.request_duration.observe(took);
             let duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
             let why = self.why.unwrap_or_else(|| match self.caller.gone() {
-                // It went together with its task, which saw the denial before anybody asked for the answer.
-                Why::Client if cut => Why::Policy,
+                // It went together with its task, which saw the denial before anybody asked for the answer. Nobody is answered.
+                Why::Client | Why::Policy if cut => {
+                    let status = self.status;
+                    self.denied();
+                    self.status = status;
+                    self.why.unwrap_or(Why::Policy)
+                }
                 why => why,
             });
             let (outcome, status, bytes) = (self.outcome, self.status, self.bytes);

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use http::request::Parts;
 use http::{Request as HttpRequest, StatusCode};
+use hyper_util::rt::TokioIo;
+use portreeve_engine::bundle::{BuiltBundle, BundleSigner, Label};
 use portreeve_engine::id::TrustDomain;
 use portreeve_engine::record::{Decided, Ended, Outcome, Why};
 use portreeve_engine::{Bundle, Effect, Event, Record, SourceFile};
@@ -13,6 +15,8 @@ use super::*;
 use crate::Enforcer;
 use crate::ca::{Ca, CaOptions};
 use crate::config::Config;
+use crate::outbound::body::Coming;
+use crate::outbound::local::plain;
 use crate::outbound::tunnel::Tunnel;
 use crate::outbound::{Egress, EgressTimes};
 use crate::report::Report;
@@ -73,11 +77,16 @@ impl World {
             Identity::load(&IdentityFiles { cert, key, trust, crl: Vec::new() }).unwrap()
         };
         let (items, users) = (identity("items"), identity("users"));
-        std::fs::create_dir(at("policies")).unwrap();
-        std::fs::write(at("policies/law.yaml"), LAW).unwrap();
+        let pair = crate::ca::head_key().unwrap();
+        pair.write(&at("bundle.key"), &at("bundle.pub")).unwrap();
+        let signer = BundleSigner::from_pem(&std::fs::read_to_string(at("bundle.key")).unwrap()).unwrap();
+        let file = SourceFile { path: "law.yaml".to_owned(), bytes: LAW.as_bytes().to_vec() };
+        let label = Label { name: "law".to_owned(), serial: 1, issued_at: Clock::new().now() };
+        let built = BuiltBundle::build(Bundle::from_files("law", vec![file]).unwrap(), label).unwrap();
+        std::fs::write(at("law.tar.gz"), built.sign(&signer).unwrap().to_bytes().unwrap()).unwrap();
         let root = ca.root_path();
         let text = format!(
-            "service: items\nbundle: {{path: policies}}\nidentity: {{cert: items.pem, key: items.key, trust: {{market.example: {}}}}}\n\
+            "service: items\nbundle: {{path: law.tar.gz, key: bundle.pub, max_age: 1h, on_stale: deny}}\nidentity: {{cert: items.pem, key: items.key, trust: {{market.example: {}}}}}\n\
              inbound: [{{listen: \"127.0.0.1:0\", upstream: \"127.0.0.1:1\"}}]\nlog: {{path: decisions.ndjson}}\ndrain: 100ms\n",
             root.display()
         );
@@ -167,6 +176,35 @@ async fn a78_a_permit_is_worth_nothing_once_a_new_policy_denies() {
     is_overtaken(first.revision(), world.end().await, Some(403));
 }
 
+/// What a law ends that has grown too old says so, before anything was forwarded and after.
+#[tokio::test]
+async fn a80_what_an_old_law_ends_says_that_it_was_too_old() {
+    let world = World::new().await;
+    let gate = Arc::clone(world.enforcer.gate());
+    let parts = parts();
+    let permit = || {
+        let verdict = gate.judge(&world.caller, Head::of(&parts));
+        let Verdict::Forward(permit) = verdict else { panic!("{verdict:?}") };
+        permit
+    };
+    let (waits, mut runs, mut answered) = (permit(), permit().redeem().await.unwrap().running, permit().redeem().await.unwrap().running);
+    runs.begin();
+    answered.begin();
+    answered.answered(StatusCode::OK);
+    let mut issue = gate.fresh.issue().unwrap();
+    issue.fresh_until = Some(Timestamp::from_unix_ms(1));
+    gate.fresh.set(Some(issue));
+    assert!(gate.review(&world.caller));
+    assert_eq!(waits.redeem().await.unwrap_err().status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(runs.denied(), StatusCode::SERVICE_UNAVAILABLE);
+    // Nobody asks for the rest of the answer.
+    drop((runs, answered));
+    let (_, ended) = world.end().await;
+    let found: Vec<_> = ended.iter().map(|e| (e.outcome, e.status, e.why, e.detail.as_deref())).collect();
+    let end = |outcome, status| (outcome, Some(status), Why::Stale, Some("stale-bundle"));
+    assert_eq!(found, [end(Outcome::Unavailable, 503), end(Outcome::Forwarded, 503), end(Outcome::Forwarded, 200)]);
+}
+
 #[tokio::test]
 async fn a78_a_passage_is_worth_nothing_once_a_new_policy_denies() {
     let world = World::new().await;
@@ -191,6 +229,47 @@ async fn a78_a_tunnel_is_not_opened_once_a_new_policy_denies() {
     let permit = egress.tunnel("127.0.0.1:9".parse().unwrap(), 9, None).unwrap();
     gate.put_in_force(denying());
     assert_eq!(Tunnel::open(permit, &egress).await.unwrap_err().status, StatusCode::FORBIDDEN);
+    drop(egress);
+    is_overtaken(first.revision(), world.end().await, Some(403));
+}
+
+/// And of a request in the clear: no connection is opened, and its record says that nothing left.
+#[tokio::test]
+async fn a78_a_plain_request_is_not_sent_outside_once_a_new_policy_denies() {
+    let place = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = place.local_addr().unwrap().port();
+    let plain_law = LAW
+        .replace("127.0.0.1:9", &format!("127.0.0.1:{port}"))
+        .replace("[{id: tls, port: 9}]", "[{id: rates, method: GET, path: /rates}]");
+    let world = World::new().await;
+    let gate = Arc::clone(world.enforcer.gate());
+    gate.put_in_force(law(&plain_law));
+    let first = gate.policy.load_full();
+    let (private, times) = (vec!["127.0.0.0/8".parse().unwrap()], EgressTimes::default());
+    let (_running, phase) = watch::channel(Phase::Running);
+    let egress = Arc::new(Egress::new(Arc::clone(&gate), private, Vec::new(), times, phase));
+    let (near, far) = duplex(64 * 1024);
+    let asking = Arc::clone(&egress);
+    let service = hyper::service::service_fn(move |request: HttpRequest<hyper::body::Incoming>| {
+        let egress = Arc::clone(&asking);
+        async move {
+            let (parts, body) = Coming::of(request, None).into_parts();
+            let permit = egress.request(&parts, port).unwrap();
+            // While its record is waited for, say.
+            egress.gate.put_in_force(denying());
+            Ok::<_, std::convert::Infallible>(plain(&egress, permit, body).await)
+        }
+    });
+    let served = tokio::spawn(crate::serve::http1(limits::IDLE_TIMEOUT).serve_connection(TokioIo::new(far), service));
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(near)).await.unwrap();
+    let sends = tokio::spawn(connection);
+    let host = format!("127.0.0.1:{port}");
+    let request = HttpRequest::get("/rates").header("host", host).body(http_body_util::Empty::<bytes::Bytes>::new()).unwrap();
+    assert_eq!(sender.send_request(request).await.unwrap().status(), StatusCode::FORBIDDEN);
+    drop(sender);
+    sends.await.unwrap().unwrap();
+    served.await.unwrap().unwrap();
+    assert!(tokio::time::timeout(Duration::from_millis(100), place.accept()).await.is_err(), "somebody came to the place");
     drop(egress);
     is_overtaken(first.revision(), world.end().await, Some(403));
 }

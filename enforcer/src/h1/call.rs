@@ -48,7 +48,10 @@ pub async fn forward(permit: Permit, upstream: &Arc<Upstream>, body: Incoming) -
     loop {
         let to = match lent.take() {
             Some(lent) => Ok(lent),
-            None => Box::pin(upstream.connect()).await.map_err(|e| Stop::Service(status_of(&e))),
+            None => match running.unless_cut(Box::pin(upstream.connect())).await {
+                None => Err(Stop::Denied),
+                Some(lent) => lent.map_err(|e| Stop::Service(status_of(&e))),
+            },
         };
         let stop = match to {
             Err(stop) => stop,
@@ -58,7 +61,10 @@ pub async fn forward(permit: Permit, upstream: &Arc<Upstream>, body: Incoming) -
                 let mut call = Call::new(to, head, body, (framing, replayable), upstream.times(), now);
                 let answered = poll_fn(|cx| match running.poll_cut(cx) {
                     Poll::Ready(()) => Poll::Ready(Err(Stop::Denied)),
-                    Poll::Pending => call.poll_head(cx, method.as_str(), false),
+                    Poll::Pending => {
+                        running.begin();
+                        call.poll_head(cx, method.as_str(), false)
+                    }
                 });
                 match answered.await {
                     Ok(read) => return call.answer(read, running, upstream, &request_id),
@@ -85,9 +91,7 @@ pub(super) fn stopped(stop: Stop, running: &mut Running, request_id: &str) -> Re
         }
         Stop::Service(status) => status,
         Stop::Denied => {
-            running.answered(StatusCode::FORBIDDEN);
-            running.because(Why::Policy);
-            return answer(StatusCode::FORBIDDEN, request_id, false);
+            return answer(running.denied(), request_id, false);
         }
         Stop::Gone | Stop::Stale => StatusCode::BAD_GATEWAY,
     };
@@ -301,7 +305,9 @@ impl Answer {
         loop {
             let (Some(call), Some(running)) = (&mut self.call, &mut self.running) else { return Poll::Ready(None) };
             if running.poll_cut(cx).is_ready() {
-                return Poll::Ready(Some(Err(self.broken(Why::Policy, BodyError::Denied))));
+                running.denied();
+                (self.call, self.running) = (None, None);
+                return Poll::Ready(Some(Err(BodyError::Denied)));
             }
             // The request may still be on its way, as in a stream that goes both ways.
             let Ok(sent) = call.poll_request(cx) else {

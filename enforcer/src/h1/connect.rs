@@ -13,7 +13,6 @@ use base64::engine::general_purpose::STANDARD;
 use http::{Response, StatusCode};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use portreeve_engine::record::Why;
 use tokio::time::Instant;
 
 use crate::body::ResponseBody;
@@ -46,24 +45,23 @@ pub async fn forward(permit: Permit, upstream: &Arc<Upstream>, switched: OnUpgra
     }
     let Permitted { mut running, method, lines, switch, request_id } = permitted;
     let head = write::request(lines, switch, Framing::None);
-    let lent = match upstream.connect().await {
-        Ok(lent) => lent,
-        Err(error) => return stopped(Stop::Service(status_of(&error)), &mut running, &request_id),
+    let lent = match running.unless_cut(upstream.connect()).await {
+        None => return stopped(Stop::Denied, &mut running, &request_id),
+        Some(Ok(lent)) => lent,
+        Some(Err(error)) => return stopped(Stop::Service(status_of(&error)), &mut running, &request_id),
     };
     let now = Instant::from_std(running.began());
     let mut call = Call::new(lent, head, None, (Framing::None, false), upstream.times(), now);
     let answered = poll_fn(|cx| match running.poll_cut(cx) {
-        Poll::Ready(()) => Poll::Ready(None),
-        Poll::Pending => call.poll_head(cx, method.as_str(), true).map(Some),
+        Poll::Ready(()) => Poll::Ready(Err(Stop::Denied)),
+        Poll::Pending => {
+            running.begin();
+            call.poll_head(cx, method.as_str(), true)
+        }
     });
     let read = match answered.await {
-        Some(Ok(read)) => read,
-        Some(Err(stop)) => return stopped(stop, &mut running, &request_id),
-        None => {
-            running.answered(StatusCode::FORBIDDEN);
-            running.because(Why::Policy);
-            return answer(StatusCode::FORBIDDEN, &request_id, false);
-        }
+        Ok(read) => read,
+        Err(stop) => return stopped(stop, &mut running, &request_id),
     };
     let agreed = if method.as_str() == "CONNECT" { read.status.is_success() } else { read.status == StatusCode::SWITCHING_PROTOCOLS };
     if !agreed {
@@ -83,8 +81,7 @@ pub async fn forward(permit: Permit, upstream: &Arc<Upstream>, switched: OnUpgra
     streams.take(async move {
         let Ok(client) = switched.await else { return };
         let mut client = Wire::new(TokioIo::new(client));
-        let why = tunnel::carry(&mut client, &mut service, &mut Timer::default(), &mut running, silence).await;
-        running.because(why);
+        tunnel::carry(&mut client, &mut service, &mut Timer::default(), &mut running, silence).await;
     });
     response
 }

@@ -152,6 +152,7 @@ impl<'a, S: Source + AsyncWrite> Exchange<'a, S> {
         if self.running.poll_cut(cx).is_ready() {
             return Poll::Ready(Err(Stop::Denied));
         }
+        self.running.begin();
         let mut any = false;
         loop {
             let (sent, got) = (self.poll_request(cx)?, self.poll_answer(cx)?);

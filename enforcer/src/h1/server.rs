@@ -189,9 +189,10 @@ impl<S: Source + AsyncWrite> Session<S> {
         loop {
             let to = match lent.take() {
                 Some(lent) => lent,
-                None => match self.upstream.connect().await {
-                    Ok(lent) => lent,
-                    Err(error) => return self.unavailable(&mut running, &asked, status_of(&error), false).await,
+                None => match running.unless_cut(self.upstream.connect()).await {
+                    None => return self.denied(&mut running, &asked).await,
+                    Some(Ok(lent)) => lent,
+                    Some(Err(error)) => return self.unavailable(&mut running, &asked, status_of(&error), false).await,
                 },
             };
             let mut exchange = Exchange::new((&asked, self.upstream.times()), &mut self.wire, &mut running, &mut self.timer, to, head);
@@ -201,9 +202,9 @@ impl<S: Source + AsyncWrite> Session<S> {
             let (mut wire, reusable) = exchange.into_upstream();
             match ended {
                 Ok(()) if switched => {
-                    let why = tunnel::carry(&mut self.wire, &mut wire, &mut self.timer, &mut running, self.upstream.times().stream).await;
-                    running.because(why);
-                    return if why == Why::Complete { Next::Close } else { Next::Cut };
+                    let silence = self.upstream.times().stream;
+                    let whole = tunnel::carry(&mut self.wire, &mut wire, &mut self.timer, &mut running, silence).await;
+                    return if whole { Next::Close } else { Next::Cut };
                 }
                 Ok(()) => {
                     let now = running.complete();
@@ -222,16 +223,10 @@ impl<S: Source + AsyncWrite> Session<S> {
                 Err(Stop::Gone) => return Next::Cut,
                 // What has begun cannot be taken back, only cut.
                 Err(Stop::Denied) if answered => {
-                    running.because(Why::Policy);
+                    running.denied();
                     return Next::Cut;
                 }
-                Err(Stop::Denied) => {
-                    let status = StatusCode::FORBIDDEN;
-                    running.answered(status);
-                    running.because(Why::Policy);
-                    write::answer(&mut self.wire.output.bytes, status, &asked.id, asked.method.as_str() == "HEAD", true, None);
-                    return self.finish(true, false).await;
-                }
+                Err(Stop::Denied) => return self.denied(&mut running, &asked).await,
                 Err(Stop::Caller(_)) if answered => {
                     running.because(Why::Client);
                     return Next::Cut;
@@ -249,6 +244,13 @@ impl<S: Source + AsyncWrite> Session<S> {
                 Err(Stop::Service(status)) => return self.unavailable(&mut running, &asked, status, whole).await,
             }
         }
+    }
+
+    /// Answers what the policy in force does not let through any more. Where the next request begins is not known.
+    async fn denied(&mut self, running: &mut Running, asked: &Asked) -> Next {
+        let status = running.denied();
+        write::answer(&mut self.wire.output.bytes, status, &asked.id, asked.method.as_str() == "HEAD", true, None);
+        self.finish(true, false).await
     }
 
     /// Answers for a service that did not. `taken` says that the request's body was taken already.

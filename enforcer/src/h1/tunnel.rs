@@ -26,35 +26,43 @@ struct Way {
     bytes: usize,
 }
 
-/// Carries bytes between a caller and the service until both have ended or nothing moved for `silence`, and says why it ended.
-pub async fn carry<C, S>(client: &mut Wire<C>, service: &mut Wire<S>, timer: &mut Timer, running: &mut Running, silence: Duration) -> Why
+/// Carries bytes between a caller and the service until both have ended or nothing moved for `silence`, and has
+/// it recorded why it ended. Whether both had all of it.
+pub async fn carry<C, S>(client: &mut Wire<C>, service: &mut Wire<S>, timer: &mut Timer, running: &mut Running, silence: Duration) -> bool
 where
     C: Source + AsyncWrite,
     S: Source + AsyncWrite,
 {
     let (mut out, mut back) = (Way::default(), Way::default());
     let mut moved = Instant::now();
-    poll_fn(|cx| {
+    let why = poll_fn(|cx| {
         if running.poll_cut(cx).is_ready() {
-            return Poll::Ready(Why::Policy);
+            return Poll::Ready(None);
         }
         let before = (out.bytes, back.bytes);
         let sent = out.poll(client, service, cx);
         let got = back.poll(service, client, cx);
         running.sent(back.bytes - before.1);
         match (sent, got) {
-            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => return Poll::Ready(Why::Complete),
+            (Poll::Ready(Ok(())), Poll::Ready(Ok(()))) => return Poll::Ready(Some(Why::Complete)),
             // Which of the two ends failed is known; whose fault it was is not.
-            (Poll::Ready(Err(End::From)), _) | (_, Poll::Ready(Err(End::To))) => return Poll::Ready(Why::Client),
-            (Poll::Ready(Err(End::To)), _) | (_, Poll::Ready(Err(End::From))) => return Poll::Ready(Why::Upstream),
+            (Poll::Ready(Err(End::From)), _) | (_, Poll::Ready(Err(End::To))) => return Poll::Ready(Some(Why::Client)),
+            (Poll::Ready(Err(End::To)), _) | (_, Poll::Ready(Err(End::From))) => return Poll::Ready(Some(Why::Upstream)),
             _ => {}
         }
         if before != (out.bytes, back.bytes) {
             moved = Instant::now();
         }
-        timer.poll(cx, moved + silence).map(|()| Why::Client)
+        timer.poll(cx, moved + silence).map(|()| Some(Why::Client))
     })
-    .await
+    .await;
+    match why {
+        Some(why) => running.because(why),
+        None => {
+            running.denied();
+        }
+    }
+    why == Some(Why::Complete)
 }
 
 /// Which end of a way failed.

@@ -218,6 +218,8 @@ pub struct Running {
     bytes: u64,
     attempts: u32,
     outcome: Outcome,
+    /// Something of it may have gone to the place.
+    begun: bool,
     why: Option<Why>,
     detail: Option<&'static str>,
     /// Tells whether the enforcer cuts what runs.
@@ -232,6 +234,11 @@ impl Running {
     /// Takes a place until it ends.
     pub fn hold(&mut self, place: OwnedSemaphorePermit) {
         self.place = Some(place);
+    }
+
+    /// From now on something of it may go to the place.
+    pub const fn begin(&mut self) {
+        self.begun = true;
     }
 
     /// The place answered, or the tunnel stands.
@@ -265,10 +272,13 @@ impl Running {
         self.ended(Why::Upstream, detail);
     }
 
-    /// It may not go on, and nothing has left; the local service gets the status.
+    /// It may not go on, and no answer has begun; the local service gets the status.
     pub fn overtaken(mut self, over: Over) -> StatusCode {
         let status = over.status();
-        (self.status, self.outcome) = (Some(status.as_u16()), Outcome::Unavailable);
+        self.status = Some(status.as_u16());
+        if !self.begun {
+            self.outcome = Outcome::Unavailable;
+        }
         self.ended(over.why, over.detail);
         status
     }
@@ -426,7 +436,10 @@ impl Egress {
             loop {
                 let now = gate.clock.now();
                 question.context.time = now;
-                if gate.fresh.is_over(now) || !gate.lets_through(&gate.policy.load().decide(&question)) {
+                if gate.fresh.is_over(now) {
+                    return Over { why: Why::Stale, detail: "stale-bundle" };
+                }
+                if !gate.lets_through(&gate.policy.load().decide(&question)) {
                     return Over { why: Why::Policy, detail: "new-bundle" };
                 }
                 tokio::select! {
@@ -509,6 +522,7 @@ impl Egress {
             bytes: 0,
             attempts: 1,
             outcome: Outcome::Forwarded,
+            begun: false,
             why: None,
             detail: None,
             phase: self.phase.clone(),

@@ -61,7 +61,13 @@ impl Tunnel {
         let (far, attempts) = resolve::connect(&host, port, &egress.private, &egress.times).await;
         running.attempts(attempts);
         match far {
-            Ok(far) => Ok(Self { far, running, host, port, question, withdrawn, egress: Arc::clone(egress), _place: place }),
+            Ok(far) => {
+                // Nothing has gone there yet, and the local service need not be told of a tunnel that ends at once.
+                if let Some(over) = withdrawn.now() {
+                    return Err(refused(running.overtaken(over)));
+                }
+                Ok(Self { far, running, host, port, question, withdrawn, egress: Arc::clone(egress), _place: place })
+            }
             Err(why) => {
                 let status = status_of(why);
                 running.unavailable(status, Why::Upstream, why.as_str());

@@ -355,6 +355,6 @@ async fn a80_nothing_leaves_under_a_law_that_is_too_old() {
         &records,
     );
     let ends: Vec<_> = ended(&records).iter().map(|e| (e.outcome, e.why, e.detail.as_deref().unwrap_or(""))).collect();
-    let (cut, stale) = ((Outcome::Forwarded, Why::Policy, "new-bundle"), (Outcome::Unavailable, Why::Stale, "stale-bundle"));
+    let (cut, stale) = ((Outcome::Forwarded, Why::Stale, "stale-bundle"), (Outcome::Unavailable, Why::Stale, "stale-bundle"));
     assert_eq!(ends, [(Outcome::Forwarded, Why::Complete, ""), cut, cut, stale, stale]);
 }
