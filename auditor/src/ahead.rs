@@ -272,6 +272,7 @@ mod tests {
     use std::io::Write as _;
 
     use super::*;
+    use crate::random::Random;
 
     fn big(name: &str, bytes: Vec<u8>) -> LogSource {
         assert!(bytes.len() as u64 >= AHEAD_BYTES_MIN, "{name} is not worth a thread");
@@ -280,12 +281,8 @@ mod tests {
 
     /// Bytes that do not compress, so that the stored form is long too.
     fn noise(length: usize) -> Vec<u8> {
-        let mut state = 7_u64;
-        let mut next = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (state >> 56) as u8
-        };
-        (0..length).map(|_| next()).collect()
+        let mut random = Random(7);
+        (0..length).map(|_| u8::try_from(random.below(256)).unwrap()).collect()
     }
 
     #[derive(Debug, PartialEq)]

@@ -11,6 +11,7 @@ use crate::assessment::analyses::{Part, Ratio};
 use crate::assessment::graphs::{DeadKind, DifferenceClass, ReachEvidence};
 use crate::assessment::usage::{DueStanding, IdentityConcernKind, Usage};
 use crate::audit::Audit;
+use crate::random::Random;
 use crate::source::LogSource;
 use crate::testing::{Log, POLICY, authorizer, id, memory, start};
 
@@ -389,16 +390,6 @@ fn weak_connections_are_counted_against_all_between_the_two() {
     let ratio = Ratio { have: 1, of: 3 };
     assert_eq!(weak, [(None, ratio, true), (Some("TLSv1.1"), ratio, true)]);
     assert_eq!((a.analyses.weak_connections.have, a.analyses.weak_connections.of), (2, 3));
-}
-
-/// A generator of our own: the same numbers on every machine.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        ((self.0 >> 33) as usize) % n
-    }
 }
 
 /// A town of up to eight services: some at the edge, some with card data, one operation of it or all; and grants at random.

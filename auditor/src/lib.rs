@@ -93,6 +93,8 @@ mod comparing;
 #[cfg(test)]
 mod governing;
 #[cfg(test)]
+mod random;
+#[cfg(test)]
 mod sampling;
 #[cfg(test)]
 mod scenarios;

@@ -13,6 +13,7 @@ use crate::foreign::{Deciding, ForeignFold, Format, Grade, Place, Reading, Seen,
 use crate::heads::VerifiedHeads;
 use crate::history::History;
 use crate::intake::{self, Intake, Line, ReadError, Sink};
+use crate::random::Random;
 use crate::replay::Replayer;
 use crate::replay_logs::{Trial, replay_logs};
 use crate::source::LogSource;
@@ -30,20 +31,6 @@ struct Case {
 
 fn case(name: &'static str, bytes: impl Into<Vec<u8>>) -> Case {
     Case { name, bytes: bytes.into(), mapping: None, is_known_again: true }
-}
-
-/// Numbers in no order.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).unwrap() % n
-    }
-
-    fn one<'t>(&mut self, of: &[&'t str]) -> &'t str {
-        of[self.below(of.len())]
-    }
 }
 
 const LINES: usize = 2_000;

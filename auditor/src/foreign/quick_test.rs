@@ -8,6 +8,7 @@ use crate::fold::Fold;
 use crate::heads::VerifiedHeads;
 use crate::intake::{Intake, Line, Sink};
 use crate::ledger::Tally;
+use crate::random::Random;
 use crate::replay::Replayer;
 use crate::testing::{POLICY, authorizer, memory};
 
@@ -24,35 +25,28 @@ impl Sink for GeneralWay<'_> {
     }
 }
 
-struct Random(u64);
-
 impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).unwrap() % n
-    }
-
     /// Mostly the first.
-    fn one<'t>(&mut self, of: &[&'t str]) -> &'t str {
+    fn mostly<'t>(&mut self, of: &[&'t str]) -> &'t str {
         let n = if self.below(5) > 0 { 0 } else { self.below(of.len()) };
         of[n]
     }
 
     /// A line as Istio writes it, or nearly.
     fn line(&mut self, n: usize) -> String {
-        let host = self.one(&["items", "invoices", "users", "nobody"]);
+        let host = self.mostly(&["items", "invoices", "users", "nobody"]);
         let mut members = vec![
             format!(r#""start_time":"2026-11-22T1{}:{:02}:0{}.{:03}Z""#, self.below(3), n / 60 % 60, n % 10, self.below(1000)),
-            format!(r#""method":"{}""#, self.one(&["GET", "GET", "GET", "POST", "-"])),
+            format!(r#""method":"{}""#, self.mostly(&["GET", "GET", "GET", "POST", "-"])),
             format!(
                 r#""path":"{}""#,
-                self.one(&["/v1/items/1", "/v1/items/2", "/v1/invoices", "/", "/admin?x=1", "/%2F", "/é", r"/a\u0062"])
+                self.mostly(&["/v1/items/1", "/v1/items/2", "/v1/invoices", "/", "/admin?x=1", "/%2F", "/é", r"/a\u0062"])
             ),
-            format!(r#""response_code":{}"#, self.one(&["200", "200", "403", "503", "\"200\"", "0", "null", "1e999"])),
-            format!(r#""response_code_details":"{}""#, self.one(&["via_upstream", "rbac_access_denied_matched_policy[none]", "-"])),
+            format!(r#""response_code":{}"#, self.mostly(&["200", "200", "403", "503", "\"200\"", "0", "null", "1e999"])),
+            format!(r#""response_code_details":"{}""#, self.mostly(&["via_upstream", "rbac_access_denied_matched_policy[none]", "-"])),
             format!(r#""request_id":"r{}""#, self.below(4 * n / 3 + 1)),
             format!(r#""authority":"{host}.shop.svc.cluster.local:8080""#),
-            format!(r#""upstream_cluster":"{}|8080||{host}.shop.svc.cluster.local""#, self.one(&["inbound", "inbound", "outbound"])),
+            format!(r#""upstream_cluster":"{}|8080||{host}.shop.svc.cluster.local""#, self.mostly(&["inbound", "inbound", "outbound"])),
             format!(r#""downstream_remote_address":"10.0.0.{}:{}""#, self.below(30), self.below(60_000)),
             format!(r#""downstream_local_address":"10.1.0.{}:8080","upstream_host":"10.1.0.{}:8080""#, self.below(30), self.below(30)),
             format!(r#""downstream_local_uri_san":"spiffe://market.example/ns/shop/sa/{host}""#),
@@ -60,17 +54,17 @@ impl Random {
             r#""downstream_tls_version":"TLSv1.3","downstream_tls_cipher":"TLS_AES_128_GCM_SHA256""#.to_owned(),
         ];
         if self.below(6) > 0 {
-            let caller = self.one(&["gateway", "invoices", "users", "stranger"]);
+            let caller = self.mostly(&["gateway", "invoices", "users", "stranger"]);
             members.push(format!(r#""downstream_peer_uri_san":"spiffe://market.example/ns/shop/sa/{caller}""#));
             let print = format!("{:0>64}", caller.len());
             members.push(format!(r#""downstream_peer_fingerprint_256":"{print}","downstream_peer_cert_v_end":"2026-11-22T11:00:00.000Z""#));
             members.push(format!(
                 r#""downstream_peer_issuer":"{}","downstream_peer_serial":"1f""#,
-                self.one(&["CN=new CA", "CN=old CA", "-"])
+                self.mostly(&["CN=new CA", "CN=old CA", "-"])
             ));
         }
         if self.below(3) > 0 {
-            let direct = self.one(&["10.0.0.9:4000", "10.0.0.9:4001", "-", "@", r"10.0.0\u002e9:4000"]);
+            let direct = self.mostly(&["10.0.0.9:4000", "10.0.0.9:4001", "-", "@", r"10.0.0\u002e9:4000"]);
             members.push(format!(r#""downstream_direct_remote_address":"{direct}""#));
         }
         if self.below(4) == 0 {

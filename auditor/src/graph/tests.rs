@@ -5,21 +5,12 @@ use std::collections::BTreeSet;
 
 use crate::graph::flow::{edge_cut, node_cut};
 use crate::graph::net::{Net, trail};
-
-/// A generator of our own: the same numbers on every machine.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % n
-    }
-}
+use crate::random::Random;
 
 /// A graph of 2 to 7 nodes, from sparse to dense.
 fn random(seed: u64) -> Net {
     let mut random = Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    let nodes = 2 + random.below(6) as usize;
+    let nodes = 2 + random.below(6);
     let dense = 1 + random.below(5);
     let mut net = Net::new(nodes);
     for a in 0..nodes {

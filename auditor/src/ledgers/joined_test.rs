@@ -9,6 +9,7 @@ use portreeve_engine::{Authorizer, Digest};
 
 use super::{Build, Built, LedgerError, LedgerFile, RowKey};
 use crate::foreign::Reading;
+use crate::random::Random;
 use crate::source::LogSource;
 use crate::testing::{POLICY, authorizer};
 use crate::{Assessment, Audit};
@@ -34,14 +35,7 @@ fn line(n: usize) -> String {
     )
 }
 
-struct Random(u64);
-
 impl Random {
-    fn below(&mut self, n: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).unwrap() % n
-    }
-
     /// Places in the middle of lines, in order, each in another line.
     fn cuts(&mut self, text: &str, count: usize) -> Vec<usize> {
         let lines: Vec<&str> = text.split_inclusive('\n').collect();

@@ -1,6 +1,7 @@
 //! The scanner against `serde_json`, on lines that mean well and lines that do not.
 
 use super::{Scanner, Value, general};
+use crate::random::Random;
 
 const WANTED: [&str; 5] = ["path", "method", "code", "who", "größe"];
 
@@ -215,7 +216,7 @@ fn any_line_is_read_as_serde_json_reads_it() {
     let mut scanner = Scanner::new(WANTED);
     let mut accepted = 0_u64;
     for _ in 0..lines {
-        let mut line = random.line().into_bytes();
+        let mut line = random.any_line().into_bytes();
         if random.below(2) == 0 {
             for _ in 0..=random.below(3) {
                 random.damage(&mut line);
@@ -228,33 +229,15 @@ fn any_line_is_read_as_serde_json_reads_it() {
     assert!(accepted > lines / 3 && accepted < lines && by_general > 0, "{accepted} of {lines}, {by_general} by the general parser");
 }
 
-struct Random(u64);
-
 impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-
-    fn one<T: Copy>(&mut self, of: &[T]) -> T {
-        of[usize::try_from(self.below(of.len() as u64)).unwrap()]
-    }
-
     fn shuffle<T>(&mut self, items: &mut [T]) {
         for n in (1..items.len()).rev() {
-            let with = usize::try_from(self.below(n as u64 + 1)).unwrap();
+            let with = self.below(n + 1);
             items.swap(n, with);
         }
     }
 
-    fn line(&mut self) -> String {
+    fn any_line(&mut self) -> String {
         let mut members: Vec<String> = (0..self.below(9)).map(|_| self.member(0)).collect();
         if self.below(3) == 0 {
             members.sort();
@@ -290,7 +273,7 @@ impl Random {
     }
 
     fn damage(&mut self, line: &mut Vec<u8>) {
-        let at = usize::try_from(self.below(line.len() as u64 + 1)).unwrap();
+        let at = self.below(line.len() + 1);
         let byte = self.one(b"\"\\{}[],:0-1eE.+n \t\r\x00\x1f\x7f\xc3\xa9\xed\xff");
         match self.below(5) {
             0 => line.truncate(at),

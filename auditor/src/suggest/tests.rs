@@ -7,21 +7,12 @@ use portreeve_engine::request::{Attributes, Context, Method, Target};
 use portreeve_engine::{Authorizer, Bundle, Effect, Record, Request, SourceFile};
 
 use super::*;
+use crate::random::Random;
 use crate::testing::{Log, id, memory, start};
 
 const SERVICES: [&str; 4] = ["edge", "items", "orders", "cards"];
 const PATHS: [&str; 6] = ["/v1/{id}", "/v1/search", "/v1/{id}/notes", "/v1/{id}/notes/{note}", "/", "/v1/people/{name}"];
 const VALUES: [&str; 7] = ["17", "4111111111111111", "ann", "bob", "9f1c2a7e-4b0d-4c55-9d1a-2f6c0b7a8e11", "tok_9aZ", "2026-11-22"];
-
-/// A small generator whose seed is printed.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, below: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).unwrap() % below
-    }
-}
 
 fn bundle(files: &[(&str, &str)]) -> Bundle {
     let files = files.iter().map(|(path, text)| SourceFile { path: (*path).to_owned(), bytes: text.as_bytes().to_vec() });
@@ -36,7 +27,7 @@ fn law(bundle: &Bundle) -> Authorizer {
 }
 
 /// Services that all offer some of the paths, and grants at random.
-fn world(dice: &mut Dice) -> String {
+fn world(random: &mut Random) -> String {
     let mut out = String::new();
     for name in SERVICES {
         out.push_str(&format!("---\nkind: Service\nname: {name}\nidentities: [{}]\noperations:\n", id(name)));
@@ -45,8 +36,8 @@ fn world(dice: &mut Dice) -> String {
         }
     }
     for n in 0..6 {
-        let (from, to) = (SERVICES[dice.roll(4)], SERVICES[dice.roll(4)]);
-        let (a, b) = (dice.roll(6), dice.roll(6));
+        let (from, to) = (SERVICES[random.below(4)], SERVICES[random.below(4)]);
+        let (a, b) = (random.below(6), random.below(6));
         out.push_str(&format!("---\nkind: Permission\nname: p{n}\nallow: {{from: [{from}], to: {to}, operations: [op-{a}"));
         out.push_str(&if a == b { "]}\n".to_owned() } else { format!(", op-{b}]}}\n") });
     }
@@ -54,15 +45,15 @@ fn world(dice: &mut Dice) -> String {
 }
 
 /// A log of one service, answered by the law.
-fn log(law: &Authorizer, service: &str, dice: &mut Dice, requests: usize) -> Log {
+fn log(law: &Authorizer, service: &str, random: &mut Random, requests: usize) -> Log {
     let mut log = Log::start(service, &format!("{service}-1"), *law.revision());
     for _ in 0..requests {
-        let mut path = PATHS[dice.roll(6)].to_owned();
+        let mut path = PATHS[random.below(6)].to_owned();
         for place in ["{id}", "{note}", "{name}"] {
-            path = path.replace(place, VALUES[dice.roll(7)]);
+            path = path.replace(place, VALUES[random.below(7)]);
         }
-        let from = SERVICES[dice.roll(4)];
-        let method = ["GET", "POST"][dice.roll(2)];
+        let from = SERVICES[random.below(4)];
+        let method = ["GET", "POST"][random.below(2)];
         ask(&mut log, law, from, method, &path);
     }
     log
@@ -129,9 +120,9 @@ fn the_draft_allows_exactly_what_the_log_shows_as_allowed() {
     let mut total = 0;
     for seed in 1..25 {
         println!("seed {seed}");
-        let mut dice = Dice(seed);
-        let truth = law(&bundle(&[("all.yaml", &world(&mut dice))]));
-        let logs: Vec<Log> = SERVICES.iter().map(|s| log(&truth, s, &mut dice, 60)).collect();
+        let mut random = Random(seed);
+        let truth = law(&bundle(&[("all.yaml", &world(&mut random))]));
+        let logs: Vec<Log> = SERVICES.iter().map(|s| log(&truth, s, &mut random, 60)).collect();
         let draft = drafted(&logs, None);
         if draft.files.is_empty() {
             continue;
@@ -159,9 +150,9 @@ fn beside_a_bundle_only_what_is_missing_is_drafted_and_nothing_denied_is_allowed
     let mut changes = 0;
     for seed in 1..16 {
         println!("seed {seed}");
-        let mut dice = Dice(seed);
-        let truth = law(&bundle(&[("all.yaml", &world(&mut dice))]));
-        let logs: Vec<Log> = SERVICES.iter().map(|s| log(&truth, s, &mut dice, 60)).collect();
+        let mut random = Random(seed);
+        let truth = law(&bundle(&[("all.yaml", &world(&mut random))]));
+        let logs: Vec<Log> = SERVICES.iter().map(|s| log(&truth, s, &mut random, 60)).collect();
         // A repo that lacks a service, operations and permissions, and has a grant of everything declared.
         let old = format!(
             "kind: Service\nname: edge\nidentities: [{}]\n---\nkind: Service\nname: items\nidentities: [{}]\noperations:\n  - {{id: find, method: GET, path: /v1/search}}\n---\n\
@@ -196,9 +187,9 @@ fn beside_a_bundle_only_what_is_missing_is_drafted_and_nothing_denied_is_allowed
 
 #[test]
 fn no_value_of_a_path_stands_in_a_draft() {
-    let mut dice = Dice(7);
-    let truth = law(&bundle(&[("all.yaml", &world(&mut dice))]));
-    let logs: Vec<Log> = SERVICES.iter().map(|s| log(&truth, s, &mut dice, 300)).collect();
+    let mut random = Random(7);
+    let truth = law(&bundle(&[("all.yaml", &world(&mut random))]));
+    let logs: Vec<Log> = SERVICES.iter().map(|s| log(&truth, s, &mut random, 300)).collect();
     let draft = drafted(&logs, None);
     let text: String = draft.files.values().cloned().chain(draft.cautions.iter().cloned()).collect();
     assert!(text.contains("{id}"), "{text}");
