@@ -98,8 +98,8 @@ Examples:
   portreeve why 01JD8Z5V7M decisions.ndjson --bundle policies
   portreeve why 01JD8Z5V7M 'logs/*.ndjson' --bundle HEAD~1:policies
 
-Exit codes: 0 found, 1 no such request in these logs, 2 a log or bundle cannot
-be read";
+Exit codes: 0 found, 1 no such request in these logs, 2 a log or bundle, or a
+line that may be the one, cannot be read";
 
 pub(crate) const REPLAY: &str = "\
 Examples:
@@ -116,7 +116,7 @@ bundles. Children whose name begins with a day or a time, such as
 from when they were in force; commits do by their time.
 
 Exit codes: 0 no difference, 1 a difference, or a record that cannot be put
-again, 2 a log or bundle cannot be read";
+again, 2 a log or bundle cannot be read, or no decision is in the logs";
 
 pub(crate) const AUDIT: &str = "\
 Examples:
@@ -136,7 +136,7 @@ Examples:
     --formats json,html,sarif,junit --sample 25 --seed 7 --sign report.key
 
 Logs of Envoy, Istio, Kuma, Linkerd, ztunnel, Hubble and OPA are recognised by
-their first lines.
+their first lines. Ledgers are no logs: `portreeve ledger review` takes them.
 
 Verdicts speak of the technical evidence alone; the assessor decides.
 
@@ -186,7 +186,7 @@ missing or added, and so is each log that lies where it lay. A sample is checked
 against its own root; with the logs the draw is made again.
 
 Exit codes: 0 nothing is wrong, 1 something is, 2 a log, report, sample, the
-heads or the key cannot be read";
+heads or the key cannot be read, or there is not one line";
 
 pub(crate) const ENFORCE: &str = "\
 Examples:

@@ -1,6 +1,6 @@
 //! `portreeve why`: from the request id on a refusal to the record, the reason, the policies and the nearest grants.
 
-use portreeve_auditor::{FoundRequest, find_request};
+use portreeve_auditor::{FoundRequest, LogSource, Search, find_request};
 use portreeve_engine::explain::{Edit, Explainer, Nearest};
 use portreeve_engine::record::Decided;
 use portreeve_engine::{Authorizer, Bundle, Decision, Malformed, Timestamp};
@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::args::{DocumentFormat, WhyArgs};
 use crate::bundle;
+use crate::diagnostics::many;
 use crate::logs;
 use crate::outcome::{Failure, Outcome, Verdict};
 use crate::output::{self, Out};
@@ -16,13 +17,10 @@ use crate::output::{self, Out};
 pub(crate) fn run(args: &WhyArgs) -> Outcome {
     let bundles = args.bundle.iter().map(|name| read(name)).collect::<Result<Vec<_>, _>>()?;
     let logs = logs::sources(&args.logs)?;
-    let found = find_request(&logs, &args.request_id).map_err(|e| logs::unread(&e))?;
-    let Some(found) = found else {
-        output::tell(&format!("no record of request `{}` is in these logs\n", args.request_id));
-        return Ok(Verdict::No);
-    };
-    let log = logs.get(found.evidence.input).map(portreeve_auditor::LogSource::name).unwrap_or_default();
-    let explanation = Explanation::of(&found, &log, &bundles);
+    let search = find_request(&logs, &args.request_id).map_err(|e| logs::unread(&e))?;
+    let Some(found) = &search.found else { return absent(args, &logs, &search) };
+    let log = logs.get(found.evidence.input).map(LogSource::name).unwrap_or_default();
+    let explanation = Explanation::of(found, &log, &bundles);
     match args.format {
         DocumentFormat::Human => output::tell(&explanation.human()),
         DocumentFormat::Json => {
@@ -32,6 +30,23 @@ pub(crate) fn run(args: &WhyArgs) -> Outcome {
         }
     }
     Ok(Verdict::Yes)
+}
+
+/// No record of the request: the answer is no only where every line could be read.
+fn absent(args: &WhyArgs, logs: &[LogSource], search: &Search) -> Outcome {
+    let Some((input, first)) = &search.first_unread else {
+        output::tell(&format!("no record of request `{}` is in these logs\n", args.request_id));
+        return Ok(Verdict::No);
+    };
+    let log = logs.get(*input).map(LogSource::name).unwrap_or_default();
+    let unread = many(usize::try_from(search.unread).unwrap_or(usize::MAX), "line");
+    Err(Failure::with_help(
+        format_args!(
+            "no record of request `{}` was found, and {unread} could not be read; the first is {log}:{}: {}",
+            args.request_id, first.line, first.why
+        ),
+        "`why` reads the decision log of an enforcer, whole; logs of other meshes are for `audit`",
+    ))
 }
 
 /// A bundle with its texts, which edits are about.

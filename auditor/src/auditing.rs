@@ -9,7 +9,7 @@ use portreeve_engine::{Authorizer, Bundle, Digest, Record};
 
 use crate::assessment::{Assessment, Mark, Verdict};
 use crate::audit::{Audit, AuditError};
-use crate::find::find_request;
+use crate::find::{Search, find_request};
 use crate::heads::VerifiedHeads;
 use crate::source::LogSource;
 use crate::testing::{Log, POLICY, authorizer, id, lines, memory, rechain};
@@ -544,9 +544,13 @@ fn a_request_is_found_by_its_id() {
         _ => None,
     });
     let record = record.unwrap();
-    let found = find_request(&logs, &record.request.id).unwrap().unwrap();
+    let found = find_request(&logs, &record.request.id).unwrap().found.unwrap();
     assert_eq!((&found.decided, found.evidence.input), (&*record, 1));
-    assert_eq!(find_request(&logs, "no-such-id").unwrap(), None);
+    assert_eq!(find_request(&logs, "no-such-id").unwrap(), Search::default());
+    // What could not be read may have been it.
+    let torn = [memory("items", &log), memory("torn", &log[..log.len() - 9])];
+    let search = find_request(&torn, "no-such-id").unwrap();
+    assert_eq!((search.found, search.unread, search.first_unread.map(|(input, _)| input)), (None, 1, Some(1)));
 }
 
 #[test]

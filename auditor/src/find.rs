@@ -3,7 +3,7 @@
 use portreeve_engine::record::{Decided, Event};
 use portreeve_engine::{Record, Timestamp};
 
-use crate::assessment::Evidence;
+use crate::assessment::{Evidence, Rejected};
 use crate::foreign::Reading;
 use crate::heads::VerifiedHeads;
 use crate::intake::{self, Line, ReadError, Sink};
@@ -20,11 +20,22 @@ pub struct FoundRequest {
     pub evidence: Evidence,
 }
 
+/// What looking for a request gave.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Search {
+    /// The record, where there is one.
+    pub found: Option<FoundRequest>,
+    /// Lines that could not be read, any of which may have been it.
+    pub unread: u64,
+    /// The first of them: the index among the logs given, and why.
+    pub first_unread: Option<(usize, Rejected)>,
+}
+
 /// Finds the first record with this request id (the one on the refusal) or, failing that, with this correlation id or trace.
 ///
 /// # Errors
 /// A log cannot be read.
-pub fn find_request(logs: &[LogSource], request_id: &str) -> Result<Option<FoundRequest>, ReadError> {
+pub fn find_request(logs: &[LogSource], request_id: &str) -> Result<Search, ReadError> {
     struct Seek<'i> {
         id: &'i str,
         found: Option<FoundRequest>,
@@ -48,6 +59,10 @@ pub fn find_request(logs: &[LogSource], request_id: &str) -> Result<Option<Found
         }
     }
     let mut seek = Seek { id: request_id, found: None, correlated: None };
-    intake::read(logs, &VerifiedHeads::default(), &Reading::ours(), &mut seek, &mut |_| {})?;
-    Ok(seek.found.or(seek.correlated))
+    let intake = intake::read(logs, &VerifiedHeads::default(), &Reading::ours(), &mut seek, &mut |_| {})?;
+    if let Some(mistaken) = ReadError::of_mistaken(logs, &intake) {
+        return Err(mistaken);
+    }
+    let first = intake.inputs.iter().enumerate().find_map(|(n, read)| Some((n, read.rejected_examples.first()?.clone())));
+    Ok(Search { found: seek.found.or(seek.correlated), unread: intake.inputs.iter().map(|i| i.rejected).sum(), first_unread: first })
 }

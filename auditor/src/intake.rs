@@ -14,6 +14,7 @@ use crate::foreign::{Adapter, Deciding, Format, Grade, Place, Reading, Recognise
 use crate::heads::VerifiedHeads;
 use crate::joins::{self, Ends, Half};
 use crate::limits::{HALVES_BYTES_MAX, LINE_BYTES_MAX, RECOGNITION_LINES_MAX, REJECTED_EXAMPLES_MAX};
+use crate::mistaken::Mistaken;
 use crate::pan::Suspicion;
 use crate::parsing;
 use crate::placing::Placing;
@@ -49,6 +50,14 @@ pub enum ReadError {
     Unrecognised {
         /// The log.
         name: String,
+    },
+    /// It is none, and what it is can be told.
+    #[error("`{name}` is {what}")]
+    Mistaken {
+        /// What was given.
+        name: String,
+        /// What it is.
+        what: Mistaken,
     },
     /// It has lines of several formats.
     #[error("`{name}` has lines of two formats: line {} is `{}`, line {} is `{}`", first.1, first.0, second.1, second.0)]
@@ -91,6 +100,19 @@ impl ReadError {
         if format == Format::Portreeve { Self::Copied { name } } else { Self::TextOfRows { name, format } }
     }
 
+    fn unrecognised(name: String, first: Option<&[u8]>) -> Self {
+        match first.and_then(Mistaken::of) {
+            Some(what) => Self::Mistaken { name, what },
+            None => Self::Unrecognised { name },
+        }
+    }
+
+    /// Of logs that were read as ours, whether one is no log at all.
+    pub(crate) fn of_mistaken(logs: &[LogSource], intake: &Intake) -> Option<Self> {
+        let unread = logs.iter().zip(&intake.inputs).filter(|(_, read)| read.lines > 0 && read.rejected == read.lines);
+        unread.map(|(log, _)| log).find_map(|log| Some(Self::Mistaken { what: Mistaken::look(log)?, name: log.name() }))
+    }
+
     /// The way out, where there is one to tell.
     #[must_use]
     pub fn help(&self) -> Option<String> {
@@ -102,6 +124,7 @@ impl ReadError {
             Self::Unrecognised { .. } => {
                 Some("say which it is with `--log-format`; a format of your own is read by a mapping file, `--log-mapping FILE`".to_owned())
             }
+            Self::Mistaken { what, .. } => Some(what.help()),
             Self::Several { .. } => {
                 Some("put the lines of each format into a file of their own, or say which one counts with `--log-format`".to_owned())
             }
@@ -366,7 +389,7 @@ impl Head {
             Recognised::Several(first, second) => return Err(ReadError::Several { name: name(), first, second }),
             // Nothing could be read at all: that is told of the compressed data, not of the format.
             Recognised::Nothing if head.failed.is_some() => Format::Portreeve,
-            Recognised::Nothing => return Err(ReadError::Unrecognised { name: name() }),
+            Recognised::Nothing => return Err(ReadError::unrecognised(name(), head.lines.first().map(HeldLine::bytes))),
         };
         Ok(head)
     }

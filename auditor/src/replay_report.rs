@@ -211,6 +211,12 @@ pub struct ReachChange {
 }
 
 impl ReplayReport {
+    /// Whether there is not one answer, and nothing stands against them: nothing was compared.
+    #[must_use]
+    pub fn is_void(&self) -> bool {
+        self.decided == 0 && self.is_clean()
+    }
+
     /// Every answer is known and the same.
     #[must_use]
     pub fn is_clean(&self) -> bool {

@@ -120,7 +120,8 @@ pub fn verify_on(
             true
         }
     }
-    Ok(Verification::of(&intake::read(logs, heads, &Reading::ours().on_threads(threads), &mut Nothing, progress)?))
+    let intake = intake::read(logs, heads, &Reading::ours().on_threads(threads), &mut Nothing, progress)?;
+    ReadError::of_mistaken(logs, &intake).map_or_else(|| Ok(Verification::of(&intake)), Err)
 }
 
 impl Verification {
@@ -135,6 +136,12 @@ impl Verification {
     #[must_use]
     pub fn is_sound(&self) -> bool {
         self.verdict != ChainVerdict::Broken && self.absent.is_empty() && self.inputs.iter().all(|i| i.rejected == 0)
+    }
+
+    /// Whether there was nothing that could have been wrong: not one line.
+    #[must_use]
+    pub fn is_void(&self) -> bool {
+        self.inputs.iter().all(|i| i.lines == 0)
     }
 
     /// The human form, one statement a line; ends with a newline.

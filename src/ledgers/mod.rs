@@ -142,11 +142,12 @@ fn failure(error: &LedgerError) -> Failure {
 
 fn told(file: &LedgerFile) {
     let sum = |of: fn(&Part) -> u64| file.parts.iter().map(of).sum::<u64>();
+    let counted = |n: u64, noun| many(usize::try_from(n).unwrap_or(usize::MAX), noun);
     output::tell(&format!(
-        "{}: {} rows of {} lines: {} decided, {} without a decision, {} rejected\n",
+        "{}: {} of {}: {} decided, {} without a decision, {} rejected\n",
         file.path().display(),
-        file.len(),
-        sum(|p| p.lines),
+        counted(file.len(), "row"),
+        counted(sum(|p| p.lines), "line"),
         sum(|p| p.decided),
         sum(|p| p.undetermined + p.refused + p.other + p.duplicates),
         sum(|p| p.rejected),

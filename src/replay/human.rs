@@ -119,13 +119,17 @@ pub(crate) fn chain(reach: &Reach) -> String {
 /// The numbers.
 pub(crate) fn summary(report: &ReplayReport) -> String {
     format!(
-        "{}: {} decided, {} agree, {} differ, {} not replayable; {} lines, {} rejected; {} would change\n",
-        if report.is_clean() { "ok" } else { "FAIL" },
+        "{}: {} decided, {} agree, {} differ, {} not replayable; {}, {} rejected; {} would change\n",
+        match report.is_clean() {
+            _ if report.is_void() => "nothing",
+            true => "ok",
+            false => "FAIL",
+        },
         report.decided,
         report.agrees,
         report.differs,
         report.not_replayable,
-        report.lines,
+        many(usize::try_from(report.lines).unwrap_or(usize::MAX), "line"),
         report.rejected,
         report.changed,
     )

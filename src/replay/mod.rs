@@ -11,7 +11,7 @@ use crate::args::{ReplayArgs, ReplayFormat};
 use crate::bundle;
 use crate::history::{self, Given};
 use crate::logs::{self, Progress};
-use crate::outcome::{Outcome, Verdict};
+use crate::outcome::{Failure, Outcome, Verdict};
 use crate::output::{self, Out};
 
 /// Replays the logs and prints what differs.
@@ -37,6 +37,9 @@ pub(crate) fn run(args: &ReplayArgs) -> Outcome {
     out.flush()?;
     if args.format != ReplayFormat::Human {
         output::tell(&human::summary(&report));
+    }
+    if report.is_void() {
+        return Err(Failure::new("no decision is in these logs, so nothing was replayed"));
     }
     Ok(Verdict::of(report.is_clean()))
 }
