@@ -1,6 +1,6 @@
 //! `portreeve audit`: what do these logs show about these controls?
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use portreeve_auditor::assessment::{Baseline, Given as Read, GivenKind, Verdict as ControlVerdict};
 use portreeve_auditor::sample::{Draw, Sample};
@@ -118,6 +118,7 @@ fn write(args: &AuditArgs, assessment: &Assessment, sample: Option<&Sample>, sig
         if formats.contains(&Format::Poam) && !written.iter().any(|p| p.ends_with(Format::Poam.file())) {
             output::tell("no control is refuted or waived: there is no plan to write\n");
         }
+        output::tell(&older(dir, &written));
     }
     let AuditFormat::One(format) = args.format else {
         return if args.format == AuditFormat::All {
@@ -132,6 +133,18 @@ fn write(args: &AuditArgs, assessment: &Assessment, sample: Option<&Sample>, sig
         None => output::tell("no control is refuted or waived: there is no plan to print\n"),
     }
     out.flush()
+}
+
+/// A note about files of an earlier examination in the folder: nothing is deleted, and nobody should take two examinations for one.
+fn older(dir: &Path, written: &[PathBuf]) -> String {
+    let ours = Format::ALL.iter().map(|format| format.file());
+    let ours = ours.chain([portreeve_auditor::sample::FILE, manifest::MANIFEST, manifest::SIGNATURE]);
+    let left: Vec<String> =
+        ours.filter(|name| !written.contains(&dir.join(name)) && dir.join(name).exists()).map(|name| format!("`{name}`")).collect();
+    if left.is_empty() {
+        return String::new();
+    }
+    format!("note: {} in `{}` was not written now and is of an earlier examination\n", left.join(", "), dir.display())
 }
 
 /// The formats for the folder, each once, in their own order.
@@ -166,8 +179,8 @@ fn chain(error: &dyn std::error::Error) -> String {
 fn summary(assessment: &Assessment, gate: &Gate, reasons: &[String]) -> String {
     let totals = &assessment.totals;
     let mut out = format!(
-        "{} lines: {} decided ({} allowed, {} denied), {} refused, {} rejected; {}, {} not replayable\n",
-        totals.lines,
+        "{}: {} decided ({} allowed, {} denied), {} refused, {} rejected; {}, {} not replayable\n",
+        many(usize::try_from(totals.lines).unwrap_or(usize::MAX), "line"),
         totals.decided,
         totals.allowed,
         totals.denied,
@@ -202,7 +215,7 @@ fn summary(assessment: &Assessment, gate: &Gate, reasons: &[String]) -> String {
 fn compared(baseline: &Baseline) -> String {
     let mut out = format!("against {} ({}):\n", baseline.path, baseline.tool);
     for premise in &baseline.differs {
-        out.push_str(&format!("  warning: another {}: {}\n", premise.what, premise.meaning));
+        out.push_str(&format!("  warning: {}: {}\n", premise.what, premise.meaning));
     }
     let findings = &baseline.findings;
     let changed = baseline.verdicts.iter().filter(|v| v.before.is_some() && v.now.is_some()).count();

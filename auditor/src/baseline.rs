@@ -13,7 +13,8 @@ use crate::assessment::{
     Assessment, Baseline, EdgeChange, EdgeChangeKind, FindingChanges, GoneFinding, Period, Premise, TrendPoint, Verdict, VerdictChange,
     VerdictCount, Weight,
 };
-use crate::limits::REASON_CHARS_MAX;
+use crate::examined::many;
+use crate::limits::{REASON_CHARS_MAX, SERVICES_NAMED_MAX};
 
 /// An earlier assessment, as far as a comparison needs it. Fields that a later version added are passed over.
 #[derive(Clone, Debug)]
@@ -51,6 +52,14 @@ struct Said {
     #[serde(default)]
     folded: Vec<SaidFolded>,
     edges: Vec<SaidEdge>,
+    #[serde(default)]
+    services: Vec<SaidService>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct SaidService {
+    name: String,
+    observed: bool,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -222,8 +231,32 @@ fn premises(now: &Assessment, before: &Earlier) -> Vec<Premise> {
         revisions(&mut now.bundles.iter().map(|b| b.revision)),
         "the policy is another one; findings and edges may have come or gone with it",
     );
+    silence(now, before, &mut out);
     overlap(now, before, &mut out);
     out
+}
+
+/// Services with records on one side alone: what those show comes and goes with them, and nothing was mended.
+fn silence(now: &Assessment, before: &Earlier, out: &mut Vec<Premise>) {
+    let then: BTreeSet<&str> = before.said.services.iter().filter(|s| s.observed).map(|s| &*s.name).collect();
+    let here: BTreeSet<&str> = now.services.iter().filter(|s| s.observed).map(|s| &*s.name).collect();
+    let alone = |of: &BTreeSet<&str>, other: &BTreeSet<&str>| {
+        let names: Vec<&str> = of.difference(other).copied().collect();
+        let shown = names.iter().take(SERVICES_NAMED_MAX).copied().collect::<Vec<_>>().join(", ");
+        let more = names.len().saturating_sub(SERVICES_NAMED_MAX);
+        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+        let only = if names.is_empty() { String::new() } else { format!(", here alone {shown}{more}") };
+        format!("{} with records{only}", many(of.len() as u64, "service"))
+    };
+    if then == here {
+        return;
+    }
+    out.push(Premise {
+        what: "services".to_owned(),
+        before: alone(&then, &here),
+        now: alone(&here, &then),
+        meaning: "what was found in records that are not here now is gone because nobody looked, not because it was mended".to_owned(),
+    });
 }
 
 /// Logs that both sides read, and a baseline that is not earlier, make a comparison say less than it seems to.

@@ -58,6 +58,21 @@ fn what_came_and_what_went_is_told() {
     assert_eq!(same, before.findings.len());
 }
 
+/// Findings that are gone because a log was left out are no progress, and whoever reads the comparison is told so.
+#[test]
+fn a_service_whose_log_is_not_given_any_more_is_told() {
+    let (before, now) = (audit(probed, POLICY), {
+        let law = vec![("market".to_owned(), authorizer(POLICY))];
+        Audit::new(law).logs([memory("items", b"")]).run(&mut |_| {}).unwrap()
+    });
+    let b = compare(&now, &[earlier("base.json", &before)]).unwrap();
+    assert!(b.findings.gone.iter().any(|f| f.check == "unknown_identity_seen"), "{:?}", b.findings.gone);
+    let told: Vec<_> = b.differs.iter().map(|d| (&*d.what, &*d.before, &*d.now)).collect();
+    assert_eq!(told, [("services", "1 service with records, here alone items", "0 services with records")]);
+    let back = compare(&before, &[earlier("base.json", &now)]).unwrap();
+    assert_eq!(back.differs[0].now, "1 service with records, here alone items");
+}
+
 #[test]
 fn another_policy_catalogue_or_tool_is_told() {
     let now = audit(quiet, POLICY);

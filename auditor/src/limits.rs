@@ -74,6 +74,8 @@ pub const TRACES_MAX: usize = 20_000;
 pub const TRACE_EDGES_MAX: u32 = 32;
 /// Calls named for each policy that a proposed bundle changes; the others are counted.
 pub const CALLS_NAMED_MAX: usize = 20;
+/// Services named that have records on one side of a comparison alone; the others are counted.
+pub const SERVICES_NAMED_MAX: usize = 20;
 /// Line digests kept for every line of the last so many of a chain, to tell a repeated line from a second version of it.
 pub const RECENT_LINES: u64 = 4_096;
 /// Older line digests are kept for every so-manieth line: half a byte for each line, and a second version of a run of lines still shows.

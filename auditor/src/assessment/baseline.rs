@@ -31,7 +31,7 @@ pub struct Baseline {
 /// Something that should be the same on both sides of a comparison and is not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Premise {
-    /// `tool`, `catalogs`, `bundles`, `period` or `inputs`.
+    /// `tool`, `catalogs`, `bundles`, `services`, `period` or `inputs`.
     pub what: String,
     /// In the baseline.
     pub before: String,
