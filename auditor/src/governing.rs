@@ -148,3 +148,19 @@ fn wrong_governance_is_refused_with_its_place() {
     }
     assert!(Governance::read::<&str>(&[]).is_err());
 }
+
+/// The last record is of 2026-11-22, and a review of access lasts 366 days.
+#[test]
+fn a_review_of_a_day_too_far_off_counts_for_nothing() {
+    for (on, found) in [("2026-11-01", false), ("2026-12-02", false), ("2027-11-23", false), ("2027-11-24", true), ("2099-10-05", true)] {
+        let review = format!("kind: Review\nname: r\nof: system-accounts\non: {on}\nby: [ann]\nacknowledged_by: [board]\n");
+        let a = audit(POLICY, &review);
+        let due = a.findings.iter().find(|f| f.check == "account_review_due");
+        assert_eq!(due.is_some(), found, "{on}");
+        assert!(due.is_none_or(|f| f.summary.contains(on)), "{on}: {due:?}");
+        assert_eq!(verdict(&a, "7.2.5.1") == Verdict::MetTechnical, !found, "{on}: {:?}", verdict(&a, "7.2.5.1"));
+        // An earlier one that still counts is not hidden by it.
+        let both = audit(POLICY, &format!("{review}---\nkind: Review\nname: s\nof: system-accounts\non: 2026-10-01\nby: [ann]\n"));
+        assert!(both.findings.iter().all(|f| f.check != "account_review_due"), "{on}");
+    }
+}

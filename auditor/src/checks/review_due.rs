@@ -42,11 +42,16 @@ fn find(examined: &Examined<'_>, of: Subject) -> Vec<Draft> {
         ..Draft::default()
     };
     let newest = examined.newest.revision();
-    let latest = examined.governance.latest(of, None);
+    let latest = examined.governance.latest(of, None, today);
     // A later review of another revision does not undo one of the newest.
-    let of_newest = examined.governance.latest(of, Some(newest));
+    let of_newest = examined.governance.latest(of, Some(newest), today);
     let Some(review) = of_newest.filter(|_| of.is_of_revision()).or(latest) else {
-        return vec![draft(format!("no review of `{}` is on record", of.as_str()), None, false)];
+        let too_late = examined.governance.reviews.iter().find(|r| r.of == of);
+        let what = match too_late {
+            Some(r) => format!("the review `{}` of {} lies too long after the last record to be about it", r.name, r.on),
+            None => format!("no review of `{}` is on record", of.as_str()),
+        };
+        return vec![draft(what, too_late.map(|r| r.at.short()), false)];
     };
     let at = Some(review.at.short());
     if today.days() > review.due(provider) {

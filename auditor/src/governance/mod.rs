@@ -13,6 +13,7 @@ mod summary;
 use std::path::Path;
 
 use portreeve_engine::diagnostic::Diagnostic;
+use portreeve_engine::time::Date;
 use portreeve_engine::{Digest, yaml};
 
 pub use exception::{Exception, Until, Waives};
@@ -119,9 +120,10 @@ impl Governance {
         Self::read(&files)
     }
 
-    /// The latest review of a subject, and of a revision where one is asked for.
-    pub(crate) fn latest(&self, of: Subject, revision: Option<&Digest>) -> Option<&Review> {
-        let fits = |r: &&Review| r.of == of && (revision.is_none() || r.revision.as_ref() == revision);
+    /// The latest review of a subject that can be about this day, and of a revision where one is asked for.
+    pub(crate) fn latest(&self, of: Subject, revision: Option<&Digest>, today: Date) -> Option<&Review> {
+        let provider = self.scope.service_provider;
+        let fits = |r: &&Review| r.of == of && r.is_of(today, provider) && (revision.is_none() || r.revision.as_ref() == revision);
         self.reviews.iter().filter(fits).max_by_key(|r| (r.on, &r.name))
     }
 }

@@ -103,8 +103,19 @@ impl Review {
     /// The last day on which it counts.
     #[must_use]
     pub fn due(&self, service_provider: bool) -> i64 {
+        self.on.days() + self.lasts(service_provider)
+    }
+
+    /// Whether it can be about this day: a review is often made after the period whose logs are looked at, but one of a day further off
+    /// than it would last is a slip of the pen, or a promise.
+    #[must_use]
+    pub fn is_of(&self, today: Date, service_provider: bool) -> bool {
+        self.on.days() - today.days() <= self.lasts(service_provider)
+    }
+
+    fn lasts(&self, service_provider: bool) -> i64 {
         let most = self.of.days(service_provider);
-        self.on.days() + self.every_days.map_or(most, |days| days.min(most))
+        self.every_days.map_or(most, |days| days.min(most))
     }
 }
 

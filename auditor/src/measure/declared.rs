@@ -115,7 +115,7 @@ pub(super) fn audit_days(examined: &Examined<'_>) -> Measured {
 pub(super) fn reviewed(examined: &Examined<'_>, of: Subject) -> Measured {
     let (scope, today) = (examined.scope(), examined.today());
     let revision = of.is_of_revision().then(|| examined.newest.revision());
-    let counts = examined.governance.latest(of, revision).filter(|r| today.is_some_and(|t| t.days() <= r.due(scope.service_provider)));
+    let counts = today.and_then(|t| examined.governance.latest(of, revision, t).filter(|r| t.days() <= r.due(scope.service_provider)));
     count(inside(examined), |s| counts.is_some_and(|r| r.covers.is_empty() || r.covers.contains(&*s.name)))
 }
 
