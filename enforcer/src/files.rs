@@ -23,6 +23,11 @@ pub(crate) fn read_bounded(path: &Path, max: u64) -> Result<Vec<u8>> {
     read_open(&File::open(path)?, max)
 }
 
+/// The text of a file, at most `max` bytes of it.
+pub(crate) fn read_text(path: &Path, max: u64) -> Result<String> {
+    String::from_utf8(read_bounded(path, max)?).map_err(|_| Error::new(ErrorKind::InvalidData, "it is not text in UTF-8"))
+}
+
 /// Replaces a file whole.
 pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let temporary = hidden_beside(path)?;

@@ -14,6 +14,7 @@ use portreeve_engine::chain::{HeadError, HeadSigner};
 use portreeve_engine::{Digest, Timestamp};
 
 use crate::config::{self, HeadsTo};
+use crate::limits;
 use crate::witness::Witness;
 
 /// Signs heads and appends them.
@@ -64,7 +65,8 @@ impl HeadWriter {
     /// # Errors
     /// See [`HeadsError`].
     pub fn open(config: &config::Heads, witnesses: Vec<Arc<Witness>>) -> Result<Self, HeadsError> {
-        let pem = std::fs::read_to_string(&config.key).map_err(|why| HeadsError::ReadKey { path: config.key.clone(), why })?;
+        let pem = crate::files::read_text(&config.key, limits::KEY_FILE_BYTES_MAX)
+            .map_err(|why| HeadsError::ReadKey { path: config.key.clone(), why })?;
         let signer = HeadSigner::from_pem(&pem).map_err(|why| HeadsError::Key { path: config.key.clone(), why })?;
         let mut files = Vec::new();
         for to in &config.to {

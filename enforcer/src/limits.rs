@@ -226,6 +226,8 @@ pub const BUNDLE_FETCH: Duration = Duration::from_secs(60);
 pub const BUNDLE_AGE_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 /// How far ahead of our clock a bundle's issue may lie: clocks differ.
 pub const ISSUE_AHEAD_MS_MAX: i64 = 5 * 60 * 1000;
+/// The largest file with a key that signs or verifies bundles or heads.
+pub const KEY_FILE_BYTES_MAX: u64 = 16 * 1024;
 /// The largest file with a token for a server.
 pub const TOKEN_FILE_BYTES_MAX: u64 = 16 * 1024;
 

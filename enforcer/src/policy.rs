@@ -12,7 +12,7 @@ use portreeve_engine::{Authorizer, Bundle, Diagnostic, Revision, SpiffeId, Times
 use crate::config::Source;
 use crate::fetch::FetchError;
 use crate::keep::Keep;
-use crate::limits::{ARCHIVE_FILE_BYTES_MAX, ISSUE_AHEAD_MS_MAX};
+use crate::limits::{ARCHIVE_FILE_BYTES_MAX, ISSUE_AHEAD_MS_MAX, KEY_FILE_BYTES_MAX};
 
 /// Why a bundle cannot be taken up.
 #[derive(Debug, thiserror::Error)]
@@ -227,7 +227,7 @@ fn signed(source: &Source, bytes: Vec<u8>, key: &Path, asked: &Asked<'_>) -> Res
 
 fn verified(source: &Source, bytes: &[u8], key: &Path, demands: &Demands) -> Result<(BuiltBundle, Label), PolicyError> {
     let bundle = || source.to_string();
-    let pem = std::fs::read_to_string(key).map_err(|why| PolicyError::File { path: key.to_owned(), why })?;
+    let pem = crate::files::read_text(key, KEY_FILE_BYTES_MAX).map_err(|why| PolicyError::File { path: key.to_owned(), why })?;
     let verifier = BundleVerifier::from_pem(&pem).map_err(|why| PolicyError::Key { path: key.to_owned(), why })?;
     let built = BuiltBundle::read(&bundle(), bytes).map_err(|why| PolicyError::Archive { bundle: bundle(), why })?;
     let label = built.verify(&verifier, demands).map_err(|why| PolicyError::Distrusted { bundle: bundle(), why })?;

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{HeaderValue, header};
 
 use crate::config::Remote;
-use crate::fetch::{Ask, Fetcher};
+use crate::fetch::{Ask, FetchError, Fetcher};
 use crate::files::read_bounded;
 use crate::limits;
 use crate::policy::PolicyError;
@@ -84,7 +84,9 @@ impl Supply {
         let after = answer.retry_after;
         let answer = answer.ok().map_err(|why| failed(why, after))?;
         if answer.is_unchanged() {
-            return Ok(Offer::Unchanged);
+            // Whoever asked for all of it was not told what there is: that is no word that the bundle is still the same.
+            let asked = self.etag.is_some();
+            return if asked { Ok(Offer::Unchanged) } else { Err(failed(FetchError::Status(answer.status), after)) };
         }
         (self.etag, self.offered) = (None, answer.etag);
         Ok(Offer::Bundle(answer.body))

@@ -34,6 +34,8 @@ pub(super) const AGENT_CONNECTIONS_MAX: usize = 1024;
 pub(super) const AGENT_CONNECTIONS_USER_MAX: usize = 64;
 /// Streams of one connection: a client needs one or two.
 pub(super) const AGENT_STREAMS_MAX: u32 = 8;
+/// A connection to the agent asks its first question within this time: a client connects when it has one.
+pub(super) const AGENT_FIRST_REQUEST: Duration = Duration::from_secs(5);
 /// The agent asks a silent client for a sign of life this often, and waits as long for it.
 pub(super) const AGENT_PING: Duration = Duration::from_secs(30);
 /// The agent sends bundles again after this time although nothing changed.

@@ -139,11 +139,11 @@ impl Config {
 
 /// The text of a file that is no longer than a configuration may be.
 fn read_text(path: &Path) -> Result<String, ConfigError> {
-    let io = |why| ConfigError::Read { path: path.to_owned(), why };
-    if std::fs::metadata(path).map_err(io)?.len() > limits::CONFIG_BYTES_MAX {
-        return Err(ConfigError::TooLarge(path.to_owned()));
-    }
-    std::fs::read_to_string(path).map_err(io)
+    // Counted while it is read: what is no plain file has no size before.
+    crate::files::read_text(path, limits::CONFIG_BYTES_MAX).map_err(|why| match why.kind() {
+        std::io::ErrorKind::FileTooLarge => ConfigError::TooLarge(path.to_owned()),
+        _ => ConfigError::Read { path: path.to_owned(), why },
+    })
 }
 
 /// Reads one YAML document into what a program needs; every fault is told with its place and source line.
@@ -156,7 +156,8 @@ fn parse_with<T>(
     let documents = yaml::parse(name, text).map_err(|d| vec![d])?;
     let [root] = documents.as_slice() else {
         let message = format!("`{name}` has {} YAML documents; a configuration is exactly one", documents.len());
-        return Err(vec![Diagnostic::error("config-documents", message)]);
+        let help = if documents.is_empty() { "begin with `service:`, `bundle:`, `identity:` and `log:`" } else { "give each its own file" };
+        return Err(vec![Diagnostic::error("config-documents", message).help(help)]);
     };
     let mut reader = Reader { file: name, base, out: Vec::new() };
     let config = read(&mut reader, root);

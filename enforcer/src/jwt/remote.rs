@@ -58,6 +58,8 @@ struct Held {
     keys: BTreeMap<String, Arc<Key>>,
     etag: Option<String>,
     at: Timestamp,
+    /// The same by the clock that only runs on: the other may be set back, and stands still then.
+    since: Instant,
 }
 
 /// What is missing to check a signature.
@@ -121,7 +123,7 @@ impl RemoteKeys {
         // While no set is there the task is at it anyway, at its own pace.
         let held = held.as_ref().ok_or(Missing::Set)?;
         let age = now.unix_ms().saturating_sub(held.at.unix_ms());
-        if u128::try_from(age).is_ok_and(|age| age > self.from.max_stale.as_millis()) {
+        if u128::try_from(age).is_ok_and(|age| age > self.from.max_stale.as_millis()) || held.since.elapsed() > self.from.max_stale {
             self.want(None, Instant::now());
             return Err(Missing::Fresh);
         }
@@ -237,9 +239,10 @@ impl RemoteKeys {
 
     /// Puts what came in force and says how long to wait.
     fn take_up(&self, came: Came, at: Timestamp) -> Duration {
+        let since = Instant::now();
         let (held, fresh) = match (came, self.held.load_full()) {
-            (Came::Keys { keys, etag, fresh }, _) => (Some(Held { keys, etag, at }), fresh),
-            (Came::Unchanged { fresh }, Some(held)) => (Some(Held { keys: held.keys.clone(), etag: held.etag.clone(), at }), fresh),
+            (Came::Keys { keys, etag, fresh }, _) => (Some(Held { keys, etag, at, since }), fresh),
+            (Came::Unchanged { fresh }, Some(held)) => (Some(Held { keys: held.keys.clone(), etag: held.etag.clone(), at, since }), fresh),
             (Came::Unchanged { fresh }, None) => (None, fresh),
         };
         if let Some(held) = held {

@@ -76,6 +76,14 @@ enum Slot {
 struct Kept {
     authorization: HeaderValue,
     until: Instant,
+    /// The same by the clock that the token is judged by: the other one stands still while a machine sleeps.
+    ends: Timestamp,
+}
+
+impl Kept {
+    fn is_good(&self, instant: Instant, now: Timestamp) -> bool {
+        instant < self.until && now < self.ends
+    }
 }
 
 impl fmt::Debug for Kept {
@@ -176,7 +184,7 @@ impl Exchange {
         let slot = self.slot(token);
         let mut slot = slot.lock().await;
         match &*slot {
-            Slot::Kept(kept) if Instant::now() < kept.until => return Ok((kept.authorization.clone(), true)),
+            Slot::Kept(kept) if kept.is_good(Instant::now(), self.gate.clock.now()) => return Ok((kept.authorization.clone(), true)),
             // It failed while this request waited for it: the same answer holds for both.
             Slot::Failed(failed, at) if *at >= asked => return Err(*failed),
             _ => {}
@@ -277,7 +285,9 @@ impl Granted {
             let left = u64::try_from(end.unix_ms().saturating_sub(now.unix_ms())).unwrap_or(0);
             life = life.min(Duration::from_millis(left));
         }
-        Some(Kept { authorization, until: Instant::now() + life.saturating_sub(limits::EXCHANGE_MARGIN) })
+        let life = life.saturating_sub(limits::EXCHANGE_MARGIN);
+        let ends = now.plus_ms(i64::try_from(life.as_millis()).unwrap_or(i64::MAX));
+        Some(Kept { authorization, until: Instant::now() + life, ends })
     }
 }
 
@@ -359,6 +369,11 @@ mod tests {
         assert_eq!(life(Some(120), Some(60)), 30.0);
         assert_eq!(life(Some(120), Some(-5)), 0.0);
         assert_eq!(life(None, None), 0.0);
+        // A machine that slept for an hour: no time has passed for one of the clocks.
+        let kept = granted(Some(120)).kept(now, None).unwrap();
+        let instant = Instant::now();
+        assert!(kept.is_good(instant, now.plus_ms(89_000)) && !kept.is_good(instant, now.plus_ms(3_600_000)));
+        assert!(!kept.is_good(instant + Duration::from_secs(91), now));
         for (token, kind) in [("a b", "Bearer"), ("", "Bearer"), ("a\r\nx: y", "Bearer"), ("abc", "N_A"), ("abc", "DPoP")] {
             let granted = Granted { access_token: token.to_owned(), token_type: kind.to_owned(), expires_in: Some(60) };
             assert!(granted.kept(now, None).is_none(), "{token} {kind}");

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -25,13 +25,16 @@ struct Server {
     file: Arc<Mutex<Option<Vec<u8>>>>,
     given: Arc<AtomicU64>,
     unchanged: Arc<AtomicU64>,
+    /// Whether it says that nothing changed whatever it is asked.
+    stubborn: Arc<AtomicBool>,
 }
 
 impl Server {
     async fn new() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let server = Self { address, file: Arc::default(), given: Arc::default(), unchanged: Arc::default() };
+        let server = Self { address, file: Arc::default(), given: Arc::default(), unchanged: Arc::default(), stubborn: Arc::default() };
+        let stubborn = Arc::clone(&server.stubborn);
         let (file, given, unchanged) = (Arc::clone(&server.file), Arc::clone(&server.given), Arc::clone(&server.unchanged));
         tokio::spawn(async move {
             loop {
@@ -45,7 +48,7 @@ impl Server {
                     continue;
                 }
                 let etag = format!("\"{}\"", Digest::of(&bytes).hex());
-                if head.contains(&format!("if-none-match: {etag}")) {
+                if stubborn.load(Ordering::Relaxed) || head.contains(&format!("if-none-match: {etag}")) {
                     unchanged.fetch_add(1, Ordering::Relaxed);
                     let _ = stream.write_all(b"HTTP/1.1 304 Not Modified\r\n\r\n").await;
                     continue;
@@ -321,4 +324,21 @@ async fn a32_a_clock_that_is_set_is_told_and_counted() {
     let held: f64 = held.lines().find_map(|l| l.strip_prefix("portreeve_clock_held_seconds ")).unwrap().parse().unwrap();
     assert!((3500.0..3601.0).contains(&held), "{held}");
     enforcer.shutdown().await;
+}
+
+/// A server that says that nothing changed to somebody who has nothing, or who asks for all of it, has said nothing.
+#[tokio::test]
+async fn a75_that_nothing_changed_is_no_answer_to_whoever_asks_for_the_whole() {
+    let shop = Shop::new().await;
+    shop.server.gives(Some(shop.signed("shop", 7, now(), "core")));
+    let enforcer = shop.begin("", Clock::new()).at_once().await.unwrap();
+    shop.server.stubborn.store(true, Ordering::Relaxed);
+    let error = enforcer.reload().await.expect_err("it was not given anything").to_string();
+    assert!(error.contains("304"), "{error}");
+    until("it is told", || async { enforcer.gate().metrics.render() }, |page| page.contains("portreeve_bundle_alarm 1")).await;
+    enforcer.shutdown().await;
+    std::fs::remove_dir_all(shop.world.path("bundle-cache")).unwrap();
+    let started = shop.begin("", Clock::new()).at_once().await;
+    let error = started.err().unwrap_or_else(|| panic!("it starts with nothing")).to_string();
+    assert!(error.contains("304"), "{error}");
 }

@@ -17,6 +17,7 @@ use super::AgentError;
 use crate::ca::authority::{millis, now, read_text};
 use crate::ca::limits::{CRL_LIFETIME, KEEPER_TICK};
 use crate::ca::{Ca, CaError};
+use crate::clock::Clock;
 use crate::config::{AgentConfig, Entry};
 use crate::report::Report;
 use crate::workload::{X509Bundles, X509Svid, X509SvidResponse};
@@ -34,7 +35,8 @@ pub(super) struct Served {
 }
 
 impl Served {
-    pub(super) fn read(config: &AgentConfig, ca: Ca) -> Result<Self, AgentError> {
+    /// What there is to serve, after so many steps of the clock: everybody is answered anew after each.
+    pub(super) fn read(config: &AgentConfig, ca: Ca, steps: u64) -> Result<Self, AgentError> {
         if let Some(entry) = config.entries.iter().find(|entry| entry.id.trust_domain() != ca.trust_domain().as_str()) {
             return Err(AgentError::Entry { uid: entry.uid, id: entry.id.clone() });
         }
@@ -62,6 +64,7 @@ impl Served {
         }
         parts.extend(config.federation.keys().flat_map(|domain| domain.as_str().bytes()));
         parts.extend(config.lifetime.as_millis().to_be_bytes());
+        parts.extend(steps.to_be_bytes());
         Ok(Self { ca, entries: config.entries.clone(), lifetime: config.lifetime, roots, lists, federated, digest: Digest::of(&parts) })
     }
 
@@ -122,6 +125,9 @@ pub(super) struct Keeper {
     pub(super) file: Option<PathBuf>,
     pub(super) served: watch::Sender<Arc<Served>>,
     pub(super) report: Report,
+    /// Tells whether the system's clock was set, or stood still while the machine slept.
+    pub(super) clock: Clock,
+    pub(super) steps: u64,
 }
 
 impl Keeper {
@@ -130,12 +136,19 @@ impl Keeper {
         let mut seen = self.stamps();
         let mut config_seen = self.file.as_deref().map(stamp);
         let mut told = String::new();
+        self.clock.look();
         loop {
             tokio::time::sleep(KEEPER_TICK.min(self.config.schedule.overlap / 4)).await;
             let config_now = self.file.as_deref().map(stamp);
             if config_now != config_seen {
                 config_seen = config_now;
                 self.reread();
+                seen.clear();
+            }
+            if let Some(step) = self.clock.look() {
+                // What was given may be over already, or not have begun, and streams wait by a clock that saw nothing of it.
+                self.report.tell(&format!("the system's clock was set {step}: everybody is given new identities"));
+                self.steps += 1;
                 seen.clear();
             }
             let done = self.turn(&mut seen);
@@ -175,7 +188,7 @@ impl Keeper {
         }
         let stamps = self.stamps();
         if stamps != *seen {
-            let new = Served::read(&self.config, Ca::open(&self.config.dir)?)?;
+            let new = Served::read(&self.config, Ca::open(&self.config.dir)?, self.steps)?;
             *seen = stamps;
             self.served.send_replace(Arc::new(new));
         }

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::fs::Permissions;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{HeaderValue, Method, Request, Response, header};
@@ -15,12 +16,14 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 
 use super::AgentError;
 use super::feed::{Feed, Kind, status_headers};
 use super::keeper::{Keeper, Served};
 use crate::ca::Ca;
-use crate::ca::limits::{AGENT_CONNECTIONS_MAX, AGENT_CONNECTIONS_USER_MAX, AGENT_PING, AGENT_STREAMS_MAX};
+use crate::ca::limits::{AGENT_CONNECTIONS_MAX, AGENT_CONNECTIONS_USER_MAX, AGENT_FIRST_REQUEST, AGENT_PING, AGENT_STREAMS_MAX};
+use crate::clock::Clock;
 use crate::config::AgentConfig;
 use crate::listening;
 use crate::report::Report;
@@ -41,7 +44,15 @@ impl Agent {
     /// # Errors
     /// See [`AgentError`]; nothing listens then.
     pub async fn start(config: AgentConfig, file: Option<PathBuf>, report: Report) -> Result<Self, AgentError> {
-        let served = watch::Sender::new(Arc::new(Served::read(&config, Ca::open(&config.dir)?)?));
+        Self::start_by(config, file, report, Clock::new()).await
+    }
+
+    /// The same, with the clock that tells whether the system's was set.
+    ///
+    /// # Errors
+    /// As [`Agent::start`].
+    pub async fn start_by(config: AgentConfig, file: Option<PathBuf>, report: Report, clock: Clock) -> Result<Self, AgentError> {
+        let served = watch::Sender::new(Arc::new(Served::read(&config, Ca::open(&config.dir)?, 0)?));
         let socket = config.socket.clone();
         let listener = bind(&socket).await?;
         let stop = watch::Sender::new(false);
@@ -49,7 +60,7 @@ impl Agent {
         let serve = move |stream| Arc::clone(&desk).connection(stream);
         let serving =
             tokio::spawn(listening::accept(listener, AGENT_CONNECTIONS_MAX, crate::ca::limits::AGENT_DRAIN, stop.subscribe(), serve));
-        let keeping = tokio::spawn(Keeper { config, file, served, report }.keep());
+        let keeping = tokio::spawn(Keeper { config, file, served, report, clock, steps: 0 }.keep());
         Ok(Self { socket, stop, serving, keeping })
     }
 
@@ -124,8 +135,10 @@ impl Desk {
         let uid = credentials.uid();
         let Some(_counted) = self.count(uid) else { return };
         let tasks = Tasks::default();
-        let desk = Arc::clone(&self);
+        let (desk, asked) = (Arc::clone(&self), Arc::new(AtomicBool::new(false)));
+        let asks = Arc::clone(&asked);
         let service = service_fn(move |request: Request<Incoming>| {
+            asks.store(true, Ordering::Relaxed);
             let response = desk.answer(&request, uid);
             async move { Ok::<_, Infallible>(response) }
         });
@@ -138,9 +151,17 @@ impl Desk {
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         let mut connection = std::pin::pin!(connection);
         let mut stop = self.stop.clone();
+        let silent = async {
+            sleep(AGENT_FIRST_REQUEST).await;
+            if asked.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+        };
         tokio::select! {
             // How a connection ended concerns its caller.
             _ = connection.as_mut() => return,
+            // One that asks nothing is not asked for signs of life either, as HTTP/2 has not begun on it.
+            () = silent => return,
             () = stopping(&mut stop) => connection.as_mut().graceful_shutdown(),
         }
         let _ = connection.await;
@@ -192,7 +213,7 @@ fn grpc_response(body: Feed) -> Response<Feed> {
 pub fn run(path: &Path, check_only: bool, report: &Report) -> Result<(), AgentError> {
     let config = AgentConfig::read(path)?;
     if check_only {
-        return Served::read(&config, Ca::open(&config.dir)?).map(|_| ());
+        return Served::read(&config, Ca::open(&config.dir)?, 0).map(|_| ());
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AgentError::System)?;
     runtime.block_on(async {

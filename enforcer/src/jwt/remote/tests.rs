@@ -202,3 +202,21 @@ fn the_provider_says_how_often_within_bounds() {
         assert!(found <= whole && found >= whole * 4 / 5, "{found:?} of {whole:?}");
     }
 }
+
+/// A clock that was set back stands still until it has caught up; the keys of a provider that is out of reach end all the same (A07).
+#[tokio::test]
+async fn a07_keys_are_not_believed_for_ever_when_the_clock_was_set_back() {
+    let authority = Authority::new();
+    let set = Issuer::create(IDP).unwrap().jwks_json();
+    let server = Server::tls(&authority, vec![reply("200 OK", &set)]).await;
+    let fixture = Fixture::start(&server, &authority);
+    fixture.remote.tried().await;
+    let now = fixture.remote.held.load().as_ref().unwrap().at;
+    assert!(fixture.remote.key(&kid(&set), now).is_ok());
+    let held = fixture.remote.held.load_full().unwrap();
+    let since = held.since.checked_sub(Duration::from_secs(7201)).unwrap();
+    let aged = Held { keys: held.keys.clone(), etag: None, at: held.at, since };
+    fixture.remote.held.store(Some(Arc::new(aged)));
+    assert_eq!(fixture.remote.key(&kid(&set), now).map(|_| ()), Err(Missing::Fresh));
+    fixture.stop().await;
+}

@@ -1,0 +1,77 @@
+//! The agent under a clock that is set, and under callers that ask nothing.
+
+#![cfg(test)]
+
+#[expect(dead_code, reason = "it uses a part of what the tests share")]
+mod common;
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use common::{ITEMS, MARKET, authority};
+use portreeve_enforcer::ca::Agent;
+use portreeve_enforcer::clock::Clock;
+use portreeve_enforcer::config::AgentConfig;
+use portreeve_enforcer::report::Report;
+use portreeve_enforcer::workload::fetch;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
+
+/// An authority, and one identity for the user that runs the tests.
+struct World(tempfile::TempDir);
+
+impl World {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        authority(&dir.path().join("ca"), MARKET);
+        let me = std::fs::metadata("/proc/self").unwrap().uid();
+        let text = format!("dir: ca\nsocket: agent.sock\nlifetime: 1h\nentries: [{{uid: {me}, id: {ITEMS}}}]\n");
+        std::fs::write(dir.path().join("agent.yaml"), text).unwrap();
+        Self(dir)
+    }
+
+    fn config(&self) -> AgentConfig {
+        AgentConfig::read(&self.0.path().join("agent.yaml")).unwrap()
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.0.path().join("agent.sock")
+    }
+}
+
+/// A machine that slept, or whose clock was set: what was given is over by then, though no time has passed for whoever waits.
+#[tokio::test]
+async fn everybody_is_given_new_identities_when_the_clock_was_set() {
+    let world = World::new();
+    let ahead = Arc::new(AtomicU64::new(0));
+    let source = Arc::clone(&ahead);
+    let clock = Clock::reading(move || std::time::SystemTime::now() + Duration::from_secs(source.load(Ordering::Relaxed)));
+    let agent = Agent::start_by(world.config(), None, Report::silent(), clock).await.unwrap();
+    let endpoint = format!("unix://{}", world.socket().display()).parse().unwrap();
+    let mut stream = fetch(&endpoint).await.unwrap();
+    let first = stream.first().await.unwrap();
+    let silent = tokio::time::timeout(Duration::from_millis(2500), stream.next()).await;
+    assert!(silent.is_err(), "nothing changed");
+    ahead.store(3 * 3600, Ordering::Relaxed);
+    let second = tokio::time::timeout(Duration::from_secs(10), stream.next()).await.expect("it is given anew").unwrap();
+    assert_ne!(first.svids[0].chain, second.svids[0].chain);
+    drop(stream);
+    agent.shutdown().await;
+}
+
+/// Whoever connects and asks nothing, or does not even begin to speak HTTP/2, holds no place.
+#[tokio::test]
+async fn a_connection_to_the_agent_that_asks_nothing_is_closed() {
+    let world = World::new();
+    let agent = Agent::start(world.config(), None, Report::silent()).await.unwrap();
+    for says in [&b""[..], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"] {
+        let mut stream = UnixStream::connect(world.socket()).await.unwrap();
+        stream.write_all(says).await.unwrap();
+        let closed = tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut Vec::new())).await;
+        assert!(closed.is_ok(), "a place is held by {}", says.escape_ascii());
+    }
+    agent.shutdown().await;
+}
