@@ -211,6 +211,11 @@ impl Cells {
         next
     }
 
+    /// The facts of a cell.
+    pub(crate) fn facts_of(&self, cell: u32) -> Option<&Facts> {
+        self.facts(self.cells.get(cell as usize)?.key)
+    }
+
     /// Takes back a decision that was counted.
     pub(crate) fn take_back(&mut self, cell: u32) -> Option<&Facts> {
         let cell = self.cells.get_mut(cell as usize)?;

@@ -232,6 +232,34 @@ fn a_connection_over_tcp_that_both_proxies_of_envoy_wrote_down_counts_once() {
     assert!(a.reads.fitness[0].snippet.as_ref().unwrap().contains("%UPSTREAM_LOCAL_ADDRESS%"));
 }
 
+/// A caller that chooses the id of its request chooses that of another one's, and sends both at once: none is hidden by the other.
+#[test]
+fn a_request_is_not_hidden_behind_another_one_with_its_id() {
+    let line = |caller: &str, denied: bool| {
+        let (status, details) = if denied { (403, "rbac_access_denied_matched_policy[none]") } else { (200, "via_upstream") };
+        let line = serde_json::json!({
+            "start_time": "2026-11-26T14:48:10.670Z", "method": "GET", "path": "/v1/orders/167",
+            "authority": "orders.shop.svc.cluster.local:8080", "request_id": "7c1e5a00-0000-4000-8000-000000000001",
+            "upstream_cluster": "inbound|8080||", "response_code": status, "response_code_details": details, "response_flags": "-",
+            "bytes_sent": 19, "bytes_received": 0, "downstream_peer_uri_san": format!("spiffe://shop.example/ns/shop/sa/{caller}"),
+            "requested_server_name": "outbound_.8080_._.orders.shop.svc.cluster.local",
+        });
+        line.to_string() + "\n"
+    };
+    let counted = |lines: &[String]| {
+        let t = audit("envoy-recorded/policies", lines.concat().into_bytes(), Reading::default()).totals;
+        assert_eq!(t.lines, t.decided + t.duplicates, "{t:?}");
+        (t.allowed, t.denied, t.duplicates)
+    };
+    let (kept_out, let_in) = (line("mallory", true), line("mallory", false));
+    let lawful = line("checkout", false);
+    // The same line again is the same request.
+    assert_eq!(counted(&[let_in.clone(), let_in.clone()]), (1, 0, 1));
+    assert_eq!(counted(&[let_in.clone(), kept_out.clone()]), (1, 1, 0));
+    assert_eq!(counted(&[lawful.clone(), let_in.clone()]), (2, 0, 0));
+    assert_eq!(counted(&[lawful.clone(), kept_out.clone(), let_in.clone(), kept_out, lawful, let_in]), (2, 1, 3));
+}
+
 struct Random(u64);
 
 impl Random {

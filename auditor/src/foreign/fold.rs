@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::num::NonZero;
 
 use portreeve_engine::decision::Effect;
-use portreeve_engine::{Authorizer, Digest, Timestamp};
+use portreeve_engine::{Authorizer, Digest, SpiffeId, Timestamp};
 
 use super::Format;
 use super::certificates::Certificates;
@@ -18,7 +18,7 @@ use super::deciding::Deciding;
 use super::judge::{Judge, Judged, Lawful};
 use super::memory::{Asked, Memory};
 use super::names::Names;
-use super::pairs::{About, Counted, Pairs, Side};
+use super::pairs::{About, Counted, Pairs, Side, Told};
 use super::quick::Sketch;
 use super::seen::{Caller, Did, Grade, Reporter, Seen, Tie};
 use crate::assessment::Evidence;
@@ -339,7 +339,10 @@ impl<'a> ForeignFold<'a> {
         self.answers = Asked::default();
         let mut pairs = self.books.pairs.take().unwrap_or_default();
         self.apart = pairs.apart();
-        let again = pairs.surplus();
+        let again = pairs.surplus(|cell| {
+            let facts = self.books.cells.facts_of(cell)?;
+            Some(Told { caller: facts.from_id.as_ref().map(SpiffeId::as_str), did: Some((facts.origin, facts.effect)) })
+        });
         for shown in again.uses {
             self.books.certificates.take_back(shown);
         }

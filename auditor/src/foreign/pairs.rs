@@ -4,7 +4,9 @@
 //! the cell it was counted in: 24 bytes, up to [`PAIRS_MAX`]; beyond it requests are counted without being compared, and that is
 //! told. At the end the digests are sorted and the surplus found: of a request that both sides recorded, the called side's line
 //! stays, since that side verified the caller; of lines of one side at one time, which are the same line or what two formats say of it, the
-//! one that knows the caller best stays. So the order of reading does not matter.
+//! one that knows the caller best stays. So the order of reading does not matter. Whoever sends a request chooses its id: lines of one time
+//! that name two verified callers, or of which one format says that it was let through and that it was not, are of two requests, and each
+//! stays. Nobody hides one request behind another.
 //!
 //! A request id alone would not do: it is handed on along the whole chain of calls.
 //!
@@ -17,7 +19,10 @@ use std::hash::BuildHasher as _;
 
 use foldhash::quality::FixedState;
 use portreeve_engine::Timestamp;
+use portreeve_engine::decision::Effect;
+use smallvec::SmallVec;
 
+use super::Format;
 use super::seen::{Grade, Tie};
 use crate::clocks::Apart;
 use crate::limits::{CLOCKS_MAX, CONNECTION_APART_MS_MAX, PAIRS_MAX};
@@ -54,6 +59,15 @@ pub(crate) struct Use {
     pub(crate) expired: bool,
 }
 
+/// What the lines of a cell say that those of another one can contradict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Told<'a> {
+    /// The caller, where lines name it.
+    pub(crate) caller: Option<&'a str>,
+    /// What was done with the request, and in which format that is written: two formats do not know equally much.
+    pub(crate) did: Option<(Format, Effect)>,
+}
+
 /// What was counted once too often.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Again {
@@ -81,6 +95,17 @@ impl One {
     /// Whether both are the same line, or what two formats say of it.
     fn is_of(&self, other: &Self) -> bool {
         (self.about, self.at) == (other.about, other.at) && self.flags & CLOSED == 0
+    }
+
+    /// Whether lines of one time tell of two requests.
+    fn is_apart_from<'a>(&self, other: &Self, told: &impl Fn(u32) -> Option<Told<'a>>) -> bool {
+        if self.cell == other.cell {
+            return false;
+        }
+        let (Some(one), Some(two)) = (told(self.cell), told(other.cell)) else { return false };
+        let verified = self.grade <= Grade::B && other.grade <= Grade::B;
+        let callers = verified && matches!((one.caller, two.caller), (Some(one), Some(two)) if one != two);
+        callers || matches!((one.did, two.did), (Some((one, did)), Some((two, other))) if one == two && did != other)
     }
 
     fn shown(&self) -> Option<Use> {
@@ -164,17 +189,21 @@ impl Pairs {
         out
     }
 
-    /// What was counted once too often. A certificate stays counted for a request as long as any line about it shows it, whether that
-    /// line stays or not: of two formats one may know more.
-    pub(crate) fn surplus(mut self) -> Again {
+    /// What was counted once too often, by what the lines of each cell have `told`. A certificate stays counted for a request as long as
+    /// any line about it shows it, whether that line stays or not: of two formats one may know more.
+    pub(crate) fn surplus<'a>(mut self, told: impl Fn(u32) -> Option<Told<'a>>) -> Again {
         let mut out = Again::default();
         self.sift();
-        for side in [&mut self.called, &mut self.calling] {
+        for side in [&self.called, &self.calling] {
             for same in side.chunk_by(One::is_of) {
-                for (n, later) in same.iter().enumerate().skip(1) {
-                    out.lines.push((later.cell, later.input));
+                let mut stay = Staying::new();
+                for (n, one) in same.iter().enumerate() {
+                    if stays(&mut stay, one, &told) {
+                        continue;
+                    }
+                    out.lines.push((one.cell, one.input));
                     let before = same.get(..n).unwrap_or_default();
-                    out.uses.extend(later.shown().filter(|shown| before.iter().any(|one| one.certificate == shown.certificate)));
+                    out.uses.extend(one.shown().filter(|shown| before.iter().any(|one| one.certificate == shown.certificate)));
                 }
             }
         }
@@ -186,15 +215,36 @@ impl Pairs {
                 |c: &One| c.about < one.about || (c.about == one.about && one.is_connection() && c.later_than(one) < -APART_MAX);
             while called.next_if(|c| c.first().is_some_and(is_before)).is_some() {}
             let is_same = |c: &One| c.about == one.about && (!one.is_connection() || c.later_than(one) <= APART_MAX);
-            let Some(staying) = called.next_if(|c| c.first().is_some_and(is_same)) else { continue };
-            out.lines.push((one.cell, one.input));
+            let Some(answered) = called.next_if(|c| c.first().is_some_and(is_same)) else { continue };
+            let most = staying(answered, &told).len();
+            out.lines.extend(staying(calling, &told).iter().take(most).map(|one| (one.cell, one.input)));
             let mut shown: Vec<Use> = calling.iter().filter_map(One::shown).collect();
             shown.sort_unstable();
             shown.dedup_by_key(|shown| shown.certificate);
-            out.uses.extend(shown.into_iter().filter(|shown| staying.iter().any(|one| one.certificate == shown.certificate)));
+            out.uses.extend(shown.into_iter().filter(|shown| answered.iter().any(|one| one.certificate == shown.certificate)));
         }
         out
     }
+}
+
+/// The lines of one time that are of different requests: one, unless somebody gave two requests the same id.
+type Staying<'a> = SmallVec<[&'a One; 2]>;
+
+/// Whether a line is of none of the requests whose lines stay already; it stays with them then.
+fn stays<'a, 'b>(stay: &mut Staying<'a>, one: &'a One, told: &impl Fn(u32) -> Option<Told<'b>>) -> bool {
+    let new = stay.iter().all(|staying| one.is_apart_from(staying, told));
+    if new {
+        stay.push(one);
+    }
+    new
+}
+
+fn staying<'a, 'b>(same: &'a [One], told: &impl Fn(u32) -> Option<Told<'b>>) -> Staying<'a> {
+    let mut stay = Staying::new();
+    for one in same {
+        stays(&mut stay, one, told);
+    }
+    stay
 }
 
 /// What a request is about but for its id: the called service, the method, the path. Hashed once for all requests that share it.
@@ -234,6 +284,11 @@ const APART_MAX: i32 = CONNECTION_APART_MS_MAX;
 mod tests {
     use super::*;
 
+    /// Nothing in which lines could contradict each other.
+    const fn unsaid<'a>(_: u32) -> Option<Told<'a>> {
+        None
+    }
+
     #[test]
     fn the_called_side_stays_in_any_order() {
         let at = |s: i64| Timestamp::from_unix_ms(s * 1000);
@@ -257,7 +312,7 @@ mod tests {
                 let line = Counted { at: at(time), grade: Grade::A, input: 0, cell, certificate: None };
                 assert!(pairs.add(side, About::of(&["items", "GET", path]), (Tie::Request, id.as_bytes()), line));
             }
-            let mut surplus = pairs.surplus();
+            let mut surplus = pairs.surplus(unsaid);
             surplus.lines.sort_unstable();
             assert!(surplus.uses.is_empty());
             assert_eq!(surplus.lines, [(10, 0), (11, 0), (21, 0)], "{shift}");
@@ -277,7 +332,7 @@ mod tests {
         }
         pairs.sift();
         assert!(pairs.calling.len() == 20 && (20..3_000).contains(&pairs.called.len()), "{}", pairs.called.len());
-        let mut lines: Vec<u32> = pairs.surplus().lines.iter().map(|(cell, _)| *cell).collect();
+        let mut lines: Vec<u32> = pairs.surplus(unsaid).lines.iter().map(|(cell, _)| *cell).collect();
         lines.sort_unstable();
         assert_eq!(lines, (0..20).map(|n| 100_007 + n * 1_000).collect::<Vec<_>>());
     }
@@ -291,7 +346,52 @@ mod tests {
                 let line = Counted { at: Timestamp::from_unix_ms(5), grade, input, cell, certificate: None };
                 assert!(pairs.add(Side::Called, About::of(&["items"]), (Tie::Request, b"r1"), line));
             }
-            assert!(matches!(*pairs.surplus().lines, [(8, _)]));
+            assert!(matches!(*pairs.surplus(unsaid).lines, [(8, _)]));
+        }
+    }
+
+    /// Whoever chooses the id of a request chooses that of another one's, in the same moment.
+    #[test]
+    fn two_requests_with_one_id_at_one_time_are_two_where_lines_contradict_each_other() {
+        use Grade::{A, C};
+        use Side::{Called, Calling};
+        // What each cell says: caller, format and what was done.
+        const CELLS: [(Option<&str>, Format, Effect); 5] = [
+            (Some("users"), Format::IstioJson, Effect::Allow),
+            (Some("users"), Format::IstioJson, Effect::Deny),
+            (Some("mallory"), Format::IstioJson, Effect::Allow),
+            (None, Format::IstioJson, Effect::Allow),
+            (Some("users"), Format::EnvoyJson, Effect::Deny),
+        ];
+        let told = |cell: u32| CELLS.get(cell as usize).map(|(caller, format, did)| Told { caller: *caller, did: Some((*format, *did)) });
+        // Side, grade and cell of lines of one time; and the cells of those that are too many.
+        type Line = (Side, Grade, u32);
+        let cases: [(&[Line], &[u32]); 9] = [
+            (&[(Called, A, 0), (Called, A, 1)], &[]),
+            (&[(Called, A, 0), (Called, A, 2)], &[]),
+            (&[(Called, A, 0), (Called, A, 1), (Called, A, 2), (Called, A, 1), (Called, A, 0)], &[0, 1]),
+            // A name that nobody verified contradicts none.
+            (&[(Called, A, 0), (Called, C, 2)], &[2]),
+            (&[(Called, A, 0), (Called, C, 3)], &[3]),
+            // Another format of the same proxy may not know what was done.
+            (&[(Called, A, 0), (Called, A, 4)], &[4]),
+            // Each of the called side takes one of the calling side.
+            (&[(Called, A, 0), (Called, A, 1), (Calling, A, 0), (Calling, A, 1)], &[0, 1]),
+            (&[(Called, A, 0), (Calling, A, 0), (Calling, A, 1)], &[0]),
+            (&[(Called, A, 0), (Called, A, 1), (Calling, A, 0)], &[0]),
+        ];
+        for (lines, want) in cases {
+            for shift in 0..lines.len() {
+                let mut pairs = Pairs::default();
+                for n in 0..lines.len() {
+                    let (side, grade, cell) = lines[(n + shift) % lines.len()];
+                    let line = Counted { at: Timestamp::from_unix_ms(5), grade, input: 0, cell, certificate: None };
+                    assert!(pairs.add(side, About::of(&["items"]), (Tie::Request, b"r1"), line));
+                }
+                let mut cells: Vec<u32> = pairs.surplus(told).lines.iter().map(|(cell, _)| *cell).collect();
+                cells.sort_unstable();
+                assert_eq!(cells, want, "{lines:?} {shift}");
+            }
         }
     }
 
@@ -320,7 +420,7 @@ mod tests {
                     let line = Counted { at: Timestamp::from_unix_ms(5), grade, input: n, cell: 7, certificate };
                     assert!(pairs.add(side, About::of(&["items"]), (Tie::Request, b"r1"), line));
                 }
-                let again = pairs.surplus();
+                let again = pairs.surplus(unsaid);
                 let mut taken: Vec<u32> = again.uses.iter().map(|shown| shown.certificate).collect();
                 taken.sort_unstable();
                 assert_eq!((again.lines.len(), &*taken), (lines.len() - 1, want), "{lines:?} {shift}");
@@ -361,7 +461,7 @@ mod tests {
                     assert!(pairs.add(side, About::of(&["items"]), (tie, b"10.0.0.1>10.0.0.2"), line));
                 }
                 assert!(pairs.apart().is_empty());
-                let mut surplus: Vec<usize> = pairs.surplus().lines.iter().map(|(cell, _)| *cell as usize).collect();
+                let mut surplus: Vec<usize> = pairs.surplus(unsaid).lines.iter().map(|(cell, _)| *cell as usize).collect();
                 surplus.sort_unstable();
                 assert_eq!(surplus, want, "{lines:?} {shift}");
             }

@@ -17,7 +17,7 @@ use super::fold::{Place, Taken, write_question};
 use super::judge::{Judge, Judged, Lawful};
 use super::memory::{Asked, Memory};
 use super::names::Names;
-use super::pairs::{About, Counted, Pairs, Side};
+use super::pairs::{About, Counted, Pairs, Side, Told};
 use super::quick::Sketch;
 use super::seen::{Did, Grade, Reporter, Seen, Tie};
 use crate::ledger::Tally;
@@ -169,7 +169,9 @@ impl<'a> TwoLaws<'a> {
 
     /// The groups with their counts, and how many lines said again what another line says.
     pub(crate) fn finish(mut self) -> (Vec<(Group, Tally)>, u64) {
-        let surplus = self.pairs.surplus().lines;
+        let groups = &self.groups;
+        let told = |cell: u32| groups.get(cell as usize).map(|(group, _)| Told { caller: Some(&*group.call.from), did: None });
+        let surplus = self.pairs.surplus(told).lines;
         for (cell, _) in &surplus {
             if let Some((_, tally)) = self.groups.get_mut(*cell as usize) {
                 tally.count = tally.count.saturating_sub(1);
