@@ -92,3 +92,21 @@ fn why_does_not_say_no_where_lines_could_not_be_read() {
     assert_eq!(run.code, 2, "{}", run.err);
     assert!(run.err.contains("1 line could not be read; the first is ") && run.err.contains("a.ndjson:1: "), "{}", run.err);
 }
+
+/// Nothing is deleted, and nobody should take two examinations for one.
+#[test]
+fn files_of_an_earlier_examination_are_told() {
+    let dir = TempDir::new().unwrap();
+    let out = dir.path().join("report");
+    let log = root().join("tests/corpus/logs/istio/access.json");
+    let examine = |formats: &str| {
+        let args = ["audit", "--bundle", "tests/corpus/logs/istio", "--fail-on", "never", "--formats", formats, "--out"];
+        run_in(root(), &[&args[..], &[out.to_str().unwrap(), log.to_str().unwrap()]].concat(), b"")
+    };
+    let first = examine("sarif,junit");
+    assert!(first.code == 0 && !first.err.contains("earlier examination"), "{}", first.err);
+    let before = fs::read(out.join("findings.sarif")).unwrap();
+    let second = examine("junit");
+    assert!(second.code == 0 && second.err.contains("note: `findings.sarif` in "), "{}", second.err);
+    assert_eq!(fs::read(out.join("findings.sarif")).unwrap(), before);
+}

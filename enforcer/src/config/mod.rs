@@ -256,6 +256,15 @@ health: {listen: "0.0.0.0:9902"}
 mode: enforce
 "#;
 
+    /// What is no plain file has no size before it is read, and perhaps no end.
+    #[test]
+    fn a_file_without_an_end_is_too_large() {
+        let read = Config::read(Path::new("/dev/zero"));
+        assert!(matches!(read, Err(ConfigError::TooLarge(_))), "{read:?}");
+        let key = crate::files::read_text(Path::new("/dev/zero"), limits::KEY_FILE_BYTES_MAX);
+        assert_eq!(key.unwrap_err().kind(), std::io::ErrorKind::FileTooLarge);
+    }
+
     #[test]
     fn the_documented_file_is_read() {
         let config = Config::parse("e.yaml", GOOD, Path::new("/etc/p")).unwrap();
