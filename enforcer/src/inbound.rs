@@ -202,13 +202,14 @@ impl Inbound {
         }
     }
 
-    /// Completes when the connection may not go on. Where requests come `one_by_one`, a denial of the one that runs ends it.
-    fn over<'a>(&'a self, caller: &'a Caller, one_by_one: bool) -> impl Future<Output = ()> + 'a {
+    /// Completes when the connection may not go on. One that was let through as a `whole`, as what is no HTTP is, ends with its denial;
+    /// a request is denied where it runs.
+    fn over<'a>(&'a self, caller: &'a Caller, whole: bool) -> impl Future<Output = ()> + 'a {
         // Subscribed before the first request is read, so that no change is missed (A78).
         let mut changes = self.gate.in_force.subscribe();
         let denied = async move {
             while changes.changed().await.is_ok() {
-                if self.gate.review(caller) && one_by_one {
+                if self.gate.review(caller) && whole {
                     return;
                 }
             }
