@@ -38,6 +38,7 @@ use crate::renewal::Renewal;
 use crate::report::Report;
 use crate::self_check::SelfCheck;
 use crate::serve::Phase;
+use crate::shares::Shares;
 use crate::standby::{Ground, Standby, Watched};
 use crate::supply::{Offer, Supply};
 use crate::tcp::Behind;
@@ -444,6 +445,7 @@ impl Listeners<'_> {
                 }),
                 connections: Arc::clone(connections),
                 handshakes: Handshakes::default(),
+                shares: Shares::default(),
                 phase: side.phase.subscribe(),
             });
             side.addresses.push(listener.local_addr().unwrap_or(config.listen));

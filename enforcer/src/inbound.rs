@@ -29,6 +29,7 @@ use crate::introduction::Introduction;
 use crate::limits;
 use crate::pool::{Dial, Pool};
 use crate::serve::{self, Phase, leaving};
+use crate::shares::Shares;
 use crate::socket::Socket;
 use crate::strict::{Faults, Strict};
 use crate::tcp::{self, Behind};
@@ -56,6 +57,8 @@ pub struct Inbound {
     pub connections: Arc<Connections>,
     /// Handshakes in flight.
     pub handshakes: Handshakes,
+    /// Connections by identity.
+    pub shares: Shares,
     /// The phase of the enforcer.
     pub phase: watch::Receiver<Phase>,
 }
@@ -99,7 +102,7 @@ impl Inbound {
         let metrics = &self.gate.metrics;
         let ip = address.ip().to_canonical();
         let own = self.gate.identity.load_full();
-        let (stream, peer) = match self.handshake(stream, ip, &own).await {
+        let (stream, peer, _share) = match self.handshake(stream, ip, &own).await.and_then(|done| self.shares.admit(done)) {
             Ok(done) => done,
             Err(refusal) => {
                 metrics.handshake_refused(refusal);

@@ -42,6 +42,7 @@ pub mod renewal;
 pub mod report;
 pub mod self_check;
 pub mod serve;
+pub mod shares;
 #[cfg(test)]
 mod sizes;
 pub mod socket;

@@ -6,6 +6,9 @@ use std::time::Duration;
 pub const CONNECTIONS_MAX: usize = 4096;
 /// Of these from one address: half, so that one caller, or one stranger, never takes the place of all others (A64).
 pub const CONNECTIONS_PER_ADDRESS_MAX: usize = CONNECTIONS_MAX / 2;
+/// Of these of one identity, from however many addresses, for each connection that is free: one that is alone has half, two that come
+/// together a third each, and whoever comes next has half of what is left (A64).
+pub const CONNECTIONS_PER_IDENTITY_PER_FREE: usize = 1;
 /// The most threads a configuration may ask for; more than cores serve nobody.
 pub const WORKERS_MAX: usize = 256;
 /// A connection takes no further request after this time, so that callers come back through a handshake and spread anew. What

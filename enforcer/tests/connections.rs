@@ -95,6 +95,57 @@ async fn a64_callers_that_do_nothing_or_little_do_not_hold_up_others() {
     assert_eq!(ended(&records).len(), 20);
 }
 
+/// An identity that comes from many addresses, as a service of many instances does or whoever has its key, takes no more than its share.
+#[tokio::test]
+async fn a64_one_identity_from_many_addresses_leaves_room_for_others() {
+    let world = World::new(SHOP);
+    let upstream = fixed(OK).await;
+    let enforcer = Enforcer::start(world.config(upstream, ", timeouts: {first_request: 10m}", ""), Report::silent()).await.unwrap();
+    let to = enforcer.inbound()[0];
+    let from = async |address: u8, service: &'static str| {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, address], 0).into()).unwrap();
+        world.proved(socket.connect(to).await.unwrap(), service, b"http/1.1").await
+    };
+    let mut held = Vec::new();
+    for n in 0..128_u8 {
+        held.extend(futures_util::future::join_all((0..16).map(|_| from(2 + n % 4, "invoices"))).await);
+    }
+    // Its handshake is as good as the others, and then there is no place for it.
+    let mut turned_away = from(6, "invoices").await;
+    let _ = turned_away.write_all(GET.as_bytes()).await;
+    assert_eq!(rest(&mut turned_away).await, "");
+    let asks = async |address: u8, service: &'static str| {
+        let mut stream = from(address, service).await;
+        stream.write_all(LAST.as_bytes()).await.unwrap();
+        rest(&mut stream).await
+    };
+    // Others are answered, from an address of its own or from one of those.
+    for address in [2, 7] {
+        assert_eq!(status(&asks(address, "users").await), 403);
+    }
+    // What it has goes on, and what it gives back it can have again.
+    held[0].write_all(GET.as_bytes()).await.unwrap();
+    assert!(until(&mut held[0], "ok").await.starts_with("HTTP/1.1 200"));
+    drop(held.split_off(2000));
+    let again = async {
+        while !asks(6, "invoices").await.starts_with("HTTP/1.1 200") {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), again).await.expect("there is room again");
+    let page = enforcer.gate().metrics.render();
+    drop(held);
+    enforcer.shutdown().await;
+    let refused: Vec<_> = world
+        .records()
+        .into_iter()
+        .filter_map(|r| if let portreeve_engine::Event::Refused(refused) = r.event { Some((refused.ip, refused.reason)) } else { None })
+        .collect();
+    assert!(refused.contains(&([127, 0, 0, 6].into(), "identity-share".to_owned())), "{refused:?}");
+    assert!(page.contains("portreeve_handshake_failures_total{reason=\"identity-share\"} "), "{page}");
+}
+
 /// The enforcer as a process of its own, so that its descriptors can be counted.
 struct Process {
     child: Child,

@@ -49,6 +49,8 @@ pub enum Refusal {
     HandshakeTimeout,
     /// Any other fault of the handshake.
     HandshakeFailed,
+    /// The handshake was good, and the identity holds its whole share of the connections.
+    IdentityShare,
 }
 
 impl Refusal {
@@ -78,6 +80,7 @@ impl Refusal {
             Self::ConnectionClosed => "connection-closed",
             Self::HandshakeTimeout => "handshake-timeout",
             Self::HandshakeFailed => "handshake-failed",
+            Self::IdentityShare => "identity-share",
         }
     }
 }
@@ -107,6 +110,7 @@ impl fmt::Display for Refusal {
             Self::ConnectionClosed => "the connection ended during the handshake",
             Self::HandshakeTimeout => "the handshake did not end in time",
             Self::HandshakeFailed => "the handshake failed",
+            Self::IdentityShare => "the identity holds all the connections that are its share",
         })
     }
 }

@@ -100,7 +100,11 @@ impl World {
     }
 
     pub(crate) async fn connect(&self, to: SocketAddr, from: &str, alpn: &[u8]) -> Tls {
-        let stream = TcpStream::connect(to).await.unwrap();
+        self.proved(TcpStream::connect(to).await.unwrap(), from, alpn).await
+    }
+
+    /// The same, over a connection that there is.
+    pub(crate) async fn proved(&self, stream: TcpStream, from: &str, alpn: &[u8]) -> Tls {
         stream.set_nodelay(true).unwrap();
         let trust = [("market.example".parse().unwrap(), self.ca.root_path())].into();
         let (cert, key) = (self.path(&format!("{from}.pem")), self.path(&format!("{from}.key")));
