@@ -358,3 +358,66 @@ async fn a80_nothing_leaves_under_a_law_that_is_too_old() {
     let (cut, stale) = ((Outcome::Forwarded, Why::Stale, "stale-bundle"), (Outcome::Unavailable, Why::Stale, "stale-bundle"));
     assert_eq!(ends, [(Outcome::Forwarded, Why::Complete, ""), cut, cut, stale, stale]);
 }
+
+/// Whether this machine is trying to connect to that port and has no answer (`SYN_SENT` in the system's table).
+fn is_connecting(port: u16) -> bool {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let mut rows = table.lines().map(|row| row.split_ascii_whitespace().collect::<Vec<_>>());
+    rows.any(|row| row.len() > 3 && row[2].ends_with(&format!(":{port:04X}")) && row[3] == "02")
+}
+
+/// The right to a tunnel may go while it is being connected: then the local service is told so, and no tunnel stands even for a moment (A78).
+#[tokio::test]
+async fn a78_a_law_that_comes_while_a_tunnel_is_connected_is_not_missed() {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    // Its queue is filled, so that nobody gets a connection until it is emptied.
+    let (listener, mut held) = (socket.listen(1).unwrap(), Vec::new());
+    let outside = listener.local_addr().unwrap();
+    while let Ok(stream) = timeout(Duration::from_millis(200), TcpStream::connect(outside)).await {
+        held.push(stream.unwrap());
+    }
+    let town = Town::new(outside.port());
+    town.law(2, &law(outside.port()));
+    let proxy = PROXY.replace("USERS", "127.0.0.1:1").replace("egress: {", "egress: {timeouts: {connect: 30s}, ");
+    let caller = town.start("payments", "payments", &proxy).await;
+    let (to, port) = (caller.outbound()[0], outside.port());
+    // What asked before has given up by then.
+    timeout(Duration::from_secs(20), async {
+        while is_connecting(port) {
+            tokio::time::sleep(Duration::from_millis(20)).await
+        }
+    })
+    .await
+    .unwrap();
+    let asked = tokio::spawn(async move { connect(to, &format!("localhost:{port}")).await.1 });
+    timeout(Duration::from_secs(20), async {
+        while !is_connecting(port) {
+            tokio::time::sleep(Duration::from_millis(20)).await
+        }
+    })
+    .await
+    .unwrap();
+    town.law(3, &without_cards(&law(port)));
+    caller.reload().await.unwrap();
+    assert!(is_connecting(port) && !asked.is_finished());
+    let (says, mut came) = unbounded_channel();
+    let far = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut said = Vec::new();
+            stream.read_to_end(&mut said).await.ok();
+            says.send(said).unwrap();
+        }
+    });
+    drop(held);
+    let head = timeout(Duration::from_secs(20), asked).await.expect("it is answered").unwrap();
+    assert_eq!(code(&head), 403, "{head}");
+    caller.shutdown().await;
+    far.abort();
+    while let Some(said) = came.recv().await {
+        assert!(said.is_empty(), "something went there: {}", said.escape_ascii());
+    }
+    let records = town.records("payments");
+    let ends: Vec<_> = ended(&records).iter().map(|e| (e.outcome, e.why, e.status, e.detail.as_deref())).collect();
+    assert_eq!(ends, [(Outcome::Unavailable, Why::Policy, Some(403), Some("new-bundle"))]);
+}
