@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use common::{ITEMS, MARKET, authority};
-use portreeve_enforcer::ca::Agent;
+use portreeve_enforcer::ca::{AGENT_SIGNATURES_BURST, AGENT_SIGNATURES_EVERY, Agent};
 use portreeve_enforcer::clock::Clock;
 use portreeve_enforcer::config::AgentConfig;
 use portreeve_enforcer::report::Report;
@@ -59,6 +59,29 @@ async fn everybody_is_given_new_identities_when_the_clock_was_set() {
     let second = tokio::time::timeout(Duration::from_secs(10), stream.next()).await.expect("it is given anew").unwrap();
     assert_ne!(first.svids[0].chain, second.svids[0].chain);
     drop(stream);
+    agent.shutdown().await;
+}
+
+/// A user that opens streams without end has the agent sign no faster than its budget says; what it asks for beyond that waits.
+#[tokio::test]
+async fn a_user_that_opens_streams_without_end_is_signed_within_its_budget() {
+    const MORE: usize = 50;
+    let world = World::new();
+    let told = Arc::<std::sync::Mutex<Vec<String>>>::default();
+    let tell = Arc::clone(&told);
+    let report = Report::new(move |text| tell.lock().unwrap().push(text.to_owned()));
+    let agent = Agent::start(world.config(), None, report).await.unwrap();
+    let endpoint = format!("unix://{}", world.socket().display()).parse().unwrap();
+    let began = std::time::Instant::now();
+    let mut got = 0;
+    while got < AGENT_SIGNATURES_BURST + MORE {
+        let all = futures_util::future::join_all((0..16).map(|_| async { fetch(&endpoint).await.unwrap().first().await.unwrap() }));
+        got += all.await.iter().filter(|answer| answer.svids.len() == 1).count();
+    }
+    let least = AGENT_SIGNATURES_EVERY * u32::try_from(MORE).unwrap();
+    assert!(began.elapsed() >= least, "{got} in {:?}", began.elapsed());
+    let told = std::mem::take(&mut *told.lock().unwrap());
+    assert!(told.len() == 1 && told[0].contains("asks for more identities than it is signed"), "{told:?}");
     agent.shutdown().await;
 }
 

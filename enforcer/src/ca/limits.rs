@@ -34,6 +34,12 @@ pub(super) const AGENT_CONNECTIONS_MAX: usize = 1024;
 pub(super) const AGENT_CONNECTIONS_USER_MAX: usize = 64;
 /// Streams of one connection: a client needs one or two.
 pub(super) const AGENT_STREAMS_MAX: u32 = 8;
+/// Identities that one user is signed at once: as many as it can have streams, for a clock that was set or a signer that was changed.
+pub const AGENT_SIGNATURES_BURST: usize = AGENT_CONNECTIONS_USER_MAX * AGENT_STREAMS_MAX as usize;
+/// After that one in this time; what else the user asks for waits. Some hundredths of one processor.
+pub const AGENT_SIGNATURES_EVERY: Duration = Duration::from_millis(20);
+/// How often it is told that a user waits for identities.
+pub(super) const AGENT_TOLD_AGAIN: Duration = Duration::from_secs(600);
 /// A connection to the agent asks its first question within this time: a client connects when it has one.
 pub(super) const AGENT_FIRST_REQUEST: Duration = Duration::from_secs(5);
 /// The agent asks a silent client for a sign of life this often, and waits as long for it.

@@ -14,6 +14,7 @@ use portreeve_engine::Digest;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+use super::budget::Budget;
 use super::keeper::Served;
 use crate::workload::{Status, framed};
 
@@ -35,9 +36,10 @@ pub(super) enum Feed {
 }
 
 impl Feed {
-    /// The stream for one user.
-    pub(super) fn of(kind: Kind, uid: u32, served: watch::Receiver<Arc<Served>>, stop: watch::Receiver<bool>) -> Self {
-        let state = State { kind, uid, served, stop, given: None, renew_at: Instant::now(), over: false };
+    /// The stream for the user of this budget.
+    pub(super) fn of(kind: Kind, budget: Arc<Budget>, served: watch::Receiver<Arc<Served>>, stop: watch::Receiver<bool>) -> Self {
+        let state =
+            State { kind, uid: budget.uid(), budget, paid: false, served, stop, given: None, renew_at: Instant::now(), over: false };
         Self::Running(Box::pin(stream::unfold(state, State::next)))
     }
 }
@@ -45,6 +47,9 @@ impl Feed {
 struct State {
     kind: Kind,
     uid: u32,
+    budget: Arc<Budget>,
+    /// Whether the next identities may be signed.
+    paid: bool,
     served: watch::Receiver<Arc<Served>>,
     stop: watch::Receiver<bool>,
     /// What the last answer was made from.
@@ -68,6 +73,15 @@ impl State {
             }
             let digest = served.digest_for(self.uid);
             if self.given != Some(digest) || Instant::now() >= self.renew_at {
+                if self.kind == Kind::Identities && !self.paid {
+                    tokio::select! {
+                        () = self.budget.take(served.count(self.uid)) => self.paid = true,
+                        _ = self.stop.changed() => {}
+                    }
+                    // It may have waited, so what is signed is looked up now.
+                    continue;
+                }
+                self.paid = false;
                 let message = match self.kind {
                     Kind::Bundles => {
                         // Nothing in it ends by itself.

@@ -77,6 +77,11 @@ impl Served {
         self.of(uid).next().is_some()
     }
 
+    /// How many identities it has.
+    pub(super) fn count(&self, uid: u32) -> usize {
+        self.of(uid).count()
+    }
+
     /// What would have to change for this user to be answered anew.
     pub(super) fn digest_for(&self, uid: u32) -> Digest {
         let mut parts = self.digest.as_bytes().to_vec();

@@ -9,6 +9,7 @@
 //! Never: a key on a disk, an identity for a user that no entry names, an answer to who has only made some server fetch a page
 //! (the mandatory header). INVARIANT: what is answered is whole: identity, roots and lists of one moment.
 
+mod budget;
 mod feed;
 mod keeper;
 mod serve;

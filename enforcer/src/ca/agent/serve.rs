@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::AgentError;
+use super::budget::Budgets;
 use super::feed::{Feed, Kind, status_headers};
 use super::keeper::{Keeper, Served};
 use crate::ca::Ca;
@@ -56,7 +57,8 @@ impl Agent {
         let socket = config.socket.clone();
         let listener = bind(&socket).await?;
         let stop = watch::Sender::new(false);
-        let desk = Arc::new(Desk { served: served.subscribe(), stop: stop.subscribe(), callers: Mutex::default() });
+        let budgets = Budgets::new(report.clone());
+        let desk = Arc::new(Desk { served: served.subscribe(), stop: stop.subscribe(), callers: Mutex::default(), budgets });
         let serve = move |stream| Arc::clone(&desk).connection(stream);
         let serving =
             tokio::spawn(listening::accept(listener, AGENT_CONNECTIONS_MAX, crate::ca::limits::AGENT_DRAIN, stop.subscribe(), serve));
@@ -98,6 +100,8 @@ struct Desk {
     stop: watch::Receiver<bool>,
     /// Connections of each user.
     callers: Mutex<std::collections::HashMap<u32, usize>>,
+    /// How many identities each user is signed.
+    budgets: Budgets,
 }
 
 /// A connection of a user, counted as long as this lives.
@@ -185,7 +189,7 @@ impl Desk {
         if !self.served.borrow().knows(uid) {
             return refused(Status::PERMISSION_DENIED, "no identity for this user");
         }
-        grpc_response(Feed::of(kind, uid, self.served.clone(), self.stop.clone()))
+        grpc_response(Feed::of(kind, self.budgets.of(uid), self.served.clone(), self.stop.clone()))
     }
 }
 
