@@ -4,10 +4,12 @@
 //! meanwhile: whoever asked over a connection at the end of its life would get an error for something that nobody has seen. Such a
 //! request may be sent again whatever it asks for. So its head is kept, and of its body what was taken, until its answer begins.
 //!
-//! INVARIANT: a request with a body is sent again with the same bytes, or not at all.
+//! INVARIANTS: a request with a body is sent again with the same bytes, or not at all. What is kept costs no more than the bytes it has,
+//! however small the pieces are in which they came; beyond what each request is sure of, all of them share one bound.
 
 use std::error::Error as _;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
@@ -17,7 +19,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::limits::{AGAIN_BYTES_MAX, READY_WAIT};
+use crate::limits::{AGAIN_BYTES_ALL_MAX, AGAIN_BYTES_MAX, AGAIN_BYTES_SURE, AGAIN_COPIED_BYTES_MAX, READY_WAIT};
 
 /// What an error of the HTTP library tells of a request that got no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,12 +74,15 @@ struct Kept<B> {
 struct Taken<B> {
     frames: Vec<Piece>,
     bytes: usize,
+    beyond: Beyond,
     rest: Rest<B>,
 }
 
 #[derive(Clone, Debug)]
 enum Piece {
     Data(Bytes),
+    /// Small ones, one after another.
+    Copied(Vec<u8>),
     Trailers(HeaderMap),
 }
 
@@ -104,7 +109,7 @@ impl<B: Body<Data = Bytes>> Spare<B> {
     pub fn of(request: Request<B>) -> (Request<Again<B>>, Self) {
         let (parts, body) = request.into_parts();
         let kept = (!body.is_end_stream()).then(|| {
-            let taken = Taken { frames: Vec::new(), bytes: 0, rest: Rest::Out };
+            let taken = Taken { frames: Vec::new(), bytes: 0, beyond: Beyond::of(&ALL), rest: Rest::Out };
             Arc::new(Kept { taken: Mutex::new(taken), back: Notify::new() })
         });
         let spare = Self { head: Request::from_parts(parts.clone(), ()), kept: kept.clone() };
@@ -160,17 +165,60 @@ impl<B> Taken<B> {
     fn keep(&mut self, piece: Piece) {
         self.bytes += match &piece {
             Piece::Data(data) => data.len(),
+            Piece::Copied(bytes) => bytes.len(),
             Piece::Trailers(trailers) => trailers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum(),
         };
-        if self.bytes <= AGAIN_BYTES_MAX {
-            self.frames.push(piece);
-        } else {
-            self.give_up();
+        if self.bytes > AGAIN_BYTES_MAX || !self.beyond.grow(self.bytes.saturating_sub(AGAIN_BYTES_SURE)) {
+            return self.give_up();
+        }
+        match (piece, self.frames.last_mut()) {
+            (Piece::Data(data), Some(Piece::Copied(last))) if last.len() + data.len() <= AGAIN_COPIED_BYTES_MAX => {
+                last.extend_from_slice(&data);
+            }
+            // A small one is a part of something larger, which would be kept with it.
+            (Piece::Data(data), _) if data.len() < AGAIN_COPIED_BYTES_MAX => self.frames.push(Piece::Copied(data.to_vec())),
+            (piece, _) => self.frames.push(piece),
         }
     }
 
     fn give_up(&mut self) {
         (self.rest, self.frames) = (Rest::Gone, Vec::new());
+        self.beyond.grow(0);
+    }
+}
+
+/// What all requests keep beyond what each is sure of.
+static ALL: AtomicUsize = AtomicUsize::new(0);
+
+/// What one request keeps of that, given back when this is dropped.
+#[derive(Debug)]
+struct Beyond {
+    all: &'static AtomicUsize,
+    bytes: usize,
+}
+
+impl Beyond {
+    const fn of(all: &'static AtomicUsize) -> Self {
+        Self { all, bytes: 0 }
+    }
+
+    /// Whether it may be so many bytes from now on.
+    fn grow(&mut self, bytes: usize) -> bool {
+        let own = self.bytes;
+        if bytes != own {
+            let room = |all: usize| Some(all - own + bytes).filter(|all| bytes < own || *all <= AGAIN_BYTES_ALL_MAX);
+            if self.all.try_update(Ordering::Relaxed, Ordering::Relaxed, room).is_err() {
+                return false;
+            }
+            self.bytes = bytes;
+        }
+        true
+    }
+}
+
+impl Drop for Beyond {
+    fn drop(&mut self) {
+        self.grow(0);
     }
 }
 
@@ -221,6 +269,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Again<B> {
         self.next += 1;
         Poll::Ready(Some(Ok(match piece {
             Piece::Data(data) => Frame::data(data),
+            Piece::Copied(bytes) => Frame::data(bytes.into()),
             Piece::Trailers(trailers) => Frame::trailers(trailers),
         })))
     }
@@ -239,6 +288,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Again<B> {
         for piece in before {
             match piece {
                 Piece::Data(data) => bytes += u64::try_from(data.len()).unwrap_or(0),
+                Piece::Copied(copied) => bytes += u64::try_from(copied.len()).unwrap_or(0),
                 Piece::Trailers(_) => trailers = true,
             }
         }
@@ -283,6 +333,7 @@ mod tests {
         fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
             match self.0.pop_front() {
                 Some(Some(Piece::Data(data))) => Poll::Ready(Some(Ok(Frame::data(data)))),
+                Some(Some(Piece::Copied(_))) => unreachable!("pieces come as data"),
                 Some(Some(Piece::Trailers(trailers))) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
                 Some(None) => Poll::Pending,
                 None => Poll::Ready(None),
@@ -333,10 +384,12 @@ mod tests {
             // Whoever sent it lets go of it a moment later.
             let (second, ()) = tokio::join!(spare.again(), async { drop(first) });
             let mut second = second.expect("it can be had").into_body();
-            assert_eq!(next(&mut second).await.as_deref(), Some("one"));
+            // Small pieces that were kept are one.
+            let first = ["one", "one", "onetwo", "onetwo"][gone];
+            assert_eq!(next(&mut second).await.as_deref(), Some(first));
             // A third time, after some of the second.
             drop(second);
-            assert_eq!(all(spare.again().await.expect("it can be had").into_body()).await, whole, "{gone}");
+            assert_eq!(all(spare.again().await.expect("it can be had").into_body()).await.concat(), whole.concat(), "{gone}");
         }
     }
 
@@ -357,6 +410,13 @@ mod tests {
             drop(first);
             assert_eq!(spare.again().await.is_some(), had, "{last}");
         }
+        // All of it is kept by others.
+        let (mut first, spare) = of(vec![data(&"x".repeat(AGAIN_BYTES_SURE)), data("y"), data("end")]);
+        first.kept.as_ref().unwrap().lock().beyond = Beyond::of(Box::leak(Box::new(AtomicUsize::new(AGAIN_BYTES_ALL_MAX))));
+        for had in [true, false] {
+            next(&mut first).await;
+            assert_eq!(matches!(spare.kept.as_ref().unwrap().lock().rest, Rest::Out), had);
+        }
         // An answer has begun.
         let (mut first, spare) = of(vec![data("one"), data("two"), data("three")]);
         assert_eq!(next(&mut first).await.as_deref(), Some("one"));
@@ -368,5 +428,25 @@ mod tests {
         let (bare, spare) = of(vec![]);
         assert!(bare.kept.is_none() && spare.is_bare());
         assert!(spare.again().await.unwrap().into_body().is_end_stream());
+    }
+
+    #[tokio::test]
+    async fn many_small_pieces_cost_no_more_than_their_bytes() {
+        let (mut first, spare) = of((0..100_000).map(|_| data("x")).collect());
+        while next(&mut first).await.is_some() {}
+        let frames = spare.kept.as_ref().unwrap().lock().frames.iter().map(|_| ()).count();
+        assert!(frames <= 100_000 / AGAIN_COPIED_BYTES_MAX + 1, "{frames}");
+        drop(first);
+        assert_eq!(all(spare.again().await.unwrap().into_body()).await.concat().len(), 100_000);
+    }
+
+    #[test]
+    fn what_all_keep_together_is_bounded_and_given_back() {
+        let total: &'static AtomicUsize = Box::leak(Box::default());
+        let (mut one, mut two) = (Beyond::of(total), Beyond::of(total));
+        assert!(one.grow(AGAIN_BYTES_ALL_MAX - 10) && two.grow(10) && !two.grow(11));
+        assert!(one.grow(5) && two.grow(11));
+        drop((one, two));
+        assert_eq!(total.load(Ordering::Relaxed), 0);
     }
 }

@@ -64,9 +64,16 @@ pub const H2_PING_INTERVAL_MAX: Duration = Duration::from_secs(3600);
 pub const H2_PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest such time a configuration may ask for.
 pub const H2_PING_TIMEOUT_MAX: Duration = Duration::from_secs(60);
-/// Of the body of a request so much is kept until its answer begins, so that it can be sent again where the peer never began it: what most
-/// calls have.
-pub const AGAIN_BYTES_MAX: usize = 16 * 1024;
+/// Of the body of a request so much is kept until its answer begins, so that it can be sent again where the peer never began it: what an
+/// enforcer lets a caller send before it has looked at the request, and what was read with the last of it. Of a longer body more
+/// goes only to a peer that has begun.
+pub const AGAIN_BYTES_MAX: usize = H2_STREAM_WINDOW as usize + H1_BUFFER_BYTES_MAX;
+/// Of this so much whatever other requests keep: what most calls have.
+pub const AGAIN_BYTES_SURE: usize = 16 * 1024;
+/// What all requests of the process may keep beyond that.
+pub const AGAIN_BYTES_ALL_MAX: usize = 16 << 20;
+/// Pieces of a body that are shorter are copied together where they are kept: one of a byte would cost a hundred.
+pub const AGAIN_COPIED_BYTES_MAX: usize = 4096;
 
 /// Connections at the end of their life that one request may meet on its way to one place: they are kept side by side and may end
 /// together.

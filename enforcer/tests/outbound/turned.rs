@@ -28,6 +28,8 @@ enum Does {
     Refuse,
     Reset,
     Close,
+    /// Lets a megabyte be sent before it looks at anything; asked for stream 0.
+    Widen,
 }
 
 /// The same, by the number of a connection and the stream.
@@ -47,7 +49,11 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 /// Serves the nth connection: the first request of the first connection is answered, all others as `does` says.
 async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut io: S, n: usize, does: Doing, seen: Seen) -> Option<()> {
     io.read_exact(&mut [0; 24]).await.ok()?;
-    io.write_all(&frame(4, 0, 0, &[])).await.ok()?;
+    if does(n, 0) == Does::Widen {
+        io.write_all(&[frame(4, 0, 0, &[0, 4, 0, 32, 0, 0]), frame(8, 0, 0, &[0, 32, 0, 0])].concat()).await.ok()?;
+    } else {
+        io.write_all(&frame(4, 0, 0, &[])).await.ok()?;
+    }
     let mut body = Vec::new();
     loop {
         let mut head = [0; 9];
@@ -58,7 +64,14 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut io: S, n: usize, does: Doi
         let (kind, flags, stream) = (head[3], head[4], u32::from_be_bytes(head[5..].try_into().unwrap()));
         let does = if (n, stream) == (0, 1) { Does::Answer } else { does(n, stream) };
         match kind {
-            0 => body.extend_from_slice(&payload),
+            0 => {
+                body.extend_from_slice(&payload);
+                // What is turned away is not taken.
+                if does != Does::GoAwayAtHead && !payload.is_empty() {
+                    let more = u32::try_from(payload.len()).unwrap().to_be_bytes();
+                    io.write_all(&[frame(8, 0, 0, &more), frame(8, 0, stream, &more)].concat()).await.ok()?;
+                }
+            }
             4 if flags == 0 => io.write_all(&frame(4, 1, 0, &[])).await.ok()?,
             6 if flags == 0 => io.write_all(&frame(6, 1, 0, &payload)).await.ok()?,
             _ => {}
@@ -76,7 +89,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut io: S, n: usize, does: Doi
         match does {
             Does::Answer => io.write_all(&frame(1, END_STREAM | END_HEADERS, stream, &[0x88])).await.ok()?,
             Does::GoAway => io.write_all(&go_away).await.ok()?,
-            Does::GoAwayAtHead => {}
+            Does::GoAwayAtHead | Does::Widen => {}
             Does::Refuse => io.write_all(&frame(3, 0, stream, &[0, 0, 0, 7])).await.ok()?,
             Does::Reset => io.write_all(&frame(3, 0, stream, &[0, 0, 0, 2])).await.ok()?,
             Does::Close => return None,
@@ -165,13 +178,16 @@ async fn a_request_that_a_callee_turned_away_is_sent_again() {
     }
 }
 
-/// Bodies that were on their way: what was kept of them is sent again with what had not come yet; what is too long to be kept is not.
+/// Bodies that were on their way: what was kept of them is sent again with what had not come yet. Of a long one more has gone only where a
+/// peer lets more be sent before it has looked at anything than is kept; then it is not sent again.
 #[tokio::test]
 async fn a_body_that_is_on_its_way_is_sent_again_whole_or_not_at_all() {
     let town = Town::new(443);
     let at_head: Doing = |n, s| once(n, s, Does::GoAwayAtHead);
-    for (n, (length, status)) in [(5, 200), (8 * 1024, 200), (1024 * 1024, 502)].into_iter().enumerate() {
-        let (callee, seen) = peer(Some(identity(&town, "users")), at_head).await;
+    let widely: Doing = |n, s| if s == 0 { Does::Widen } else { once(n, s, Does::GoAwayAtHead) };
+    let cases = [(5, at_head, 200), (8 * 1024, at_head, 200), (1024 * 1024, at_head, 200), (5, widely, 200), (1024 * 1024, widely, 502)];
+    for (n, (length, does, status)) in cases.into_iter().enumerate() {
+        let (callee, seen) = peer(Some(identity(&town, "users")), does).await;
         let way = format!("outbound: [{{listen: \"127.0.0.1:0\", service: users, connect: [\"{callee}\"]}}]\n");
         let caller = town.start("payments", &format!("payments-{n}"), &way).await;
         assert_eq!(code(&raw(caller.outbound()[0], &request("GET", "")).await), 200);
@@ -247,4 +263,35 @@ async fn requests_to_a_silent_callee_do_not_wait_in_line() {
     });
     assert_eq!(code(&raw(to, &request("GET", "")).await), 200);
     caller.shutdown().await;
+}
+
+/// An enforcer ends its connections in two steps, so that what is on its way to it is taken: bodies that are too long to be kept pass
+/// while one connection after the other comes to its end.
+#[tokio::test]
+async fn bodies_of_any_length_pass_while_a_callee_ends_its_connections() {
+    let town = Town::new(443);
+    let (app, _) = crate::town::app(|_, _| crate::town::ok("taken")).await;
+    let inbound = format!("inbound: [{{listen: \"127.0.0.1:0\", upstream: \"{app}\", connection_lifetime: 1s}}]\n");
+    let callee = town.start("users", "users", &inbound).await;
+    let to = callee.inbound()[0];
+    let way = format!("outbound: [{{listen: \"127.0.0.1:0\", service: users, connect: [\"{to}\"], retries: 0}}]\n");
+    let caller = town.start("payments", "payments", &way).await;
+    let (to, body) = (caller.outbound()[0], Arc::new("x".repeat(100_000)));
+    let until = tokio::time::Instant::now() + Duration::from_secs(5);
+    let asking = (0..8).map(|_| {
+        let body = Arc::clone(&body);
+        async move {
+            let mut all = 0;
+            while tokio::time::Instant::now() < until {
+                assert_eq!(code(&raw(to, &request("POST", &body)).await), 200);
+                all += 1;
+            }
+            all
+        }
+    });
+    let asked: usize = futures_util::future::join_all(asking).await.into_iter().sum();
+    let connections = callee.gate().metrics.handshakes_completed.get();
+    assert!(asked > 100 && connections >= 4, "{asked} over {connections} connections");
+    caller.shutdown().await;
+    callee.shutdown().await;
 }
