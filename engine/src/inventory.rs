@@ -200,6 +200,7 @@ fn identities(services: &[Service], problems: &mut Vec<Diagnostic>) -> Identitie
     let shared = |what: &str, a: &Service, b: &Service| {
         Diagnostic::error("shared-identity", format!("`{what}` belongs to `{}` already; an identity belongs to one service", b.name))
             .at(a.at.clone())
+            .help(format!("`{}` is at {}; leave it out of one of the two", b.name, b.at.short()))
     };
     for (index, service) in services.iter().enumerate() {
         for pattern in &service.patterns {

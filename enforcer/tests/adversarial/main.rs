@@ -3,7 +3,7 @@
 //! Each test starts the binary on real sockets, speaks real mutual TLS to it with a client of its own (raw bytes, raw HTTP/2
 //! frames, certificates made here), looks at the very bytes that a recording service got, and reads the decision log afterwards.
 //! Nothing of the gate is called as a library except its certificate-free parts: the log reader of the engine, and the token
-//! issuer. `coverage` says which case is tested where; a number that nobody tests fails. `chaos` breaks what is around the gate, and
+//! issuer. `coverage` fails for a number that nobody tests. `chaos` breaks what is around the gate, and
 //! `outside` brings clients and judges that others wrote.
 
 #![cfg(test)]
@@ -14,6 +14,7 @@ mod chaos;
 mod client;
 mod connections;
 mod coverage;
+mod foreign;
 mod framing;
 mod headers;
 mod http2;

@@ -12,7 +12,7 @@ fn shop_with(more: &str) -> String {
 }
 
 /// Replaces the policies and waits until the gate has said what it makes of them; it must refuse, and the old ones stay.
-fn is_not_taken_up(world: &World, sidecar: &Sidecar, what: &str, files: &[(&str, &str)]) {
+pub(crate) fn is_not_taken_up(world: &World, sidecar: &Sidecar, what: &str, files: &[(&str, &str)]) {
     let told = sidecar.said().matches("the new bundle is not taken up").count();
     world.policies(files);
     sidecar.signal("HUP");

@@ -134,6 +134,37 @@ fn a10_callers_are_matched_over_tcp_as_over_http() {
     assert!(tcp.iter().all(|d| d.request.port == Some(5432)));
 }
 
+/// A permission or prohibition of requests is not widened to the bytes of a port. What is said of every operation is said of it, too.
+#[test]
+fn a57_what_is_said_of_requests_is_said_of_no_connection() {
+    let base = FEED.split("---\nkind: Permission").next().unwrap();
+    let policy = |what: &str, operations: &str| {
+        format!(
+            "---\nkind: Permission\nname: {what}-it\n{what}: {{from: [jobs], to: items, operations: {operations}}}\njustification: x\nowner: team-test\n"
+        )
+    };
+    let raw = Raw::start(b"");
+    let allow = |operations: &str| policy("allow", operations);
+    let deny = |operations: &str| policy("deny", operations);
+    for (what, policies, over_tcp, over_http) in [
+        ("a grant of requests", allow("[read-item]"), false, true),
+        ("a grant of requests by method", allow("any-path, methods: [GET]"), false, true),
+        ("a grant of everything", allow("any-path"), true, true),
+        ("a grant of the port", allow("[feed]"), true, false),
+        ("a prohibition of requests", allow("[read-item, feed]") + &deny("[read-item]"), true, false),
+        ("a prohibition of the port", allow("[read-item, feed]") + &deny("[feed]"), false, true),
+        ("a prohibition of everything", allow("[read-item, feed]") + &deny("'*'"), false, false),
+    ] {
+        let world = World::with(&[("feed.yaml", &format!("{base}{policies}"))]);
+        let tcp = format!("inbound: [{{listen: \"127.0.0.1:0\", upstream: \"{}\", protocol: tcp, port: 5432}}, {{", raw.address);
+        let sidecar = world.start_with(&world.config().replace("inbound: [{", &tcp));
+        let client = Client::with(&world.root.leaf(&["spiffe://market.example/ns/jobs/a"]));
+        assert_eq!(passes(&client, sidecar.listeners[0]), over_tcp, "{what}, over TCP");
+        assert_eq!(client.get(sidecar.listeners[1], "/v1/items/1", "") == 200, over_http, "{what}, over HTTP");
+        sidecar.stop();
+    }
+}
+
 #[test]
 fn a65_a_tcp_connection_is_cut_when_its_permission_goes() {
     let world = World::with(&[("feed.yaml", FEED)]);
