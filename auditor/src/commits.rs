@@ -33,7 +33,7 @@ impl Commit {
 }
 
 /// Whom a `Name <address>` means: the address, where there is one.
-fn who_is(person: &str) -> String {
+pub(crate) fn who_is(person: &str) -> String {
     let address = person.split_once('<').and_then(|(_, rest)| rest.split_once('>')).map(|(address, _)| address);
     address.unwrap_or(person).trim().to_lowercase()
 }

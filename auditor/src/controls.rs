@@ -271,6 +271,10 @@ impl Control {
             None => self.why(verdict, &heard, &measured),
         };
         why.push_str(&heard.aside(verdict));
+        if verdict == Verdict::MetTechnical && self.measured.iter().all(|m| !m.is_of_logs()) {
+            why.push_str("; this rests on the policy and on what people put on record, and on no traffic");
+        }
+        why.push_str(&late_reviews(&self.measured, verdict, examined));
         why.push_str(&proofs(catalog, &self.id, examined));
         let mut checks: Vec<String> = Vec::new();
         for name in self.refuted_by.iter().chain(&self.doubted_by).chain(&self.informed_by) {
@@ -372,6 +376,17 @@ fn attested(catalog: &str, id: &str, examined: &Examined<'_>) -> Vec<String> {
             let late = if a.is_overdue(today) { ", which is too long ago to count" } else { "" };
             format!("{} ({} on {}{late})", a.statement, list(a.by.iter().map(String::as_str)), a.on)
         })
+        .collect()
+}
+
+/// That what is said rests on a review that was made after the last record, where it does.
+fn late_reviews(measured: &[Measure], verdict: Verdict, examined: &Examined<'_>) -> String {
+    let Some(today) = examined.today().filter(|_| matches!(verdict, Verdict::MetTechnical | Verdict::NeedsHuman)) else {
+        return String::new();
+    };
+    let reviews = measured.iter().filter_map(|m| examined.counted_review(m.subject()?));
+    let late = reviews.filter(|r| r.days_after(today) > 0);
+    late.map(|r| format!("; the review `{}` was made {} after the last record", r.name, many(r.days_after(today).unsigned_abs(), "day")))
         .collect()
 }
 

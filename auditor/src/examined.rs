@@ -13,7 +13,7 @@ use crate::chains::Chains;
 use crate::commits::Commit;
 use crate::fold::Fold;
 use crate::foreign::Grade;
-use crate::governance::{Exception, Governance, Scope};
+use crate::governance::{Exception, Governance, Review, Scope, Subject};
 use crate::granted::Granted;
 use crate::heads::VerifiedHeads;
 use crate::history::History;
@@ -174,6 +174,14 @@ impl<'a> Examined<'a> {
     /// The last day in the logs, which stands for today.
     pub(crate) fn today(&self) -> Option<Date> {
         self.now.map(|now| now.date())
+    }
+
+    /// The review of a subject that counts: the latest that can be about the last day, has not lapsed, and is of the newest revision where
+    /// that matters.
+    pub(crate) fn counted_review(&self, of: Subject) -> Option<&'a Review> {
+        let revision = of.is_of_revision().then(|| self.newest.revision());
+        let today = self.today()?;
+        self.governance.latest(of, revision, today).filter(|r| today.days() <= r.due(self.scope().service_provider))
     }
 
     /// Names of services of which some of the logs are: an enforcer of theirs wrote them, or they were recorded at their side.

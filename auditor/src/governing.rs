@@ -149,18 +149,99 @@ fn wrong_governance_is_refused_with_its_place() {
     assert!(Governance::read::<&str>(&[]).is_err());
 }
 
-/// The last record is of 2026-11-22, and a review of access lasts 366 days.
+/// The last record is of 2026-11-22, and a review of access lasts 366 days. One made after that record counts for a month, and it is said.
 #[test]
 fn a_review_of_a_day_too_far_off_counts_for_nothing() {
-    for (on, found) in [("2026-11-01", false), ("2026-12-02", false), ("2027-11-23", false), ("2027-11-24", true), ("2099-10-05", true)] {
+    for (on, found) in [("2026-11-01", false), ("2026-12-02", false), ("2026-12-23", false), ("2026-12-24", true), ("2099-10-05", true)] {
         let review = format!("kind: Review\nname: r\nof: system-accounts\non: {on}\nby: [ann]\nacknowledged_by: [board]\n");
         let a = audit(POLICY, &review);
         let due = a.findings.iter().find(|f| f.check == "account_review_due");
         assert_eq!(due.is_some(), found, "{on}");
         assert!(due.is_none_or(|f| f.summary.contains(on)), "{on}: {due:?}");
         assert_eq!(verdict(&a, "7.2.5.1") == Verdict::MetTechnical, !found, "{on}: {:?}", verdict(&a, "7.2.5.1"));
+        let why = &a.controls.iter().find(|c| c.id == "7.2.5.1").unwrap().why;
+        let (after, shown) = (on > "2026-11-22", &a.governance.reviews[0]);
+        assert_eq!(why.contains("after the last record"), after, "{on}: {why}");
+        assert_eq!((shown.too_late, shown.days_after > 0), (found, after), "{on}");
+        assert!(found || why.contains("on no traffic"), "{on}: {why}");
         // An earlier one that still counts is not hidden by it.
         let both = audit(POLICY, &format!("{review}---\nkind: Review\nname: s\nof: system-accounts\non: 2026-10-01\nby: [ann]\n"));
         assert!(both.findings.iter().all(|f| f.check != "account_review_due"), "{on}");
+    }
+}
+
+/// Who looked cannot be who agrees.
+#[test]
+fn a_review_of_access_is_acknowledged_by_somebody_else() {
+    for (acknowledged_by, want) in [
+        ("[board]", Verdict::MetTechnical),
+        ("[ann, board]", Verdict::MetTechnical),
+        ("[ann]", Verdict::Suspect),
+        ("['Ann']", Verdict::Suspect),
+        ("", Verdict::Suspect),
+    ] {
+        let line = if acknowledged_by.is_empty() { String::new() } else { format!("acknowledged_by: {acknowledged_by}\n") };
+        let review = |of: &str| format!("kind: Review\nname: {of}\nof: {of}\non: 2026-11-01\nby: [ann]\n{line}");
+        let a = audit(POLICY, &format!("{}---\n{}", review("system-accounts"), review("user-accounts")));
+        assert_eq!(verdict(&a, "7.2.5.1"), want, "{acknowledged_by}");
+        let of_people = if want == Verdict::Suspect { want } else { Verdict::NeedsHuman };
+        assert_eq!(verdict(&a, "7.2.4"), of_people, "{acknowledged_by}");
+        assert_eq!(a.governance.reviews.iter().all(|r| r.acknowledged), want == Verdict::MetTechnical, "{acknowledged_by}");
+    }
+}
+
+/// What is on record is of the time that it names: nobody looks at a day before it begins, is told of what has not happened, or has
+/// dealt with what came later.
+#[test]
+fn records_count_for_their_own_time() {
+    let mut world = crate::world::World::good();
+    world.runs = false;
+    let run = |of: &str, on: &str| format!("---\nkind: AuditRun\nname: {of}\nof: {of}\non: {on}\nby: [ann]\n");
+    // Logs are of three days, of which the last is not over.
+    for (on, want) in [
+        ("2026-11-20", Verdict::MetTechnical),
+        ("2026-11-21", Verdict::MetTechnical),
+        ("2026-11-22", Verdict::NotMet),
+        ("2026-11-19", Verdict::NotMet),
+    ] {
+        let governance = world.governance.clone() + &run("2026-11-20", on) + &run("2026-11-21", "2026-11-22");
+        let a = crate::world::World { governance, ..crate::world::World { runs: false, ..crate::world::World::good() } }.audit();
+        assert_eq!(verdict(&a, "10.4.1"), want, "{on}");
+    }
+    let outage = |more: &str| {
+        let mut world = crate::world::World::good();
+        world.before_stop.push(("items", |log| log.at = log.at.plus_ms(400_000)));
+        world.governance.push_str(more);
+        world.audit()
+    };
+    let found = |a: &Assessment, check: &str| a.findings.iter().any(|f| f.check == check);
+    let alert = |raised: &str| {
+        format!("---\nkind: Alert\nname: a\nservice: items\nfrom: 2020-01-01T00:00:00Z\nto: 2030-01-01T00:00:00Z\nraised: {raised}\n")
+    };
+    for (raised, is_told) in [("2020-01-01T00:00:00Z", false), ("2026-11-22T09:00:00Z", false), ("2026-11-22T10:12:00Z", true)] {
+        assert_eq!(found(&outage(&alert(raised)), "unalerted_outage"), !is_told, "{raised}");
+    }
+    let incident = |closed: &str| {
+        format!(
+            "---\nkind: Incident\nname: i\nservice: items\nfrom: 2020-01-01T00:00:00Z\nto: 2030-01-01T00:00:00Z\ncause: c\naction: a\n\
+             closed: {closed}\nby: [ann]\n"
+        )
+    };
+    for (closed, is_dealt_with) in [("2026-11-21", false), ("2026-11-22", true)] {
+        assert_eq!(found(&outage(&incident(closed)), "unanswered_outage"), !is_dealt_with, "{closed}");
+    }
+    let unapproved = unapproved();
+    let plain = audit(&unapproved, "kind: Scope\nname: s\n");
+    let closing = |closed: &str| {
+        let due = plain.findings.iter().filter(|f| f.check != "open_finding");
+        let all: String = due
+            .enumerate()
+            .map(|(n, f)| format!("---\nkind: Disposition\nname: d{n}\nfinding: {}\nticket: T\nby: [ann]\nclosed: {closed}\n", f.id))
+            .collect();
+        audit(&unapproved, &format!("kind: Scope\nname: s\n{all}"))
+    };
+    assert!(found(&plain, "open_finding"));
+    for (closed, is_closed) in [("2026-11-21", false), ("2026-11-22", true), ("2026-12-01", true)] {
+        assert_eq!(found(&closing(closed), "open_finding"), !is_closed, "{closed}");
     }
 }

@@ -155,6 +155,10 @@ pub const SCAN_OPERATIONS_MIN: u64 = 10;
 pub const SCAN_SERVICES_MIN: u64 = 5;
 /// A review or an end within so many days is near.
 pub const DUE_SOON_DAYS: i64 = 31;
+/// Days after the last record up to which a review still counts as one of that time: what a month held is looked at in the weeks after it.
+pub const REVIEW_AFTER_DAYS_MAX: i64 = 31;
+/// Days after the day of the logs within which their audit is looked at, or nobody looks daily.
+pub const AUDIT_RUN_DAYS_MAX: i64 = 1;
 /// Bytes of a format of text; Istio's default has 600.
 pub const FORMAT_BYTES_MAX: usize = 16 << 10;
 /// Steps spent on finding that a line of text can be read in one way only; a line that needs more is refused as ambiguous.

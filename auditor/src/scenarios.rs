@@ -131,6 +131,7 @@ const SPOILT: &[(&str, Spoil)] = &[
     ("account_review_due", |w| {
         World::replace(&mut w.governance, "of: system-accounts\non: 2026-11-01", "of: system-accounts\nevery: 30d\non: 2026-10-01")
     }),
+    ("unacknowledged_review", |w| w.governance = w.governance.replace("acknowledged_by: [board]", "acknowledged_by: [security]")),
     ("user_review_due", |w| World::replace(&mut w.governance, "of: user-accounts\non: 2026-11-01", "of: user-accounts\non: 2026-05-01")),
     ("scope_confirmation_due", |w| World::replace(&mut w.governance, "of: scope\non: 2026-11-01", "of: scope\non: 2025-11-01")),
     ("risk_analysis_due", |w| World::replace(&mut w.governance, "of: risk-analysis\non: 2026-11-01", "of: risk-analysis\non: 2025-11-01")),
@@ -327,4 +328,27 @@ fn nothing_declared_means_nothing_known_of_it() {
     let declared =
         ["policy_review_due", "unreviewed_day", "unlisted_certificate", "unclassified_service", "open_finding", "out_of_band_revision"];
     assert!(a.findings.iter().all(|f| !declared.contains(&f.check.as_str())), "{:?}", a.findings);
+}
+
+/// A policy that nobody was seen to enforce denies nothing: whatever else is given, without a record no control is met.
+#[test]
+fn over_logs_without_a_record_no_control_is_met() {
+    let base = World { days: 1, ..World::good() };
+    for given in [&["governance"][..], &[]] {
+        let law = crate::testing::authorizer(&base.policy);
+        let governance = base.governance.replace("REVISION", &law.revision().to_string());
+        let mut audit = crate::Audit::new(vec![("market".to_owned(), law)]).logs([crate::testing::memory("items", b"")]);
+        if !given.is_empty() {
+            audit = audit.governance(crate::governance::Governance::read(&[("g.yaml", governance.into_bytes())]).unwrap());
+        }
+        for catalog in catalogs() {
+            audit = audit.catalog(catalog);
+        }
+        let a = audit.run(&mut |_| {}).unwrap();
+        let met: Vec<_> = a.controls.iter().filter(|c| c.verdict == Verdict::MetTechnical).map(|c| (&c.id, &c.why)).collect();
+        // That grants were approved by whom the scope entitles is told by policy and scope alone, and said so.
+        let (by_record, others): (Vec<_>, Vec<_>) = met.into_iter().partition(|(_, why)| why.ends_with("on no traffic"));
+        assert!(others.is_empty(), "{given:?}: {others:#?}");
+        assert!(by_record.iter().all(|(id, _)| id.as_str() == "7.2.3"), "{given:?}: {by_record:#?}");
+    }
 }

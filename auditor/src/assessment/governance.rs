@@ -120,8 +120,18 @@ pub struct ReviewSummary {
     pub revision: Option<Digest>,
     /// Whether that is the newest bundle's; `None` where the review names none.
     pub of_newest: Option<bool>,
+    /// Who acknowledged it.
+    pub acknowledged_by: Vec<String>,
+    /// Whether one of these did not make it.
+    pub acknowledged: bool,
+    /// The services it covers; empty: all.
+    pub covers: Vec<String>,
     /// Whether it no longer counts.
     pub overdue: bool,
+    /// Days after the last record on which it was made; zero where it was not after it.
+    pub days_after: i64,
+    /// Whether that is too long after it to count.
+    pub too_late: bool,
     /// What came of it.
     pub result: String,
     /// Where it is declared.

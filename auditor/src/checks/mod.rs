@@ -56,6 +56,7 @@ mod tenant_crossing;
 mod test_account_granted;
 mod token_without_tls;
 mod trust_domain_drift;
+mod unacknowledged_review;
 mod unalerted_outage;
 mod unanswered_outage;
 mod unapproved_change;
@@ -194,6 +195,7 @@ pub const CHECKS: &[Check] = &[
     review_due::CHECKS[9],
     review_due::CHECKS[10],
     review_due::CHECKS[11],
+    unacknowledged_review::CHECK,
     open_finding::CHECK,
 ];
 

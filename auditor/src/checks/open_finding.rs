@@ -1,5 +1,7 @@
 //! Findings of weight for which no closed disposition is on record. It speaks of the other findings, so it is made after them.
 
+use portreeve_engine::time::Date;
+
 use crate::assessment::Weight;
 use crate::checks::Check;
 use crate::checks::Found;
@@ -18,7 +20,10 @@ pub(super) fn after(examined: &Examined<'_>, found: &[Found]) -> Vec<Draft> {
     if !examined.governance.is_given() {
         return Vec::new();
     }
-    let is_closed = |id: &str| examined.governance.dispositions.iter().any(|d| d.finding == id && d.closed.is_some());
+    // What was closed before the first record was of an earlier time: it has come back.
+    let from = examined.fold.seen.map(|(from, _)| from.date());
+    let is_of_these = |closed: Date| from.is_none_or(|from| closed >= from);
+    let is_closed = |id: &str| examined.governance.dispositions.iter().any(|d| d.finding == id && d.closed.is_some_and(is_of_these));
     let open: Vec<&str> = found
         .iter()
         .map(|f| &f.finding)

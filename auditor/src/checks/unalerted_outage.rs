@@ -5,7 +5,7 @@ use crate::assessment::Weight;
 use crate::checks::Check;
 use crate::examined::{Draft, Examined};
 use crate::governance::Alert;
-use crate::limits::ALERT_MS_MAX;
+use crate::limits::{ALERT_MS_MAX, CLOCK_SKEW_MS};
 use crate::outages::Outage;
 
 /// See the file's own text.
@@ -14,7 +14,10 @@ pub(super) const CHECK: Check =
 
 fn find(examined: &Examined<'_>) -> Vec<Draft> {
     let told = |service: &str, outage: &Outage, a: &Alert| {
-        a.service == service && a.from <= outage.to && a.to >= outage.from && a.raised.unix_ms() <= outage.to.unix_ms() + ALERT_MS_MAX
+        // An alert of before it is one of something else.
+        let is_in_time =
+            a.raised.unix_ms() >= outage.from.unix_ms() - CLOCK_SKEW_MS && a.raised.unix_ms() <= outage.to.unix_ms() + ALERT_MS_MAX;
+        a.service == service && a.from <= outage.to && a.to >= outage.from && is_in_time
     };
     let on_record = |service: &str, outage: &Outage| examined.governance.alerts.iter().any(|a| told(service, outage, a));
     examined.outages_without(on_record, "alert within a day", "raise an alert on it, and record it as an `Alert`")

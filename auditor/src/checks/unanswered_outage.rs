@@ -13,7 +13,7 @@ pub(super) const CHECK: Check =
 
 fn find(examined: &Examined<'_>) -> Vec<Draft> {
     let closed = |service: &str, outage: &Outage, i: &Incident| {
-        i.service == service && i.from <= outage.to && i.to >= outage.from && i.closed.is_some()
+        i.service == service && i.from <= outage.to && i.to >= outage.from && i.closed.is_some_and(|day| day >= outage.from.date())
     };
     let on_record = |service: &str, outage: &Outage| examined.governance.incidents.iter().any(|i| closed(service, outage, i));
     examined.outages_without(on_record, "closed incident", "restore it, find the cause, and record it as an `Incident`")

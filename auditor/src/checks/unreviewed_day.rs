@@ -15,14 +15,21 @@ pub(super) const CHECK: Check =
 
 fn find(examined: &Examined<'_>) -> Vec<Draft> {
     let (true, Some((from, to))) = (examined.governance.is_given(), examined.fold.seen) else { return Vec::new() };
-    let reviewed: BTreeSet<i64> = examined.governance.runs.iter().map(|r| r.of.days()).collect();
+    let runs = &examined.governance.runs;
+    let all: BTreeSet<i64> = runs.iter().map(|r| r.of.days()).collect();
+    let reviewed: BTreeSet<i64> = runs.iter().filter(|r| r.is_in_time()).map(|r| r.of.days()).collect();
     // The last day is not over: its review is not due yet.
     let missing: Vec<i64> = (from.date().days()..to.date().days()).filter(|day| !reviewed.contains(day)).collect();
     let Some(first) = missing.first() else { return Vec::new() };
     let days = Timestamp::from_unix_ms(first * DAY_MS).date();
+    let late = missing.iter().filter(|day| all.contains(day)).count() as u64;
+    let late = if late > 0 { format!("; of {late} there is one that was looked at too late, or before the day") } else { String::new() };
     vec![Draft {
         subject: "audit runs".to_owned(),
-        summary: format!("{} of the logs have no audit run on record; the first is {days}", many(missing.len() as u64, "day")),
+        summary: format!(
+            "{} of the logs have no audit run on record that was looked at by the next day; the first is {days}{late}",
+            many(missing.len() as u64, "day")
+        ),
         remedy: "let the audit run every day, look at its report, and record it as an `AuditRun`".to_owned(),
         count: missing.len() as u64,
         by_policy: true,

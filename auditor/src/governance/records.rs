@@ -7,7 +7,8 @@ use portreeve_engine::id::IdPattern;
 use portreeve_engine::time::Date;
 use portreeve_engine::{Digest, Location, SpiffeId, Timestamp};
 
-use crate::limits::ATTESTATION_DAYS_MAX;
+use crate::commits::who_is;
+use crate::limits::{ATTESTATION_DAYS_MAX, AUDIT_RUN_DAYS_MAX, REVIEW_AFTER_DAYS_MAX};
 
 /// What a review is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -72,6 +73,12 @@ impl Subject {
     pub const fn is_of_revision(self) -> bool {
         matches!(self, Self::Policy | Self::SegmentationTest | Self::SignificantChange)
     }
+
+    /// Whether somebody of the management has to acknowledge what it found.
+    #[must_use]
+    pub const fn is_to_be_acknowledged(self) -> bool {
+        matches!(self, Self::SystemAccounts | Self::UserAccounts)
+    }
 }
 
 /// A review that was made.
@@ -106,11 +113,23 @@ impl Review {
         self.on.days() + self.lasts(service_provider)
     }
 
-    /// Whether it can be about this day: a review is often made after the period whose logs are looked at, but one of a day further off
-    /// than it would last is a slip of the pen, or a promise.
+    /// Whether it can be about this day: a review is often made after the period whose logs are looked at, but one of long after it says
+    /// nothing of that time, or is a slip of the pen, or a promise.
     #[must_use]
     pub fn is_of(&self, today: Date, service_provider: bool) -> bool {
-        self.on.days() - today.days() <= self.lasts(service_provider)
+        self.days_after(today) <= REVIEW_AFTER_DAYS_MAX.min(self.lasts(service_provider))
+    }
+
+    /// How many days after this day it was made.
+    #[must_use]
+    pub fn days_after(&self, today: Date) -> i64 {
+        (self.on.days() - today.days()).max(0)
+    }
+
+    /// Whether somebody acknowledged it who did not make it.
+    #[must_use]
+    pub fn is_acknowledged(&self) -> bool {
+        self.acknowledged_by.iter().any(|who| self.by.iter().all(|by| who_is(by) != who_is(who)))
     }
 
     fn lasts(&self, service_provider: bool) -> i64 {
@@ -168,6 +187,14 @@ pub struct AuditRun {
     pub open_findings: u64,
     /// Where it is declared.
     pub at: Location,
+}
+
+impl AuditRun {
+    /// Whether it was looked at on that day or the next. Nobody can have looked before it began.
+    #[must_use]
+    pub fn is_in_time(&self) -> bool {
+        (0..=AUDIT_RUN_DAYS_MAX).contains(&(self.on.days() - self.of.days()))
+    }
 }
 
 /// That somebody was told of a failure.

@@ -84,7 +84,12 @@ fn reviews(governance: &Governance, newest: Digest, today: Option<Date>) -> Vec<
             by: r.by.clone(),
             revision: r.revision,
             of_newest: r.revision.map(|revision| revision == newest),
+            acknowledged_by: r.acknowledged_by.clone(),
+            acknowledged: r.is_acknowledged(),
+            covers: r.covers.iter().cloned().collect(),
             overdue: today.is_some_and(|today| today.days() > r.due(provider)),
+            days_after: today.map_or(0, |today| r.days_after(today)),
+            too_late: today.is_some_and(|today| !r.is_of(today, provider)),
             result: r.result.clone(),
             at: r.at.short(),
         })

@@ -103,19 +103,17 @@ pub(super) fn listed_certificates(examined: &Examined<'_>) -> Measured {
     count(examined.fold.ledger.certificates.keys(), |(id, sha256)| listed.iter().any(|c| c.lists(id, sha256)))
 }
 
-/// The days of the logs but the last, which is not over; known are those with an audit run. One day alone is a day.
+/// The days of the logs but the last, which is not over; known are those whose audit run was looked at in time. One day alone is a day.
 pub(super) fn audit_days(examined: &Examined<'_>) -> Measured {
     let Some((from, to)) = examined.fold.seen else { return Measured::ZERO };
-    let reviewed: BTreeSet<i64> = examined.governance.runs.iter().map(|r| r.of.days()).collect();
+    let reviewed: BTreeSet<i64> = examined.governance.runs.iter().filter(|r| r.is_in_time()).map(|r| r.of.days()).collect();
     let last = to.date().days().max(from.date().days() + 1);
     count(from.date().days()..last, |day| reviewed.contains(day))
 }
 
 /// Services; known are those that a review of the subject covers which still counts, and is of the newest revision where that matters.
 pub(super) fn reviewed(examined: &Examined<'_>, of: Subject) -> Measured {
-    let (scope, today) = (examined.scope(), examined.today());
-    let revision = of.is_of_revision().then(|| examined.newest.revision());
-    let counts = today.and_then(|t| examined.governance.latest(of, revision, t).filter(|r| t.days() <= r.due(scope.service_provider)));
+    let counts = examined.counted_review(of);
     count(inside(examined), |s| counts.is_some_and(|r| r.covers.is_empty() || r.covers.contains(&*s.name)))
 }
 

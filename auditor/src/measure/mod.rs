@@ -128,6 +128,34 @@ impl Measure {
         }
     }
 
+    /// Whether what is known of it was seen in logs. The others are counted in the policy, or in what people put on record.
+    #[must_use]
+    pub const fn is_of_logs(self) -> bool {
+        !matches!(
+            self,
+            Self::Policy
+                | Self::Grants
+                | Self::PublicRoutes
+                | Self::ApprovedGrants
+                | Self::Environments
+                | Self::Tenants
+                | Self::ClassifiedServices
+                | Self::PolicyReview
+                | Self::AccountReview
+                | Self::CryptographyReview
+        )
+    }
+
+    /// What the reviews are of that it counts.
+    pub(crate) const fn subject(self) -> Option<Subject> {
+        match self {
+            Self::PolicyReview => Some(Subject::Policy),
+            Self::AccountReview => Some(Subject::SystemAccounts),
+            Self::CryptographyReview => Some(Subject::Cryptography),
+            _ => None,
+        }
+    }
+
     pub(crate) fn of(self, examined: &Examined<'_>) -> Measured {
         match self {
             Self::Policy => all(examined.newest.services().len()),

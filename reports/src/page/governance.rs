@@ -58,9 +58,10 @@ fn exceptions<'a>(a: &'a Assessment, anchors: &Anchors<'a>) -> Table<'a> {
 fn reviews(a: &Assessment) -> Table<'_> {
     Table::plain("Reviews", "governance.reviews", &a.governance.reviews, |r| {
         let name = Cell::Lines(vec![Cell::name(&r.name), Cell::name(&r.at)]);
-        vec![name, Cell::name(&r.of), Cell::Day(r.on), Cell::all(&r.by), revision(r), Cell::text(&r.result), standing(r.overdue)]
+        let of = if r.covers.is_empty() { Cell::name(&r.of) } else { Cell::Lines(vec![Cell::name(&r.of), Cell::all(&r.covers)]) };
+        vec![name, of, Cell::Day(r.on), Cell::all(&r.by), acknowledged(r), revision(r), Cell::text(&r.result), counts(r)]
     })
-    .headed(&["Review", "Of", "On", "By", "Revision looked at", "What came of it", "Counts"])
+    .headed(&["Review", "Of", "On", "By", "Acknowledged by", "Revision looked at", "What came of it", "Counts"])
 }
 
 fn revision(review: &ReviewSummary) -> Cell<'_> {
@@ -71,6 +72,25 @@ fn revision(review: &ReviewSummary) -> Cell<'_> {
         None => return Cell::Digest(revision),
     };
     Cell::Lines(vec![Cell::Digest(revision), standing])
+}
+
+fn acknowledged(review: &ReviewSummary) -> Cell<'_> {
+    match (review.acknowledged, review.acknowledged_by.is_empty()) {
+        (_, true) => Cell::None("nobody"),
+        (true, false) => Cell::all(&review.acknowledged_by),
+        (false, false) => Cell::Lines(vec![Cell::all(&review.acknowledged_by), Cell::Loud("nobody but who made it".to_owned())]),
+    }
+}
+
+/// Whether it counts, and that it was made after the last record.
+fn counts(review: &ReviewSummary) -> Cell<'_> {
+    let days = review.days_after;
+    let after = || format!("{days} {} after the last record", if days == 1 { "day" } else { "days" });
+    match (review.too_late, days) {
+        (true, _) => Cell::Loud(format!("no: {}", after())),
+        (false, 0) => standing(review.overdue),
+        (false, _) => Cell::Words(format!("yes, made {}", after())),
+    }
 }
 
 fn standing(is_overdue: bool) -> Cell<'static> {
