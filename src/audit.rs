@@ -1,5 +1,6 @@
 //! `portreeve audit`: what do these logs show about these controls?
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use portreeve_auditor::assessment::{Baseline, Given as Read, GivenKind, Verdict as ControlVerdict};
@@ -37,8 +38,15 @@ pub(crate) fn run(args: &AuditArgs) -> Outcome {
     let audit =
         Audit::new(bundles).history(history).logs(logs.clone()).heads(heads).reading(reading.on_threads(args.read.threads.number()));
     let (mut audit, own) = declared::checks(audit, &args.checks)?;
+    let mut ids = BTreeSet::new();
     for name in &args.catalog {
         let (catalog, file) = catalog(name, &own)?;
+        if !ids.insert(catalog.id.clone()) {
+            return Err(Failure::new(format_args!(
+                "the catalogue `{}` is given twice, and each of its controls would count twice",
+                catalog.id
+            )));
+        }
         given.extend(file);
         audit = audit.catalog(catalog);
     }
@@ -73,7 +81,14 @@ fn catalog(name: &str, own: &[String]) -> Result<(Catalog, Option<Read>), Failur
     }
     let text = std::fs::read_to_string(name).map_err(|e| Failure::new(format_args!("cannot read the catalogue `{name}`: {e}")))?;
     let file = Read::file(GivenKind::Catalog, name, text.as_bytes());
-    Catalog::parse_with(name, &text, own).map(|catalog| (catalog, Some(file))).map_err(refused)
+    let catalog = Catalog::parse_with(name, &text, own).map_err(refused)?;
+    if catalog.poses_as_built_in(&text) {
+        return Err(Failure::with_help(
+            format_args!("`{name}` has the id of the built-in catalogue `{}` and is another one", catalog.id),
+            "give it an id of its own, so that nobody takes its controls for those of the other",
+        ));
+    }
+    Ok((catalog, Some(file)))
 }
 
 /// The sample that was asked for; the assessment tells of it.

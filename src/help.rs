@@ -186,7 +186,7 @@ missing or added, and so is each log that lies where it lay. A sample is checked
 against its own root; with the logs the draw is made again.
 
 Exit codes: 0 nothing is wrong, 1 something is, 2 a log, report, sample, the
-heads or the key cannot be read, or there is not one line";
+heads or the key cannot be read, or a log has not one line, a sample no record";
 
 pub(crate) const ENFORCE: &str = "\
 Examples:

@@ -1,7 +1,10 @@
 //! LOG arguments: files, patterns, standard input, and the progress shown while they are read.
 
-use std::io::IsTerminal as _;
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, IsTerminal as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use portreeve_auditor::assessment::{Given, GivenKind};
@@ -13,21 +16,57 @@ use portreeve_engine::diagnostic::nearest;
 use crate::outcome::Failure;
 use crate::{diagnostics, heads, output, patterns};
 
-/// The logs of some arguments, each once, files of a pattern sorted by name. Signed heads that a pattern matches too are no log and
-/// are passed over with a word; a file of them that is named by itself is read as what it was called, and rejected.
+/// The logs of some arguments, each once by whatever names it is given and however often it was copied, files of a pattern sorted by name. What is
+/// left out for that, and signed heads that a pattern matches too, is passed over with a word; a file of heads that is named by itself is
+/// read as what it was called, and rejected.
 ///
 /// # Errors
 /// A pattern that is broken or matches nothing: reading less than was asked for would prove less than it seems.
 pub(crate) fn sources(arguments: &[String]) -> Result<Vec<LogSource>, Failure> {
     let mut out: Vec<LogSource> = Vec::new();
+    let mut known: BTreeMap<u64, Vec<PathBuf>> = BTreeMap::new();
     for argument in arguments {
         for source in expand(argument)? {
-            if !out.contains(&source) {
-                out.push(source);
+            if out.contains(&source) {
+                continue;
             }
+            if let LogSource::File(path) = &source
+                // What has no length to speak of, such as a pipe, is not the same twice; and what is empty is told of by its name.
+                && let Some(length) = std::fs::metadata(path).ok().filter(std::fs::Metadata::is_file).map(|file| file.len()).filter(|n| *n > 0)
+            {
+                let alike = known.entry(length).or_default();
+                if let Some(other) = alike.iter().find(|other| is_same(path, other)) {
+                    output::tell(&format!("note: `{}` holds the same bytes as `{}` and is read once\n", path.display(), other.display()));
+                    continue;
+                }
+                alike.push(path.clone());
+            }
+            out.push(source);
         }
     }
     Ok(out)
+}
+
+/// Whether two files of one length are one, or hold the same bytes. Of one that cannot be read nobody says so here; who reads it next does.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let (Ok(one), Ok(other)) = (File::open(one), File::open(other)) else { return false };
+    let inode = |file: &File| file.metadata().ok().map(|file| (file.dev(), file.ino()));
+    if inode(&one).is_some() && inode(&one) == inode(&other) {
+        return true;
+    }
+    let (mut one, mut other) = (BufReader::with_capacity(COMPARED_BYTES, one), BufReader::with_capacity(COMPARED_BYTES, other));
+    loop {
+        let (Ok(left), Ok(right)) = (one.fill_buf(), other.fill_buf()) else { return false };
+        let n = left.len().min(right.len());
+        if n == 0 {
+            return left.len() == right.len();
+        }
+        if left.get(..n) != right.get(..n) {
+            return false;
+        }
+        one.consume(n);
+        other.consume(n);
+    }
 }
 
 fn expand(argument: &str) -> Result<Vec<LogSource>, Failure> {
@@ -145,3 +184,6 @@ impl Drop for Progress {
         self.0.finish_and_clear();
     }
 }
+
+/// What is compared at once of two files; the first such piece tells most of them apart.
+const COMPARED_BYTES: usize = 64 << 10;

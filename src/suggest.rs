@@ -143,6 +143,9 @@ fn summary(draft: &Draft, is_beside: bool) -> String {
     if draft.rejected > 0 {
         let _ = writeln!(out, "left out: lines that cannot be read: {}", draft.rejected);
     }
+    for (log, line, why) in &draft.rejected_examples {
+        let _ = writeln!(out, "  {log}:{line}: {why}");
+    }
     for caution in draft.cautions.iter().take(CAUTIONS_SHOWN_MAX) {
         let _ = writeln!(out, "caution: {caution}");
     }

@@ -43,10 +43,18 @@ fn chains(args: &VerifyArgs) -> Outcome {
         .map_err(|e| logs::unread(&e))?;
     drop(progress);
     print(args, &found, || found.render())?;
-    if found.is_void() && found.is_sound() {
-        return Err(Failure::with_help("there is not one line to verify", "a log that was emptied looks the same; heads would tell"));
+    let void = found.void();
+    match (found.is_sound(), void.first()) {
+        (false, _) => Ok(Verdict::No),
+        (true, None) => Ok(Verdict::Yes),
+        (true, Some(first)) => {
+            let more = if void.len() > 1 { format!(", nor in {} more", void.len() - 1) } else { String::new() };
+            Err(Failure::with_help(
+                format_args!("there is not one line to verify in `{first}`{more}"),
+                "a log that was emptied looks the same; heads would tell. Leave it out where it is meant to be empty",
+            ))
+        }
     }
-    Ok(Verdict::of(found.is_sound()))
 }
 
 /// Holds a signed report against its manifest.
@@ -85,6 +93,9 @@ fn sample(args: &VerifyArgs, path: &Path) -> Outcome {
         found.faults.push(format!("its root is {}, not the one you gave", found.root));
     }
     print(args, &found, || found.render())?;
+    if found.is_sound() && found.proved == 0 {
+        return Err(Failure::with_help("there is no record in this sample", "nothing was drawn, since its logs hold none"));
+    }
     Ok(Verdict::of(found.is_sound()))
 }
 

@@ -73,7 +73,7 @@ fn of_nothing_nothing_is_said() {
             // Its gate asks what it is told to ask; an empty log supports no verdict.
             "audit" => continue,
             "ledger build" => (0, "0 rows of 0 lines"),
-            "verify" => (2, "error: there is not one line to verify"),
+            "verify" => (2, "error: there is not one line to verify in `"),
             "replay" => (2, "error: no decision is in these logs"),
             "why" => (1, "no record of request `01JD8Z5V7M`"),
             _ => (2, "error: no request in the logs can be granted"),

@@ -81,6 +81,12 @@ impl Catalog {
         Err(vec![Diagnostic::error("unknown-catalog", format!("there is no built-in catalogue `{id}`")).help(help).suggest(id, BUILT_IN)])
     }
 
+    /// Whether it is called as a built-in catalogue is, and was read from another text.
+    #[must_use]
+    pub fn poses_as_built_in(&self, text: &str) -> bool {
+        BUILT_IN.iter().zip(TEXTS).any(|(known, (_, theirs))| **known == *self.id && theirs != text)
+    }
+
     /// Reads a catalogue that names built-in checks alone.
     ///
     /// # Errors

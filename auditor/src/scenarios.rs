@@ -106,6 +106,7 @@ const SPOILT: &[(&str, Spoil)] = &[
             all.concat()
         }))
     }),
+    ("empty_log", |w| w.istio.push(String::new())),
     ("absent_log", |w| w.bytes.push(("items", |_| Vec::new()))),
     ("late_head", |w| {
         w.before_stop.push(("items", |log| {

@@ -138,10 +138,10 @@ impl Verification {
         self.verdict != ChainVerdict::Broken && self.absent.is_empty() && self.inputs.iter().all(|i| i.rejected == 0)
     }
 
-    /// Whether there was nothing that could have been wrong: not one line.
+    /// Logs in which there was nothing that could have been wrong: not one line.
     #[must_use]
-    pub fn is_void(&self) -> bool {
-        self.inputs.iter().all(|i| i.lines == 0)
+    pub fn void(&self) -> Vec<&str> {
+        self.inputs.iter().filter(|i| i.lines == 0).map(|i| &*i.path).collect()
     }
 
     /// The human form, one statement a line; ends with a newline.

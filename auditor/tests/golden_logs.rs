@@ -556,3 +556,44 @@ fn envoy_takes_the_recommended_format() {
     assert!(good.status.success(), "{}", String::from_utf8_lossy(&good.stderr));
     assert!(!bad.status.success());
 }
+
+/// A caller chooses how it writes the host, and what it is not allowed must not be out of sight for that.
+#[test]
+fn however_a_host_is_written_it_is_the_service() {
+    let told = |authority: &str| {
+        let line = json!({
+            "start_time": "2026-11-22T10:00:00.000Z", "method": "POST", "path": "/ratings/1", "protocol": "HTTP/1.1", "response_code": 200,
+            "response_flags": "-", "response_code_details": "via_upstream", "request_id": authority, "authority": authority,
+            "upstream_cluster": "inbound|9080||", "downstream_peer_uri_san": "spiffe://cluster.local/ns/bookinfo/sa/bookinfo-productpage",
+        });
+        let logs = [LogSource::Memory { name: "istio".to_owned(), bytes: format!("{line}\n").into_bytes() }];
+        let a = run(Audit::new(vec![("istio".to_owned(), law("istio"))]).logs(logs));
+        assert_eq!(a.totals.decided, 1, "{authority}");
+        (a.findings.iter().filter(|f| f.check == "unlawful_access").count(), a.totals.not_replayable)
+    };
+    for authority in [
+        "ratings:9080",
+        "RATINGS:9080",
+        "Ratings",
+        "ratings.",
+        "ratings.:9080",
+        "Ratings.Bookinfo.svc.Cluster.local.:9080",
+        "ratings.bookinfo.svc.cluster.local.",
+    ] {
+        assert_eq!(told(authority), (1, 0), "{authority}");
+    }
+    // These are other names.
+    for authority in [
+        "ratings..:9080",
+        "ratings.example.com",
+        "r\u{e4}tings",
+        "xn--rtings-bua",
+        "ratings.shop",
+        "[::1]:9080",
+        "a@ratings:9080",
+        ".",
+        ":",
+    ] {
+        assert_eq!(told(authority), (0, 1), "{authority}");
+    }
+}

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use portreeve_auditor::LogSource;
 use portreeve_auditor::foreign::Lawful;
 use portreeve_auditor::ledger::Key;
-use portreeve_auditor::ledgers::{Build, LedgerError, LedgerFile, Part, RowKey, merge};
+use portreeve_auditor::ledgers::{Alike, Build, LedgerError, LedgerFile, Part, RowKey, merge};
 use portreeve_engine::Effect;
 use serde::Serialize;
 
@@ -86,8 +86,9 @@ pub(crate) fn run(args: &LedgerArgs) -> Outcome {
         LedgerVerb::Build(args) => build(args),
         LedgerVerb::Merge { out, ledgers } => {
             let read = ledgers.iter().map(|path| open(path)).collect::<Result<Vec<_>, _>>()?;
-            merge(&read, out).map_err(|e| failure(&e))?;
+            let alike = merge(&read, out).map_err(|e| failure(&e))?;
             told(&open(out)?);
+            tell_alike(&alike);
             Ok(Verdict::Yes)
         }
         LedgerVerb::Review(args) => review::run(args),
@@ -125,7 +126,20 @@ fn build(args: &BuildArgs) -> Outcome {
     }
     output::tell(&format!("{}\n", words.join(", ")));
     told(&open(&args.out)?);
+    for unread in &built.rejected {
+        output::tell(&format!("  {}:{}: {}\n", unread.log, unread.line, unread.why));
+    }
+    tell_alike(&built.alike);
     Ok(Verdict::Yes)
+}
+
+/// A warning where one log seems to be a copy of another, whole or in part. Lines without an id may be alike by chance, so nothing is refused.
+fn tell_alike(alike: &Alike) {
+    let Some((one, two)) = &alike.logs else { return };
+    let lines = many(usize::try_from(alike.lines).unwrap_or(usize::MAX), "line");
+    output::tell(&format!(
+        "warning: at least {lines} of these logs stand in two of them, the first in `{one}` and `{two}`: if one is a copy, it is counted twice\n"
+    ));
 }
 
 fn open(path: &Path) -> Result<LedgerFile, Failure> {

@@ -20,6 +20,7 @@ mod denied_although_granted;
 mod denied_spike;
 mod divergent_revision;
 mod dry_run_window;
+mod empty_log;
 mod enforcement_mismatch;
 mod environment_crossing;
 mod expired_certificate_used;
@@ -111,6 +112,7 @@ pub const CHECKS: &[Check] = &[
     enforcement_mismatch::CHECK,
     broken_chain::CHECK,
     absent_log::CHECK,
+    empty_log::CHECK,
     open_ended_log::CHECK,
     rejected_lines::CHECK,
     unrecorded_requests::CHECK,

@@ -392,15 +392,17 @@ fn subset_host(name: &str) -> Option<&str> {
     rest.split_once("_.").and_then(|(_, rest)| rest.split_once("_.")).map(|(_, host)| host)
 }
 
-/// The address in `10.0.0.7:9080`, `[::1]:80`, `10.0.0.7` or `envoy://connect_originate/10.0.0.7:9080`.
+/// The address in `10.0.0.7:9080`, `[::1]:80`, `10.0.0.7` or `envoy://connect_originate/10.0.0.7:9080`. One IPv4 address is one, also where it is
+/// written in IPv6 (`::ffff:10.0.0.7`), and the name of an interface (`fe80::1%eth0`) is no part of any.
 pub(super) fn ip(text: &str) -> Option<IpAddr> {
     let text = text.rsplit('/').next().unwrap_or(text);
-    if let Ok(ip) = text.parse() {
+    let plain = |text: &str| text.split('%').next().and_then(|text| text.parse::<IpAddr>().ok()).map(|ip| ip.to_canonical());
+    if let Some(ip) = plain(text) {
         return Some(ip);
     }
     let (host, port) = text.rsplit_once(':')?;
     port.parse::<u16>().ok()?;
-    host.trim_start_matches('[').trim_end_matches(']').parse().ok()
+    plain(host.trim_start_matches('[').trim_end_matches(']'))
 }
 
 /// The port at the end of an address.

@@ -107,13 +107,25 @@ impl<'a> Resolver<'a> {
         self.law.outside(&host, target)
     }
 
-    /// The service of a name: what the mapping says, the name itself, or its first label where the platform's own names are written
-    /// out (`items.shop.svc.cluster.local`, `items.shop:8080`).
+    /// The service of a name as it stands, or in the form in which all ways of writing a host are one: in small letters, without a dot at its
+    /// end. Callers choose how they write it, and proxies take every way.
     fn by_name(&self, name: &str, namespace: Option<&str>, names: &Names) -> Option<&'a Service> {
+        self.by_name_as_it_stands(name, namespace, names).or_else(|| {
+            let (host, port) =
+                name.rsplit_once(':').filter(|(_, port)| is_port(port)).map_or((name, None), |(host, port)| (host, Some(port)));
+            let mut plain = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+            plain.extend(port.iter().flat_map(|port| [":", port]));
+            if plain == name { None } else { self.by_name_as_it_stands(&plain, namespace, names) }
+        })
+    }
+
+    /// What the mapping says, the name itself, or its first label where the platform's own names are written out
+    /// (`items.shop.svc.cluster.local`, `items.shop:8080`).
+    fn by_name_as_it_stands(&self, name: &str, namespace: Option<&str>, names: &Names) -> Option<&'a Service> {
         if let Some(mapped) = names.service(name) {
             return self.law.service(mapped);
         }
-        let host = name.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map_or(name, |(host, _)| host);
+        let host = name.rsplit_once(':').filter(|(_, port)| is_port(port)).map_or(name, |(host, _)| host);
         if let Some(mapped) = names.service(host) {
             return self.law.service(mapped);
         }
@@ -134,6 +146,10 @@ impl<'a> Resolver<'a> {
         let fits = namespace.is_none() || spaces.peek().is_none() || spaces.any(|ns| Some(ns) == namespace);
         fits.then_some(service)
     }
+}
+
+fn is_port(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_digit())
 }
 
 /// Namespace and service account of `/ns/shop/sa/items`.

@@ -15,15 +15,16 @@ use portreeve_engine::{Authorizer, Digest, Record, Timestamp};
 use super::LedgerError;
 use super::file::{LedgerFile, Writer};
 use super::joined::{self, PartEnds};
-use super::merge::merge;
+use super::merge::{Alike, merge};
 use super::part::{self, Part};
 use super::row::Row;
-use crate::assessment::Evidence;
+use crate::assessment::{Evidence, Rejected};
 use crate::cells::{Cells, Grain};
 use crate::foreign::{Deciding, ForeignFold, Format, Grade, Place, Reading, Seen, Sketch, Taken};
 use crate::heads::VerifiedHeads;
 use crate::intake::{self, InputRead, Line, Sink};
 use crate::ledger::{Key, Ledger, Tally};
+use crate::limits::REJECTED_EXAMPLES_MAX;
 use crate::source::LogSource;
 
 /// A build about to be made.
@@ -38,7 +39,7 @@ pub struct Build<'a> {
 }
 
 /// What a build did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Built {
     /// Parts read.
     pub read: usize,
@@ -50,6 +51,21 @@ pub struct Built {
     pub left: u64,
     /// Lines that rotation cut in two and that were joined.
     pub joined: usize,
+    /// The first lines that could not be read of the parts that were read now, in the order of the logs.
+    pub rejected: Vec<Unread>,
+    /// Lines that stand in two logs.
+    pub alike: Alike,
+}
+
+/// A line that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unread {
+    /// The log.
+    pub log: String,
+    /// Its line, from 1.
+    pub line: u64,
+    /// Why.
+    pub why: String,
 }
 
 /// A part that is to be read.
@@ -77,7 +93,7 @@ impl Build<'_> {
         let (todo, done): (Vec<&Job>, Vec<&Job>) = jobs.iter().partition(|job| !is_done(job));
         (built.read, built.resumed) = (todo.len(), done.len());
         let bytes = AtomicU64::new(done.iter().map(|job| job.to - job.from).sum());
-        self.read_all(&todo, &|more| progress(bytes.fetch_add(more, Ordering::Relaxed) + more))?;
+        built.rejected = self.read_all(&todo, &|more| progress(bytes.fetch_add(more, Ordering::Relaxed) + more))?;
         let mut ledgers: Vec<LedgerFile> = before.into_iter().collect();
         for job in &jobs {
             ledgers.push(LedgerFile::open(&job.run)?);
@@ -87,7 +103,7 @@ impl Build<'_> {
             built.left -= joined.parts.iter().map(|part| part.to - part.from).sum::<u64>();
         }
         if !jobs.is_empty() || ledgers.is_empty() || built.joined > 0 {
-            merge(&ledgers, out)?;
+            built.alike = merge(&ledgers, out)?;
         }
         std::fs::remove_dir_all(&runs).map_err(LedgerError::io(&runs))?;
         Ok(built)
@@ -121,10 +137,12 @@ impl Build<'_> {
         Ok(jobs)
     }
 
-    fn read_all(&self, jobs: &[&Job], progress: &(dyn Fn(u64) + Sync)) -> Result<(), LedgerError> {
+    /// Reads every part, and gives the first lines that could not be read.
+    fn read_all(&self, jobs: &[&Job], progress: &(dyn Fn(u64) + Sync)) -> Result<Vec<Unread>, LedgerError> {
         let next = AtomicUsize::new(0);
         let stopped = AtomicBool::new(false);
         let failed: Mutex<BTreeMap<usize, LedgerError>> = Mutex::default();
+        let unread: Mutex<BTreeMap<usize, Vec<Rejected>>> = Mutex::default();
         std::thread::scope(|scope| {
             for _ in 0..self.threads.clamp(1, jobs.len().max(1)) {
                 scope.spawn(|| {
@@ -132,9 +150,13 @@ impl Build<'_> {
                     while !stopped.load(Ordering::Relaxed) {
                         let n = next.fetch_add(1, Ordering::Relaxed);
                         let Some(job) = jobs.get(n) else { break };
-                        if let Err(error) = self.read_one(job, &mut sink, progress) {
-                            stopped.store(true, Ordering::Relaxed);
-                            failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(n, error);
+                        match self.read_one(job, &mut sink, progress) {
+                            Ok(rejected) if rejected.is_empty() => {}
+                            Ok(rejected) => drop(unread.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(n, rejected)),
+                            Err(error) => {
+                                stopped.store(true, Ordering::Relaxed);
+                                failed.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(n, error);
+                            }
                         }
                     }
                 });
@@ -142,10 +164,22 @@ impl Build<'_> {
         });
         // The first in order, whichever thread was faster.
         let failed = failed.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        failed.into_values().next().map_or(Ok(()), Err)
+        if let Some(error) = failed.into_values().next() {
+            return Err(error);
+        }
+        let mut first = Vec::new();
+        for (n, rejected) in unread.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner) {
+            let Some(job) = jobs.get(n).filter(|_| first.len() < REJECTED_EXAMPLES_MAX) else { break };
+            // A part counts its lines from its own beginning.
+            let before = part::lines_before(&job.log, job.from).map_err(LedgerError::io(&job.log))?;
+            first.extend(rejected.into_iter().map(|r| Unread { log: job.name.clone(), line: before + r.line, why: r.why }));
+        }
+        first.truncate(REJECTED_EXAMPLES_MAX);
+        Ok(first)
     }
 
-    fn read_one(&self, job: &Job, sink: &mut PartSink<'_>, progress: &(dyn Fn(u64) + Sync)) -> Result<(), LedgerError> {
+    /// Reads a part into a ledger of its own, and gives the first lines that could not be read.
+    fn read_one(&self, job: &Job, sink: &mut PartSink<'_>, progress: &(dyn Fn(u64) + Sync)) -> Result<Vec<Rejected>, LedgerError> {
         let source = LogSource::Part { path: job.log.clone(), from: job.from, to: job.to };
         let mut told = 0;
         let intake = intake::read(&[source], &VerifiedHeads::default(), &self.reading, sink, &mut |bytes| {
@@ -162,7 +196,8 @@ impl Build<'_> {
         for row in Row::all_of(decided, ledger) {
             writer.row(&row)?;
         }
-        writer.finish()
+        writer.finish()?;
+        Ok(intake.inputs.into_iter().flat_map(|input| input.rejected_examples).collect())
     }
 }
 

@@ -30,9 +30,9 @@ mod tests;
 use std::io;
 use std::path::PathBuf;
 
-pub use build::{Build, Built};
+pub use build::{Build, Built, Unread};
 pub use file::LedgerFile;
-pub use merge::merge;
+pub use merge::{Alike, merge};
 pub use part::{Part, Rest};
 pub use review::Review;
 pub use row::{Row, RowKey};
@@ -72,6 +72,24 @@ pub enum LedgerError {
         /// The byte behind the last.
         to: u64,
     },
+    /// Two parts are the same bytes under two names.
+    #[error("`{log}` and `{other}` hold the same bytes, and would be counted twice")]
+    Copy {
+        /// A log.
+        log: String,
+        /// The other.
+        other: String,
+    },
+    /// A line of our own log, of which no two are alike, stands in two parts.
+    #[error("`{log}` and `{other}` hold the same records, which would be counted twice: line {} of one is line {} of the other", lines.0, lines.1)]
+    Overlap {
+        /// A log.
+        log: String,
+        /// The other.
+        other: String,
+        /// Such a line in both, from the beginning of their parts.
+        lines: (u64, u64),
+    },
     /// A log was changed where it was read before.
     #[error("`{log}` is not the file that was read: its bytes {from} to {to} have changed since")]
     Changed {
@@ -92,6 +110,7 @@ impl LedgerError {
             Self::Io { .. } | Self::Log(_) => None,
             Self::Broken { .. } => Some("build it again from the logs"),
             Self::Twice { .. } => Some("logs of different machines need names of their own: build each ledger from the folder above"),
+            Self::Copy { .. } | Self::Overlap { .. } => Some("leave one of them out, or the ledger that counts it"),
             Self::Changed { .. } => Some("a rotated log is another file: give it a name of its own, or build into another ledger"),
         }
     }

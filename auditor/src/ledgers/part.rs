@@ -158,6 +158,20 @@ fn last_newline(file: &mut File, from: u64, to: u64) -> io::Result<Option<u64>> 
     Ok(None)
 }
 
+/// How many lines of a file end before a place.
+pub(super) fn lines_before(path: &Path, to: u64) -> io::Result<u64> {
+    let mut range = File::open(path)?.take(to);
+    let mut block = vec![0; READ_BLOCK_BYTES];
+    let mut lines = 0;
+    loop {
+        let n = range.read(&mut block)?;
+        if n == 0 {
+            return Ok(lines);
+        }
+        lines += memchr::memchr_iter(b'\n', block.get(..n).unwrap_or_default()).count() as u64;
+    }
+}
+
 /// The digest of a range of a file.
 pub(super) fn digest(path: &Path, from: u64, to: u64) -> io::Result<Digest> {
     let mut file = File::open(path)?;

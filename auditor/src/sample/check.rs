@@ -195,12 +195,17 @@ impl Sample {
     fn check_logs(&self, logs: &[LogSource], report: &mut SampleReport) -> Result<(), ReadError> {
         let size = usize::try_from(self.size).unwrap_or(usize::MAX).min(super::super::limits::SAMPLE_SIZE_MAX);
         let again = Self::draw(logs, Draw { size, seed: self.seed, digests_only: true })?;
+        // Each log of the sample answers for one log given: the same one twice is not both of two.
+        let mut left: Vec<&SampledLog> = self.logs.iter().collect();
         for log in &again.logs {
             let same = |known: &&SampledLog| {
                 (known.sha256, known.lines, known.population, known.root) == (log.sha256, log.lines, log.population, log.root)
             };
-            if self.logs.iter().any(|known| same(&known)) {
+            if let Some(place) = left.iter().position(same) {
+                left.swap_remove(place);
                 report.logs_checked += 1;
+            } else if self.logs.iter().any(|known| same(&known)) {
+                report.faults.push(format!("`{}` is a log that was given before", log.path));
             } else {
                 report.faults.push(format!("`{}` is none of the logs that were drawn from, or was changed since", log.path));
             }

@@ -25,6 +25,7 @@ use portreeve_engine::{Authorizer, Bundle, TrustDomain};
 use crate::foreign::Reading;
 use crate::heads::VerifiedHeads;
 use crate::intake::{self, ReadError};
+use crate::limits::REJECTED_EXAMPLES_MAX;
 use crate::source::LogSource;
 
 /// The policy repo that a draft is held against.
@@ -67,6 +68,8 @@ pub struct Draft {
     pub permissions: usize,
     /// Lines that could not be read.
     pub rejected: u64,
+    /// The first of them: the log, the line, and why.
+    pub rejected_examples: Vec<(String, u64, String)>,
 }
 
 /// Reads logs and drafts policy. `progress` is told the stored bytes read so far.
@@ -79,5 +82,7 @@ pub fn suggest(logs: &[LogSource], reading: &Reading, ground: Ground<'_>, progre
     let intake = intake::read(logs, &VerifiedHeads::default(), reading, &mut seer, progress)?;
     let mut draft = text::draft(&seer.finish(), base);
     draft.rejected = intake.inputs.iter().map(|i| i.rejected).sum();
+    let each = intake.inputs.iter().flat_map(|i| i.rejected_examples.iter().map(|r| (i.path.clone(), r.line, r.why.clone())));
+    draft.rejected_examples = each.take(REJECTED_EXAMPLES_MAX).collect();
     Ok(draft)
 }

@@ -210,6 +210,7 @@ impl<'s> Plans<'s> {
             operations: self.ids.values().flat_map(BTreeMap::keys).filter(|op| !matches!(op, Ask::Declared(_))).count(),
             permissions: pairs.len(),
             rejected: 0,
+            rejected_examples: Vec::new(),
         }
     }
 }
