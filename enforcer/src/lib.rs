@@ -31,6 +31,7 @@ pub mod log;
 pub mod lookout;
 pub mod metrics;
 pub mod outbound;
+mod places;
 pub mod policy;
 pub mod pool;
 pub mod ports;

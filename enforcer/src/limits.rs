@@ -271,7 +271,7 @@ pub const DRAIN: Duration = Duration::from_secs(20);
 pub const DRAIN_FIRST_REQUEST: Duration = Duration::from_secs(1);
 /// The longest drain a configuration may ask for.
 pub const DRAIN_MAX: Duration = Duration::from_secs(3600);
-/// Connections of the admin and health listeners.
+/// Connections of each of the admin and health listeners; one more ends the oldest of whoever holds the most.
 pub const ADMIN_CONNECTIONS_MAX: usize = 64;
 /// Policies that have counters of their own; a scraper keeps each for ever.
 pub const POLICY_LABELS_MAX: usize = 500;

@@ -4,7 +4,6 @@
 
 use std::future::Future;
 use std::hash::{BuildHasher as _, Hasher as _};
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -18,14 +17,13 @@ use hyper::server::conn::http1;
 use hyper::service::HttpService;
 use hyper_util::rt::TokioTimer;
 use portreeve_engine::{Digest, Timestamp};
-use prometheus_client::metrics::counter::Counter;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use crate::gate::{Caller, Gate};
 use crate::limits;
+use crate::places::Places;
 use crate::ports::Listener;
 use crate::times::Times;
 use crate::tls::Identity;
@@ -41,33 +39,26 @@ pub enum Phase {
     Cut,
 }
 
-/// Accepts until told to drain, then waits for every connection to end.
-pub async fn accept_loop<F, C>(listener: Listener, max: usize, mut phase: watch::Receiver<Phase>, refused: Counter, serve: F)
+/// Accepts until told to drain, then waits for every connection to end. One too many ends another one ([`Places`]).
+pub async fn accept_loop<F, C>(listener: Listener, max: usize, mut phase: watch::Receiver<Phase>, serve: F)
 where
-    F: Fn(TcpStream, SocketAddr) -> C,
+    F: Fn(TcpStream) -> C,
     C: Future<Output = ()> + Send + 'static,
 {
-    let mut connections = JoinSet::new();
-    let take = |connections: &mut JoinSet<()>, stream, peer| {
-        if connections.len() >= max {
-            refused.inc();
-        } else {
-            connections.spawn(serve(stream, peer));
-        }
-    };
+    let mut places = Places::new(max);
     loop {
         tokio::select! {
             () = leaving(&mut phase) => break,
-            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            () = places.ended() => {}
             accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => take(&mut connections, stream, peer),
+                Ok((stream, peer)) => places.take(peer.ip().to_canonical(), serve(stream)),
                 // Out of descriptors, most likely: to try again at once would only spin (A63).
                 Err(_) => tokio::time::sleep(limits::ACCEPT_PAUSE).await,
             },
         }
     }
-    listener.retire(|stream, peer| take(&mut connections, stream, peer)).await;
-    while connections.join_next().await.is_some() {}
+    listener.retire(|stream, peer| places.take(peer.ip().to_canonical(), serve(stream))).await;
+    places.all_ended().await;
 }
 
 /// Completes when the phase is no longer [`Phase::Running`].

@@ -18,10 +18,8 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use prometheus_client::metrics::counter::Counter;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use crate::body::ResponseBody;
@@ -31,6 +29,7 @@ use crate::enforcer::{EnforcerError, Side};
 use crate::inbound::Connections;
 use crate::limits;
 use crate::metrics::{Form, Metrics};
+use crate::places::Places;
 use crate::ports::Port;
 use crate::readiness::Readiness;
 use crate::serve::{self, Phase, accept_loop, leaving};
@@ -76,8 +75,8 @@ pub(crate) fn listen(pages: &Arc<Pages>, side: &mut Side) -> Result<(Option<Sock
     let (mut admin, mut health) = (None, None);
     let on_port = |listener, door, side: &mut Side| {
         let pages = Arc::clone(pages);
-        let serve = move |stream, _| Arc::clone(&pages).serve(stream, door);
-        side.loops.spawn(accept_loop(listener, limits::ADMIN_CONNECTIONS_MAX, side.phase.subscribe(), Counter::default(), serve));
+        let serve = move |stream| Arc::clone(&pages).serve(stream, door);
+        side.loops.spawn(accept_loop(listener, limits::ADMIN_CONNECTIONS_MAX, side.phase.subscribe(), serve));
     };
     match &config.admin {
         Some(AdminAt::Loopback(address)) => {
@@ -105,22 +104,19 @@ async fn on_socket<C>(socket: AdminSocket, mut phase: watch::Receiver<Phase>, se
 where
     C: Future<Output = ()> + Send + 'static,
 {
-    let mut connections = JoinSet::new();
+    let mut places = Places::new(limits::ADMIN_CONNECTIONS_MAX);
     loop {
         tokio::select! {
             () = leaving(&mut phase) => break,
-            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            () = places.ended() => {}
             accepted = socket.accept() => match accepted {
-                Ok(stream) if connections.len() < limits::ADMIN_CONNECTIONS_MAX => {
-                    connections.spawn(serve(stream));
-                }
-                Ok(_) => {}
+                Ok(stream) => places.take((), serve(stream)),
                 Err(_) => sleep(limits::ACCEPT_PAUSE).await,
             },
         }
     }
     drop(socket);
-    while connections.join_next().await.is_some() {}
+    places.all_ended().await;
 }
 
 impl Pages {

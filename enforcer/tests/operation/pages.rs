@@ -1,8 +1,12 @@
 //! The pages: who may see what, in which form, and that nothing secret is on them.
 
+use std::time::Duration;
+
 use portreeve_enforcer::Enforcer;
 use portreeve_enforcer::report::Report;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
 
 use crate::world::{World, at, judged, on, page, status};
 
@@ -43,6 +47,42 @@ async fn methods_and_forms() {
     judged("prometheus_client", TEXT_JUDGE, &body(&text));
     enforcer.shutdown().await;
     assert!(!socket.exists());
+}
+
+/// Whoever takes every place of the probes and says nothing, or asks and asks without reading, keeps no probe from its answer: else any
+/// stranger could have the process restarted.
+#[tokio::test]
+async fn a64_probes_are_answered_though_others_hold_every_place() {
+    let world = World::new().await;
+    let config = world.config("admin: {listen: \"unix://admin.sock\"}\nhealth: {listen: \"127.0.0.1:0\"}\n");
+    let enforcer = Enforcer::start(config, Report::silent()).await.unwrap();
+    let (socket, health) = (world.path("admin.sock"), enforcer.health().unwrap());
+    let from = async |address: [u8; 4]| {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind((address, 0).into()).unwrap();
+        socket.connect(health).await.unwrap()
+    };
+    // One that is used now and then, as a scraper's, from an address of its own.
+    let mut kept = from([127, 0, 0, 9]).await;
+    let (mut silent, mut greedy, mut local) = (Vec::new(), Vec::new(), Vec::new());
+    for n in 0..200_u8 {
+        silent.push(TcpStream::connect(health).await.unwrap());
+        let mut stream = from([127, 0, 0, 2 + n % 3]).await;
+        let _ = stream.write_all(&b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(20)).await;
+        greedy.push(stream);
+        local.push(UnixStream::connect(&socket).await.unwrap());
+    }
+    let soon = Duration::from_secs(10);
+    for _ in 0..20 {
+        assert_eq!(status(&timeout(soon, at(health, "/livez")).await.expect("the probe is answered")), 200);
+        assert_eq!(status(&timeout(soon, on(&socket, "/config")).await.expect("the page is answered")), 200);
+    }
+    kept.write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut answer = String::new();
+    timeout(soon, kept.read_to_string(&mut answer)).await.expect("it is answered").unwrap();
+    assert_eq!(status(&answer), 200, "who holds little keeps it");
+    drop((silent, greedy, local));
+    enforcer.shutdown().await;
 }
 
 /// Prometheus's own readers; the one of OpenMetrics is strict. Every name and unit is as it should be.
