@@ -12,15 +12,51 @@ use portreeve_engine::record::Why;
 
 use crate::gate::{Guard, Leash, Running};
 use crate::h1::call::Answer;
+use crate::h2::inflow::Inflow;
 use crate::headers;
 use crate::pool::Lease;
 use crate::tether::{Held, Holds};
 use crate::times::Patience;
 
+/// A request body as it comes from a caller.
+#[derive(Debug)]
+pub enum Arriving {
+    /// Through the HTTP library.
+    Library(Incoming),
+    /// Over HTTP/2.
+    Inflow(Inflow),
+}
+
+impl Body for Arriving {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut *self {
+            Self::Library(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::Http),
+            Self::Inflow(body) => body.poll_next(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Library(body) => body.is_end_stream(),
+            Self::Inflow(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Library(body) => body.size_hint(),
+            Self::Inflow(body) => body.size_hint(),
+        }
+    }
+}
+
 /// A request body on its way to a service. Its trailers are cleaned like headers, and it ends when its request may not go on.
 #[derive(Debug)]
 pub struct RequestBody {
-    inner: Incoming,
+    inner: Arriving,
     guard: Guard,
     leash: Leash,
     progress: Option<Arc<Progress>>,
@@ -56,7 +92,7 @@ impl Progress {
 impl RequestBody {
     /// Wraps a body, with a way to see it move where there is one.
     #[must_use]
-    pub fn new(inner: Incoming, guard: Guard, leash: Leash) -> (Self, Option<Arc<Progress>>) {
+    pub fn new(inner: Arriving, guard: Guard, leash: Leash) -> (Self, Option<Arc<Progress>>) {
         let progress = (!inner.is_end_stream()).then(Progress::start);
         (Self { inner, guard, leash, progress: progress.clone() }, progress)
     }
@@ -75,9 +111,7 @@ impl Body for RequestBody {
         if let Some(progress) = &self.progress {
             progress.touch();
         }
-        Poll::Ready(
-            frame.map(|frame| frame.map(|frame| clean_trailers(frame, |name| self.guard.holds_back(name))).map_err(BodyError::Http)),
-        )
+        Poll::Ready(frame.map(|frame| frame.map(|frame| clean_trailers(frame, |name| self.guard.holds_back(name)))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -175,6 +209,10 @@ impl Holds for ResponseBody {
 
     /// Its denial shows where it showed before.
     fn take_back(&mut self, _: Held) {}
+
+    fn direct(&mut self) -> Option<&mut Answer> {
+        if let Self::Direct(answer) = self { Some(answer) } else { None }
+    }
 }
 
 impl Stream {

@@ -5,10 +5,9 @@
 use std::sync::Arc;
 
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
-use hyper::body::Incoming;
 use portreeve_engine::record::Why;
 
-use crate::body::{RequestBody, ResponseBody};
+use crate::body::{Arriving, RequestBody, ResponseBody};
 use crate::gate::{Barred, Permit, Permitted};
 use crate::h1::write::opened;
 use crate::headers;
@@ -16,7 +15,7 @@ use crate::pool::{Pool, SendError};
 use crate::times::Patience;
 
 /// Sends the request as judged and gives back the answer, or 502 or 504.
-pub async fn forward(permit: Permit, pool: &Arc<Pool>, body: Incoming) -> Response<ResponseBody> {
+pub async fn forward(permit: Box<Permit>, pool: &Arc<Pool>, body: Arriving) -> Response<ResponseBody> {
     let Permitted { mut running, method, lines, switch, request_id } = match permit.redeem().await {
         Ok(permitted) => permitted,
         Err(Barred { status, request_id, .. }) => return answer(status, &request_id, false),

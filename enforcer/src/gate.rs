@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use http::{StatusCode, Version};
+use http::StatusCode;
 use portreeve_engine::model::{Limit, Visible};
 use portreeve_engine::record::{ContextFacts, Destination, Mode, Outcome, RequestFacts, Source, Why};
 use portreeve_engine::record_text::{ConnectionText, EventText, EventTextRef, RequestText};
@@ -235,15 +235,16 @@ impl Permit {
     ///
     /// # Errors
     /// [`Barred`]: nothing may be forwarded.
-    pub async fn redeem(self) -> Result<Permitted, Barred> {
-        let Self { mut running, method, lines, switch, request_id } = self;
-        let status = if !running.is_kept().await {
-            running.not_kept()
-        } else if running.is_cut() {
-            running.denied()
+    pub async fn redeem(mut self: Box<Self>) -> Result<Permitted, Barred> {
+        let status = if !self.running.is_kept().await {
+            self.running.not_kept()
+        } else if self.running.is_cut() {
+            self.running.denied()
         } else {
+            let Self { running, method, lines, switch, request_id } = *self;
             return Ok(Permitted { running, method, lines, switch, request_id });
         };
+        let Self { method, request_id, .. } = *self;
         Err(Barred { status, method, request_id })
     }
 }
@@ -308,7 +309,7 @@ impl Gate {
     #[must_use]
     pub fn judge_fault(&self, caller: &Caller, fault: Fault) -> Verdict {
         let trace = self.traces.take(&mut Fields::default());
-        let arrival = Arrival { came: Instant::now(), id: self.ids.next(), trace, protocol: protocol(Version::HTTP_11) };
+        let arrival = Arrival { came: Instant::now(), id: self.ids.next(), trace, protocol: caller.protocol };
         let refused = NoQuestion::from(fault);
         let status = self.refuse(caller, &self.policy.load(), &refused, &arrival);
         Verdict::Answer { status, request_id: arrival.id, close: true }

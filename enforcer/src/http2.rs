@@ -1,4 +1,4 @@
-//! One HTTP/2 connection and its streams, served by one task.
+//! A connection on which the local service speaks HTTP/2, and its streams, served by one task.
 //!
 //! The HTTP library wakes a connection for what a stream of it has to say, and a stream for what its connection read. All of them are
 //! in one task, so most of these wakings would only have it polled once more for nothing: here each side has a bell of its own, is
@@ -41,24 +41,6 @@ where
 {
     let (io, sender) = gathered(io);
     Http2::new(settings(streams.clone(), &Times::default()).serve_connection(io, service), sender, streams)
-}
-
-/// The same, where streams may become tunnels, which are run through `streams`, and a silent peer is asked for signs of life at these
-/// `times`.
-pub fn http2_with_tunnels<I, S, B>(io: I, service: S, streams: Streams, times: &Times) -> impl Connection + use<I, S, B>
-where
-    I: Read + Write + Unpin,
-    S: HttpService<Incoming, ResBody = B>,
-    S::Future: Send + 'static,
-    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    let mut builder = settings(streams.clone(), times);
-    builder.enable_connect_protocol();
-    let (io, sender) = gathered(io);
-    Http2::new(builder.serve_connection(io, service), sender, streams)
 }
 
 fn settings(streams: Streams, times: &Times) -> http2::Builder<Streams> {

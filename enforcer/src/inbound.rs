@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use std::time::Duration;
 
-use http::{Method, Request, StatusCode};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -16,15 +16,19 @@ use portreeve_engine::record::Why;
 use tokio::net::TcpStream;
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, SemaphorePermit, watch};
 use tokio::time::{sleep, timeout};
+use tokio_rustls::server::TlsStream;
 
+use crate::body::{Arriving, ResponseBody};
 use crate::config::{self, UpstreamProtocol};
 use crate::forward::{answer, forward, limited};
 use crate::gate::{Caller, Gate, Verdict};
 use crate::h1::server::Session;
 use crate::h1::upstream::Upstream;
 use crate::h1::{call, connect};
+use crate::h2;
+use crate::h2::connection::{Called, Given, Reply};
+use crate::h2::inflow::Inflow;
 use crate::head::{Fault, Head};
-use crate::http2::{Streams, http2_with_tunnels};
 use crate::introduction::Introduction;
 use crate::limits;
 use crate::pool::{Dial, Pool};
@@ -135,39 +139,42 @@ impl Inbound {
             let _ = serve::drive_aging(session, self.phase.clone(), cut, aging, || caller.cut(Why::Shutdown)).await;
             return;
         }
-        let faults = (!http2).then(|| Arc::new(Faults::default()));
-        let streams = Streams::default();
-        // Over HTTP/1 there is one request at a time, and the connection ends with it; over HTTP/2 each stream has its own.
-        let tether = faults.is_some().then(Arc::<Tether>::default);
+        if http2 {
+            let service = Judged {
+                gate: Arc::clone(&self.gate),
+                caller: Arc::clone(&caller),
+                pool: Arc::clone(&lane.pool),
+                direct: lane.direct.clone(),
+            };
+            let session = h2::connection::Connection::new(stream, service, &self.times);
+            let cut = self.over(&caller, false);
+            let aging = self.aging(&caller, true, &own);
+            let _ = serve::drive_aging(session, self.phase.clone(), cut, aging, || caller.cut(Why::Shutdown)).await;
+            return;
+        }
+        self.through_the_library(stream, lane, &caller, &own).await;
+    }
+
+    /// Serves HTTP/1 in front of a service of HTTP/2.
+    async fn through_the_library(&self, stream: TlsStream<Socket>, lane: &Lane, caller: &Arc<Caller>, own: &Identity) {
+        let faults = Arc::new(Faults::default());
+        // There is one request at a time, and the connection ends with it.
+        let tether = Arc::<Tether>::default();
         let service = {
-            let tether = tether.clone();
-            let (gate, upstream, direct) = (Arc::clone(&self.gate), Arc::clone(&lane.pool), lane.direct.clone());
-            let (caller, faults) = (Arc::clone(&caller), faults.clone());
-            let streams = streams.clone();
-            service_fn(move |mut request: Request<Incoming>| {
+            let (gate, upstream) = (Arc::clone(&self.gate), Arc::clone(&lane.pool));
+            let (caller, faults, tether) = (Arc::clone(caller), Arc::clone(&faults), Arc::clone(&tether));
+            service_fn(move |request: Request<Incoming>| {
                 let n = caller.requests.fetch_add(1, Ordering::Relaxed);
-                let fault = faults.as_deref().and_then(|f| f.of(n));
-                let switched = (request.method() == Method::CONNECT).then(|| hyper::upgrade::on(&mut request));
                 let (parts, body) = request.into_parts();
-                let verdict = match fault {
+                let verdict = match faults.of(n) {
                     Some(fault) => gate.judge_fault(&caller, fault),
                     None => gate.judge(&caller, Head::of(&parts)),
                 };
-                let (upstream, direct, streams) = (Arc::clone(&upstream), direct.clone(), streams.clone());
-                let tether = tether.clone().unwrap_or_else(|| {
-                    let own = Arc::default();
-                    streams.tie(&own);
-                    own
-                });
+                let (upstream, tether) = (Arc::clone(&upstream), Arc::clone(&tether));
                 // In a box from the beginning: the library hands it on several times before it is in one.
                 Box::pin(async move {
                     let response = match verdict {
-                        Verdict::Forward(permit) => match (&direct, switched) {
-                            // In boxes of their own, so that a stream is no larger than what most streams need.
-                            (Some(direct), Some(switched)) => Box::pin(connect::forward(*permit, direct, switched, &streams)).await,
-                            (Some(direct), None) => call::forward(*permit, direct, body).await,
-                            (None, _) => Box::pin(forward(*permit, &upstream, body)).await,
-                        },
+                        Verdict::Forward(permit) => Box::pin(forward(permit, &upstream, Arriving::Library(body))).await,
                         Verdict::Answer { status, request_id, close } => answer(status, &request_id, close),
                         Verdict::Limited { request_id, retry_after } => limited(&request_id, retry_after),
                     };
@@ -175,33 +182,23 @@ impl Inbound {
                 })
             })
         };
-        let phase = self.phase.clone();
-        // A request that a new policy denies is answered or cut where it runs, over HTTP/1 by what holds its answer.
-        let over = self.over(&caller, false);
+        // A request that a new policy denies is cut by what holds its answer.
+        let over = self.over(caller, false);
         let cut = async {
-            match &tether {
-                Some(tether) => tokio::select! {
-                    () = over => {}
-                    () = tether.over() => {}
-                },
-                None => over.await,
+            tokio::select! {
+                () = over => {}
+                () = tether.over() => {}
             }
         };
         let on_cut = || caller.cut(Why::Shutdown);
-        let aging = self.aging(&caller, http2, &own);
-        let ended = match faults {
-            Some(faults) => {
-                let io = TokioIo::new(Strict::new(stream, self.times.head, faults));
-                serve::drive_aging(serve::http1(self.times.idle).serve_connection(io, service), phase, cut, aging, on_cut).await
-            }
-            None => {
-                serve::drive_aging(http2_with_tunnels(TokioIo::new(stream), service, streams, &self.times), phase, cut, aging, on_cut).await
-            }
-        };
+        let aging = self.aging(caller, false, own);
+        let io = TokioIo::new(Strict::new(stream, self.times.head, faults));
+        let session = serve::http1(self.times.idle).serve_connection(io, service);
+        let ended = serve::drive_aging(session, self.phase.clone(), cut, aging, on_cut).await;
         // The strict reader leaves the library nothing to refuse. Were it to, the answer was the library's; the record is ours.
         if ended.is_err_and(|e| e.is_parse()) {
             let fault = Fault { why: "the HTTP library refused the head", status: StatusCode::BAD_REQUEST, raw: Vec::new() };
-            drop(self.gate.judge_fault(&caller, fault));
+            drop(self.gate.judge_fault(caller, fault));
         }
     }
 
@@ -232,12 +229,7 @@ impl Inbound {
         serve::Aging::new(Arc::clone(caller), (self.lifetime, &self.times), http2, &self.gate, own)
     }
 
-    async fn handshake(
-        &self,
-        stream: TcpStream,
-        ip: IpAddr,
-        own: &Identity,
-    ) -> Result<(tokio_rustls::server::TlsStream<Socket>, VerifiedPeer), Refusal> {
+    async fn handshake(&self, stream: TcpStream, ip: IpAddr, own: &Identity) -> Result<(TlsStream<Socket>, VerifiedPeer), Refusal> {
         let Ok(Ok(_place)) = timeout(self.times.handshake, self.handshakes.place(ip)).await else {
             return Err(Refusal::HandshakeTimeout);
         };
@@ -246,6 +238,48 @@ impl Inbound {
             return tls::accept_raw(own, stream, self.times.handshake).await;
         }
         tls::accept(own, stream, self.times.handshake).await
+    }
+}
+
+/// Judges and forwards what comes over one connection of HTTP/2.
+#[derive(Debug)]
+struct Judged {
+    gate: Arc<Gate>,
+    caller: Arc<Caller>,
+    pool: Arc<Pool>,
+    direct: Option<Arc<Upstream>>,
+}
+
+impl h2::connection::Service for Judged {
+    type Body = ResponseBody;
+
+    fn call(&mut self, head: Head<'_>, given: Given) -> Called<ResponseBody> {
+        self.caller.requests.fetch_add(1, Ordering::Relaxed);
+        let permit = match self.gate.judge(&self.caller, head) {
+            Verdict::Forward(permit) => permit,
+            Verdict::Answer { status, request_id, close } => return Called::Answer(answer(status, &request_id, close)),
+            Verdict::Limited { request_id, retry_after } => return Called::Answer(limited(&request_id, retry_after)),
+        };
+        Called::Later(match (self.direct.clone(), given) {
+            (Some(direct), Given::Body(body)) => Box::pin(async move { call::forward(permit, &direct, body).await }),
+            (Some(direct), Given::Stream(pipe)) => Box::pin(async move { connect::forward(permit, &direct, pipe).await }),
+            (None, given) => {
+                let pool = Arc::clone(&self.pool);
+                // A tunnel is refused there, and needs no body for it.
+                let body = if let Given::Body(body) = given { body } else { Inflow::none() };
+                Box::pin(async move { Reply::Answer(forward(permit, &pool, Arriving::Inflow(body)).await) })
+            }
+        })
+    }
+
+    fn refuse(&mut self, fault: Fault) -> Response<ResponseBody> {
+        self.caller.requests.fetch_add(1, Ordering::Relaxed);
+        let status = fault.status;
+        match self.gate.judge_fault(&self.caller, fault) {
+            Verdict::Answer { status, request_id, close } => answer(status, &request_id, close),
+            // A fault has no other verdict.
+            _ => answer(status, "", true),
+        }
     }
 }
 

@@ -16,6 +16,7 @@ pub mod freshness;
 pub mod gate;
 pub mod gather;
 pub mod h1;
+pub mod h2;
 pub mod head;
 pub mod headers;
 pub mod heads;

@@ -85,10 +85,34 @@ pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 pub const HEADERS_MAX: usize = 100;
 /// Streams one HTTP/2 connection may have open.
 pub const H2_STREAMS_MAX: u32 = 128;
-/// Streams a peer may open and reset before they were served (rapid reset, A26).
+/// Streams that the local service may open and reset before they were served.
 pub const H2_PENDING_RESETS_MAX: usize = 20;
 /// Streams that the peer may provoke us to reset (A26).
 pub const H2_LOCAL_RESETS_MAX: usize = 64;
+/// The longest frame of HTTP/2 that we take, and the longest that we send: what holds where nobody says another, and the least that may be
+/// said (RFC 9113, 6.5.2).
+pub const H2_FRAME_BYTES_MAX: usize = 16_384;
+/// What a caller of HTTP/2 may have us remember of its headers: the size that holds where nobody says another (RFC 9113, 6.5.2).
+pub const H2_TABLE_BYTES: usize = 4096;
+/// Streams of a connection that are remembered after their end: what the caller sent before it learned of it may still come.
+pub const H2_CLOSED_KEPT: usize = 64;
+/// Places for streams that an idle connection keeps; one has some 400 bytes.
+pub const H2_PLACES_KEPT: usize = 8;
+/// After so much of a body was read by another task its connection is told: of all streams together no more than half of its window.
+pub const H2_TOLD_BYTES: usize = 4096;
+/// Bytes of one header block as it comes, compressed: twice what it may stand for, for those who compress nothing and send trailers (A27).
+pub const H2_BLOCK_BYTES_MAX: usize = 2 * HEAD_BYTES_MAX;
+/// Pieces of one header block behind the first (A27): the largest block needs two.
+pub const H2_CONTINUATIONS_MAX: usize = 8;
+/// What a connection of HTTP/2 may cost us for nothing before it ends (A26, A27), in units of one frame that asks for an answer: room
+/// for every stream there may be to be opened and given up, and for the pings and settings of an hour.
+pub const H2_PATIENCE: u32 = 1000;
+/// So much of it comes back in a second, for those who need it.
+pub const H2_PATIENCE_SECOND: u32 = 100;
+/// So much of it comes back with each answer that was sent whole.
+pub const H2_PATIENCE_ANSWER: u32 = 4;
+/// What a stream costs that its caller gives up before it was answered, or that may not be opened: it was judged, recorded, forwarded.
+pub const H2_PATIENCE_RESET: u32 = 4;
 /// HTTP/2 flow-control window of a stream: one slow reader holds at most this much.
 pub const H2_STREAM_WINDOW: u32 = 256 * 1024;
 /// HTTP/2 flow-control window of a connection.

@@ -16,6 +16,7 @@ use hyper::body::{Body, Frame, SizeHint};
 
 use crate::body::BodyError;
 use crate::gate::Caller;
+use crate::h1::call::Answer;
 use crate::h1::timer::Timer;
 use crate::live::Spot;
 use crate::outbound::egress::{Over, Withdrawn};
@@ -43,6 +44,23 @@ pub struct Held {
     pub over: Option<Over>,
 }
 
+impl Held {
+    /// Ready when the answer is to end.
+    pub fn poll_over(&mut self, cx: &mut Context<'_>, timer: &mut Option<Timer>) -> Poll<()> {
+        match &mut self.right {
+            Right::Caller(caller, Some(spot)) if caller.live.is_cut(*spot) => return Poll::Ready(()),
+            Right::Outside(withdrawn) => {
+                if let Poll::Ready(over) = Pin::new(withdrawn).poll(cx) {
+                    self.over = Some(over);
+                    return Poll::Ready(());
+                }
+            }
+            Right::Caller(..) | Right::Elsewhere => {}
+        }
+        timer.get_or_insert_default().poll(cx, self.due.at())
+    }
+}
+
 /// What an answer rests on.
 #[derive(Debug)]
 pub enum Right {
@@ -61,24 +79,18 @@ pub trait Holds: Body<Data = Bytes, Error = BodyError> + Unpin {
 
     /// It is asked for again, or let go.
     fn take_back(&mut self, held: Held);
+
+    /// The answer itself, where we read it: its pieces can be had without being copied once more.
+    fn direct(&mut self) -> Option<&mut Answer> {
+        None
+    }
 }
 
 impl Tether {
     /// Ready when an answer that is not asked for is to end.
     pub fn poll_over(&self, cx: &mut Context<'_>, timer: &mut Option<Timer>) -> Poll<()> {
         let mut state = self.lock();
-        let Some(held) = &mut state.held else { return Poll::Pending };
-        match &mut held.right {
-            Right::Caller(caller, Some(spot)) if caller.live.is_cut(*spot) => return Poll::Ready(()),
-            Right::Outside(withdrawn) => {
-                if let Poll::Ready(over) = Pin::new(withdrawn).poll(cx) {
-                    held.over = Some(over);
-                    return Poll::Ready(());
-                }
-            }
-            Right::Caller(..) | Right::Elsewhere => {}
-        }
-        timer.get_or_insert_default().poll(cx, held.due.at())
+        state.held.as_mut().map_or(Poll::Pending, |held| held.poll_over(cx, timer))
     }
 
     /// Completes when an answer that is not asked for is to end.

@@ -83,6 +83,29 @@ async fn echo_frames(stream: TcpStream) {
     let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
 }
 
+/// A stream that says nothing ends all the same, whenever its caller tells so.
+#[tokio::test]
+async fn streams_may_be_empty() {
+    for (http2, wait) in [(false, 0), (false, 20), (true, 0), (true, 20)] {
+        let world = World::new(SHOP);
+        let upstream =
+            service(move |_, stream| async move { if http2 { echo_frames(stream).await } else { echo_chunks(stream).await } }).await;
+        let inbound = if http2 { ", upstream_protocol: http2" } else { "" };
+        let enforcer = Enforcer::start(world.config(upstream, inbound, ""), Report::silent()).await.unwrap();
+        let mut client = client(&world, &enforcer).await;
+        let (feed, body) = fed();
+        let answer = tokio::spawn(async move { client.send_request(ask("POST", "/v1/items", body)).await });
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+        drop(feed);
+        let answer = tokio::time::timeout(Duration::from_secs(20), answer).await.expect("it is answered").unwrap().unwrap();
+        assert_eq!(answer.status(), StatusCode::OK, "{http2}, {wait}");
+        let answer = tokio::time::timeout(Duration::from_secs(20), answer.into_body().collect()).await.expect("it ends").unwrap();
+        assert!(answer.to_bytes().is_empty());
+        enforcer.shutdown().await;
+        assert!(ended(&world.records()).iter().all(|end| end.why == Why::Complete && end.bytes == 0));
+    }
+}
+
 #[tokio::test]
 async fn streams_go_both_ways_at_once_with_their_trailers() {
     for http2 in [false, true] {

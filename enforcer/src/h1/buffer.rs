@@ -10,8 +10,6 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncBufRead as _, AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
@@ -109,8 +107,6 @@ pub trait Source: AsyncRead + Unpin {
 }
 
 impl Source for TcpStream {}
-
-impl Source for TokioIo<Upgraded> {}
 
 /// A caller's connection. What TLS has decrypted is taken from where it lies.
 impl Source for TlsStream<Socket> {

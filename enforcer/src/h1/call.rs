@@ -4,7 +4,6 @@
 //! read, nothing is spawned, and what the caller does not take is not read from the service.
 
 use std::future::poll_fn;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -12,13 +11,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
-use hyper::body::{Body as _, Frame, Incoming, SizeHint};
+use hyper::body::{Frame, SizeHint};
 use portreeve_engine::record::Why;
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::body::{BodyError, ResponseBody};
-use crate::forward::{answer, set_request_id, status_of};
+use crate::forward::{answer, status_of};
 use crate::gate::{Barred, Guard, Permit, Permitted, Running};
 use crate::h1::body::{Decoder, Encoder, Step};
 use crate::h1::buffer::Wire;
@@ -27,6 +26,9 @@ use crate::h1::scan::{self, Finder, Framing, ResponseHead};
 use crate::h1::timer::Timer;
 use crate::h1::upstream::{Lent, Upstream};
 use crate::h1::write;
+use crate::h2::connection::Reply;
+use crate::h2::inflow::Inflow;
+use crate::h2::spelled::Spelled;
 use crate::head::{Field, Fields, Kind};
 use crate::headers;
 use crate::limits;
@@ -34,12 +36,12 @@ use crate::tether::Held;
 use crate::times::{Due, Times};
 
 /// Sends the request as judged and gives back the answer, or the gate's own.
-pub async fn forward(permit: Permit, upstream: &Arc<Upstream>, body: Incoming) -> Response<ResponseBody> {
+pub async fn forward(permit: Box<Permit>, upstream: &Arc<Upstream>, body: Inflow) -> Reply<ResponseBody> {
     let permitted = match permit.redeem().await {
         Ok(permitted) => permitted,
-        Err(Barred { status, request_id, .. }) => return answer(status, &request_id, false),
+        Err(Barred { status, request_id, .. }) => return Reply::Answer(answer(status, &request_id, false)),
     };
-    let framing = framing_of(&body);
+    let framing = body.framing();
     let Permitted { mut running, method, lines, switch, request_id } = permitted;
     let mut head = write::request(lines, switch, framing);
     let replayable = framing == Framing::None && matches!(method.as_str(), "GET" | "HEAD" | "OPTIONS" | "TRACE");
@@ -77,7 +79,7 @@ pub async fn forward(permit: Permit, upstream: &Arc<Upstream>, body: Incoming) -
                 }
             }
         };
-        return stopped(stop, &mut running, &request_id);
+        return Reply::Answer(stopped(stop, &mut running, &request_id));
     }
 }
 
@@ -99,14 +101,6 @@ pub(super) fn stopped(stop: Stop, running: &mut Running, request_id: &str) -> Re
     answer(status, request_id, false)
 }
 
-fn framing_of(body: &Incoming) -> Framing {
-    match body.size_hint().exact() {
-        _ if body.is_end_stream() => Framing::None,
-        Some(length) => Framing::Fixed(length),
-        None => Framing::Chunked,
-    }
-}
-
 /// The exchange with the service.
 #[derive(Debug)]
 pub(super) struct Call {
@@ -115,7 +109,7 @@ pub(super) struct Call {
     replayable: bool,
     /// The service takes nothing more.
     deaf: bool,
-    body: Option<(Incoming, Guard)>,
+    body: Option<(Inflow, Guard)>,
     encoder: Encoder,
     timer: Timer,
     response: Duration,
@@ -128,8 +122,7 @@ pub(super) struct Call {
 /// The head of an answer, taken from the connection.
 #[derive(Debug)]
 pub(super) struct Read {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
+    pub(super) head: Spelled,
     framing: Framing,
     persistent: bool,
 }
@@ -138,7 +131,7 @@ impl Call {
     pub(super) fn new(
         lent: Lent,
         head: Vec<u8>,
-        body: Option<(Incoming, Guard)>,
+        body: Option<(Inflow, Guard)>,
         (framing, replayable): (Framing, bool),
         times: &Times,
         now: Instant,
@@ -155,7 +148,7 @@ impl Call {
         let mut moved = false;
         loop {
             while let Some((body, guard)) = self.body.as_mut().filter(|_| !self.deaf && !self.wire.output.is_full()) {
-                match Pin::new(body).poll_frame(cx) {
+                match body.poll_next(cx) {
                     Poll::Pending => break,
                     Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
                         Ok(data) => {
@@ -237,9 +230,7 @@ impl Call {
     /// that is not acceptable.
     #[expect(clippy::option_option, reason = "two kinds of nothing, told apart above")]
     fn read(&mut self, length: usize, method: &str, switch: bool) -> Option<Option<Read>> {
-        // One copy, which all values of the header map share.
-        let bytes = Bytes::copy_from_slice(self.wire.input.filled().get(..length)?);
-        let head = scan::response(&bytes, method).ok()?;
+        let head = scan::response(self.wire.input.filled().get(..length)?, method).ok()?;
         let agreed = switch && switches(&head, method);
         let ResponseHead { status, mut fields, framing, persistent, .. } = head;
         let read = match status {
@@ -247,9 +238,15 @@ impl Call {
             100 | 102..=199 => None,
             _ => {
                 headers::clean_answer(&mut fields);
-                let keep_length = status != 204;
-                fields.retain(|f| f.kind != Kind::Length || keep_length);
-                Some(Read { status: StatusCode::from_u16(status).ok()?, headers: map_of(&bytes, &fields), framing, persistent })
+                let status = StatusCode::from_u16(status).ok()?;
+                // What begins a tunnel has no length, and what proves over HTTP/1 that a server understood is not asked for over HTTP/2.
+                let tunnel = switch && (agreed || (method == "CONNECT" && status.is_success()));
+                let lengthless = tunnel || status == StatusCode::NO_CONTENT;
+                let goes_on = |f: &Field<'_>| match f.kind {
+                    Kind::Length => !lengthless,
+                    _ => !(tunnel && f.is("sec-websocket-accept")),
+                };
+                Some(Read { head: Spelled::of(status, &fields, goes_on), framing, persistent })
             }
         };
         self.wire.input.consume(length);
@@ -261,29 +258,39 @@ impl Call {
         self.wire
     }
 
-    pub(super) fn answer(self, read: Read, mut running: Running, upstream: &Arc<Upstream>, request_id: &str) -> Response<ResponseBody> {
-        running.answered(read.status);
+    pub(super) fn answer(self, read: Read, mut running: Running, upstream: &Arc<Upstream>, request_id: &str) -> Reply<ResponseBody> {
+        let Read { mut head, framing, persistent } = read;
+        running.answered(head.status);
         let is_sent = self.body.is_none() && self.wire.output.is_empty();
-        let length = if let Framing::Fixed(length) = read.framing { Some(length) } else { None };
+        let length = if let Framing::Fixed(length) = framing { Some(length) } else { None };
         let mut answer = Answer {
             call: Some(self),
-            decoder: Decoder::new(read.framing),
+            decoder: Decoder::new(framing),
             // A service that answers before it has the request may not read the rest as a part of it (A24).
-            persistent: read.persistent && is_sent,
+            persistent: persistent && is_sent,
             length,
-            bodiless: read.framing == Framing::None,
+            bodiless: framing == Framing::None,
             running: Some(running),
             upstream: Arc::clone(upstream),
         };
         if answer.decoder.is_done() {
             answer.whole();
         }
-        let mut response = Response::new(ResponseBody::Direct(Box::new(answer)));
-        *response.status_mut() = read.status;
-        *response.headers_mut() = read.headers;
-        set_request_id(response.headers_mut(), request_id);
-        response
+        head.push("x-request-id", request_id.as_bytes());
+        Reply::Spelled(head, ResponseBody::Direct(Box::new(answer)))
     }
+}
+
+/// A piece of an answer.
+#[derive(Debug)]
+pub enum Piece {
+    /// Some of its body was written.
+    Data {
+        /// What there was no room for.
+        rest: Bytes,
+    },
+    /// It ends with these.
+    Trailers(HeaderMap),
 }
 
 /// The body of an answer, read as the caller takes it.
@@ -300,8 +307,20 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The next piece.
+    /// The next piece, in memory of its own.
     pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let mut data = Vec::new();
+        let piece = ready!(self.poll_piece(cx, usize::MAX, &mut data));
+        Poll::Ready(piece.map(|piece| {
+            Ok(match piece? {
+                Piece::Data { .. } => Frame::data(data.into()),
+                Piece::Trailers(trailers) => Frame::trailers(trailers),
+            })
+        }))
+    }
+
+    /// Writes the next piece behind what is there, `room` bytes of it at most; what there is beyond that is given back.
+    pub fn poll_piece(&mut self, cx: &mut Context<'_>, room: usize, out: &mut Vec<u8>) -> Poll<Option<Result<Piece, BodyError>>> {
         loop {
             let (Some(call), Some(running)) = (&mut self.call, &mut self.running) else { return Poll::Ready(None) };
             if running.poll_cut(cx).is_ready() {
@@ -317,7 +336,9 @@ impl Answer {
             match self.decoder.step(bytes) {
                 Err(_) => return Poll::Ready(Some(Err(self.broken(Why::Upstream, BodyError::Service)))),
                 Ok(Step::Data { skip, len }) => {
-                    let piece = Bytes::copy_from_slice(bytes.get(skip..skip + len).unwrap_or_default());
+                    let (now, rest) = bytes.get(skip..skip + len).unwrap_or_default().split_at(room.min(len));
+                    out.extend_from_slice(now);
+                    let rest = Bytes::copy_from_slice(rest);
                     call.wire.input.consume(skip + len);
                     running.sent(len);
                     if self.decoder.is_done() {
@@ -326,13 +347,13 @@ impl Answer {
                     } else {
                         call.moved = Instant::now();
                     }
-                    return Poll::Ready(Some(Ok(Frame::data(piece))));
+                    return Poll::Ready(Some(Ok(Piece::Data { rest })));
                 }
                 Ok(Step::End(used)) => {
                     call.wire.input.consume(used);
                     let trailers = self.decoder.trailers();
                     self.whole();
-                    return Poll::Ready((!trailers.is_empty()).then(|| Ok(Frame::trailers(trailer_map(&trailers)))));
+                    return Poll::Ready((!trailers.is_empty()).then(|| Ok(Piece::Trailers(trailer_map(&trailers)))));
                 }
                 Ok(Step::More(used)) => call.wire.input.consume(used),
             }

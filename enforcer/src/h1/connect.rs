@@ -10,13 +10,11 @@ use std::task::Poll;
 use aws_lc_rs::rand::{SecureRandom as _, SystemRandom};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::{Response, StatusCode};
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
+use http::StatusCode;
 use tokio::time::Instant;
 
 use crate::body::ResponseBody;
-use crate::forward::{answer, set_request_id, status_of};
+use crate::forward::{answer, status_of};
 use crate::gate::{Barred, Permit, Permitted};
 use crate::h1::buffer::Wire;
 use crate::h1::call::{Call, stopped};
@@ -26,29 +24,30 @@ use crate::h1::timer::Timer;
 use crate::h1::tunnel;
 use crate::h1::upstream::Upstream;
 use crate::h1::write;
-use crate::http2::Streams;
+use crate::h2::connection::Reply;
+use crate::h2::pipe::Pipe;
 use crate::question::Switch;
 
 /// Asks the service for the tunnel that was permitted, and begins it where the service agrees.
-pub async fn forward(permit: Permit, upstream: &Arc<Upstream>, switched: OnUpgrade, streams: &Streams) -> Response<ResponseBody> {
+pub async fn forward(permit: Box<Permit>, upstream: &Arc<Upstream>, client: Pipe) -> Reply<ResponseBody> {
     let mut permitted = match permit.redeem().await {
         Ok(permitted) => permitted,
-        Err(Barred { status, request_id, .. }) => return answer(status, &request_id, false),
+        Err(Barred { status, request_id, .. }) => return Reply::Answer(answer(status, &request_id, false)),
     };
     if matches!(permitted.switch, Some(Switch::Upgrade(_))) {
         // Over HTTP/2 there is none; HTTP/1 wants one.
         let Some(key) = key() else {
             permitted.running.unavailable(StatusCode::BAD_GATEWAY);
-            return answer(StatusCode::BAD_GATEWAY, &permitted.request_id, false);
+            return Reply::Answer(answer(StatusCode::BAD_GATEWAY, &permitted.request_id, false));
         };
         permitted.lines.push("sec-websocket-key", key.as_bytes());
     }
     let Permitted { mut running, method, lines, switch, request_id } = permitted;
     let head = write::request(lines, switch, Framing::None);
     let lent = match running.unless_cut(upstream.connect()).await {
-        None => return stopped(Stop::Denied, &mut running, &request_id),
+        None => return Reply::Answer(stopped(Stop::Denied, &mut running, &request_id)),
         Some(Ok(lent)) => lent,
-        Some(Err(error)) => return stopped(Stop::Service(status_of(&error)), &mut running, &request_id),
+        Some(Err(error)) => return Reply::Answer(stopped(Stop::Service(status_of(&error)), &mut running, &request_id)),
     };
     let now = Instant::from_std(running.began());
     let mut call = Call::new(lent, head, None, (Framing::None, false), upstream.times(), now);
@@ -61,29 +60,28 @@ pub async fn forward(permit: Permit, upstream: &Arc<Upstream>, switched: OnUpgra
     });
     let read = match answered.await {
         Ok(read) => read,
-        Err(stop) => return stopped(stop, &mut running, &request_id),
+        Err(stop) => return Reply::Answer(stopped(stop, &mut running, &request_id)),
     };
-    let agreed = if method.as_str() == "CONNECT" { read.status.is_success() } else { read.status == StatusCode::SWITCHING_PROTOCOLS };
+    let agreed =
+        if method.as_str() == "CONNECT" { read.head.status.is_success() } else { read.head.status == StatusCode::SWITCHING_PROTOCOLS };
     if !agreed {
-        if read.status.is_success() {
+        if read.head.status.is_success() {
             // To the caller a 2xx would mean that the tunnel has begun.
-            return stopped(Stop::Service(StatusCode::BAD_GATEWAY), &mut running, &request_id);
+            return Reply::Answer(stopped(Stop::Service(StatusCode::BAD_GATEWAY), &mut running, &request_id));
         }
         return call.answer(read, running, upstream, &request_id);
     }
-    running.answered(read.status);
-    let mut response = Response::new(ResponseBody::own(String::new()));
-    *response.headers_mut() = read.headers;
-    response.headers_mut().remove("sec-websocket-accept");
-    response.headers_mut().remove(http::header::CONTENT_LENGTH);
-    set_request_id(response.headers_mut(), &request_id);
+    let mut head = read.head;
+    running.answered(head.status);
+    // Over HTTP/2 a tunnel begins with the status of any success (RFC 8441, 5).
+    head.status = StatusCode::OK;
+    head.push("x-request-id", request_id.as_bytes());
     let (mut service, silence) = (call.into_wire(), upstream.times().stream);
-    streams.take(async move {
-        let Ok(client) = switched.await else { return };
-        let mut client = Wire::new(TokioIo::new(client));
+    let carries = async move {
+        let mut client = Wire::new(client);
         tunnel::carry(&mut client, &mut service, &mut Timer::default(), &mut running, silence).await;
-    });
-    response
+    };
+    Reply::Tunnel(head, Box::pin(carries))
 }
 
 /// A fresh nonce of sixteen bytes (RFC 6455, 4.1).

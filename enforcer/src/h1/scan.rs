@@ -168,7 +168,7 @@ fn header_line(line: &[u8]) -> Option<(&str, &[u8])> {
     let colon = line.iter().position(|b| !is_token(*b))?;
     let (name, rest) = line.split_at_checked(colon)?;
     let value = rest.strip_prefix(b":")?;
-    if name.is_empty() || !are_all(value, is_text) {
+    if name.is_empty() || !is_value(value) {
         return None;
     }
     Some((std::str::from_utf8(name).ok()?, value.trim_ascii()))
@@ -182,12 +182,7 @@ fn request_line(line: &[u8]) -> Result<(&str, &str, Version), Flaw> {
     if method.is_empty() || !method.iter().all(|b| is_token(*b)) {
         return Err(bad("the method is not a token"));
     }
-    if target.is_empty() || !are_all(target, |b| (b > b' ') & (b < 0x7f) & (b != b'"') & (b != b'<') & (b != b'>')) {
-        return Err(bad("the target has a character that must be percent-encoded"));
-    }
-    if target.contains(&b'#') {
-        return Err(bad("the target has a fragment"));
-    }
+    self::target(target)?;
     let version = match version {
         b"HTTP/1.1" => Version::HTTP_11,
         b"HTTP/1.0" => Version::HTTP_10,
@@ -195,6 +190,23 @@ fn request_line(line: &[u8]) -> Result<(&str, &str, Version), Flaw> {
     };
     let text = |bytes| std::str::from_utf8(bytes).map_err(|_| bad("the request line is not text"));
     Ok((text(method)?, text(target)?, version))
+}
+
+/// Whether a target has only bytes that may stand in one.
+///
+/// # Errors
+/// It has others.
+pub fn target(bytes: &[u8]) -> Result<(), Flaw> {
+    if bytes.is_empty() || !are_all(bytes, |b| (b > b' ') & (b < 0x7f) & (b != b'"') & (b != b'<') & (b != b'>')) {
+        return Err(bad("the target has a character that must be percent-encoded"));
+    }
+    if bytes.contains(&b'#') { Err(bad("the target has a fragment")) } else { Ok(()) }
+}
+
+/// Whether these bytes may be the value of a header.
+#[must_use]
+pub fn is_value(bytes: &[u8]) -> bool {
+    are_all(bytes, is_text)
 }
 
 /// Scheme, authority, and path with query.
@@ -241,27 +253,14 @@ fn status_line(line: &[u8]) -> Result<(u16, &[u8], bool), &'static str> {
 
 /// What the lines say of the body. [`Framing::Close`] where they say nothing.
 fn framing(fields: &Fields<'_>, http11: bool) -> Result<Framing, Flaw> {
-    let (mut length, mut chunked) = (None, false);
-    for field in fields.iter() {
-        match field.kind {
-            Kind::Length => {
-                let value = field.value;
-                let digits = value.len() <= 18 && !value.is_empty() && value.iter().all(u8::is_ascii_digit);
-                if length.is_some() || !digits {
-                    return Err(bad("`content-length` is given more than once or is not a number"));
-                }
-                length = Some(value.iter().fold(0_u64, |n, d| n * 10 + u64::from(d - b'0')));
-            }
-            Kind::Hop if field.is("transfer-encoding") => {
-                if chunked || !http11 || !field.value.eq_ignore_ascii_case(b"chunked") {
-                    return Err(bad("`transfer-encoding` is not exactly `chunked`"));
-                }
-                chunked = true;
-            }
-            _ => {}
+    let mut chunked = false;
+    for field in fields.of(Kind::Hop).filter(|f| f.is("transfer-encoding")) {
+        if chunked || !http11 || !field.value.eq_ignore_ascii_case(b"chunked") {
+            return Err(bad("`transfer-encoding` is not exactly `chunked`"));
         }
+        chunked = true;
     }
-    match (chunked, length) {
+    match (chunked, length(fields)?) {
         (true, Some(_)) => Err(bad("`content-length` stands beside `transfer-encoding`")),
         (true, None) => Ok(Framing::Chunked),
         (false, Some(length)) => Ok(Framing::Fixed(length)),
@@ -269,7 +268,28 @@ fn framing(fields: &Fields<'_>, http11: bool) -> Result<Framing, Flaw> {
     }
 }
 
-fn expects(fields: &Fields<'_>) -> Result<bool, Flaw> {
+/// The one length that the lines tell, if they tell one.
+///
+/// # Errors
+/// It is told twice, or is no number.
+pub fn length(fields: &Fields<'_>) -> Result<Option<u64>, Flaw> {
+    let mut length = None;
+    for field in fields.of(Kind::Length) {
+        let value = field.value;
+        let digits = value.len() <= 18 && !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+        if length.is_some() || !digits {
+            return Err(bad("`content-length` is given more than once or is not a number"));
+        }
+        length = Some(value.iter().fold(0_u64, |n, d| n * 10 + u64::from(d - b'0')));
+    }
+    Ok(length)
+}
+
+/// Whether the caller waits for `100 Continue`.
+///
+/// # Errors
+/// It waits for something else.
+pub fn expects(fields: &Fields<'_>) -> Result<bool, Flaw> {
     let mut expects = false;
     for field in fields.of(Kind::Expect) {
         if !field.value.eq_ignore_ascii_case(b"100-continue") {

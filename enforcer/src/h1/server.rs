@@ -149,7 +149,7 @@ impl<S: Source + AsyncWrite> Session<S> {
         let verdict = self.gate.judge(&self.caller, head);
         self.wire.input.consume(length);
         let (status, request_id, close, wait) = match verdict {
-            Verdict::Forward(permit) => return self.forward(*permit, framing, http11, persistent).await,
+            Verdict::Forward(permit) => return self.forward(permit, framing, http11, persistent).await,
             Verdict::Answer { status, request_id, close } => (status, request_id, close, None),
             Verdict::Limited { request_id, retry_after } => (StatusCode::TOO_MANY_REQUESTS, request_id, false, Some(retry_after)),
         };
@@ -173,7 +173,7 @@ impl<S: Source + AsyncWrite> Session<S> {
         self.finish(true, false).await
     }
 
-    async fn forward(&mut self, permit: Permit, framing: Framing, http11: bool, persistent: bool) -> Next {
+    async fn forward(&mut self, permit: Box<Permit>, framing: Framing, http11: bool, persistent: bool) -> Next {
         let permitted = match permit.redeem().await {
             Ok(permitted) => permitted,
             Err(Barred { status, method, request_id }) => {

@@ -151,30 +151,39 @@ fn own(out: &mut Vec<u8>, id: &str) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// The date, written anew once a second for each thread.
+/// The date, as a line.
 fn date(out: &mut Vec<u8>) {
+    with_date(|date| {
+        out.extend_from_slice(b"date: ");
+        out.extend_from_slice(date);
+        out.extend_from_slice(b"\r\n");
+    });
+}
+
+/// Lends the date, written anew once a second for each thread.
+pub fn with_date<T>(lend: impl FnOnce(&[u8]) -> T) -> T {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     DATE.with_borrow_mut(|(second, text)| {
         if *second != now || text.is_empty() {
             *second = now;
-            *text = date_line(now);
+            *text = date_text(now);
         }
-        out.extend_from_slice(text.as_bytes());
-    });
+        lend(text.as_bytes())
+    })
 }
 
 thread_local! {
     static DATE: RefCell<(u64, String)> = const { RefCell::new((0, String::new())) };
 }
 
-/// `date: Sun, 06 Nov 1994 08:49:37 GMT` with its line end.
-fn date_line(unix: u64) -> String {
+/// `Sun, 06 Nov 1994 08:49:37 GMT`.
+fn date_text(unix: u64) -> String {
     let at = i64::try_from(unix).ok().and_then(|s| time::OffsetDateTime::from_unix_timestamp(s).ok());
     let at = at.unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
     let day: String = at.weekday().to_string().chars().take(3).collect();
     let month: String = at.month().to_string().chars().take(3).collect();
     let (hour, minute, second) = at.to_hms();
-    format!("date: {day}, {:02} {month} {} {hour:02}:{minute:02}:{second:02} GMT\r\n", at.day(), at.year())
+    format!("{day}, {:02} {month} {} {hour:02}:{minute:02}:{second:02} GMT", at.day(), at.year())
 }
 
 const VERSION_AND_HOST: &[u8] = b" HTTP/1.1\r\nhost: ";
@@ -197,7 +206,7 @@ mod tests {
 
     #[test]
     fn dates_have_the_form_of_http() {
-        assert_eq!(date_line(784_111_777), "date: Sun, 06 Nov 1994 08:49:37 GMT\r\n");
+        assert_eq!(date_text(784_111_777), "Sun, 06 Nov 1994 08:49:37 GMT");
     }
 
     #[test]

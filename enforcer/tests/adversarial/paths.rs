@@ -119,24 +119,20 @@ fn a01_a29_a77_no_other_spelling_of_a_forbidden_path_gets_through() {
 }
 
 #[test]
-fn a02_a_fragment_is_refused_or_cut_before_judgement() {
+fn a02_a_fragment_is_refused() {
     let world = World::with(&[("all.yaml", ALL_BUT_ADMIN)]);
     let sidecar = world.start();
     let client = world.client("invoices");
     for target in ["/admin#x", "/free#/admin", "/admin/x#", "/free?q=1#x"] {
         assert_eq!(h1(&client, &sidecar, "items", target), 400, "{target}");
     }
-    for target in ["/admin#x", "/admin/x#"] {
-        assert_ne!(h2_path(&client, &sidecar, target), 200, "{target}");
+    for target in ["/admin#x", "/admin/x#", "/free#/admin"] {
+        assert_eq!(h2_path(&client, &sidecar, target), 400, "{target}");
     }
-    let free = h2_path(&client, &sidecar, "/free#/admin");
     let log = sidecar.stop();
-    for target in world.upstream.targets() {
-        assert_eq!(target, "/free");
-    }
-    assert!(matches!(free, 200 | 400 | 0), "{free}");
+    assert!(world.upstream.targets().is_empty(), "{:?}", world.upstream.targets());
     assert!(log.decided().iter().all(|d| d.request.path.as_deref().is_none_or(|p| !p.contains('#'))));
-    assert!(log.reasons().iter().filter(|r| **r == Reason::MalformedRequest).count() >= 4);
+    assert!(log.reasons().iter().all(|r| *r == Reason::MalformedRequest));
 }
 
 #[test]
