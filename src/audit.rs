@@ -106,7 +106,15 @@ fn drawn(args: &AuditArgs, size: u32, logs: &[LogSource], assessment: &mut Asses
             "`{path}` was changed while it was examined; what was examined is not what would be sampled"
         )));
     }
-    assessment.sample = Some(sample.summary());
+    let decided = assessment.totals.decided;
+    if sample.population != decided {
+        output::tell(&format!(
+            "note: the sample is drawn from {} lines, and {decided} decisions were counted: lines that were read before, cannot be read or hold no \
+             decision may be drawn too\n",
+            sample.population
+        ));
+    }
+    assessment.sample = Some(sample.summary(decided));
     Ok(sample)
 }
 

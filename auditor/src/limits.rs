@@ -105,6 +105,9 @@ pub const CLOCK_PAIRS_MIN: u64 = 3;
 pub const CLOCK_PAIRS_SURE: u64 = 10;
 /// Denials of one caller within an hour below which there is no spike, whatever its history.
 pub const SPIKE_DENIALS_MIN: u64 = 20;
+/// How much the differences of requests may differ, in milliseconds, that are to show by how much two clocks are apart: services answer each
+/// other in seconds, and an id that somebody keeps using comes back at any time.
+pub const CLOCK_SPREAD_MS: i64 = 60_000;
 /// A spike is so many times the caller's mean over its other hours.
 pub const SPIKE_FACTOR: u64 = 5;
 /// An SVID that is still valid for longer than this when first seen is long-lived; issuers of SVIDs renew within hours.

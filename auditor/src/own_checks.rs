@@ -44,7 +44,9 @@ impl OwnChecks {
                 Diagnostic::error("rego-check", message).at(c.at.clone()).help("give the package another name")
             })
             .collect();
-        if taken.is_empty() { Ok(Self { rego, files: digests }) } else { Err(taken) }
+        let mut wrong = taken;
+        wrong.extend(unknown(&rego, &files));
+        if wrong.is_empty() { Ok(Self { rego, files: digests }) } else { Err(wrong) }
     }
 
     /// Reads a folder with its `*.rego` files, or one file.
@@ -78,6 +80,26 @@ impl OwnChecks {
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.rego.checks().iter().map(|c| &*c.name)
     }
+}
+
+/// What checks read of their document and it does not have: it would be undefined, and a check that finds nothing for that looks like one
+/// that found nothing wrong.
+fn unknown(rego: &RegoChecks, files: &[(&str, &str)]) -> Vec<Diagnostic> {
+    let schema = input::json_schema();
+    let known: Vec<&str> =
+        schema.get("properties").and_then(|all| all.as_object()).into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+    let missing = rego.reads().iter().filter(|(name, _)| !known.contains(&name.as_str()));
+    missing
+        .map(|(name, at)| {
+            let mut problem =
+                Diagnostic::error("rego-check", format!("`input` has no `{name}`")).at(at.clone()).suggest(name, known.iter().copied());
+            if problem.help.is_none() {
+                problem = problem.help(format!("it has {}; `portreeve export json-schema check-input` describes it", known.join(", ")));
+            }
+            let text = files.iter().find(|(file, _)| *at.file == **file).map(|(_, text)| *text);
+            text.map_or(problem.clone(), |text| problem.with_source(text))
+        })
+        .collect()
 }
 
 /// A finding as a check writes it.

@@ -44,6 +44,12 @@ fn what_was_called_before_it_was_asked_for_proves_that_clocks_disagree() {
 }
 
 #[test]
+fn hours_are_told_as_well() {
+    let found = skewed(-5 * 3600, 0);
+    assert!(found.len() == 1 && !found[0].suspect && found[0].summary.contains("by up to 5 h"), "{found:?}");
+}
+
+#[test]
 fn what_always_comes_late_is_in_doubt_and_what_agrees_is_not_told() {
     let found = skewed(90, 0);
     assert_eq!(found.len(), 1);

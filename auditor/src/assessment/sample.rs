@@ -12,6 +12,9 @@ pub struct SampleSummary {
     pub size: u64,
     /// Records drawn from.
     pub population: u64,
+    /// Decisions that the examination counts. Where there are fewer than records drawn from, some of these were read before, cannot be read, or
+    /// hold none; where there are more, some are of lines that no one line holds whole.
+    pub decided: u64,
     /// What the draw follows from.
     pub seed: u64,
     /// The root over all logs, to which every proof in the sample leads.

@@ -114,3 +114,22 @@ fn the_schema_has_what_the_input_has() {
         assert_eq!(keys(first), keys(item), "{list}");
     }
 }
+
+/// What is undefined finds nothing, and would look like a requirement that holds.
+#[test]
+fn a_slip_in_a_name_of_the_document_is_no_silence() {
+    let package = "package portreeve.checks.slip\n";
+    for (body, want) in [
+        ("finding contains e.to if some e in input.egdes\n", "did you mean `edges`"),
+        ("finding contains \"x\" if count(input.polices) > 0\n", "c.rego:2:"),
+        ("import input.certs\nfinding contains \"x\" if count(certs) > 0\n", "`input` has no `certs`"),
+        ("finding contains \"x\" if not helper\nhelper if input[\"logs\"]\n", "`input` has no `logs`"),
+    ] {
+        let text = format!("{package}{body}");
+        let said = compile(&[("c.rego", &text)]).unwrap_err();
+        assert!(said.contains(want), "{body}: {said}");
+    }
+    let good = "finding contains name if { some name, _ in input.reach }\nfinding contains \"x\" if input[\"totals\"].decided > 0\n\
+        finding contains k if { some k in [\"edges\"]; count(input[k]) > 1000 }\n";
+    assert!(compile(&[("c.rego", &format!("{package}{good}"))]).is_ok());
+}

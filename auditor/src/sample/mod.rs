@@ -164,13 +164,14 @@ impl Sample {
         })
     }
 
-    /// What a report says of it.
+    /// What a report says of it, which counts so many decisions.
     #[must_use]
-    pub fn summary(&self) -> SampleSummary {
+    pub fn summary(&self, decided: u64) -> SampleSummary {
         SampleSummary {
             statement: self.statement.clone(),
             size: self.entries.len() as u64,
             population: self.population,
+            decided,
             seed: self.seed,
             root: self.root,
             file: FILE.to_owned(),

@@ -3,6 +3,8 @@
 //! They are compiled like policies, with the same allow-list and the same faults with places, into an evaluator of their own; no decision
 //! ever reads them. The same document gives the same findings in the same order: sets are ordered, and nothing reads a clock.
 
+use std::collections::BTreeMap;
+
 use regorus::Value;
 
 use super::compile;
@@ -24,6 +26,7 @@ pub struct RegoCheck {
 #[derive(Debug)]
 pub struct RegoChecks {
     checks: Vec<RegoCheck>,
+    reads: BTreeMap<String, Location>,
     evaluators: Evaluators,
 }
 
@@ -50,8 +53,14 @@ impl RegoChecks {
         compile::checks(files)
     }
 
-    pub(super) const fn new(checks: Vec<RegoCheck>, evaluators: Evaluators) -> Self {
-        Self { checks, evaluators }
+    pub(super) const fn new(checks: Vec<RegoCheck>, reads: BTreeMap<String, Location>, evaluators: Evaluators) -> Self {
+        Self { checks, reads, evaluators }
+    }
+
+    /// Each first name below `input` that they spell out, and where it stands first: what the document lacks is undefined, and finds nothing.
+    #[must_use]
+    pub const fn reads(&self) -> &BTreeMap<String, Location> {
+        &self.reads
     }
 
     /// The checks, by name.

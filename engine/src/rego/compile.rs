@@ -1,11 +1,11 @@
 //! From files to checked modules, ready to be evaluated.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use regorus::{Engine, PolicyLengthConfig};
 
-use super::ast::Module;
+use super::ast::{Module, Use};
 use super::check::{Graph, Unit, check, check_tests, services};
 use super::checks::{CHECKS_PACKAGE, RegoCheck, RegoChecks};
 use super::evaluate::Evaluators;
@@ -57,8 +57,28 @@ pub(super) fn checks(files: &[(&str, &str)]) -> Result<RegoChecks, Vec<Diagnosti
         }
         let first = checks.first().map(|c| format!("{CHECKS_PACKAGE}.{}.finding", c.name));
         prepare(&mut built.engine, first.as_deref(), files, out)?;
-        Some(RegoChecks::new(checks, Evaluators::with_steps(built.engine, cost, CHECK_STEPS_MAX)))
+        let reads = read_of_input(&built.units);
+        Some(RegoChecks::new(checks, reads, Evaluators::with_steps(built.engine, cost, CHECK_STEPS_MAX)))
     })
+}
+
+/// Each first name below `input` that the modules spell out, and where it stands first.
+fn read_of_input(units: &[Unit<'_>]) -> BTreeMap<String, Location> {
+    let mut out = BTreeMap::new();
+    for unit in units {
+        let imported = unit.module.imports.iter().filter_map(|import| match import.path.as_slice() {
+            [root, name, ..] if root == "input" => Some((name, import.span)),
+            _ => None,
+        });
+        let read = unit.module.rules.iter().flat_map(|rule| &rule.uses).filter_map(|one| match one {
+            Use::Reads { root, path, span } if root == "input" => Some((path.first()?.as_ref()?, *span)),
+            _ => None,
+        });
+        for (name, span) in imported.chain(read) {
+            out.entry(name.clone()).or_insert_with(|| place(unit.file, unit.text, span.start, span.end));
+        }
+    }
+    out
 }
 
 /// Every check, by name.

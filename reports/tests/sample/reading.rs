@@ -36,6 +36,7 @@ pub(super) fn add(a: &mut Assessment) {
         statement: "25 of 12,482,301 records, seed 7".into(),
         size: 25,
         population: 12_482_301,
+        decided: 12_482_299,
         seed: 7,
         root: Digest::of(b"root"),
         file: "sample.json".into(),
