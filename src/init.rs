@@ -1,12 +1,9 @@
 //! `portreeve init`: a small policy repo to begin from.
 //!
-//! Nothing is ever overwritten: if one of the files exists, none is written.
-
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
-use std::path::Path;
+//! Nothing is ever overwritten: if one of the files exists, none is written, and neither where one cannot be.
 
 use crate::args::InitArgs;
+use crate::files;
 use crate::outcome::{Failure, Outcome, Verdict};
 use crate::output;
 
@@ -19,20 +16,11 @@ pub(crate) fn run(args: &InitArgs) -> Outcome {
             "give an empty folder, such as `portreeve init policies`",
         ));
     }
-    for (path, text) in FILES {
-        let path = args.dir.join(path);
-        write_new(&path, text).map_err(|e| Failure::new(format_args!("cannot write `{}`: {e}", path.display())))?;
-    }
+    files::create_all(&args.dir, FILES, &mut |_| {})
+        .map_err(|(path, e)| Failure::new(format_args!("cannot write `{}`: {e}", path.display())))?;
     let dir = args.dir.display();
     output::tell(&format!("ok: wrote a policy repo into `{dir}`\n\nNext:\n  portreeve check {dir}\n  portreeve test {dir}\n"));
     Ok(Verdict::Yes)
-}
-
-fn write_new(path: &Path, text: &str) -> io::Result<()> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    OpenOptions::new().write(true).create_new(true).open(path)?.write_all(text.as_bytes())
 }
 
 const FILES: [(&str, &str); 6] = [

@@ -3,8 +3,7 @@
 //! A draft is for a person to read: nothing that exists is overwritten, and a diff is printed, never applied.
 
 use std::fmt::Write as _;
-use std::fs::{self, OpenOptions};
-use std::io::Write as _;
+use std::fs;
 use std::path::Path;
 
 use portreeve_auditor::suggest::{Base, Ground, changed};
@@ -14,6 +13,7 @@ use portreeve_engine::{Authorizer, Bundle, Diagnostic, SourceFile, lint};
 use crate::args::SuggestArgs;
 use crate::bundle::{self, Loaded};
 use crate::diagnostics::{self, many};
+use crate::files;
 use crate::logs::{self, Progress};
 use crate::outcome::{Failure, Outcome, Verdict};
 use crate::output::{self, Out};
@@ -78,15 +78,9 @@ fn refuse_taken(out: &Path) -> Result<(), Failure> {
 }
 
 fn write(out: &Path, draft: &Draft) -> Result<(), Failure> {
-    for (name, text) in &draft.files {
-        let path = out.join(name);
-        let written = fs::create_dir_all(out)
-            .and_then(|()| OpenOptions::new().write(true).create_new(true).open(&path))
-            .and_then(|mut file| file.write_all(text.as_bytes()));
-        written.map_err(|e| Failure::new(format_args!("cannot write `{}`: {e}", path.display())))?;
-        output::tell(&format!("wrote {}\n", path.display()));
-    }
-    Ok(())
+    let drafted = draft.files.iter().map(|(name, text)| (name.as_str(), text.as_str()));
+    files::create_all(out, drafted, &mut |path| output::tell(&format!("wrote {}\n", path.display())))
+        .map_err(|(path, e)| Failure::new(format_args!("cannot write `{}`: {e}", path.display())))
 }
 
 fn print(text: &str) -> Result<(), Failure> {

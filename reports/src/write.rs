@@ -20,41 +20,59 @@ pub fn write_all(assessment: &Assessment, dir: &Path) -> Result<Vec<PathBuf>, Re
 /// for this assessment, its file of an earlier one is taken away, so that nobody takes it for part of this report.
 ///
 /// # Errors
-/// If a report cannot be made, or the folder or a file cannot be written. Files already in place are then whole, old or new.
+/// If a report cannot be made, or the folder or a file cannot be written. Where there is no room for all files, none is in its place: an older
+/// report is then whole, and no page stands beside the data of another one.
 pub fn write_formats(assessment: &Assessment, dir: &Path, formats: &[Format], options: &Options) -> Result<Vec<PathBuf>, ReportError> {
     let made = formats.iter().map(|format| Ok((format.file(), format.render(assessment, options)?)));
     let files = made.collect::<Result<Vec<_>, ReportError>>()?;
     fs::create_dir_all(dir).map_err(|source| ReportError::Folder { path: dir.to_owned(), source })?;
-    let mut written = Vec::with_capacity(files.len());
-    for (name, content) in files {
+    let mut ready = Vec::with_capacity(files.len());
+    for (name, content) in &files {
+        if let Some(content) = content {
+            ready.push(Ready::write(&dir.join(name), content.as_bytes())?);
+        }
+    }
+    let written = ready.into_iter().map(Ready::put).collect::<Result<Vec<_>, _>>()?;
+    for (name, _) in files.iter().filter(|(_, content)| content.is_none()) {
         let path = dir.join(name);
-        let Some(content) = content else {
-            match fs::remove_file(&path) {
-                Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(ReportError::Write { path, source }),
-                _ => continue,
-            }
-        };
-        replace(&path, content.as_bytes())?;
-        written.push(path);
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => return Err(ReportError::Write { path, source }),
+            _ => {}
+        }
     }
     Ok(written)
 }
 
 /// Writes a file whole, or leaves what was there.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), ReportError> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let beside = path.with_file_name(format!(".{name}.{}.part", std::process::id()));
-    put(&beside, path, content).map_err(|source| {
-        // The rename did not happen; what is left of the attempt is of use to nobody, and its removal may fail too.
-        let _gone_or_not = fs::remove_file(&beside);
-        ReportError::Write { path: path.to_owned(), source }
-    })
+    Ready::write(path, content)?.put().map(drop)
 }
 
-fn put(beside: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
-    let mut file = File::create(beside)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    drop(file);
-    fs::rename(beside, path)
+/// A file that is written whole, and not in its place yet. Where it never comes there, what is left of the attempt goes.
+struct Ready {
+    beside: PathBuf,
+    path: PathBuf,
+}
+
+impl Ready {
+    fn write(path: &Path, content: &[u8]) -> Result<Self, ReportError> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let ready = Self { beside: path.with_file_name(format!(".{name}.{}.part", std::process::id())), path: path.to_owned() };
+        let written = File::create(&ready.beside).and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()));
+        written.map_err(|source| ReportError::Write { path: path.to_owned(), source })?;
+        Ok(ready)
+    }
+
+    fn put(self) -> Result<PathBuf, ReportError> {
+        let path = self.path.clone();
+        fs::rename(&self.beside, &path).map_err(|source| ReportError::Write { path: path.clone(), source })?;
+        Ok(path)
+    }
+}
+
+impl Drop for Ready {
+    fn drop(&mut self) {
+        // In its place it is no longer here, and a removal that fails is of no consequence.
+        let _gone_or_not = fs::remove_file(&self.beside);
+    }
 }
