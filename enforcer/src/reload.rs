@@ -212,6 +212,7 @@ impl Reloader {
                 let _ = self.bundle().await;
             }
             self.policies.age().await;
+            self.policies.again().await;
             self.clock();
             seen = now;
             if drift_at.elapsed() >= limits::DRIFT_INTERVAL {

@@ -3,17 +3,21 @@
 //! INVARIANT: what is in force is replaced whole or not at all, and never by a step back (INV-9, A75). A source that is away or
 //! gives what is not acceptable changes nothing but the alarm; only the age of what is in force goes on (A80).
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use portreeve_engine::Digest;
+use portreeve_engine::bundle::Distrust;
+use portreeve_engine::{Digest, SpiffeId, Timestamp};
 use tokio::sync::{Mutex, MutexGuard, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
-use crate::config::{Config, OnStale};
+use crate::config::{Config, OnStale, Source};
+use crate::files::read_bounded;
 use crate::gate::Gate;
 use crate::keep::Keep;
+use crate::limits;
 use crate::policy::{self, Asked, PolicyError, Standing, Taken};
 use crate::report::Report;
 use crate::serve::{Phase, leaving};
@@ -36,9 +40,58 @@ pub struct Turn {
     standing: Standing,
     /// What a server gave last, and whether it was taken up: the same again need not be looked at.
     looked_at: Option<(Digest, bool)>,
+    /// What was refused for something that is none of its own.
+    refused: Option<Refused>,
     /// What was told last of a failure, so that it is told once.
     told: Option<String>,
     stale: bool,
+}
+
+/// A bundle that was refused and may be taken up though it stays as it is. Its server was told that it was looked at and will not give it
+/// again, so it is kept.
+#[derive(Debug)]
+struct Refused {
+    bytes: Option<Bytes>,
+    until: Until,
+}
+
+/// What has to be otherwise.
+#[derive(Debug, PartialEq, Eq)]
+enum Until {
+    /// The file with the key that it must be signed with, of which this was read.
+    Key(PathBuf, Option<Digest>),
+    /// The time: ours is behind that of its issue.
+    Time(Timestamp),
+    /// Our identity, which is none of the service's.
+    Identity(SpiffeId),
+}
+
+impl Until {
+    /// What stands in the way of a bundle besides what it is itself.
+    fn of(source: &Source, why: &PolicyError) -> Option<Self> {
+        let key = source.key()?;
+        match why {
+            PolicyError::Distrusted { why: Distrust::OtherKey { .. } | Distrust::Signature, .. } | PolicyError::Key { .. } => {
+                Some(Self::Key(key.to_owned(), digest(key)))
+            }
+            PolicyError::File { path, .. } if path == key => Some(Self::Key(key.to_owned(), digest(key))),
+            PolicyError::Distrusted { why: Distrust::FromTheFuture { issued_at }, .. } => Some(Self::Time(*issued_at)),
+            PolicyError::NotOurs { id, .. } => Some(Self::Identity(id.clone())),
+            _ => None,
+        }
+    }
+
+    fn is_otherwise(&self, gate: &Gate) -> bool {
+        match self {
+            Self::Key(path, read) => digest(path) != *read,
+            Self::Time(issued_at) => gate.clock.now().plus_ms(limits::ISSUE_AHEAD_MS_MAX) >= *issued_at,
+            Self::Identity(id) => gate.identity.load().id() != id,
+        }
+    }
+}
+
+fn digest(key: &Path) -> Option<Digest> {
+    read_bounded(key, limits::KEY_FILE_BYTES_MAX).ok().map(|bytes| Digest::of(&bytes))
 }
 
 impl Renewal {
@@ -46,7 +99,7 @@ impl Renewal {
     #[must_use]
     pub fn new(config: Arc<Config>, gate: Arc<Gate>, report: Report, standing: Standing, supply: Option<Supply>) -> Self {
         let keep = config.bundle.keep();
-        let turn = Turn { standing, looked_at: None, told: None, stale: false };
+        let turn = Turn { standing, looked_at: None, refused: None, told: None, stale: false };
         let mut supply = supply;
         if let Some(supply) = &mut supply {
             supply.looked_at();
@@ -129,6 +182,16 @@ impl Renewal {
         outcome.map(drop)
     }
 
+    /// Takes up what was refused for something that is otherwise now: the key that it must be signed with, the time, our identity.
+    pub async fn again(&self) {
+        let mut turn = self.turn.lock().await;
+        let Some(Refused { bytes, .. }) = turn.refused.take_if(|refused| refused.until.is_otherwise(&self.gate)) else { return };
+        let digest = bytes.as_deref().map(Digest::of);
+        let outcome = self.take(&mut turn, bytes).await.map(|()| "ok");
+        turn.looked_at = digest.map(|digest| (digest, outcome.is_ok()));
+        self.tell(&mut turn, &outcome);
+    }
+
     /// Looks at what a server gave, unless it was looked at before.
     async fn offered(&self, turn: &mut Turn, bytes: Bytes) -> Result<&'static str, PolicyError> {
         let digest = Digest::of(&bytes);
@@ -143,6 +206,14 @@ impl Renewal {
 
     /// Reads, verifies, compiles, and puts in force.
     async fn take(&self, turn: &mut Turn, offered: Option<Bytes>) -> Result<(), PolicyError> {
+        let bytes = offered.clone();
+        let taken = self.replace(turn, offered).await;
+        let until = taken.as_ref().err().and_then(|why| Until::of(&self.config.bundle.source, why));
+        turn.refused = until.map(|until| Refused { bytes, until });
+        taken
+    }
+
+    async fn replace(&self, turn: &mut Turn, offered: Option<Bytes>) -> Result<(), PolicyError> {
         let (config, own, before) = (Arc::clone(&self.config), self.gate.identity.load().id().clone(), turn.standing.clone());
         let now = config.bundle.freshness.map(|_| self.gate.clock.now());
         let loaded = spawn_blocking(move || {

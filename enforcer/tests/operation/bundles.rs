@@ -173,6 +173,45 @@ async fn a75_what_a_server_gives_is_taken_up_only_if_it_is_signed_and_no_step_ba
     assert_eq!(shop.kept().len(), 1);
 }
 
+/// What was refused for something that is none of its own is taken up once that is otherwise, though its server does not give it again.
+#[tokio::test]
+async fn a_bundle_that_came_before_its_key_or_its_time_is_taken_up_later() {
+    let shop = Shop::new().await;
+    let ahead = Arc::new(AtomicI64::new(0));
+    let source = Arc::clone(&ahead);
+    let clock = Clock::reading(move || SystemTime::now() + Duration::from_secs(source.load(Ordering::Relaxed).try_into().unwrap()));
+    shop.server.gives(Some(shop.signed("shop", 7, now(), "core")));
+    let enforcer = shop.begin(", max_age: 30d", clock).at_once().await.unwrap();
+    let in_force = || *enforcer.gate().policy.load().revision();
+    // The next one is signed with another key, of which this enforcer is told later.
+    let pair = portreeve_enforcer::ca::head_key().unwrap();
+    pair.write(&shop.world.path("next.key"), &shop.world.path("next.pub")).unwrap();
+    let signed = |serial, at, owner| {
+        let signer = BundleSigner::from_pem(&std::fs::read_to_string(shop.world.path("next.key")).unwrap()).unwrap();
+        shop.built("shop", serial, at, owner).sign(&signer).unwrap().to_bytes().unwrap()
+    };
+    let refused = async |before| {
+        alarm(&enforcer, 1).await;
+        let seen = shop.server.unchanged.load(Ordering::Relaxed);
+        until("it is not sent again", || async { shop.server.unchanged.load(Ordering::Relaxed) }, |n| *n > seen + 2).await;
+        assert_eq!(in_force(), before);
+    };
+    let first = in_force();
+    shop.server.gives(Some(signed(8, now(), "edge")));
+    refused(first).await;
+    std::fs::rename(shop.world.path("next.pub"), shop.world.path("bundle.pub")).unwrap();
+    until("the next one is in force", || async { in_force() }, |found| *found != first).await;
+    alarm(&enforcer, 0).await;
+    // Our clock is an hour behind the one by which it was issued.
+    let second = in_force();
+    shop.server.gives(Some(signed(9, now().plus_ms(3_600_000), "core")));
+    refused(second).await;
+    ahead.store(3600, Ordering::Relaxed);
+    until("the third one is in force", || async { in_force() }, |found| *found != second).await;
+    alarm(&enforcer, 0).await;
+    enforcer.shutdown().await;
+}
+
 #[tokio::test]
 async fn a_start_without_the_server_stands_on_what_was_kept_and_believes_only_the_signature() {
     let shop = Shop::new().await;
