@@ -32,8 +32,10 @@ fn logs_of_other_meshes_become_a_repo_that_passes_check() {
         let text: String =
             ["inventory.yaml", "permissions.yaml"].map(|f| fs::read_to_string(dir.path().join("drafted").join(f)).unwrap()).concat();
         assert!(text.contains("kind: Permission") && text.contains(" request"), "{text}");
-        let printed = run(dir.path(), &["suggest", &corpus(name)]);
-        assert_eq!((printed.code, printed.out), (0, text), "{name}");
+        for threads in ["1", "2", "7"] {
+            let printed = run(dir.path(), &["suggest", "--threads", threads, &corpus(name)]);
+            assert_eq!((printed.code, printed.out), (0, text.clone()), "{name} on {threads} threads");
+        }
     }
 }
 

@@ -118,8 +118,8 @@ impl Catalog {
 
 fn catalog(mut fields: Fields<'_>, own: &[String], out: &mut Vec<Diagnostic>) -> Option<Catalog> {
     let file = fields.file();
-    let id = fields.require_text("catalog", out);
-    let title = fields.require_text("title", out);
+    let id = said(&mut fields, "catalog", out);
+    let title = said(&mut fields, "title", out);
     let list = fields.require("controls", out);
     fields.finish(out);
     let (id, title, list) = (id?, title?, list?);
@@ -144,9 +144,9 @@ fn catalog(mut fields: Fields<'_>, own: &[String], out: &mut Vec<Diagnostic>) ->
 
 fn control(mut fields: Fields<'_>, own: &[String], out: &mut Vec<Diagnostic>) -> Option<Control> {
     let (file, at) = (fields.file(), fields.location());
-    let id = fields.require_text("id", out);
-    let family = fields.require_text("family", out);
-    let title = fields.require_text("title", out);
+    let id = said(&mut fields, "id", out);
+    let family = said(&mut fields, "family", out);
+    let title = said(&mut fields, "title", out);
     let mut checks = |name, out: &mut Vec<Diagnostic>| known_checks(file, fields.texts(name, out), own, out);
     let refuted_by = checks("refuted_by", out);
     let doubted_by = checks("doubted_by", out);
@@ -155,7 +155,7 @@ fn control(mut fields: Fields<'_>, own: &[String], out: &mut Vec<Diagnostic>) ->
     let coverage_min = fields.text("coverage", out).and_then(|text| share(file, text, out)).unwrap_or(Share::WHOLE);
     let otherwise = fields.require_text("otherwise", out).and_then(|text| otherwise(file, text, out));
     let needs = fields.texts("needs", out).into_iter().map(|t| t.text.to_owned()).collect();
-    let cannot_show = fields.require_text("cannot_show", out);
+    let cannot_show = said(&mut fields, "cannot_show", out);
     fields.finish(out);
     let otherwise = otherwise?;
     if otherwise == Otherwise::MetTechnical && (measured.is_empty() || (refuted_by.is_empty() && doubted_by.is_empty())) {
@@ -180,6 +180,16 @@ fn control(mut fields: Fields<'_>, own: &[String], out: &mut Vec<Diagnostic>) ->
         cannot_show: cannot_show?.text.to_owned(),
         at,
     })
+}
+
+/// A text that says something: a control without a name could not be told from another, and one that shows all has no limits.
+fn said<'n>(fields: &mut Fields<'n>, name: &'static str, out: &mut Vec<Diagnostic>) -> Option<Text<'n>> {
+    let text = fields.require_text(name, out)?;
+    if text.text.trim().is_empty() {
+        out.push(Diagnostic::error("invalid-value", format!("`{name}` says nothing")).at(text.location(fields.file())));
+        return None;
+    }
+    Some(text)
 }
 
 fn known_checks(file: &str, names: Vec<Text<'_>>, own: &[String], out: &mut Vec<Diagnostic>) -> Vec<String> {
@@ -344,6 +354,10 @@ impl Control {
             Verdict::NotAssessed if self.otherwise == Otherwise::NotAssessed => "this evidence says nothing about it".to_owned(),
             Verdict::NotAssessed => format!("no counterexample, but the evidence is not whole: {}", lacking.join(", ")),
             _ if measured.is_empty() => "no counterexample".to_owned(),
+            // What the catalogue lets pass for enough is not all.
+            _ if measured.iter().any(|(_, n)| !n.is_whole()) => {
+                format!("no counterexample among {}, of which the catalogue asks for {} only", numbers(), self.coverage_min)
+            }
             _ => format!("no counterexample among {}", numbers()),
         }
     }
@@ -529,6 +543,9 @@ mod tests {
             (control("    otherwise: needs-human\n    measured: [grant]\n"), "did you mean `grants`"),
             (control("    otherwise: needs-human\n    need: [x]\n"), "did you mean `needs`"),
             (control("    title2: x\n"), "`otherwise` is missing"),
+            (control("    otherwise: needs-human\n").replace("id: a", "id: ' '"), "`id` says nothing"),
+            (control("    otherwise: needs-human\n").replace("cannot_show: all", "cannot_show: ''"), "`cannot_show` says nothing"),
+            (control("    otherwise: needs-human\n").replace("catalog: x", "catalog: ''"), "`catalog` says nothing"),
             ("catalog: x\ntitle: X\ncontrols: []\n".to_owned(), "at least one control"),
             ("catalog: x\n".to_owned(), "`title` is missing"),
             ("a: [".to_owned(), "yaml-syntax"),

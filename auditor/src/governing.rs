@@ -245,3 +245,23 @@ fn records_count_for_their_own_time() {
         assert_eq!(found(&closing(closed), "open_finding"), !is_closed, "{closed}");
     }
 }
+
+/// A catalogue may take a part for enough; then it is said that it is a part.
+#[test]
+fn less_than_all_is_told_where_a_catalogue_takes_it_for_enough() {
+    let law = authorizer(POLICY);
+    let mut log = Log::start("items", "items-1", *law.revision());
+    log.ask(&law, &id("invoices"), "GET", "/v1/items/1");
+    log.stop();
+    for (coverage, want) in [("0.01%", Verdict::MetTechnical), ("100%", Verdict::NotAssessed)] {
+        let text = format!(
+            "catalog: own\ntitle: Own\ncontrols:\n  - {{id: a, family: F, title: T, cannot_show: all, otherwise: met-technical, measured: [services], \
+             refuted_by: [weak_tls], coverage: {coverage}}}\n"
+        );
+        let audit = Audit::new(vec![("market".to_owned(), authorizer(POLICY))]).logs([memory("items", &log.out)]);
+        let a = audit.catalog(Catalog::parse("own.yaml", &text).unwrap()).run(&mut |_| {}).unwrap();
+        let control = &a.controls[0];
+        assert_eq!(control.verdict, want, "{}", control.why);
+        assert_eq!(control.why.contains("of which the catalogue asks for 0.01 % only"), want == Verdict::MetTechnical, "{}", control.why);
+    }
+}

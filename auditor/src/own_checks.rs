@@ -224,9 +224,8 @@ fn found(name: &str, at: &str, written: Written, examined: &Examined<'_>) -> Fou
         evidence: few(written.evidence),
         ..Finding::default()
     };
-    let known = examined.verification.inputs.len();
     // A line that was not read is no evidence.
-    finding.evidence.retain(|e| e.input < known);
+    finding.evidence.retain(|e| examined.verification.inputs.get(e.input).is_some_and(|input| (1..=input.lines).contains(&e.line)));
     finding.suspect &= !examined.governance.dispositions.iter().any(|d| d.confirmed && d.finding == finding.id);
     finding.waived = waiver(&finding, examined);
     Found { suspect: finding.suspect, finding, folded: Vec::new() }

@@ -41,6 +41,18 @@ impl Share {
     pub const WHOLE: Self = Self(10_000);
 }
 
+impl std::fmt::Display for Share {
+    /// `99.5 %`, as catalogues write it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (whole, rest) = (self.0 / 100, self.0 % 100);
+        match rest {
+            0 => write!(f, "{whole} %"),
+            rest if rest % 10 == 0 => write!(f, "{whole}.{} %", rest / 10),
+            rest => write!(f, "{whole}.{rest:02} %"),
+        }
+    }
+}
+
 /// How a finding speaks of a control.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Speech {
@@ -178,6 +190,13 @@ mod tests {
                     .flat_map(move |w| [0, 1].into_iter().flat_map(move |f| [false, true].into_iter().map(move |a| (r, d, w, f, a))))
             })
         })
+    }
+
+    #[test]
+    fn a_share_is_told_as_it_is_written() {
+        for (share, told) in [(10_000, "100 %"), (9_950, "99.5 %"), (9_905, "99.05 %"), (1, "0.01 %"), (500, "5 %")] {
+            assert_eq!(Share(share).to_string(), told);
+        }
     }
 
     #[test]

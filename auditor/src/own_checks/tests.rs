@@ -133,3 +133,20 @@ fn a_slip_in_a_name_of_the_document_is_no_silence() {
         finding contains k if { some k in [\"edges\"]; count(input[k]) > 1000 }\n";
     assert!(compile(&[("c.rego", &format!("{package}{good}"))]).is_ok());
 }
+
+/// Whatever a check says, what nobody read is shown as no evidence.
+#[test]
+fn only_lines_that_were_read_are_evidence() {
+    let zero = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
+    let lines: Vec<String> = [(3, 1), (3, 0), (3, 999_999), (99, 1)]
+        .map(|(input, line)| format!("{{\"input\": {input}, \"line\": {line}, \"sha256\": \"{zero}\"}}"))
+        .into();
+    let text = format!(
+        "package portreeve.checks.wrong_door\nfinding contains {{\"subject\": \"s\", \"summary\": \"s\", \"evidence\": [{}]}}\n",
+        lines.join(", ")
+    );
+    let own = compile(&[("shared_zone.rego", SHARED_ZONE), ("c.rego", &text)]).unwrap();
+    let a = audit(POLICY, vec![own], 0);
+    let finding = a.findings.iter().find(|f| f.check == "wrong_door").unwrap();
+    assert_eq!(finding.evidence.iter().map(|e| (e.input, e.line)).collect::<Vec<_>>(), [(3, 1)]);
+}
