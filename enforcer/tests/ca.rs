@@ -11,7 +11,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use common::{DAY, ITEMS, MARKET, authority, domain, id, now, request};
-use portreeve_enforcer::ca::{Ca, CaError, CaOptions, IssueRequest, LEAF_LIFETIME_MAX, head_key};
+use portreeve_enforcer::ca::{Ca, CaError, CaOptions, IssueRequest, LEAF_LIFETIME_MAX, Stage, head_key};
 use portreeve_engine::chain::{HeadSigner, HeadVerifier};
 use portreeve_engine::svid::{SvidError, check_signing_certificate};
 use portreeve_engine::{Digest, Svid};
@@ -129,6 +129,61 @@ fn what_is_not_issued() {
     assert!(!ca.crl_path().exists());
     std::fs::write(dir.path().join("revoked.txt"), "abc\n").unwrap();
     assert!(matches!(ca.write_crl(), Err(CaError::Content { .. })), "a revocation that cannot be read is not left out");
+}
+
+/// Two processes may have the same authority open: each renewal retires what is there when its turn comes, and no key is lost.
+#[test]
+fn renewals_by_two_who_opened_the_same_authority_lose_no_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut one = authority(dir.path(), MARKET);
+    let mut two = Ca::open(dir.path()).unwrap();
+    let days = Duration::from_secs(90 * 86_400);
+    one.renew_intermediate(days).unwrap();
+    two.renew_intermediate(days).unwrap();
+    one.renew_intermediate(days).unwrap();
+    one.write_crl().unwrap();
+    let lists = std::fs::read_to_string(one.crl_path()).unwrap();
+    // Of the root, of the three that were retired, and of the one that signs.
+    assert_eq!(lists.matches("BEGIN X509 CRL").count(), 5);
+    let leaf = two.issue(&id(ITEMS), HOUR, &[]).map(|issued| chain(&issued.chain_pem));
+    assert!(leaf.is_ok());
+    // While a new signer is made known, another one cannot be taken into use beside it.
+    one.announce(false, CaOptions::default()).unwrap();
+    assert!(matches!(two.renew_intermediate(days), Err(CaError::UnderWay)));
+}
+
+/// A new intermediate leaves the root as it is, and with it the leaves that hang on it: the root is believed as long as they live.
+#[test]
+fn a_root_is_kept_for_leaves_that_an_earlier_intermediate_signed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut ca = authority(dir.path(), MARKET);
+    let leaf = ca.issue(&id(ITEMS), Duration::from_secs(20 * 86_400), &[]).unwrap();
+    for root in [false, true] {
+        ca.announce(root, CaOptions::default()).unwrap();
+        ca.switch().unwrap();
+    }
+    let Stage::Switched { until } = *ca.stage() else { panic!("{:?}", ca.stage()) };
+    assert!(until >= leaf.not_after, "the root is forgotten at {until}, and a leaf lives until {}", leaf.not_after);
+}
+
+/// Who issues at the same moment does not take the other one's leaf out of mind.
+#[test]
+fn the_mark_of_the_leaves_never_goes_back() {
+    let dir = tempfile::tempdir().unwrap();
+    authority(dir.path(), MARKET);
+    let ends = std::thread::scope(|scope| {
+        let issue = |days: u64| {
+            let ca = Ca::open(dir.path()).unwrap();
+            move || ca.issue(&id(ITEMS), Duration::from_secs(days * 86_400), &[]).unwrap().not_after
+        };
+        let all: Vec<_> = (1..=24).map(|days| scope.spawn(issue(days))).collect();
+        all.into_iter().map(|one| one.join().unwrap()).max().unwrap()
+    });
+    let mut ca = Ca::open(dir.path()).unwrap();
+    ca.announce(true, CaOptions::default()).unwrap();
+    ca.switch().unwrap();
+    let Stage::Switched { until } = *ca.stage() else { panic!("{:?}", ca.stage()) };
+    assert!(until >= ends, "{until} is before {ends}");
 }
 
 #[test]

@@ -226,28 +226,14 @@ impl Ca {
         })
     }
 
-    /// Takes a new intermediate into use. Leaves issued before carry the old one and stay valid; the old pair is kept under
-    /// `retired` so that its revocation list can still be written.
+    /// Takes a new intermediate into use, by the steps of a succession, so that it may break off anywhere. Leaves issued before carry the
+    /// old one and stay valid; the old pair is kept under `retired` so that its revocation list can still be written.
     ///
     /// # Errors
     /// See [`CaError`].
     pub fn renew_intermediate(&mut self, lifetime: Duration) -> Result<(), CaError> {
-        let _turn = Turn::take(&self.dir)?;
-        let (pem, key_pem) = make_intermediate(&self.trust_domain, &self.root, lifetime)?;
-        let retired = self.dir.join(RETIRED);
-        DirBuilder::new().recursive(true).mode(DIR_MODE).create(&retired).map_err(CaError::file(&retired))?;
-        for (name, suffix, mode) in [(INTERMEDIATE_KEY, "key", KEY_MODE), (INTERMEDIATE_CERT, "pem", CERT_MODE)] {
-            let from = self.dir.join(name);
-            let to = retired.join(format!("{}.{suffix}", self.intermediate.serial));
-            let bytes = read_bounded(&from, FILE_BYTES_MAX).map_err(CaError::file(&from))?;
-            replace(&to, &bytes, mode).map_err(CaError::file(&to))?;
-        }
-        for (name, bytes, mode) in [(INTERMEDIATE_KEY, &key_pem, KEY_MODE), (INTERMEDIATE_CERT, &pem, CERT_MODE)] {
-            let path = self.dir.join(name);
-            replace(&path, bytes.as_bytes(), mode).map_err(CaError::file(&path))?;
-        }
-        self.intermediate = Signer::open(&self.dir.join(INTERMEDIATE_CERT), &self.dir.join(INTERMEDIATE_KEY))?;
-        Ok(())
+        self.announce(false, CaOptions { intermediate_lifetime: lifetime, ..CaOptions::DEFAULT })?;
+        self.switch()
     }
 }
 

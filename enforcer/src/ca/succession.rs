@@ -245,6 +245,11 @@ impl Ca {
         if self.leaves_until()? >= not_after {
             return Ok(());
         }
+        // Looked at again in our turn: somebody else may have set it further, and it never goes back.
+        let _turn = Turn::take(&self.dir)?;
+        if self.leaves_until()? >= not_after {
+            return Ok(());
+        }
         let mark = not_after.plus_ms(millis(lifetime / 2)).min(self.intermediate.not_after);
         replace(&path, format!("{}\n", mark.max(not_after)).as_bytes(), CERT_MODE).map_err(CaError::file(&path))
     }
@@ -305,8 +310,10 @@ pub(super) fn settle(dir: &Path, _turn: &Turn) -> Result<Stage, CaError> {
             let stage = Written::Switched { old, until };
             write_stage(dir, root.then_some(&stage))?;
             remove(&dir.join(NEXT))?;
-            // The new root has no leaves yet.
-            remove(&dir.join(LEAVES))?;
+            if root {
+                // The new one has no leaves yet.
+                remove(&dir.join(LEAVES))?;
+            }
             Ok(if root { Stage::Switched { until } } else { Stage::Settled })
         }
         Some(Written::Switched { until, .. }) => Ok(Stage::Switched { until }),
