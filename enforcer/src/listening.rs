@@ -3,7 +3,8 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::net::SocketAddr;
+use std::hash::Hash;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -12,21 +13,30 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::limits::ACCEPT_PAUSE;
+use crate::places::Places;
 
 /// A listening socket.
 pub(crate) trait Listening {
     /// One connection.
     type Stream: Send + 'static;
+    /// Who a connection belongs to, as far as that is known before anything is said.
+    type Who: Copy + Eq + Hash + Send;
+    /// Who this one belongs to.
+    fn who(stream: &Self::Stream) -> Self::Who;
     /// The next connection.
     fn next(&self) -> impl Future<Output = std::io::Result<Self::Stream>> + Send;
 }
 
 impl Listening for TcpListener {
     type Stream = (TcpStream, SocketAddr);
+    type Who = IpAddr;
+
+    fn who((_, address): &Self::Stream) -> IpAddr {
+        address.ip().to_canonical()
+    }
 
     async fn next(&self) -> std::io::Result<Self::Stream> {
         self.accept().await
@@ -35,6 +45,11 @@ impl Listening for TcpListener {
 
 impl Listening for UnixListener {
     type Stream = UnixStream;
+    type Who = Option<u32>;
+
+    fn who(stream: &UnixStream) -> Option<u32> {
+        stream.peer_cred().ok().map(|peer| peer.uid())
+    }
 
     async fn next(&self) -> std::io::Result<Self::Stream> {
         self.accept().await.map(|(stream, _)| stream)
@@ -46,23 +61,20 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-/// Serves connections until `stop` is true, gives what runs until `drain` and ends the rest. One connection too many is closed.
+/// Serves connections until `stop` is true, gives what runs until `drain` and ends the rest. One too many ends another one ([`Places`]).
 pub(crate) async fn accept<L, F, C>(listener: L, max: usize, drain: Duration, mut stop: watch::Receiver<bool>, serve: F)
 where
     L: Listening,
     F: Fn(L::Stream) -> C,
     C: Future<Output = ()> + Send + 'static,
 {
-    let mut running = JoinSet::new();
+    let mut places = Places::new(max);
     loop {
         tokio::select! {
             () = stopped(&mut stop) => break,
-            Some(_) = running.join_next(), if !running.is_empty() => {}
+            () = places.ended() => {}
             accepted = listener.next() => match accepted {
-                Ok(_) if running.len() >= max => {}
-                Ok(stream) => {
-                    running.spawn(serve(stream));
-                }
+                Ok(stream) => places.take(L::who(&stream), serve(stream)),
                 // Out of descriptors, most likely: to try again at once would only spin (A63).
                 Err(_) => sleep(ACCEPT_PAUSE).await,
             },
@@ -70,8 +82,8 @@ where
     }
     drop(listener);
     // What does not end in time ends with the set.
-    let _ = timeout(drain, async { while running.join_next().await.is_some() {} }).await;
-    running.shutdown().await;
+    let _ = timeout(drain, places.all_ended()).await;
+    places.end().await;
 }
 
 /// A body that is there at once.

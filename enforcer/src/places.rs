@@ -1,4 +1,4 @@
-//! Connections of listeners that have few places and that anybody may hold: pages and probes.
+//! Connections of listeners that have few places and that anybody may hold: pages and probes, the token service, the agent.
 //!
 //! A probe that finds no place is as good as one that says no: whoever could take all places by silent connections would have the
 //! process restarted. So one connection too many is served, and in its place the oldest one ends of whoever holds the most.
@@ -9,7 +9,7 @@ use std::hash::Hash;
 
 use tokio::task::{AbortHandle, JoinSet};
 
-/// The connections of one listener, by who holds them (an address, or nobody in particular).
+/// The connections of one listener, by who holds them (an address, a user, or nobody in particular).
 #[derive(Debug)]
 pub(crate) struct Places<K> {
     max: usize,
@@ -53,8 +53,13 @@ impl<K: Copy + Eq + Hash> Places<K> {
     }
 
     /// Completes when all of them have ended.
-    pub(crate) async fn all_ended(mut self) {
+    pub(crate) async fn all_ended(&mut self) {
         while self.running.join_next().await.is_some() {}
+    }
+
+    /// Ends what still runs.
+    pub(crate) async fn end(mut self) {
+        self.running.shutdown().await;
     }
 }
 

@@ -229,3 +229,55 @@ fn a_configuration_that_would_be_unsafe_is_refused_with_its_place() {
         assert!(codes.contains(&code), "{code}: {codes:?}");
     }
 }
+
+/// A key that is gone for a moment, as while it is replaced, is not made anew: tokens that were given would be worth nothing.
+#[tokio::test]
+async fn a_key_that_is_gone_is_not_made_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    Issuer::create(IDP).unwrap().write_jwks(&dir.path().join("jwks.json")).unwrap();
+    let told = std::sync::Arc::<std::sync::Mutex<Vec<String>>>::default();
+    let tell = std::sync::Arc::clone(&told);
+    let report = Report::new(move |text| tell.lock().unwrap().push(text.to_owned()));
+    let sts = Sts::start(config(dir.path(), ""), report).await.unwrap();
+    let keys = async || {
+        // Files are looked at again after a second.
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        let stream = TcpStream::connect(sts.address()).await.unwrap();
+        ask(stream, "GET /jwks.json HTTP/1.1\r\nHost: sts\r\nConnection: close\r\n\r\n").await.2
+    };
+    let (key, before) = (dir.path().join("sts.key"), keys().await);
+    let bytes = std::fs::read(&key).unwrap();
+    std::fs::remove_file(&key).unwrap();
+    for _ in 0..3 {
+        assert_eq!(keys().await, before);
+    }
+    assert!(!key.exists());
+    std::fs::write(&key, bytes).unwrap();
+    assert_eq!(keys().await, before);
+    let told = std::mem::take(&mut *told.lock().unwrap());
+    assert!(told.len() == 1 && told[0].contains("sts.key"), "what stays wrong is told once: {told:?}");
+    sts.shutdown().await;
+}
+
+/// Strangers that take every place and say nothing keep nobody out.
+#[tokio::test]
+async fn a64_whoever_holds_places_of_the_token_service_in_silence_makes_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let idp = Issuer::create(IDP).unwrap();
+    idp.write_jwks(&dir.path().join("jwks.json")).unwrap();
+    let sts = Sts::start(config(dir.path(), ""), Report::silent()).await.unwrap();
+    let mut silent = Vec::new();
+    for n in 0..400_u16 {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, if n % 2 == 0 { 2 } else { 3 }], 0).into()).unwrap();
+        silent.push(socket.connect(sts.address()).await.unwrap());
+    }
+    let user = token(&idp, &json!({}));
+    let pairs = good(&user);
+    let pairs: Vec<(&str, &str)> = pairs.iter().map(|(n, v)| (*n, v.as_str())).collect();
+    for _ in 0..10 {
+        assert_eq!(exchange(sts.address(), &pairs).await.0, 200);
+    }
+    drop(silent);
+    sts.shutdown().await;
+}

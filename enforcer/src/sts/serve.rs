@@ -75,8 +75,8 @@ pub struct Sts {
 struct Desk {
     config: StsConfig,
     loaded: ArcSwap<Loaded>,
-    /// When the files were read last.
-    read: Mutex<Instant>,
+    /// When the files were read last, and what was told of that.
+    read: Mutex<(Instant, String)>,
     report: Report,
 }
 
@@ -98,8 +98,8 @@ impl Sts {
         let listener = TcpListener::bind(address).await.map_err(bind)?;
         let address = listener.local_addr().map_err(bind)?;
         let stop = watch::Sender::new(false);
-        let loaded = ArcSwap::from_pointee(load(&config)?);
-        let desk = Arc::new(Desk { config, loaded, read: Mutex::new(Instant::now()), report });
+        let loaded = ArcSwap::from_pointee(load(&config, Issuer::open_or_create)?);
+        let desk = Arc::new(Desk { config, loaded, read: Mutex::new((Instant::now(), String::new())), report });
         let serve = move |(stream, _)| Arc::clone(&desk).connection(stream);
         let accepting = tokio::spawn(listening::accept(listener, CONNECTIONS_MAX, DRAIN, stop.subscribe(), serve));
         Ok(Self { address, stop, accepting })
@@ -119,9 +119,9 @@ impl Sts {
     }
 }
 
-fn load(config: &StsConfig) -> Result<Loaded, StsError> {
+fn load(config: &StsConfig, issuer: impl FnOnce(&str, &Path) -> Result<Issuer, MintError>) -> Result<Loaded, StsError> {
     let exchange = Exchange {
-        issuer: Issuer::open_or_create(&config.issuer, &config.key)?,
+        issuer: issuer(&config.issuer, &config.key)?,
         accept: Verifier::load(&config.accept)?,
         audiences: config.audiences.clone(),
         lifetime: config.lifetime,
@@ -136,14 +136,22 @@ impl Desk {
     fn renew(&self) -> Arc<Loaded> {
         {
             let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-            if read.elapsed() < READ_AGAIN {
+            if read.0.elapsed() < READ_AGAIN {
                 return self.loaded.load_full();
             }
-            *read = Instant::now();
+            read.0 = Instant::now();
         }
-        match load(&self.config) {
-            Ok(loaded) => self.loaded.store(Arc::new(loaded)),
-            Err(error) => self.report.tell(&format!("what is new is not taken up, the last good stays in use: {error}")),
+        // A key that is gone, as while it is replaced, is not made anew: what it signed would be worth nothing.
+        let told = match load(&self.config, Issuer::open) {
+            Ok(loaded) => {
+                self.loaded.store(Arc::new(loaded));
+                String::new()
+            }
+            Err(error) => format!("what is new is not taken up, the last good stays in use: {error}"),
+        };
+        let before = std::mem::replace(&mut self.read.lock().unwrap_or_else(PoisonError::into_inner).1, told.clone());
+        if !told.is_empty() && told != before {
+            self.report.tell(&told);
         }
         self.loaded.load_full()
     }
@@ -272,7 +280,7 @@ fn page(status: StatusCode, kind: &'static str, text: String) -> Response<Whole>
 pub fn run(path: &Path, check_only: bool, report: &Report) -> Result<(), StsError> {
     let config = StsConfig::read(path)?;
     if check_only {
-        return load(&config).map(|_| ());
+        return load(&config, Issuer::open_or_create).map(|_| ());
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StsError::System)?;
     runtime.block_on(async {
