@@ -265,7 +265,9 @@ pub const KEY_FILE_BYTES_MAX: u64 = 16 * 1024;
 /// The largest file with a token for a server.
 pub const TOKEN_FILE_BYTES_MAX: u64 = 16 * 1024;
 
-/// Spans that wait to be sent. At about 1 kB a span: 2 MB.
+/// Each text of a span is cut here: callers choose paths and hosts, and whether they are told of.
+pub const SPAN_TEXT_BYTES_MAX: usize = 1024;
+/// Spans that wait to be sent. At about 1 kB a span: 2 MB; with texts that callers make long, 8 MB.
 pub const SPANS_MAX: usize = 2048;
 /// Spans sent at once.
 pub const SPANS_BATCH_MAX: usize = 512;

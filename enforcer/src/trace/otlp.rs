@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Trace, hex};
 use crate::gate::Caller;
+use crate::limits::SPAN_TEXT_BYTES_MAX;
 
 /// What is told of one request.
 #[derive(Clone, Debug)]
@@ -33,13 +34,13 @@ impl Span {
     pub fn new(trace: &Trace, began: Timestamp, caller: &Caller, facts: &RequestText<'_>, decision: &Decision<'_>) -> Self {
         let method = facts.method.unwrap_or(facts.protocol);
         let name = match facts.operation {
-            Some(operation) => format!("{method} {operation}"),
-            None => method.to_owned(),
+            Some(operation) => format!("{} {operation}", cut(method)),
+            None => cut(method),
         };
         let given = [
-            ("http.request.method", facts.method.map(str::to_owned)),
-            ("url.path", facts.path.as_deref().map(str::to_owned)),
-            ("server.address", facts.host.map(str::to_owned)),
+            ("http.request.method", facts.method.map(cut)),
+            ("url.path", facts.path.as_deref().map(cut)),
+            ("server.address", facts.host.map(cut)),
             ("client.address", Some(caller.ip.to_string())),
             ("portreeve.principal", Some(caller.peer().svid().id.to_string())),
             ("portreeve.operation", facts.operation.map(str::to_owned)),
@@ -119,6 +120,12 @@ fn one(span: &Span) -> Value {
         fields.insert("traceState".to_owned(), Value::String(state.clone()));
     }
     out
+}
+
+/// A text, as far as it is told.
+fn cut(text: &str) -> String {
+    let end = text.floor_char_boundary(SPAN_TEXT_BYTES_MAX);
+    text.get(..end).unwrap_or_default().to_owned()
 }
 
 fn text(key: &str, value: &str) -> Value {

@@ -47,6 +47,27 @@ fn attribute<'a>(span: &'a Value, key: &str) -> &'a Value {
     &span["attributes"].as_array().unwrap().iter().find(|a| a["key"] == key).unwrap_or_else(|| panic!("{key}: {span:#}"))["value"]
 }
 
+/// Which traces are told of is said by callers, and so is what is told: spans wait for a collector that is away, so none may be long.
+#[tokio::test]
+async fn what_callers_make_long_is_short_in_a_span() {
+    let world = World::new().await;
+    let (at, got, next) = collector().await;
+    next.lock().unwrap().push(503);
+    let config = world.config(&format!("traces: {{otlp: \"http://{at}\", sample: 0}}\n"));
+    let enforcer = Enforcer::start(config, Report::silent()).await.unwrap();
+    let parent = format!("traceparent: 00-{PARENT}-00f067aa0ba902b7-01");
+    // A character of two bytes stands where the text is cut.
+    let path = format!("/v1/items/{}%C3%A9{}", "x".repeat(1024 - 11), "y".repeat(2000));
+    let head = format!("GET {path} HTTP/1.1\r\nHost: items\r\nConnection: close\r\n{parent}\r\n\r\n");
+    assert_eq!(status(&world.ask(enforcer.inbound()[0], &head).await.unwrap()), 200);
+    until("the span comes", || async { spans(&got.lock().unwrap()).len() }, |n| *n == 1).await;
+    enforcer.shutdown().await;
+    let body = got.lock().unwrap()[0].clone();
+    assert!(body.len() < 3072, "{}", body.len());
+    let told = attribute(&spans(&[body])[0], "url.path")["stringValue"].as_str().unwrap().to_owned();
+    assert!(told.starts_with("/v1/items/xxxx") && told.len() <= 1024, "{}", told.len());
+}
+
 #[tokio::test]
 async fn a_trace_is_carried_recorded_and_told_of() {
     let world = World::new().await;
