@@ -214,7 +214,7 @@ fn the_agent_serves_and_stops() {
     good(dir, &["serve", "--config", "agent.yaml", "--check"]);
     let mut agent = Running::start(dir, &["serve", "--config", "agent.yaml"]);
     let said = agent.says();
-    assert!(said.contains("identities of 1 entries are served"), "{said}");
+    assert!(said.contains("identities of one entry are served"), "{said}");
     assert!(bad(dir, &["serve", "--config", "agent.yaml"]).contains("another agent"));
     let endpoint = format!("unix://{}", dir.join("a.sock").display()).parse().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

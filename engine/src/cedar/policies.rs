@@ -151,6 +151,16 @@ impl Reader<'_> {
             );
             return None;
         };
+        // Messages, metrics and reports are read line by line, by people and by machines that take orders from lines.
+        if id.chars().any(char::is_control) {
+            problems.push(
+                Diagnostic::error("cedar-id", format!("the `@id` of this policy holds a control character: `{}`", id.escape_debug()))
+                    .at(at)
+                    .help("a name is one line of plain text")
+                    .with_source(source.text),
+            );
+            return None;
+        }
         let mut scopes = Scopes { inventory: self.inventory, methods, at: &at, text: source.text, problems };
         let scope = scopes.scope(policy)?;
         let analysis = Analysis::of(policy, &|uid| complaints::Known { inventory: self.inventory }.exists(uid));

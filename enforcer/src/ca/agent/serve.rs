@@ -226,7 +226,8 @@ pub fn run(path: &Path, check_only: bool, report: &Report) -> Result<(), AgentEr
         let socket = config.socket.display().to_string();
         let entries = config.entries.len();
         let agent = Agent::start(config, Some(path.to_owned()), report.clone()).await?;
-        report.tell(&format!("identities of {entries} entries are served on `unix://{socket}`"));
+        let what = if entries == 1 { "one entry" } else { &*format!("{entries} entries") };
+        report.tell(&format!("identities of {what} are served on `unix://{socket}`"));
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
