@@ -104,6 +104,8 @@ pub const H2_TOLD_BYTES: usize = 4096;
 pub const H2_BLOCK_BYTES_MAX: usize = 2 * HEAD_BYTES_MAX;
 /// Pieces of one header block behind the first (A27): the largest block needs two.
 pub const H2_CONTINUATIONS_MAX: usize = 8;
+/// Requests of one connection of HTTP/2 that are judged before its streams, and then other connections, have their turn.
+pub const H2_HEADS_AT_ONCE: u64 = 32;
 /// What a connection of HTTP/2 may cost us for nothing before it ends (A26, A27), in units of one frame that asks for an answer: room
 /// for every stream there may be to be opened and given up, and for the pings and settings of an hour.
 pub const H2_PATIENCE: u32 = 1000;

@@ -79,14 +79,20 @@ pub struct Connection<S, V: Service> {
     pub(super) read: usize,
     /// The last stream that was opened.
     pub(super) last: u32,
+    /// How many were.
+    pub(super) opened: u64,
     pub(super) patience: Patience,
     /// Streams that the other side had us reset.
     resets: usize,
     pub(super) begun: Begun,
     pub(super) leaving: Leaving,
+    /// The last stream that the other side was told of; a later word may not tell of a later one (RFC 9113, 6.8).
+    pub(super) told: u32,
     ending: Option<Ending>,
     /// Reading waits for what was written to be taken.
-    crowded: bool,
+    pub(super) crowded: bool,
+    /// There are whole frames left of what was read.
+    pub(super) paused: bool,
     /// Streams that wait for room to send.
     waiting: Vec<usize>,
     /// The first stream whose turn it is.
@@ -193,12 +199,15 @@ impl<S: buffer::Source + AsyncWrite, V: Service> Connection<S, V> {
             room,
             read: 0,
             last: 0,
+            opened: 0,
             patience: Patience::new(now),
             resets: 0,
             begun: Begun::Nothing,
             leaving: Leaving::No,
+            told: frame::LARGEST_STREAM,
             ending: None,
             crowded: false,
+            paused: false,
             waiting: Vec::new(),
             turn: 0,
             alive: Alive { timer: Timer::default(), heard: now, asked: None, ping: times.ping, pong: times.pong },
@@ -241,6 +250,12 @@ impl<S: buffer::Source + AsyncWrite, V: Service> Connection<S, V> {
         if self.wire.output.is_full() {
             self.crowded = true;
             return Ok(());
+        }
+        if std::mem::take(&mut self.paused) {
+            self.frames()?;
+            if self.paused {
+                return Ok(());
+            }
         }
         let cx = &mut Context::from_waker(&self.rings);
         match self.wire.poll_fill(cx) {
@@ -338,6 +353,11 @@ impl<S: buffer::Source + AsyncWrite, V: Service> Connection<S, V> {
         }
     }
 
+    /// Has the connection polled.
+    pub(super) fn ring_connection(&self) {
+        self.bells.ring_connection();
+    }
+
     /// Has a stream polled.
     pub(super) fn ring(&self, at: usize) {
         self.bells.ring_stream(at);
@@ -429,7 +449,7 @@ impl<S: buffer::Source + AsyncWrite, V: Service> Connection<S, V> {
 
     /// Ends the connection with a reason.
     fn fail(&mut self, code: Code) {
-        frame::write_numbers(&mut self.wire.output.bytes, frame::GOAWAY, 0, &[self.last, code as u32]);
+        frame::write_numbers(&mut self.wire.output.bytes, frame::GOAWAY, 0, &[self.last.min(self.told), code as u32]);
         self.streams.clear();
         self.end();
     }

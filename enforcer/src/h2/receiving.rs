@@ -19,12 +19,19 @@ const fn protocol(why: &'static str) -> Stop {
 }
 
 impl<S: buffer::Source + AsyncWrite, V: Service> Connection<S, V> {
-    /// Takes every frame that is here whole.
+    /// Takes the frames that are here whole, until so many asked for something that others on this thread, or the other side, which has
+    /// to take what comes of it, should have their turn.
     pub(super) fn frames(&mut self) -> Result<(), Stop> {
         // Taken out, so that frames are looked at where they lie.
         let mut input = std::mem::take(&mut self.wire.input);
-        let mut used = 0;
+        let (mut used, before) = (0, self.opened);
         let ended = loop {
+            if self.opened - before >= limits::H2_HEADS_AT_ONCE || self.wire.output.is_full() {
+                self.paused = true;
+                self.crowded |= self.wire.output.is_full();
+                self.ring_connection();
+                break Ok(());
+            }
             let bytes = input.filled().get(used..).unwrap_or_default();
             match self.next(bytes) {
                 Ok(0) => break Ok(()),
@@ -123,6 +130,7 @@ impl<S: buffer::Source + AsyncWrite, V: Service> Connection<S, V> {
             frame::write_ping(&mut self.wire.output.bytes, frame::ACK, payload);
         } else if payload == HEARD && self.leaving == Leaving::Told {
             self.leaving = Leaving::Last;
+            self.told = self.last;
             frame::write_numbers(&mut self.wire.output.bytes, frame::GOAWAY, 0, &[self.last, Code::NoError as u32]);
         }
         Ok(())
@@ -283,6 +291,7 @@ impl<S: buffer::Source + AsyncWrite, V: Service> Connection<S, V> {
             };
         }
         self.last = id;
+        self.opened += 1;
         if self.leaving == Leaving::Last {
             return self.not_taken(id);
         }

@@ -289,3 +289,43 @@ async fn a_silent_peer_is_asked_for_a_sign_of_life() {
     }
     peer.until(|peer| peer.done).await;
 }
+
+/// The last stream that is named never grows (RFC 9113, 6.8).
+#[tokio::test]
+async fn a_connection_that_goes_and_then_fails_names_no_later_stream() {
+    let mut peer = Peer::begun();
+    peer.ask(&post(1, "/keep"));
+    peer.connection.as_mut().wind_down();
+    peer.run();
+    let asks = peer.sent()[1].payload.clone();
+    let named = |sent: &[Sent]| sent.iter().rfind(|f| f.kind == GOAWAY).map(|f| frame::number(&f.payload));
+    assert_eq!(named(&peer.ask(&frame(PING, ACK, 0, &asks))), Some(1));
+    let sent = peer.ask(&[get(3, "/now"), frame(PING, 0, 0, &[0; 7])].concat());
+    assert_eq!((goodbye(&sent), named(&sent)), (Some(Code::FrameSize as u32), Some(1)));
+}
+
+/// What came at once is judged in turns, so that others have theirs in between, and all of it is.
+#[tokio::test]
+async fn very_many_requests_at_once_give_way() {
+    let mut peer = Peer::begun();
+    let all = 2_000;
+    peer.send(&(0..all).flat_map(|n| get(2 * n + 1, "/now")).collect::<Vec<_>>());
+    let (mut turns, mut before) = (0, 0);
+    loop {
+        let done = peer.connection.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        assert!(done.is_pending());
+        turns += 1;
+        let now = peer.shop.0.lock().unwrap().requests.len();
+        // In a round what was left and what is read then are two.
+        let most = 2 * limits::H2_ROUNDS_MAX * usize::try_from(limits::H2_HEADS_AT_ONCE).unwrap();
+        assert!(now - before <= most, "{now} after {before}");
+        if now == usize::try_from(all).unwrap() {
+            break;
+        }
+        assert!(now > before, "it stops at {now}");
+        before = now;
+    }
+    assert!(turns >= 4);
+    peer.run();
+    assert_eq!(peer.sent().iter().filter(|f| f.flags & END_STREAM != 0).count(), usize::try_from(all).unwrap());
+}
