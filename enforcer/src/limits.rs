@@ -104,6 +104,8 @@ pub const H2_TOLD_BYTES: usize = 4096;
 pub const H2_BLOCK_BYTES_MAX: usize = 2 * HEAD_BYTES_MAX;
 /// Pieces of one header block behind the first (A27): the largest block needs two.
 pub const H2_CONTINUATIONS_MAX: usize = 8;
+/// How long the rest of a request over HTTP/2 may come after its answer, before its stream is reset; as much of it as over HTTP/1.
+pub const H2_LINGER: Duration = Duration::from_secs(1);
 /// Requests of one connection of HTTP/2 that are judged before its streams, and then other connections, have their turn.
 pub const H2_HEADS_AT_ONCE: u64 = 32;
 /// What a connection of HTTP/2 may cost us for nothing before it ends (A26, A27), in units of one frame that asks for an answer: room

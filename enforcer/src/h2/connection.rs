@@ -24,7 +24,7 @@ use crate::h2::patience::{Exhausted, Patience};
 use crate::h2::pipe::Pipe;
 use crate::h2::sending::{FIRST_WINDOW, Sending};
 pub use crate::h2::streams::{Reply, Task};
-use crate::h2::streams::{Streams, Turn};
+use crate::h2::streams::{Streams, Turn, Work};
 use crate::head::{Fault, Head};
 use crate::limits;
 use crate::serve;
@@ -340,7 +340,14 @@ impl<S: buffer::Source + AsyncWrite, V: Service> Connection<S, V> {
             let read = stream.source.as_ref().map_or(0, super::inflow::Source::released);
             self.read += read;
             stream.read += read;
-            if !stream.is_whole && stream.read >= usize::try_from(limits::H2_STREAM_WINDOW / 2).unwrap_or(0) {
+            // Of a request that was answered so much may come, and nobody wants it.
+            if matches!(stream.work, Work::Sent) {
+                stream.thrown += read;
+            }
+            if !stream.is_whole
+                && stream.thrown < limits::LINGER_BYTES_MAX
+                && stream.read >= usize::try_from(limits::H2_STREAM_WINDOW / 2).unwrap_or(0)
+            {
                 let n = std::mem::take(&mut stream.read);
                 stream.room += i64::try_from(n).unwrap_or(0);
                 frame::write_numbers(out, frame::WINDOW_UPDATE, stream.id, &[u32::try_from(n).unwrap_or(0)]);

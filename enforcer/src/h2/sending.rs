@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use http::header::{HeaderMap, HeaderValue};
 use http::{Response, StatusCode, header};
+use tokio::time::Instant;
 
 use crate::h1::call::Piece;
 use crate::h1::write;
@@ -130,10 +131,26 @@ impl<B: Holds> Stream<B> {
                         self.work = Work::Tunnel { task: Some(task), told: false };
                     }
                 },
-                Work::Answering(_) => return self.pump(cx, sending, out),
+                Work::Answering(_) => match self.pump(cx, sending, out) {
+                    Turn::Sent => {}
+                    other => return other,
+                },
                 Work::Tunnel { .. } => return self.carry(cx, sending, out),
-                Work::Sent => return Turn::Sent,
+                Work::Sent => return self.linger(cx),
             }
+        }
+    }
+
+    /// Lets the rest of the request come for a little after the answer: some callers take a reset right behind an answer for all of it,
+    /// and stop sending by themselves once they have it.
+    fn linger(&mut self, cx: &mut Context<'_>) -> Turn {
+        if self.is_whole {
+            return Turn::Sent;
+        }
+        let until = *self.lingers.get_or_insert_with(|| Instant::now() + limits::H2_LINGER);
+        match self.timer.get_or_insert_default().poll(cx, until) {
+            Poll::Pending => Turn::Waits,
+            Poll::Ready(()) => Turn::Sent,
         }
     }
 

@@ -6,6 +6,7 @@ use std::task::Waker;
 
 use bytes::Bytes;
 use http::Response;
+use tokio::time::Instant;
 
 use crate::h1::timer::Timer;
 use crate::h2::bells::{self, Bells};
@@ -69,6 +70,10 @@ pub(super) struct Stream<B> {
     /// What ends the answer while it cannot be sent.
     pub(super) held: Option<Held>,
     pub(super) timer: Option<Timer>,
+    /// Until when the rest of the request may come, after its answer.
+    pub(super) lingers: Option<Instant>,
+    /// How much of it was thrown away.
+    pub(super) thrown: usize,
     /// The answer has no body, whatever it says.
     pub(super) head_only: bool,
     pub(super) is_answered: bool,
@@ -92,6 +97,8 @@ impl<B> Stream<B> {
             piece: Bytes::new(),
             held: None,
             timer: None,
+            lingers: None,
+            thrown: 0,
             head_only: false,
             is_answered: false,
             waits: false,

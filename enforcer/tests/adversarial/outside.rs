@@ -1,4 +1,4 @@
-//! Clients and judges that are not ours: h2spec, nghttp, gRPC's own interoperability suite, grpcurl, sslscan.
+//! Clients and judges that are not ours: h2spec, curl, nghttp, gRPC's own interoperability suite, grpcurl, sslscan.
 //!
 //! Each test says why it is skipped where its tool is not on this machine; `.ci/run` installs them.
 
@@ -117,12 +117,42 @@ fn nghttp_is_served_and_denied() {
     assert!(sent.contains(":status: 200"), "{sent}");
     let many = ask("invoices", "/v1/items/3", &["--multiply=50"]);
     assert_eq!(many.matches(":status: 200").count(), 50, "{many}");
+    // Answered before it came whole: the rest may come, and nothing is reset.
+    let early = ask("invoices", "/v1/items/early", &[&format!("--data={}", upload.display())]);
+    assert!(early.contains(":status: 200") && !early.contains("RST_STREAM"), "{early}");
     let denied = ask("users", "/v1/items/1", &[]);
     assert!(denied.contains(":status: 403") && !denied.contains("you asked"), "{denied}");
     let log = sidecar.stop();
-    assert_eq!(log.reasons().iter().filter(|r| **r == Reason::Permitted).count(), 52);
+    assert_eq!(log.reasons().iter().filter(|r| **r == Reason::Permitted).count(), 53);
     assert_eq!(world.upstream.seen()[1].body.len(), 300_000);
     log.every_allow_ended();
+}
+
+/// curl (7.88) takes a reset right behind an answer for all there is: an upload that is denied must not look like none was answered.
+#[test]
+fn curl_sees_the_answer_to_an_upload_that_nobody_wants() {
+    let Some(version) = tool("curl", &["--version"]) else { return };
+    if !text(&version).contains("HTTP2") {
+        eprintln!("skipped: this curl speaks no HTTP/2");
+        return;
+    }
+    let world = World::new();
+    let sidecar = world.start();
+    let upload = world.path("upload");
+    std::fs::write(&upload, vec![b'u'; 3_000_000]).unwrap();
+    for (service, target, status) in [("users", "/v1/items/1", "403"), ("invoices", "/v1/items/1", "200")] {
+        let (cert, key) = files(&world, service);
+        let at = sidecar.inbound;
+        let output = Command::new("curl")
+            .args(["--silent", "--show-error", "--insecure", "--http2", "--max-time", "20", "--cert", &cert, "--key", &key])
+            .args(["--output", "/dev/null", "--write-out", "%{http_version} %{http_code}", "--request", "POST"])
+            .args(["--data-binary", &format!("@{}", upload.display())])
+            .args(["--resolve", &format!("items:{}:{}", at.port(), at.ip()), &format!("https://items:{}{target}", at.port())])
+            .output()
+            .unwrap();
+        assert_eq!(text(&output).trim(), format!("2 {status}"), "{service} {target}");
+    }
+    sidecar.stop().every_allow_ended();
 }
 
 /// gRPC's own test service, as far as callers may use it: one method is left out.

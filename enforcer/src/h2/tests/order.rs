@@ -240,7 +240,36 @@ async fn a_caller_that_waits_for_leave_gets_it_once_its_body_is_asked_for() {
     assert_eq!(answer(&sent, 1), (vec!["200".to_owned()], 2, WHOLE));
     // Nobody asked: the answer is all it gets, and the rest is not wanted.
     let sent = peer.ask(&frame(HEADERS, END_HEADERS, 3, &expecting("/now/1")));
-    assert_eq!(answer(&sent, 3), (vec!["200".to_owned()], 1, Some(Code::NoError as u32)));
+    assert_eq!(answer(&sent, 3), (vec!["200".to_owned()], 1, WHOLE));
+}
+
+/// Some callers take a reset right behind an answer for all of it; one that goes on sending has its stream reset in the end.
+#[tokio::test]
+async fn what_is_left_of_a_request_may_come_for_a_while_after_its_answer() {
+    let mut peer = Peer::begun();
+    let piece = frame(DATA, 0, 1, &[0; 16_000]);
+    let sent = peer.ask(&[post(1, "/now/1"), post(3, "/now/1"), post(5, "/now/1"), piece.clone()].concat());
+    assert!([1, 3, 5].iter().all(|stream| answer(&sent, *stream) == (vec!["200".to_owned()], 1, WHOLE)));
+    // Its caller gives it up, or sends the rest: that is the end of it.
+    let mut sent = peer.ask(&[number(RST_STREAM, 3, 0), frame(DATA, END_STREAM, 5, b"x")].concat());
+    let (mut room, mut put) = (usize::try_from(limits::H2_STREAM_WINDOW).unwrap() - 16_000, 16_000);
+    while room >= 16_000 {
+        let came = peer.ask(&piece);
+        (room, put) = (room - 16_000, put + 16_000);
+        let windows = came.iter().filter(|f| f.kind == WINDOW_UPDATE && f.stream == 1);
+        room += windows.map(|f| usize::try_from(frame::number(&f.payload)).unwrap()).sum::<usize>();
+        sent.extend(came);
+    }
+    let most = limits::LINGER_BYTES_MAX + 2 * usize::try_from(limits::H2_STREAM_WINDOW).unwrap();
+    assert!((limits::LINGER_BYTES_MAX..most).contains(&put), "{put} bytes came of what nobody wants");
+    assert!(sent.iter().all(|f| f.kind == WINDOW_UPDATE), "{sent:?}");
+    peer.until(|peer| {
+        sent.extend(peer.sent());
+        sent.iter().any(|f| f.kind != WINDOW_UPDATE)
+    })
+    .await;
+    assert_eq!((answer(&sent, 1).2, goodbye(&sent)), (Some(Code::NoError as u32), None));
+    assert!(peer.ask(&frame(DATA, 0, 1, b"x")).is_empty(), "what was on its way is thrown away");
 }
 
 /// INV: what was sent before the caller heard of our going is served; what comes later it may send elsewhere (RFC 9113, 6.8).
