@@ -28,6 +28,8 @@ pub fn json_schema() -> Value {
         },
         "$defs": {
             "text": {"type": ["string", "number", "boolean"]},
+            // Of spaces alone nothing is said.
+            "said": {"type": ["string", "number", "boolean"], "pattern": r"\S"},
             "texts": {"anyOf": [{"$ref": "#/$defs/text"}, {"type": "array", "items": {"$ref": "#/$defs/text"}}]},
             "some": {"anyOf": [{"$ref": "#/$defs/text"}, {"type": "array", "minItems": 1}]},
             "check": {
@@ -86,5 +88,5 @@ fn control() -> Value {
 }
 
 fn text(says: &str) -> Value {
-    json!({"description": says, "$ref": "#/$defs/text"})
+    json!({"description": says, "$ref": "#/$defs/said"})
 }
