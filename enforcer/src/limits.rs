@@ -115,8 +115,9 @@ pub const H2_PATIENCE: u32 = 1000;
 pub const H2_PATIENCE_SECOND: u32 = 100;
 /// So much of it comes back with each answer that was sent whole.
 pub const H2_PATIENCE_ANSWER: u32 = 4;
-/// What a stream costs that its caller gives up before it was answered, or that may not be opened: it was judged, recorded, forwarded.
-pub const H2_PATIENCE_RESET: u32 = 4;
+/// What a stream costs of it that its caller gives up before it was answered, or that may not be opened: it was judged, recorded,
+/// forwarded; and new settings, which each open stream is held against.
+pub const H2_PATIENCE_DEAR: u32 = 4;
 /// HTTP/2 flow-control window of a stream: one slow reader holds at most this much.
 pub const H2_STREAM_WINDOW: u32 = 256 * 1024;
 /// HTTP/2 flow-control window of a connection.

@@ -5,8 +5,11 @@
 #[path = "../../fuzz/http.rs"]
 #[expect(unreachable_pub, reason = "the same file is the library of a fuzz target, where its functions are public")]
 mod checks;
+#[path = "common/dice.rs"]
+mod dice;
 
 use checks::{http, hypers, ours};
+use dice::Dice;
 
 /// Plain requests and known tricks, put behind a request that is fine and before one that must not be reached by accident.
 const TRICKS: &[&str] = &[
@@ -93,18 +96,6 @@ fn known_tricks_are_read_as_hyper_reads_them_or_refused() {
     // The judge must be able to say no: hyper takes some of what is refused here, and repairs it.
     let repaired = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
     assert_eq!((hypers(repaired.as_bytes()).len(), ours(repaired.as_bytes()).len()), (1, 0));
-}
-
-/// Numbers that are random and the same every time.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 >> 11).unwrap() % sides
-    }
 }
 
 const PIECES: &[&str] = &[

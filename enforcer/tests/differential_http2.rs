@@ -5,20 +5,13 @@
 #[path = "../../fuzz/http2.rs"]
 #[expect(unreachable_pub, reason = "the same file is the library of a fuzz target, where its functions are public")]
 mod checks;
+#[path = "common/dice.rs"]
+mod dice;
 
 use checks::{http2, ours, theirs};
-
-/// Numbers that are random and the same every time.
-struct Dice(u64);
+use dice::Dice;
 
 impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 >> 11).unwrap() % sides
-    }
-
     fn one<T: Copy>(&mut self, of: &[T]) -> T {
         of[self.roll(of.len())]
     }

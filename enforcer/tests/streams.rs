@@ -83,15 +83,20 @@ async fn echo_frames(stream: TcpStream) {
     let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
 }
 
+/// An enforcer before a service that sends back what it gets.
+async fn echoing(http2: bool) -> (World, Enforcer) {
+    let world = World::new(SHOP);
+    let upstream = service(move |_, stream| async move { if http2 { echo_frames(stream).await } else { echo_chunks(stream).await } }).await;
+    let inbound = if http2 { ", upstream_protocol: http2" } else { "" };
+    let enforcer = Enforcer::start(world.config(upstream, inbound, ""), Report::silent()).await.unwrap();
+    (world, enforcer)
+}
+
 /// A stream that says nothing ends all the same, whenever its caller tells so.
 #[tokio::test]
 async fn streams_may_be_empty() {
     for (http2, wait) in [(false, 0), (false, 20), (true, 0), (true, 20)] {
-        let world = World::new(SHOP);
-        let upstream =
-            service(move |_, stream| async move { if http2 { echo_frames(stream).await } else { echo_chunks(stream).await } }).await;
-        let inbound = if http2 { ", upstream_protocol: http2" } else { "" };
-        let enforcer = Enforcer::start(world.config(upstream, inbound, ""), Report::silent()).await.unwrap();
+        let (world, enforcer) = echoing(http2).await;
         let mut client = client(&world, &enforcer).await;
         let (feed, body) = fed();
         let answer = tokio::spawn(async move { client.send_request(ask("POST", "/v1/items", body)).await });
@@ -109,11 +114,7 @@ async fn streams_may_be_empty() {
 #[tokio::test]
 async fn streams_go_both_ways_at_once_with_their_trailers() {
     for http2 in [false, true] {
-        let world = World::new(SHOP);
-        let upstream =
-            service(move |_, stream| async move { if http2 { echo_frames(stream).await } else { echo_chunks(stream).await } }).await;
-        let inbound = if http2 { ", upstream_protocol: http2" } else { "" };
-        let enforcer = Enforcer::start(world.config(upstream, inbound, ""), Report::silent()).await.unwrap();
+        let (world, enforcer) = echoing(http2).await;
         let mut client = client(&world, &enforcer).await;
         let (feed, body) = fed();
         feed.send(Frame::data(Bytes::from_static(b"first"))).unwrap();

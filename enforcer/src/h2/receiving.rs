@@ -86,7 +86,7 @@ impl<S: buffer::Source + AsyncWrite, V: Service> Connection<S, V> {
             frame::RST_STREAM => self.was_reset(head.stream),
             frame::SETTINGS if head.is(frame::ACK) => Ok(()),
             frame::SETTINGS => {
-                self.patience.spend(limits::H2_PATIENCE_RESET)?;
+                self.patience.spend(limits::H2_PATIENCE_DEAR)?;
                 self.settings(payload)
             }
             frame::PING => self.ping(head, payload),
@@ -186,7 +186,7 @@ impl<S: buffer::Source + AsyncWrite, V: Service> Connection<S, V> {
         };
         let answered = self.streams.get(at).is_some_and(|stream| stream.is_answered);
         self.drop_stream(at, false);
-        Ok(self.patience.spend(if answered { 1 } else { limits::H2_PATIENCE_RESET })?)
+        Ok(self.patience.spend(if answered { 1 } else { limits::H2_PATIENCE_DEAR })?)
     }
 
     fn data(&mut self, head: frame::Head, payload: &[u8]) -> Result<(), Stop> {
@@ -313,7 +313,7 @@ impl<S: buffer::Source + AsyncWrite, V: Service> Connection<S, V> {
 
     /// A stream that is not looked at: its caller may try again elsewhere (RFC 9113, 8.7).
     fn not_taken(&mut self, id: u32) -> Result<(), Stop> {
-        self.patience.spend(limits::H2_PATIENCE_RESET)?;
+        self.patience.spend(limits::H2_PATIENCE_DEAR)?;
         frame::write_numbers(&mut self.wire.output.bytes, frame::RST_STREAM, id, &[Code::Refused as u32]);
         self.streams.remember(id, true);
         Ok(())
