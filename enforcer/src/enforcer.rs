@@ -529,10 +529,12 @@ async fn serve(enforcer: &Enforcer, mut shutdown: Pin<&mut impl Future<Output = 
     loop {
         tokio::select! {
             () = shutdown.as_mut() => return,
-            Some(()) = hangup.recv() => {
+            // A bundle server may take its time, the end does not wait for it.
+            Some(()) = hangup.recv() => tokio::select! {
+                () = shutdown.as_mut() => return,
                 // What could not be taken up was told already.
-                let _ = enforcer.reload().await;
-            }
+                _ = enforcer.reload() => {}
+            },
         }
     }
 }

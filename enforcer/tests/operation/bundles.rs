@@ -27,18 +27,33 @@ struct Server {
     unchanged: Arc<AtomicU64>,
     /// Whether it says that nothing changed whatever it is asked.
     stubborn: Arc<AtomicBool>,
+    /// How many it lets wait for an answer for ever, if it answers nobody.
+    mute: Arc<Mutex<Option<u64>>>,
 }
 
 impl Server {
     async fn new() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let server = Self { address, file: Arc::default(), given: Arc::default(), unchanged: Arc::default(), stubborn: Arc::default() };
-        let stubborn = Arc::clone(&server.stubborn);
+        let server = Self {
+            address,
+            file: Arc::default(),
+            given: Arc::default(),
+            unchanged: Arc::default(),
+            stubborn: Arc::default(),
+            mute: Arc::default(),
+        };
+        let (stubborn, mute) = (Arc::clone(&server.stubborn), Arc::clone(&server.mute));
         let (file, given, unchanged) = (Arc::clone(&server.file), Arc::clone(&server.given), Arc::clone(&server.unchanged));
         tokio::spawn(async move {
+            let mut held = Vec::new();
             loop {
                 let (mut stream, _) = listener.accept().await.unwrap();
+                if let Some(waiting) = mute.lock().unwrap().as_mut() {
+                    *waiting += 1;
+                    held.push(stream);
+                    continue;
+                }
                 let Some(bytes) = file.lock().unwrap().clone() else { continue };
                 let mut head = Vec::new();
                 while !head.ends_with(b"\r\n\r\n") && stream.read_buf(&mut head).await.is_ok_and(|n| n > 0) {}
@@ -380,4 +395,19 @@ async fn a75_that_nothing_changed_is_no_answer_to_whoever_asks_for_the_whole() {
     let started = shop.begin("", Clock::new()).at_once().await;
     let error = started.err().unwrap_or_else(|| panic!("it starts with nothing")).to_string();
     assert!(error.contains("304"), "{error}");
+}
+
+/// Asked to look again and then to end, it ends, whatever the server of bundles makes it wait for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_does_not_answer_holds_up_no_end() {
+    let shop = Shop::new().await;
+    shop.server.gives(Some(shop.signed("shop", 7, now(), "core")));
+    let mut running = shop.world.spawn("waits.yaml", &shop.config("").replace("poll: 20ms", "poll: 1h"));
+    running.hear("is enforced under");
+    *shop.server.mute.lock().unwrap() = Some(0);
+    running.signal("HUP");
+    until("it asks", || async { *shop.server.mute.lock().unwrap() }, |waiting| *waiting == Some(1)).await;
+    running.signal("TERM");
+    let left = tokio::task::spawn_blocking(move || running.exit()).await.unwrap();
+    assert_eq!(left, Some(0));
 }
