@@ -295,10 +295,16 @@ fn faulty(opening: Opening) -> Faulty {
 }
 
 fn allow(log: &DecisionLog, clock: &Clock) -> Ticket {
+    allow_at(log, clock).0
+}
+
+/// Also the time at which it was allowed.
+fn allow_at(log: &DecisionLog, clock: &Clock) -> (Ticket, Timestamp) {
     loop {
-        match log.allowed(clock.now(), decided(CALLER)) {
+        let now = clock.now();
+        match log.allowed(now, decided(CALLER)) {
             Err(NotAccepted::Stale) => {}
-            other => return other.unwrap(),
+            other => return (other.unwrap(), now),
         }
     }
 }
@@ -493,8 +499,8 @@ fn what_waits_for_a_thread_that_gets_no_time_is_written_by_the_next_request() {
         std::thread::yield_now();
     }
     let stall = Stall::of(&log);
-    let first = allow(&log, &clock);
-    let at = clock.now().plus_ms(LATE_MS);
+    let (first, began) = allow_at(&log, &clock);
+    let at = began.plus_ms(LATE_MS);
     log.denied(at, decided(CALLER)).unwrap();
     assert_eq!(lines("\"event\":\"decided\""), 0, "nothing is late yet");
     log.denied(at.plus_ms(LATE_MS), decided(CALLER)).unwrap();
