@@ -28,6 +28,7 @@ mod heads;
 mod help;
 mod history;
 mod init;
+mod interrupt;
 mod junit;
 mod ledgers;
 mod limits;
@@ -57,6 +58,9 @@ fn main() -> ExitCode {
 }
 
 fn run(verb: Verb) -> Outcome {
+    if !matches!(verb, Verb::Enforce(_) | Verb::Demo(_) | Verb::Ca(_)) {
+        interrupt::leaves_nothing_half()?;
+    }
     match verb {
         Verb::Init(args) => init::run(&args),
         Verb::Check(args) => check::run(&args),

@@ -6,6 +6,7 @@
 
 mod ahead;
 mod array;
+pub mod aside;
 mod assemble;
 pub mod assessment;
 pub mod audit;

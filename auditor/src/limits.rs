@@ -218,5 +218,7 @@ pub const PARQUET_PAGE_BYTES_MAX: usize = 64 << 20;
 pub const PARQUET_HEAD_BYTES_MAX: usize = 1 << 20;
 /// Bytes held at once of a Parquet file, which are a page and a dictionary of each column: with the rest it stays within 256 MiB.
 pub const PARQUET_HELD_BYTES_MAX: usize = 128 << 20;
+/// Times a file is begun aside of its place before it is given up: more than twice would take somebody who looks for nothing else.
+pub const ASIDE_TRIES_MAX: usize = 8;
 /// Text of rows that is made at once.
 pub const PARQUET_TEXT_BYTES: usize = 64 << 10;

@@ -192,7 +192,7 @@ impl Build<'_> {
         for input in &intake.inputs {
             PartEnds::of(input).write(&job.run)?;
         }
-        let mut writer = Writer::new(&job.run, &parts, ledger.folded)?;
+        let mut writer = Writer::of_run(&job.run, &parts, ledger.folded)?;
         for row in Row::all_of(decided, ledger) {
             writer.row(&row)?;
         }

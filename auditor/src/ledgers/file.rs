@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use super::LedgerError;
 use super::part::Part;
 use super::row::{Row, RowKey};
+use crate::aside::Aside;
 use crate::limits::{LEDGER_PARTS_MAX, LINE_BYTES_MAX};
 use crate::reader::reason;
 
@@ -205,18 +206,24 @@ fn check_digest(path: &Path) -> Result<(), LedgerError> {
 /// Writes a ledger file: beside its place first, and there only once it is whole.
 pub(super) struct Writer {
     path: PathBuf,
-    beside: PathBuf,
-    out: BufWriter<File>,
+    out: BufWriter<Aside>,
     hash: Sha256,
 }
 
 impl Writer {
+    /// A ledger that is kept.
     pub(super) fn new(path: &Path, parts: &[Part], folded: u64) -> Result<Self, LedgerError> {
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(".new");
-        let beside = PathBuf::from(beside);
-        let out = BufWriter::with_capacity(ROW_BUFFER_BYTES, File::create(&beside).map_err(LedgerError::io(&beside))?);
-        let mut writer = Self { path: path.to_owned(), beside, out, hash: Sha256::new() };
+        Self::to(Aside::begin(path, 0o666), path, parts, folded)
+    }
+
+    /// One of the many of a build, which are kept only while it is under way.
+    pub(super) fn of_run(path: &Path, parts: &[Part], folded: u64) -> Result<Self, LedgerError> {
+        Self::to(Aside::begin_among(path, 0o666), path, parts, folded)
+    }
+
+    fn to(aside: io::Result<Aside>, path: &Path, parts: &[Part], folded: u64) -> Result<Self, LedgerError> {
+        let out = BufWriter::with_capacity(ROW_BUFFER_BYTES, aside.map_err(LedgerError::io(path))?);
+        let mut writer = Self { path: path.to_owned(), out, hash: Sha256::new() };
         writer.json(&Head { portreeve_ledger: VERSION, parts: parts.len() as u64, folded })?;
         for part in parts {
             writer.json(part)?;
@@ -225,27 +232,26 @@ impl Writer {
     }
 
     pub(super) fn row(&mut self, row: &Row) -> Result<(), LedgerError> {
-        let line = row.write().map_err(|e| LedgerError::Io { path: self.beside.clone(), cause: e.into() })?;
+        let line = row.write().map_err(|e| LedgerError::Io { path: self.path.clone(), cause: e.into() })?;
         self.line(line)
     }
 
     pub(super) fn finish(mut self) -> Result<(), LedgerError> {
         let sha256 = Digest::from_bytes(std::mem::take(&mut self.hash).finalize().into());
         self.json(&Tail { sha256 })?;
-        let done: io::Result<()> = self.out.flush().and_then(|()| self.out.get_ref().sync_all());
-        done.map_err(LedgerError::io(&self.beside))?;
-        std::fs::rename(&self.beside, &self.path).map_err(LedgerError::io(&self.path))
+        let whole = self.out.into_inner().map_err(io::IntoInnerError::into_error);
+        whole.and_then(Aside::put).map_err(LedgerError::io(&self.path))
     }
 
     fn json(&mut self, value: &impl Serialize) -> Result<(), LedgerError> {
-        let line = serde_json::to_string(value).map_err(|e| LedgerError::Io { path: self.beside.clone(), cause: e.into() })?;
+        let line = serde_json::to_string(value).map_err(|e| LedgerError::Io { path: self.path.clone(), cause: e.into() })?;
         self.line(line)
     }
 
     fn line(&mut self, mut line: String) -> Result<(), LedgerError> {
         line.push('\n');
         self.hash.update(line.as_bytes());
-        self.out.write_all(line.as_bytes()).map_err(LedgerError::io(&self.beside))
+        self.out.write_all(line.as_bytes()).map_err(LedgerError::io(&self.path))
     }
 }
 
