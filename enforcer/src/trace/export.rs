@@ -69,7 +69,7 @@ impl Exporter {
         }
         self.queue.close();
         let rest = async {
-            while self.queue.recv_many(&mut batch, limits::SPANS_BATCH_MAX).await > 0 {
+            while !batch.is_empty() || self.queue.recv_many(&mut batch, limits::SPANS_BATCH_MAX).await > 0 {
                 let sent = if self.post(&batch).await.is_ok() { "sent" } else { "refused" };
                 self.metrics.spans(sent, batch.len());
                 batch.clear();
@@ -79,17 +79,22 @@ impl Exporter {
         let _ = timeout(limits::SPANS_LAST, rest).await;
     }
 
+    /// Sends a batch, which stays where the process ends before it is taken.
     async fn send(&mut self, batch: &mut Vec<Span>, phase: &mut watch::Receiver<Phase>) {
         let mut pause = limits::SPANS_FIRST_PAUSE;
         for attempt in 1..=limits::SPANS_ATTEMPTS {
-            match self.post(batch).await {
+            let posted = tokio::select! {
+                () = leaving(phase) => return,
+                posted = self.post(batch) => posted,
+            };
+            match posted {
                 Ok(()) => {
                     self.metrics.spans("sent", batch.len());
                     break;
                 }
                 Err(again) if again && attempt < limits::SPANS_ATTEMPTS => {
                     tokio::select! {
-                        () = leaving(phase) => {}
+                        () = leaving(phase) => return,
                         () = sleep(pause) => {}
                     }
                     pause *= 2;

@@ -182,3 +182,24 @@ async fn a_collector_that_is_away_costs_spans_and_nothing_else() {
     assert!(lost.filter_map(|l| l.rsplit(' ').next()?.parse::<u64>().ok()).sum::<u64>() > 0, "{metrics}");
     enforcer.shutdown().await;
 }
+
+/// One that takes a connection and then says nothing holds up the end no longer than what is left to hand over may take.
+#[tokio::test]
+async fn what_a_silent_collector_was_offered_is_offered_again_at_the_end() {
+    let world = World::new().await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let config = world.config(&format!("traces: {{otlp: \"http://{}\", sample: 1}}\n", listener.local_addr().unwrap()));
+    let enforcer = Enforcer::start(config, Report::silent()).await.unwrap();
+    assert_eq!(status(&world.get(enforcer.inbound()[0], "").await.unwrap()), 200);
+    let (_silent, _) = listener.accept().await.unwrap();
+    let ended = tokio::spawn(enforcer.shutdown());
+    let again = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let body = posted(&mut stream, "/v1/traces", "application/json").await.unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}").await.unwrap();
+        body
+    };
+    let body = tokio::time::timeout(crate::world::LIMIT, again).await.expect("it is offered again");
+    assert_eq!(spans(&[body]).len(), 1);
+    ended.await.unwrap();
+}
