@@ -1,7 +1,8 @@
 //! The head of a request, made of a header block (RFC 9113, 8.2 and 8.3).
 //!
 //! INVARIANT: what is accepted here would be accepted of HTTP/1 too ([`crate::h1::scan`]): the same bytes in method, target, names and
-//! values. Nothing is repaired.
+//! values. Nothing is repaired; of values the blanks around them are not looked at, as in HTTP/1 (RFC 9113, 8.2.1, has no place for
+//! them, and some callers send them).
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{StatusCode, Version};

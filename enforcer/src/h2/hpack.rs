@@ -95,13 +95,28 @@ impl Block {
 
     /// Takes up what stands at the end of the bytes.
     fn push(&mut self, span: Span) {
-        self.size += span.name + span.value + ENTRY_EXTRA;
-        if self.size > limits::HEAD_BYTES_MAX {
-            self.too_large = true;
-            self.bytes.truncate(span.at);
+        if self.has_room(span) {
+            self.fields.push(span);
         } else {
+            self.bytes.truncate(span.at);
+        }
+    }
+
+    /// Takes up a field of a table. A byte can name one of thousands, so one that finds no room is not even copied (A28).
+    fn put(&mut self, name: &[u8], value: &[u8]) {
+        let span = Span { at: self.bytes.len(), name: name.len(), value: value.len() };
+        if self.has_room(span) {
+            self.bytes.extend_from_slice(name);
+            self.bytes.extend_from_slice(value);
             self.fields.push(span);
         }
+    }
+
+    /// Counts a field. Whether there is room for it.
+    fn has_room(&mut self, span: Span) -> bool {
+        self.size += span.name + span.value + ENTRY_EXTRA;
+        self.too_large |= self.size > limits::HEAD_BYTES_MAX;
+        !self.too_large
     }
 }
 
@@ -141,15 +156,21 @@ impl Decoder {
                 continue;
             }
             may_resize = false;
-            let at = block.bytes.len();
             if first & 0x80 != 0 {
-                let (name, value) = self.copy(from.integer(first, 7)?, &mut block.bytes, true)?;
-                block.push(Span { at, name, value });
+                let (name, value) = self.entry(from.integer(first, 7)?)?;
+                block.put(name, value);
                 continue;
             }
+            let at = block.bytes.len();
             let remembered = first & 0x40 != 0;
             let index = if remembered { from.integer(first, 6)? } else { from.integer(first, 4)? };
-            let name = if index > 0 { self.copy(index, &mut block.bytes, false)?.0 } else { from.text(&mut block.bytes)? };
+            let name = if index > 0 {
+                let (name, _) = self.entry(index)?;
+                block.bytes.extend_from_slice(name);
+                name.len()
+            } else {
+                from.text(&mut block.bytes)?
+            };
             let value = from.text(&mut block.bytes)?;
             if remembered {
                 self.table.insert(block.bytes.get(at..).unwrap_or_default(), name);
@@ -159,19 +180,13 @@ impl Decoder {
         Ok(())
     }
 
-    /// Copies an entry, with its value or without.
-    fn copy(&self, index: usize, out: &mut Vec<u8>, whole: bool) -> Result<(usize, usize), Broken> {
+    /// An entry of the tables: name and value.
+    fn entry(&self, index: usize) -> Result<(&[u8], &[u8]), Broken> {
         let nought = Broken("there is no such entry in the tables");
-        if let Some((name, value)) = index.checked_sub(1).ok_or(nought).map(|at| STATIC.get(at))? {
-            out.extend_from_slice(name.as_bytes());
-            let value = if whole { value.as_bytes() } else { &[] };
-            out.extend_from_slice(value);
-            return Ok((name.len(), value.len()));
+        match index.checked_sub(1).ok_or(nought).map(|at| STATIC.get(at))? {
+            Some((name, value)) => Ok((name.as_bytes(), value.as_bytes())),
+            None => self.table.get(index - STATIC.len() - 1).ok_or(nought),
         }
-        let (bytes, name) = self.table.get(index - STATIC.len() - 1).ok_or(nought)?;
-        let bytes = if whole { bytes } else { bytes.get(..name).unwrap_or_default() };
-        out.extend_from_slice(bytes);
-        Ok((name, bytes.len() - name))
     }
 }
 
@@ -193,9 +208,9 @@ struct Entry {
 }
 
 impl Table {
-    fn get(&self, nth: usize) -> Option<(&[u8], usize)> {
+    fn get(&self, nth: usize) -> Option<(&[u8], &[u8])> {
         let entry = self.entries.get(nth)?;
-        Some((self.bytes.get(entry.at..entry.at + entry.len)?, entry.name))
+        self.bytes.get(entry.at..entry.at + entry.len)?.split_at_checked(entry.name)
     }
 
     fn insert(&mut self, field: &[u8], name: usize) {
@@ -476,7 +491,7 @@ mod tests {
             }
             // C.3.3: the newest first, and so much in all.
             assert_eq!((decoder.table.entries.len(), decoder.table.size), (3, 164));
-            assert_eq!(decoder.table.get(0).unwrap(), (&b"custom-keycustom-value"[..], 10));
+            assert_eq!(decoder.table.get(0).unwrap(), (&b"custom-key"[..], &b"custom-value"[..]));
         }
     }
 
