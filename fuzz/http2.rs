@@ -178,11 +178,12 @@ fn joined(lines: Vec<(String, Vec<u8>)>) -> Vec<(String, Vec<u8>)> {
             Some((last, whole)) if name == "cookie" && last == "cookie" => {
                 whole.extend_from_slice(b"; ");
                 whole.extend_from_slice(&value);
-                *whole = whole.trim_ascii().to_vec();
             }
             _ => out.push((name, value)),
         }
     }
+    // Blanks that stand around the whole, and not those between two pieces of nothing.
+    out.iter_mut().for_each(|(_, value)| *value = value.trim_ascii().to_vec());
     out
 }
 
