@@ -193,6 +193,8 @@ struct Shop(Seen, Seen);
 impl Service for Shop {
     type Body = ResponseBody;
 
+    const TUNNELS: bool = true;
+
     fn call(&mut self, head: Head<'_>, given: Given) -> Called<ResponseBody> {
         let plain = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b));
         let authority = head.authority.is_none_or(|a| plain(a) && a.parse::<http::uri::Authority>().is_ok());

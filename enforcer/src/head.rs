@@ -8,7 +8,7 @@
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::request::Parts;
-use http::{StatusCode, Version};
+use http::{Request, StatusCode, Uri, Version, uri};
 
 /// Why a head is not acceptable.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,11 +52,36 @@ impl<'a> Head<'a> {
             version: parts.version,
             method: parts.method.as_str(),
             scheme: parts.uri.scheme_str(),
-            authority: parts.uri.authority().map(http::uri::Authority::as_str),
-            target: parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str),
-            protocol: parts.extensions.get::<hyper::ext::Protocol>().map(hyper::ext::Protocol::as_str),
+            authority: parts.uri.authority().map(uri::Authority::as_str),
+            target: parts.uri.path_and_query().map_or("/", uri::PathAndQuery::as_str),
+            protocol: None,
             fields,
         }
+    }
+
+    /// The head as the HTTP library has it; `None` where it has no form for it. `:protocol` is left behind.
+    #[must_use]
+    pub fn to_request(&self) -> Option<Request<()>> {
+        let target: uri::PathAndQuery = self.target.parse().ok()?;
+        // The library leaves a fragment out, and a path that is none is the root.
+        if target.as_str() != self.target {
+            return None;
+        }
+        let mut uri = uri::Parts::default();
+        uri.path_and_query = Some(target);
+        if let Some(authority) = self.authority {
+            uri.authority = Some(authority.parse().ok()?);
+            uri.scheme = Some(self.scheme.unwrap_or("http").parse().ok()?);
+        }
+        let mut request = Request::new(());
+        *request.version_mut() = self.version;
+        *request.method_mut() = self.method.parse().ok()?;
+        *request.uri_mut() = Uri::from_parts(uri).ok()?;
+        for field in self.fields.iter() {
+            let (name, value) = (HeaderName::from_bytes(field.name.as_bytes()).ok()?, HeaderValue::from_bytes(field.value).ok()?);
+            request.headers_mut().append(name, value);
+        }
+        Some(request)
     }
 
     /// The target without its query.
@@ -321,6 +346,45 @@ mod tests {
             (&map["x-tenant"], &map["empty"], &map["x-own"]),
             (&"eu".parse().unwrap(), &"".parse().unwrap(), &"1: 2".parse().unwrap())
         );
+    }
+
+    #[test]
+    fn the_library_has_the_same_head_or_none() {
+        let mut fields = Fields::default();
+        for (name, value) in [("host", "a.example"), ("x-one", "1"), ("x-one", "2"), ("x-odd", "\u{fc}")] {
+            fields.push(name, value.as_bytes());
+        }
+        let plain = Head {
+            version: Version::HTTP_2,
+            method: "PUT",
+            scheme: Some("https"),
+            authority: Some("a.example:8080"),
+            target: "/a%20b/{c}?d=e&f",
+            protocol: None,
+            fields,
+        };
+        let variants = [
+            Head { authority: None, scheme: None, ..plain.clone() },
+            Head { target: "*", method: "OPTIONS", version: Version::HTTP_11, ..plain.clone() },
+            plain.clone(),
+        ];
+        for head in variants {
+            let (parts, ()) = head.to_request().unwrap().into_parts();
+            let again = Head::of(&parts);
+            let lines = |head: &Head<'_>| head.fields.iter().map(|f| (f.name.to_owned(), f.value.to_owned())).collect::<Vec<_>>();
+            assert_eq!(
+                (again.version, again.method, again.scheme, again.authority),
+                (head.version, head.method, head.scheme, head.authority)
+            );
+            assert_eq!((again.target, lines(&again)), (head.target, lines(&head)));
+        }
+        assert_eq!(Head { scheme: None, ..plain.clone() }.to_request().unwrap().uri().scheme_str(), Some("http"));
+        let authority = |authority| Head { authority: Some(authority), ..plain.clone() };
+        let target = |target| Head { target, ..plain.clone() };
+        for head in [authority("a b"), authority("a:b:c"), target("/a`b"), target("/a#b"), Head { scheme: Some("a b"), ..plain.clone() }] {
+            let found = head.to_request().map(|request| request.uri().clone());
+            assert_eq!(found, None);
+        }
     }
 
     #[test]

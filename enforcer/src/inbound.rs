@@ -253,6 +253,8 @@ struct Judged {
 impl h2::connection::Service for Judged {
     type Body = ResponseBody;
 
+    const TUNNELS: bool = true;
+
     fn call(&mut self, head: Head<'_>, given: Given) -> Called<ResponseBody> {
         self.caller.requests.fetch_add(1, Ordering::Relaxed);
         let permit = match self.gate.judge(&self.caller, head) {

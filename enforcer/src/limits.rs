@@ -85,8 +85,6 @@ pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 pub const HEADERS_MAX: usize = 100;
 /// Streams one HTTP/2 connection may have open.
 pub const H2_STREAMS_MAX: u32 = 128;
-/// Streams that the local service may open and reset before they were served.
-pub const H2_PENDING_RESETS_MAX: usize = 20;
 /// Streams that the peer may provoke us to reset (A26).
 pub const H2_LOCAL_RESETS_MAX: usize = 64;
 /// The longest frame of HTTP/2 that we take, and the longest that we send: what holds where nobody says another, and the least that may be

@@ -1,8 +1,9 @@
 //! What ends an answer that its caller does not take.
 //!
-//! The HTTP library asks for a piece of an answer when it has sent the one before. A caller that takes nothing (over HTTP/2: whose window is
-//! closed) keeps it from asking, and so the answer from seeing its time and its denial (A65), for as long as the connection lasts. So
-//! whoever gave the library a piece, and has more, leaves here what ends it, and the task that serves the stream looks at it.
+//! The HTTP library asks for a piece of an answer when it has sent the one before. A caller that takes nothing keeps it from asking, and so
+//! the answer from seeing its time and its denial (A65), for as long as the connection lasts. So whoever gave the library a piece, and has
+//! more, leaves here what ends it, and the task that serves the connection looks at it. Our own codec holds what ends an answer beside the
+//! piece that it cannot send.
 //!
 //! INVARIANT: what is left here belongs to an answer that is not being asked for; it is taken away when that is.
 
@@ -22,14 +23,14 @@ use crate::live::Spot;
 use crate::outbound::egress::{Over, Withdrawn};
 use crate::times::Due;
 
-/// What ends the answers of one stream, or of one connection of HTTP/1, where nobody asks for them.
+/// What ends the answers of one connection of HTTP/1 that the library serves, where nobody asks for them.
 #[derive(Debug, Default)]
 pub struct Tether(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
     held: Option<Held>,
-    /// Who waits for an end, where that is not the task that asks for the answer.
+    /// Who waits for an end.
     waits: Option<Waker>,
 }
 
@@ -87,18 +88,13 @@ pub trait Holds: Body<Data = Bytes, Error = BodyError> + Unpin {
 }
 
 impl Tether {
-    /// Ready when an answer that is not asked for is to end.
-    pub fn poll_over(&self, cx: &mut Context<'_>, timer: &mut Option<Timer>) -> Poll<()> {
-        let mut state = self.lock();
-        state.held.as_mut().map_or(Poll::Pending, |held| held.poll_over(cx, timer))
-    }
-
     /// Completes when an answer that is not asked for is to end.
     pub async fn over(&self) {
         let mut timer = None;
         poll_fn(|cx| {
-            self.lock().waits = Some(cx.waker().clone());
-            self.poll_over(cx, &mut timer)
+            let mut state = self.lock();
+            state.waits = Some(cx.waker().clone());
+            state.held.as_mut().map_or(Poll::Pending, |held| held.poll_over(cx, &mut timer))
         })
         .await;
     }
@@ -115,18 +111,6 @@ impl Tether {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Runs the task of a stream to its end, or until its answer, which nobody asks for, is to end: then what the task holds is let go, and
-/// the library resets the stream.
-pub async fn tied(task: impl Future<Output = ()>, tether: Option<Arc<Tether>>) {
-    let Some(tether) = tether else { return task.await };
-    let (mut task, mut timer) = (std::pin::pin!(task), None);
-    poll_fn(|cx| match task.as_mut().poll(cx) {
-        Poll::Ready(()) => Poll::Ready(()),
-        Poll::Pending => tether.poll_over(cx, &mut timer),
-    })
-    .await;
 }
 
 /// The body of an answer that may not be asked for.

@@ -16,6 +16,7 @@ use crate::Enforcer;
 use crate::ca::{Ca, CaOptions};
 use crate::config::Config;
 use crate::outbound::body::Coming;
+use crate::outbound::linger::Rest;
 use crate::outbound::local::plain;
 use crate::outbound::tunnel::Tunnel;
 use crate::outbound::{Egress, EgressTimes};
@@ -253,7 +254,7 @@ async fn a78_a_plain_request_is_not_sent_outside_once_a_new_policy_denies() {
     let service = hyper::service::service_fn(move |request: HttpRequest<hyper::body::Incoming>| {
         let egress = Arc::clone(&asking);
         async move {
-            let (parts, body) = Coming::of(request, None).into_parts();
+            let (parts, body) = Coming::of(request, &Rest::default()).into_parts();
             let permit = egress.request(&parts, port).unwrap();
             // While its record is waited for, say.
             egress.gate.put_in_force(denying());

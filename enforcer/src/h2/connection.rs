@@ -1,4 +1,4 @@
-//! One caller's HTTP/2 connection and its streams, served by one task.
+//! One HTTP/2 connection of a caller, or of the local service, and its streams, served by one task.
 //!
 //! INVARIANTS: frames are taken in their order, and one that may not be where it is ends its stream or the connection, as RFC 9113 has
 //! it; nothing is sent beyond a window, and nothing received beyond ours; what is received is read only as far as what it makes us send
@@ -35,6 +35,9 @@ use crate::times::Times;
 pub trait Service {
     /// The body of an answer.
     type Body: Holds;
+
+    /// Whether a stream may become a tunnel by extended `CONNECT` (RFC 8441). Where it may not, the other side is not told that it could.
+    const TUNNELS: bool;
 
     /// What becomes of a request.
     fn call(&mut self, head: Head<'_>, given: Given) -> Called<Self::Body>;
@@ -181,7 +184,7 @@ impl<S: buffer::Source + AsyncWrite, V: Service> Connection<S, V> {
                 (frame::SETTING_STREAMS, limits::H2_STREAMS_MAX),
                 (frame::SETTING_WINDOW, limits::H2_STREAM_WINDOW),
                 (frame::SETTING_HEAD, u32::try_from(limits::HEAD_BYTES_MAX).unwrap_or(u32::MAX)),
-                (frame::SETTING_CONNECT, 1),
+                (frame::SETTING_CONNECT, u32::from(V::TUNNELS)),
             ],
         );
         let room = i64::from(limits::H2_CONNECTION_WINDOW);

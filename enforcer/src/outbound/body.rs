@@ -14,35 +14,46 @@ use super::egress::{Running, Withdrawn};
 use super::linger::Rest;
 use super::pool::Lease;
 use super::send::Share;
-use crate::body::{BodyError, Progress, clean_trailers};
+use crate::body::{Arriving, BodyError, Progress, clean_trailers};
 use crate::gate::Guard;
+use crate::h2::inflow::Inflow;
 use crate::tether::{Held, Holds, Right};
 use crate::times::Patience;
 
-/// A request body as the local service sends it. Where the answer comes before all of it was read, as a denial does, what is left is
-/// left to the connection ([`super::linger`]).
+/// A request body as the local service sends it. Where the answer comes before all of it was read, as a denial does, what is left of one
+/// of HTTP/1 is left to the connection ([`super::linger`]); a stream of HTTP/2 sees to that itself.
 #[derive(Debug)]
 pub struct Coming {
-    inner: Option<Incoming>,
+    inner: Option<Arriving>,
     rest: Option<Rest>,
     /// Whether the local service sends it without waiting to be told.
     unasked: bool,
 }
 
 impl Coming {
-    /// A request with its body so. On HTTP/2 there is no rest: a stream is reset on its own, after its answer.
+    /// A request of HTTP/1 with its body so.
     #[must_use]
-    pub fn of(request: Request<Incoming>, rest: Option<&Rest>) -> Request<Self> {
+    pub fn of(request: Request<Incoming>, rest: &Rest) -> Request<Self> {
         let unasked = !request.headers().contains_key(header::EXPECT);
-        request.map(|inner| Self { inner: (!inner.is_end_stream()).then_some(inner), rest: rest.cloned(), unasked })
+        request.map(|inner| Self::new(Arriving::Library(inner), Some(rest.clone()), unasked))
+    }
+
+    /// The body of a request of HTTP/2.
+    #[must_use]
+    pub fn over_http2(inner: Inflow) -> Self {
+        Self::new(Arriving::Inflow(inner), None, true)
+    }
+
+    fn new(inner: Arriving, rest: Option<Rest>, unasked: bool) -> Self {
+        Self { inner: (!inner.is_end_stream()).then_some(inner), rest, unasked }
     }
 }
 
 impl Body for Coming {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let Some(inner) = &mut self.inner else { return Poll::Ready(None) };
         let frame = Pin::new(inner).poll_frame(cx);
         // Whoever waits for `100-continue` has been told by the first frame at the latest.
@@ -65,7 +76,7 @@ impl Body for Coming {
 impl Drop for Coming {
     fn drop(&mut self) {
         let left = self.inner.take().filter(|inner| self.unasked && !inner.is_end_stream());
-        if let (Some(left), Some(rest)) = (left, &self.rest) {
+        if let (Some(Arriving::Library(left)), Some(rest)) = (left, &self.rest) {
             rest.leave(left);
         }
     }
@@ -149,7 +160,7 @@ impl Body for Outgoing {
             progress.touch();
         }
         let held_back = |name: &str| self.guard.as_ref().is_some_and(|guard| guard.holds_back(name));
-        Poll::Ready(frame.map(|frame| frame.map(|frame| clean_trailers(frame, held_back)).map_err(BodyError::Http)))
+        Poll::Ready(frame.map(|frame| frame.map(|frame| clean_trailers(frame, held_back))))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -9,6 +9,8 @@ use bytes::{Buf as _, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 
+use crate::h1::buffer::Source;
+
 /// A stream, and what was read of it already, which is read again first.
 #[derive(Debug)]
 pub struct Prefixed<S> {
@@ -62,6 +64,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Prefixed<S> {
         self.inner.is_write_vectored()
     }
 }
+
+impl<S: AsyncRead + Unpin> Source for Prefixed<S> {}
 
 /// What a connection begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

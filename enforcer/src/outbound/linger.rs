@@ -151,7 +151,7 @@ mod tests {
             let rest = Rest::default();
             let at = rest.clone();
             let service = service_fn(move |request: Request<Incoming>| {
-                let request = Coming::of(request, Some(&at));
+                let request = Coming::of(request, &at);
                 async move {
                     if request.uri().path() == "/elsewhere" {
                         tokio::spawn(async move { drop(request) }).await.unwrap();

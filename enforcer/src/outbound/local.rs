@@ -36,9 +36,10 @@ use super::transparent;
 use super::tunnel::{self, Tunnel};
 use super::upgrade;
 use crate::gate::Gate;
+use crate::h2;
+use crate::h2::connection::{Called, Given};
 use crate::head::{Fault, Head};
 use crate::headers;
-use crate::http2::{Streams, http2};
 use crate::limits;
 use crate::metrics::Counted;
 use crate::question;
@@ -46,7 +47,7 @@ use crate::report::Report;
 use crate::serve::{self, Phase};
 use crate::strict::{Faults, Strict};
 use crate::tether::{Tether, Tied};
-use crate::times::Patience;
+use crate::times::{Patience, Times};
 
 /// One listener for the local service.
 #[derive(Debug)]
@@ -232,7 +233,7 @@ impl Local {
             async move {
                 let response = match fault {
                     Some(fault) => local.faulty(&routing, &fault),
-                    None => local.request(Coming::of(request, Some(&left)), &routing).await,
+                    None => local.request(Coming::of(request, &left), &routing).await,
                 };
                 Ok::<_, Infallible>(response.map(|body| Tied::new(body, ends)))
             }
@@ -254,24 +255,16 @@ impl Local {
     }
 
     async fn http2(self: &Arc<Self>, stream: Prefixed<TcpStream>, routing: Routing) {
-        let (local, streams) = (Arc::clone(self), Streams::default());
-        let tied = streams.clone();
-        let service = service_fn(move |request: Request<Incoming>| {
-            let (local, routing, tether) = (Arc::clone(&local), routing.clone(), Arc::default());
-            tied.tie(&tether);
-            async move {
-                let response = local.request(Coming::of(request, None), &routing).await;
-                Ok::<_, Infallible>(response.map(|body| Tied::new(body, tether)))
-            }
-        });
-        let never = std::future::pending();
-        let _ = serve::drive(http2(TokioIo::new(stream), service, streams), self.phase.clone(), never, || ()).await;
+        let streams = Streams { local: Arc::clone(self), routing };
+        let connection = h2::connection::Connection::new(stream, streams, &Times::default());
+        // Nor how one of these ended.
+        let _ = serve::drive(connection, self.phase.clone(), std::future::pending(), || ()).await;
     }
 
     async fn request(&self, request: Request<Coming>, routing: &Routing) -> Response<Reply> {
         // Tunnels have a connection of their own, and begin it.
         if *request.method() == Method::CONNECT || request.headers().contains_key(header::UPGRADE) {
-            return answer(StatusCode::NOT_IMPLEMENTED, &self.gate.ids.next(), false);
+            return self.no_switch();
         }
         match self.route(&request, routing) {
             Route::Mesh(destination) => self.to_mesh(&destination, request).await,
@@ -281,6 +274,11 @@ impl Local {
                 answer(StatusCode::BAD_GATEWAY, &self.gate.ids.next(), false)
             }
         }
+    }
+
+    /// Answers a request that would switch its connection, or its stream, to something else.
+    fn no_switch(&self) -> Response<Reply> {
+        answer(StatusCode::NOT_IMPLEMENTED, &self.gate.ids.next(), false)
     }
 
     fn route<B>(&self, request: &Request<B>, routing: &Routing) -> Route {
@@ -362,6 +360,36 @@ impl Local {
             }
             Err(refused) => turn_away(stream, refused).await,
         }
+    }
+}
+
+/// Answers the requests of one connection of HTTP/2.
+#[derive(Debug)]
+struct Streams {
+    local: Arc<Local>,
+    routing: Routing,
+}
+
+impl h2::connection::Service for Streams {
+    type Body = Reply;
+
+    const TUNNELS: bool = false;
+
+    fn call(&mut self, head: Head<'_>, given: Given) -> Called<Reply> {
+        let Given::Body(body) = given else { return Called::Answer(self.local.no_switch()) };
+        let Some(request) = head.to_request() else {
+            let raw = format!("{} {}", head.method, head.path()).into_bytes();
+            return Called::Answer(self.refuse(Fault { why: "the target is none", status: StatusCode::BAD_REQUEST, raw }));
+        };
+        let (local, routing) = (Arc::clone(&self.local), self.routing.clone());
+        Called::Later(Box::pin(async move {
+            let request = request.map(|()| Coming::over_http2(body));
+            h2::connection::Reply::Answer(local.request(request, &routing).await)
+        }))
+    }
+
+    fn refuse(&mut self, fault: Fault) -> Response<Reply> {
+        self.local.faulty(&self.routing, &fault)
     }
 }
 

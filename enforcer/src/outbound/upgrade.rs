@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -71,18 +71,7 @@ fn asked(head: &[u8]) -> Option<Request<()>> {
     if !is_websocket || !says_so || head.method != "GET" || read.framing != Framing::None {
         return None;
     }
-    let mut request = Request::new(());
-    *request.method_mut() = Method::GET;
-    let target = match head.authority {
-        Some(authority) => format!("http://{authority}{}", head.target),
-        None => head.target.to_owned(),
-    };
-    *request.uri_mut() = Uri::try_from(target).ok()?;
-    for field in head.fields.iter() {
-        let (name, value) = (HeaderName::from_bytes(field.name.as_bytes()).ok()?, HeaderValue::from_bytes(field.value).ok()?);
-        request.headers_mut().append(name, value);
-    }
-    Some(request)
+    head.to_request()
 }
 
 /// An agreed WebSocket, or the callee's other answer.

@@ -7,6 +7,7 @@ mod exchange;
 mod health;
 mod limited;
 mod mesh;
+mod prior;
 mod town;
 mod transparent;
 mod turned;

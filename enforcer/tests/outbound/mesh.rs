@@ -17,12 +17,12 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::town::{CUT, Town, app, code, decided, get, nobody, ok, raw, status};
 
-fn way(connect: &[SocketAddr], more: &str) -> String {
+pub(crate) fn way(connect: &[SocketAddr], more: &str) -> String {
     let connect: Vec<_> = connect.iter().map(|a| format!("\"{a}\"")).collect();
     format!("outbound: [{{listen: \"127.0.0.1:0\", service: users, connect: [{}]{more}}}]\n", connect.join(", "))
 }
 
-fn metric(enforcer: &Enforcer, line: &str) -> u64 {
+pub(crate) fn metric(enforcer: &Enforcer, line: &str) -> u64 {
     let text = enforcer.gate().metrics.render();
     let found = text.lines().find_map(|l| l.strip_prefix(line)).and_then(|rest| rest.trim().parse().ok());
     found.unwrap_or_else(|| panic!("{line}:\n{text}"))
@@ -137,7 +137,7 @@ async fn a_destination_has_so_many_places() {
 }
 
 /// An app that answers each request when it is told to.
-async fn slow_app(release: Arc<tokio::sync::Notify>) -> (SocketAddr, Arc<AtomicUsize>) {
+pub(crate) async fn slow_app(release: Arc<tokio::sync::Notify>) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, seen) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
     let counted = Arc::clone(&seen);
@@ -241,7 +241,7 @@ async fn a_caller_that_goes_away_takes_its_request_along() {
 }
 
 /// A gRPC-like service over HTTP/2 in the clear: echoes each message and ends with trailers.
-async fn grpc() -> SocketAddr {
+pub(crate) async fn grpc() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {

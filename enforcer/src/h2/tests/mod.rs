@@ -3,6 +3,7 @@
 mod floods;
 mod flow;
 mod order;
+mod turns;
 
 use std::collections::VecDeque;
 use std::io;
@@ -37,6 +38,7 @@ struct Ends {
     got: Vec<u8>,
     /// How many bytes are taken before writes have to wait; none is no bound.
     takes: Option<usize>,
+    writes: usize,
     closed: bool,
     shut: bool,
     reader: Option<Waker>,
@@ -65,6 +67,7 @@ impl AsyncWrite for Io {
             return Poll::Pending;
         }
         ends.takes = ends.takes.map(|takes| takes - n);
+        ends.writes += 1;
         ends.got.extend_from_slice(&bytes[..n]);
         Poll::Ready(Ok(n))
     }
@@ -153,6 +156,8 @@ impl Shop {
 
 impl Service for Shop {
     type Body = Pieces;
+
+    const TUNNELS: bool = true;
 
     fn call(&mut self, head: Head<'_>, given: Given) -> Called<Pieces> {
         let fields: Vec<_> = head.fields.iter().map(|f| format!("{}={}", f.name, String::from_utf8_lossy(f.value))).collect();
