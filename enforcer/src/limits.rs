@@ -113,9 +113,17 @@ pub const H2_PATIENCE: u32 = 1000;
 pub const H2_PATIENCE_SECOND: u32 = 100;
 /// So much of it comes back with each answer that was sent whole.
 pub const H2_PATIENCE_ANSWER: u32 = 4;
+/// So much of it comes back with each frame of an answer, and with so many bytes in such frames one more: whoever reads in small pieces says
+/// of each, on the stream and on the connection, that it was read.
+pub const H2_PATIENCE_FRAME: u32 = 2;
+/// See [`H2_PATIENCE_FRAME`]. Of the libraries that we know Go's says so most often, after 4 KiB.
+pub const H2_PATIENCE_BYTES: usize = 1024;
 /// What a stream costs of it that its caller gives up before it was answered, or that may not be opened: it was judged, recorded,
 /// forwarded; and new settings, which each open stream is held against.
 pub const H2_PATIENCE_DEAR: u32 = 4;
+/// A stream that was given up before this time since its head is one that was opened for nothing. Of others there are no more in a second than
+/// ten times as many as may be open at once, and a caller that has a deadline gives many of them up where a service is slow.
+pub const H2_GIVEN_UP_EARLY: Duration = Duration::from_millis(100);
 /// HTTP/2 flow-control window of a stream: one slow reader holds at most this much.
 pub const H2_STREAM_WINDOW: u32 = 256 * 1024;
 /// HTTP/2 flow-control window of a connection.

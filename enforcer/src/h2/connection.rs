@@ -100,7 +100,7 @@ pub struct Connection<S, V: Service> {
     waiting: Vec<usize>,
     /// The first stream whose turn it is.
     turn: u32,
-    alive: Alive,
+    pub(super) alive: Alive,
 }
 
 /// A header block whose end has not come.
@@ -138,9 +138,9 @@ struct Ending {
 }
 
 /// Signs of life of the other side.
-struct Alive {
+pub(super) struct Alive {
     timer: Timer,
-    heard: Instant,
+    pub(super) heard: Instant,
     /// Until when a sign is waited for that was asked for.
     asked: Option<Instant>,
     ping: Duration,
@@ -425,7 +425,7 @@ impl<S: buffer::Source + AsyncWrite, V: Service> Connection<S, V> {
         if self.wire.output.is_empty() {
             return Ok(());
         }
-        self.patience.gain(2 * std::mem::take(&mut self.sending.frames));
+        self.patience.gain(self.sending.worth());
         let cx = &mut Context::from_waker(&self.rings);
         match self.wire.poll_drain(cx) {
             Poll::Pending => Ok(()),

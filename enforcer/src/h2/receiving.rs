@@ -184,9 +184,14 @@ impl<S: buffer::Source + AsyncWrite, V: Service> Connection<S, V> {
             self.patience.spend(1)?;
             return self.known(id);
         };
-        let answered = self.streams.get(at).is_some_and(|stream| stream.is_answered);
+        let now = self.alive.heard;
+        let price = self.streams.get(at).map_or(0, |stream| match stream.is_answered {
+            _ if now - stream.since >= limits::H2_GIVEN_UP_EARLY => 0,
+            true => 1,
+            false => limits::H2_PATIENCE_DEAR,
+        });
         self.drop_stream(at, false);
-        Ok(self.patience.spend(if answered { 1 } else { limits::H2_PATIENCE_DEAR })?)
+        Ok(self.patience.spend(price)?)
     }
 
     fn data(&mut self, head: frame::Head, payload: &[u8]) -> Result<(), Stop> {
@@ -322,7 +327,7 @@ impl<S: buffer::Source + AsyncWrite, V: Service> Connection<S, V> {
     fn request(&mut self, id: u32, last: bool) -> Result<(), Stop> {
         let Some((at, rings)) = self.streams.free() else { return self.not_taken(id) };
         self.block.join_cookies();
-        let mut stream = Stream::new(id, self.sending.initial, last);
+        let mut stream = Stream::new(id, self.alive.heard, self.sending.initial, last);
         let (head, framing) = match head::request(&self.block, last) {
             Err(head::Wrong::Malformed(why)) => {
                 drop(self.refused(why, StatusCode::BAD_REQUEST));

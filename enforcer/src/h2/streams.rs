@@ -50,6 +50,8 @@ pub(super) enum Work<B> {
 /// A stream that is open on one side at least.
 pub(super) struct Stream<B> {
     pub(super) id: u32,
+    /// When its head came.
+    pub(super) since: Instant,
     pub(super) work: Work<B>,
     /// Where what comes is put, where there is a body.
     pub(super) source: Option<Source>,
@@ -82,10 +84,11 @@ pub(super) struct Stream<B> {
 }
 
 impl<B> Stream<B> {
-    /// A stream that was opened just now. `initial` is the other side's window for it.
-    pub(super) fn new(id: u32, initial: i64, is_whole: bool) -> Self {
+    /// A stream that was opened at `since`. `initial` is the other side's window for it.
+    pub(super) fn new(id: u32, since: Instant, initial: i64, is_whole: bool) -> Self {
         Self {
             id,
+            since,
             work: Work::Sent,
             source: None,
             is_whole,

@@ -118,3 +118,40 @@ async fn an_honest_caller_may_give_up() {
         }
     }
 }
+
+/// Some libraries say after each few kilobytes that they read them, on the stream and on the connection: Go's, where a program reads by
+/// as many.
+#[tokio::test]
+async fn an_honest_caller_may_read_in_small_pieces() {
+    let mut peer = Peer::begun();
+    let all = 64 << 20;
+    let mut sent = peer.ask(&get(1, &format!("/now/{all}")));
+    let (mut got, mut unread) = (0, 0);
+    while got < all {
+        assert_eq!(goodbye(&sent), None, "after {got} bytes");
+        let came = answer(&sent, 1).1;
+        (got, unread) = (got + came, unread + came);
+        let mut windows = Vec::new();
+        while unread >= 4096 || (got == all && unread > 0) {
+            let n = unread.min(4096);
+            unread -= n;
+            windows.extend([0, 1].iter().flat_map(|stream| number(WINDOW_UPDATE, *stream, u32::try_from(n).unwrap())));
+        }
+        sent = peer.ask(&windows);
+    }
+}
+
+/// Whoever has a deadline gives up all that is late, however much it is: streams that had their time are bounded by how many there may be.
+#[tokio::test]
+async fn an_honest_caller_may_give_up_what_is_late_all_day_long() {
+    let mut peer = Peer::begun();
+    let mut next = 1;
+    for _ in 0..20 {
+        let streams: Vec<_> = (0..limits::H2_STREAMS_MAX).map(|n| next + 2 * n).collect();
+        next += 2 * limits::H2_STREAMS_MAX;
+        peer.ask(&streams.iter().flat_map(|s| get(*s, "/wait")).collect::<Vec<_>>());
+        tokio::time::sleep(limits::H2_GIVEN_UP_EARLY).await;
+        let sent = peer.ask(&streams.iter().flat_map(|s| number(RST_STREAM, *s, 8)).collect::<Vec<_>>());
+        assert_eq!(goodbye(&sent), None);
+    }
+}
