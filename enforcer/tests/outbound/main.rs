@@ -5,6 +5,7 @@
 mod egress;
 mod exchange;
 mod health;
+mod judges;
 mod limited;
 mod mesh;
 mod prior;
