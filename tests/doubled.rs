@@ -90,6 +90,62 @@ fn logs_that_share_lines_are_told() {
     assert!(run.code == 0 && run.err.contains("warning: at least 5 lines of these logs stand in two of them"), "{}", run.err);
 }
 
+fn pack(path: &str, text: &str, level: u32) {
+    let mut gzip = flate2::write::GzEncoder::new(fs::File::create(path).unwrap(), flate2::Compression::new(level));
+    gzip.write_all(text.as_bytes()).unwrap();
+    gzip.finish().unwrap();
+}
+
+/// Whichever is given first is read: what they hold is the same. A packed log that goes on is another one.
+#[test]
+fn a_log_and_what_was_packed_of_it_are_read_once() {
+    let dir = TempDir::new().unwrap();
+    let [plain, one, two, longer, damaged, ledger] =
+        ["a.log", "a.log.gz", "a.log.1.gz", "longer.log.gz", "damaged.log.gz", "l.ledger"].map(|name| path(&dir, name));
+    fs::write(&plain, kuma(99)).unwrap();
+    pack(&one, &kuma(99), 1);
+    pack(&two, &kuma(99), 9);
+    for (logs, left_out) in [([&plain, &one, &two], [&one, &two]), ([&two, &plain, &one], [&plain, &one])] {
+        let logs = logs.map(String::as_str);
+        for args in [&["audit", "--fail-on", "never", "--bundle", MARKET][..], &["ledger", "build", "--bundle", MARKET, "--out", &ledger]] {
+            let run = portreeve(&[args, &logs].concat());
+            assert!(run.code == 0 && run.err.contains("99 lines: 99 decided"), "{}", run.err);
+            for other in left_out {
+                assert!(
+                    run.err.contains(&format!("note: `{other}` holds the same lines as `{}` and is read once", logs[0])),
+                    "{}",
+                    run.err
+                );
+            }
+        }
+        fs::remove_file(&ledger).unwrap();
+    }
+    pack(&longer, &kuma(100), 1);
+    let whole = fs::read(&one).unwrap();
+    fs::write(&damaged, &whole[..whole.len() - 9]).unwrap();
+    let run = portreeve(&["audit", "--fail-on", "never", "--bundle", MARKET, &plain, &longer, &damaged]);
+    assert!(run.code == 0 && !run.err.contains("is read once"), "{}", run.err);
+}
+
+/// Lines without an id may be alike by chance, so nothing is left out for standing in two logs; it is told.
+#[test]
+fn an_audit_of_logs_that_share_lines_says_so() {
+    let dir = TempDir::new().unwrap();
+    let (a, b, c) = (path(&dir, "a.log"), path(&dir, "b.log.gz"), path(&dir, "c.log"));
+    let lines: Vec<String> = kuma(300).split_inclusive('\n').map(str::to_owned).collect();
+    fs::write(&a, lines[..100].concat()).unwrap();
+    pack(&b, &lines[90..200].concat(), 1);
+    fs::write(&c, lines[200..].concat()).unwrap();
+    let out = path(&dir, "report");
+    let run = portreeve(&["audit", "--fail-on", "never", "--bundle", MARKET, "--out", &out, &a, &b, &c]);
+    assert!(run.code == 0 && run.err.contains("310 lines: 310 decided"), "{}", run.err);
+    let report: serde_json::Value = serde_json::from_slice(&fs::read(Path::new(&out).join("assessment.json")).unwrap()).unwrap();
+    let found: Vec<_> = report["findings"].as_array().unwrap().iter().filter(|f| f["check"] == "copied_lines").collect();
+    let says =
+        format!("10 lines of `{a}` stand in `{b}`, too, the first on line 91 and on line 1: if one is a copy, its requests count twice");
+    assert!(found.len() == 1 && found[0]["summary"] == says.as_str(), "{found:?}");
+}
+
 #[test]
 fn ledgers_of_one_log_under_two_names_are_not_merged() {
     let dir = TempDir::new().unwrap();
@@ -114,9 +170,7 @@ fn a_record_that_stands_in_two_logs_makes_no_ledger() {
     let (log, ledger) = (path(&dir, "a.ndjson"), path(&dir, "l.ledger"));
     fs::write(&log, own(20)).unwrap();
     let packed = path(&dir, "a.ndjson.gz");
-    let mut gzip = flate2::write::GzEncoder::new(fs::File::create(&packed).unwrap(), flate2::Compression::fast());
-    gzip.write_all(own(20).as_bytes()).unwrap();
-    gzip.finish().unwrap();
+    pack(&packed, &own(20).split_inclusive('\n').skip(3).collect::<String>(), 1);
     let cut = path(&dir, "cut.ndjson");
     fs::write(&cut, own(20).split_inclusive('\n').take(9).collect::<String>()).unwrap();
     for other in [&packed, &cut] {

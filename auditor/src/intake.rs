@@ -10,10 +10,11 @@ use portreeve_engine::{Digest, Record, Timestamp};
 use crate::ahead::Bytes;
 use crate::assessment::Rejected;
 use crate::chains::{Chains, Cursor};
+use crate::copies::Marks;
 use crate::foreign::{Adapter, Deciding, Format, Grade, Place, Reading, Recognised, Seen, Sketch, Taken, recognise};
 use crate::heads::VerifiedHeads;
 use crate::joins::{self, Ends, Half};
-use crate::limits::{HALVES_BYTES_MAX, LINE_BYTES_MAX, RECOGNITION_LINES_MAX, REJECTED_EXAMPLES_MAX};
+use crate::limits::{COPY_MARKS_ALL_MAX, HALVES_BYTES_MAX, LINE_BYTES_MAX, RECOGNITION_LINES_MAX, REJECTED_EXAMPLES_MAX};
 use crate::mistaken::Mistaken;
 use crate::pan::Suspicion;
 use crate::parsing;
@@ -213,6 +214,8 @@ pub(crate) struct InputRead {
     pub(crate) foreign: ForeignRead,
     /// The halves of lines at its ends.
     pub(crate) ends: Ends,
+    /// Some of its lines, to be known again in another log.
+    pub(crate) marks: Marks,
 }
 
 /// What was read of a log of another mesh.
@@ -257,7 +260,7 @@ pub(crate) fn read(
     let mut intake = Intake { inputs: Vec::new(), chains: Chains::new(heads) };
     let read = std::thread::scope(|scope| {
         let mut workers = Workers::new(scope, reading.threads);
-        let (mut before, mut held) = (0, 0);
+        let (mut before, mut held, mut marked) = (0, 0, 0);
         let mut next = None;
         for (n, source) in sources.iter().enumerate() {
             let bytes = next.take().unwrap_or_else(|| Bytes::open(scope, source, workers.threads()));
@@ -268,6 +271,11 @@ pub(crate) fn read(
                 held += read.ends.held();
                 if held > HALVES_BYTES_MAX {
                     read.ends.drop_halves();
+                }
+                marked += read.marks.held();
+                if marked > COPY_MARKS_ALL_MAX {
+                    marked -= read.marks.held();
+                    read.marks = Marks::NONE;
                 }
             }
             if more.ended {
@@ -416,6 +424,7 @@ impl InputRead {
             duplicates: 0,
             chains: BTreeMap::new(),
             foreign: ForeignRead { decided: BTreeMap::new(), undetermined: 0, other: BTreeMap::new(), lost: 0, cut: 0 },
+            marks: Marks::NONE,
             ends: Ends { head: None, tail: None, first: None, last: None, joined: None },
         }
     }

@@ -20,6 +20,7 @@ mod clocks;
 pub mod commits;
 mod container;
 pub mod controls;
+mod copies;
 mod ends;
 mod examined;
 mod fidelity;

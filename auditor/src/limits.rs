@@ -218,6 +218,14 @@ pub const PARQUET_PAGE_BYTES_MAX: usize = 64 << 20;
 pub const PARQUET_HEAD_BYTES_MAX: usize = 1 << 20;
 /// Bytes held at once of a Parquet file, which are a page and a dictionary of each column: with the rest it stays within 256 MiB.
 pub const PARQUET_HELD_BYTES_MAX: usize = 128 << 20;
+/// Lines of a log that are marked to be known again in another one, at 24 bytes each.
+pub const COPY_MARKS_MAX: usize = 512;
+/// Such lines of all logs together; a log that comes when there are as many has none.
+pub const COPY_MARKS_ALL_MAX: usize = 1 << 20;
+/// Marked lines that two logs have in common before they are taken for copied: fewer are alike by chance now and then.
+pub const COPIED_LINES_MIN: u64 = 3;
+/// Pairs of logs of which it is looked how much they have in common.
+pub const COPIED_PAIRS_MAX: usize = 1_000;
 /// Times a file is begun aside of its place before it is given up: more than twice would take somebody who looks for nothing else.
 pub const ASIDE_TRIES_MAX: usize = 8;
 /// Text of rows that is made at once.

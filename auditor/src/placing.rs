@@ -252,6 +252,9 @@ fn by_hint(
             Hinted::Request(sketch, deciding) => match sink.seen_again(&Place { input, line, bytes }, &sketch, deciding) {
                 Some((taken, grade)) => {
                     read.ends.at(sketch.at);
+                    if sketch.known_by.is_none() {
+                        read.marks.add(sketch.at, line, bytes);
+                    }
                     read.foreign.took(taken, grade);
                     true
                 }
@@ -319,6 +322,9 @@ fn foreign(
     if let Some(sketch) = &sketched.sketch {
         read.ends.at(sketch.at);
         if let Some((taken, grade)) = adapter.deciding(nth).and_then(|deciding| sink.seen_again(&place, sketch, deciding)) {
+            if sketch.known_by.is_none() {
+                read.marks.add(sketch.at, line, bytes);
+            }
             read.foreign.took(taken, grade);
             return;
         }
@@ -333,6 +339,9 @@ fn foreign(
     match said {
         Read::Request(seen) => {
             read.ends.at(seen.at);
+            if seen.known_by().is_none() {
+                read.marks.add(seen.at, line, bytes);
+            }
             if looks && found.is_none() {
                 found = seen.path.as_deref().and_then(in_target).map(|found| (found, "query"));
             }

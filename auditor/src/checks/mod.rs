@@ -14,6 +14,7 @@ mod certificate_shared_by_identities;
 mod clock_skew;
 mod clock_step;
 mod config_drift;
+mod copied_lines;
 mod dead_declaration;
 mod default_deny_hole;
 mod denied_although_granted;
@@ -113,6 +114,7 @@ pub const CHECKS: &[Check] = &[
     broken_chain::CHECK,
     absent_log::CHECK,
     empty_log::CHECK,
+    copied_lines::CHECK,
     open_ended_log::CHECK,
     rejected_lines::CHECK,
     unrecorded_requests::CHECK,

@@ -1,8 +1,10 @@
 //! LOG arguments: files, patterns, standard input, and the progress shown while they are read.
 
+mod unpacked;
+
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, IsTerminal as _};
+use std::io::{BufRead as _, BufReader, IsTerminal as _, Read};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -44,7 +46,7 @@ pub(crate) fn sources(arguments: &[String]) -> Result<Vec<LogSource>, Failure> {
             out.push(source);
         }
     }
-    Ok(out)
+    Ok(unpacked::each_once(out))
 }
 
 /// Whether two files of one length are one, or hold the same bytes. Of one that cannot be read nobody says so here; who reads it next does.
@@ -54,6 +56,11 @@ fn is_same(one: &Path, other: &Path) -> bool {
     if inode(&one).is_some() && inode(&one) == inode(&other) {
         return true;
     }
+    are_equal(one, other)
+}
+
+/// Whether two readers give the same bytes up to their ends.
+fn are_equal(one: impl Read, other: impl Read) -> bool {
     let (mut one, mut other) = (BufReader::with_capacity(COMPARED_BYTES, one), BufReader::with_capacity(COMPARED_BYTES, other));
     loop {
         let (Ok(left), Ok(right)) = (one.fill_buf(), other.fill_buf()) else { return false };
