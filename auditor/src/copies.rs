@@ -86,10 +86,13 @@ impl Marks {
     }
 }
 
+/// A line of two logs: its time, and where it stands in each.
+type Common = (i64, u64, u64);
+
 /// Logs that have lines in common: as many as chance seldom makes, and most of those of the time from the first to the last of them.
 pub(crate) fn copied(inputs: &[InputRead]) -> Vec<Copied> {
     let mut known: BTreeMap<(i64, u64), (usize, u64)> = BTreeMap::new();
-    let mut pairs: BTreeMap<(usize, usize), Vec<(i64, u64, u64)>> = BTreeMap::new();
+    let mut pairs: BTreeMap<(usize, usize), Vec<Common>> = BTreeMap::new();
     for (n, input) in inputs.iter().enumerate() {
         for mark in &input.marks.kept {
             let (other, line) = *known.entry(mark.key()).or_insert((n, mark.line));
@@ -101,7 +104,7 @@ pub(crate) fn copied(inputs: &[InputRead]) -> Vec<Copied> {
     pairs.into_iter().filter_map(|(logs, common)| copy(inputs, logs, &common)).collect()
 }
 
-fn copy(inputs: &[InputRead], logs: (usize, usize), common: &[(i64, u64, u64)]) -> Option<Copied> {
+fn copy(inputs: &[InputRead], logs: (usize, usize), common: &[Common]) -> Option<Copied> {
     let (one, other) = (&inputs.get(logs.0)?.marks, &inputs.get(logs.1)?.marks);
     let level = one.level.max(other.level);
     let count = common.len() as u64;
