@@ -49,6 +49,8 @@ enum SchemaOf {
     Governance,
     /// What checks in Rego read as `input`
     CheckInput,
+    /// What checks in Rego find: a member of `finding`
+    CheckFinding,
     /// The configuration of an enforcer
     Enforcer,
     /// Control catalogues
@@ -80,6 +82,7 @@ pub(crate) fn run(args: &ExportArgs) -> Outcome {
                 SchemaOf::Policy => schema::json_schema(),
                 SchemaOf::Governance => governance::schema::json_schema(),
                 SchemaOf::CheckInput => own_checks::input::json_schema(),
+                SchemaOf::CheckFinding => own_checks::finding::json_schema(),
                 SchemaOf::Catalog => catalog_schema::json_schema(),
                 SchemaOf::Enforcer => portreeve_enforcer::config::json_schema(),
             })?;

@@ -224,6 +224,7 @@ Examples:
   portreeve export json-schema governance > governance/governance.schema.json
   portreeve export json-schema enforcer > enforcer.schema.json
   portreeve export json-schema catalog > catalog.schema.json
+  portreeve export json-schema check-finding > finding.schema.json
 
 Then let each policy file begin with
   # yaml-language-server: $schema=portreeve.schema.json

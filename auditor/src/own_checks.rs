@@ -6,18 +6,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use portreeve_engine::{CheckInput, Diagnostic, Digest, RegoChecks};
-use serde::Deserialize;
-
-use crate::assessment::{Evidence, Finding, Weight};
+use crate::assessment::{Finding, Weight};
 use crate::checks::{Found, check, sentence, waiver};
 use crate::examined::{Examined, few, many};
 use crate::limits::{CHECK_FILES_MAX, FINDINGS_PER_CHECK_MAX};
-use crate::reader::without_place;
+use portreeve_engine::{CheckInput, Diagnostic, Digest, RegoChecks};
 
+pub mod finding;
 pub mod input;
 #[cfg(test)]
 mod tests;
+mod unknown;
+
+use finding::{Written, written};
 
 /// Checks of one folder.
 #[derive(Debug)]
@@ -45,7 +46,7 @@ impl OwnChecks {
             })
             .collect();
         let mut wrong = taken;
-        wrong.extend(unknown(&rego, &files));
+        wrong.extend(unknown::unknown(&rego, &files));
         if wrong.is_empty() { Ok(Self { rego, files: digests }) } else { Err(wrong) }
     }
 
@@ -82,46 +83,6 @@ impl OwnChecks {
     }
 }
 
-/// What checks read of their document and it does not have: it would be undefined, and a check that finds nothing for that looks like one
-/// that found nothing wrong.
-fn unknown(rego: &RegoChecks, files: &[(&str, &str)]) -> Vec<Diagnostic> {
-    let schema = input::json_schema();
-    let known: Vec<&str> =
-        schema.get("properties").and_then(|all| all.as_object()).into_iter().flatten().map(|(name, _)| name.as_str()).collect();
-    let missing = rego.reads().iter().filter(|(name, _)| !known.contains(&name.as_str()));
-    missing
-        .map(|(name, at)| {
-            let mut problem =
-                Diagnostic::error("rego-check", format!("`input` has no `{name}`")).at(at.clone()).suggest(name, known.iter().copied());
-            if problem.help.is_none() {
-                problem = problem.help(format!("it has {}; `portreeve export json-schema check-input` describes it", known.join(", ")));
-            }
-            let text = files.iter().find(|(file, _)| *at.file == **file).map(|(_, text)| *text);
-            text.map_or(problem.clone(), |text| problem.with_source(text))
-        })
-        .collect()
-}
-
-/// A finding as a check writes it.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Written {
-    subject: String,
-    summary: String,
-    #[serde(default)]
-    remedy: String,
-    #[serde(default)]
-    severity: Option<Weight>,
-    #[serde(default)]
-    suspect: bool,
-    #[serde(default)]
-    count: u64,
-    #[serde(default)]
-    at: Option<String>,
-    #[serde(default)]
-    evidence: Vec<Evidence>,
-}
-
 /// Runs every check.
 pub(crate) fn run(own: &[OwnChecks], examined: &Examined<'_>) -> Vec<Found> {
     if own.is_empty() {
@@ -140,33 +101,6 @@ pub(crate) fn run(own: &[OwnChecks], examined: &Examined<'_>) -> Vec<Found> {
         }
     }
     out
-}
-
-/// The findings of a check's answer: objects, or texts that are subject and summary in one.
-fn written(json: &str) -> Result<Vec<Written>, String> {
-    let items: Vec<serde_json::Value> = serde_json::from_str(json).map_err(|e| without_place(&e))?;
-    items
-        .into_iter()
-        .map(|item| match item {
-            serde_json::Value::String(text) => Ok(Written {
-                subject: text.clone(),
-                summary: text,
-                remedy: String::new(),
-                severity: None,
-                suspect: false,
-                count: 0,
-                at: None,
-                evidence: Vec::new(),
-            }),
-            item => {
-                let subject = item.get("subject").and_then(|subject| subject.as_str()).map(str::to_owned);
-                serde_json::from_value(item).map_err(|e| {
-                    let which = subject.map_or_else(|| "a finding".to_owned(), |subject| format!("the finding about `{subject}`"));
-                    format!("{which} has another shape: {}", without_place(&e))
-                })
-            }
-        })
-        .collect()
 }
 
 fn named(name: &str, at: &str, mut all: Vec<Written>, examined: &Examined<'_>) -> Vec<Found> {

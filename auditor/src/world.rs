@@ -12,6 +12,7 @@ use crate::commits::Commit;
 use crate::controls::Catalog;
 use crate::governance::Governance;
 use crate::heads::VerifiedHeads;
+use crate::own_checks::OwnChecks;
 use crate::settings::EnforcerConfig;
 use crate::source::LogSource;
 use crate::testing::{Log, authorizer, id, memory, start};
@@ -42,6 +43,8 @@ pub(crate) struct World {
     pub(crate) instances_go_back: bool,
     /// Lines of Istio's log besides.
     pub(crate) istio: Vec<String>,
+    /// A check in Rego.
+    pub(crate) own_check: Option<&'static str>,
 }
 
 /// What happens in a log.
@@ -121,6 +124,7 @@ impl World {
             commits: vec![("ann <ann@market.example>", vec!["bob <bob@market.example>"], None)],
             instances_go_back: false,
             istio: Vec::new(),
+            own_check: None,
         }
     }
 
@@ -155,6 +159,9 @@ impl World {
         let mut audit = Audit::new(bundles).logs(logs).heads(heads).governance(governance).configs(configs).commits(commits);
         for id in crate::controls::BUILT_IN {
             audit = audit.catalog(Catalog::built_in(id).unwrap());
+        }
+        if let Some(text) = self.own_check {
+            audit = audit.own_checks(OwnChecks::compile(&[("own.rego".to_owned(), text.to_owned())]).unwrap());
         }
         audit.run(&mut |_| {}).unwrap()
     }

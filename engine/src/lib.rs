@@ -50,7 +50,7 @@ pub use digest::Digest;
 pub use footprint::Footprint;
 pub use id::{SpiffeId, TrustDomain};
 pub use record::{Event, Record};
-pub use rego::{CheckInput, RegoCheck, RegoChecks, RegoOutcome, RegoTest, RegoTests};
+pub use rego::{CheckInput, CheckRead, RegoCheck, RegoChecks, RegoOutcome, RegoTest, RegoTests};
 pub use request::{Malformed, Request};
 pub use svid::Svid;
 pub use time::Timestamp;

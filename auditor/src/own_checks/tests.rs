@@ -5,6 +5,7 @@ use crate::assessment::{Assessment, Verdict};
 use crate::audit::Audit;
 use crate::controls::Catalog;
 use crate::testing::{Log, POLICY, authorizer, id, memory};
+use crate::world::{World, ask};
 
 const SHARED_ZONE: &str = include_str!("../../../policies/checks/shared_zone.rego");
 const WRONG_DOOR: &str = include_str!("../../../policies/checks/wrong_door.rego");
@@ -92,27 +93,75 @@ fn names_are_known_to_catalogues_and_not_taken_twice() {
     assert!(unknown[0].render().contains("did you mean `shared_zones`"), "{}", unknown[0].render());
 }
 
+/// Every key of a document is in the schema, and every key of the schema is in the document; `seen` are the ways that were gone.
+fn fits(document: &serde_json::Value, schema: &serde_json::Value, way: &str, seen: &mut BTreeSet<String>) {
+    seen.insert(way.to_owned());
+    match document {
+        serde_json::Value::Object(fields) => {
+            if let Some(known) = schema["properties"].as_object() {
+                for name in schema["required"].as_array().unwrap() {
+                    assert!(fields.contains_key(name.as_str().unwrap()), "{way} lacks {name}");
+                }
+                for (name, value) in fields {
+                    let known = known.get(name).unwrap_or_else(|| panic!("the schema has no {way}.{name}"));
+                    fits(value, known, &format!("{way}.{name}"), seen);
+                }
+            } else {
+                fields.values().for_each(|value| fits(value, &schema["additionalProperties"], &format!("{way}.*"), seen));
+            }
+        }
+        serde_json::Value::Array(items) => items.iter().for_each(|item| fits(item, &schema["items"], &format!("{way}[_]"), seen)),
+        value => {
+            let is_scalar = schema.get("properties").or_else(|| schema.get("items")).is_none() || value.is_null();
+            assert!(is_scalar && schema.is_object(), "{way} is {value}");
+        }
+    }
+}
+
+/// What this world has none of: strangers refused, callers known by a name alone, findings of an exception, reviews of some services.
+const UNSEEN: [&str; 4] = [
+    "input.refusals[_]",
+    "input.edges[_].from_name",
+    "input.governance.exceptions[_].findings[_]",
+    "input.governance.reviews[_].covers[_]",
+];
+
+/// All ways of a schema but those of mappings.
+fn ways(schema: &serde_json::Value, way: &str, out: &mut BTreeSet<String>) {
+    out.insert(way.to_owned());
+    for (name, below) in schema["properties"].as_object().into_iter().flatten() {
+        ways(below, &format!("{way}.{name}"), out);
+    }
+    if schema["items"].is_object() {
+        ways(&schema["items"], &format!("{way}[_]"), out);
+    }
+}
+
 #[test]
 fn the_schema_has_what_the_input_has() {
-    let keys = |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
-    let law = authorizer(POLICY);
-    let mut log = Log::start("items", "items-1", *law.revision());
-    log.ask(&law, &id("invoices"), "GET", "/v1/items/1");
-    log.stop();
     // The document, as a check hands it back.
     let echo = "package portreeve.checks.echo\nfinding contains {\"subject\": \"input\", \"summary\": json.marshal(input)}\n";
-    let audit =
-        Audit::new(vec![("market".to_owned(), law)]).logs([memory("items", &log.out)]).own_checks(compile(&[("e.rego", echo)]).unwrap());
-    let a = audit.run(&mut |_| {}).unwrap();
+    let mut world = World::good();
+    world.own_check = Some(echo);
+    world.governance.push_str(
+        "---\nkind: Exception\nname: e\nfinding: weak_tls-000000000000\nreason: r\napproved_by: [ann]\nuntil: 2026-12-31\n\
+         ---\nkind: Attestation\nname: a\nstatement: s\nby: [ann]\non: 2026-11-01\ncontrols: [pci-1.3.3]\n",
+    );
+    World::replace(
+        &mut world.governance,
+        "name: market\n",
+        "name: market\nnot_applicable: [{control: pci-1.3.3, reason: no wireless, approved_by: [ann]}]\n",
+    );
+    world.asks.push(ask("stranger", "items", "GET", "/v1/items/9"));
+    let a = world.audit();
     let finding = a.findings.iter().find(|f| f.check == "echo").unwrap_or_else(|| panic!("{:?}", a.findings));
     let document: serde_json::Value = serde_json::from_str(&finding.summary).unwrap();
+    let (mut seen, mut all) = (BTreeSet::new(), BTreeSet::new());
     let schema = input::json_schema();
-    assert_eq!(keys(&document), keys(&schema["properties"]));
-    for list in ["services", "policies", "edges", "tls"] {
-        let item = &schema["properties"][list]["items"]["properties"];
-        let first = document[list].as_array().unwrap().first().unwrap_or_else(|| panic!("{list} is empty"));
-        assert_eq!(keys(first), keys(item), "{list}");
-    }
+    fits(&document, &schema, "input", &mut seen);
+    ways(&schema, "input", &mut all);
+    let unseen: Vec<_> = all.difference(&seen).filter(|way| !UNSEEN.iter().any(|unseen| way.starts_with(unseen))).collect();
+    assert!(unseen.is_empty(), "{unseen:?}");
 }
 
 /// What is undefined finds nothing, and would look like a requirement that holds.
@@ -124,13 +173,34 @@ fn a_slip_in_a_name_of_the_document_is_no_silence() {
         ("finding contains \"x\" if count(input.polices) > 0\n", "c.rego:2:"),
         ("import input.certs\nfinding contains \"x\" if count(certs) > 0\n", "`input` has no `certs`"),
         ("finding contains \"x\" if not helper\nhelper if input[\"logs\"]\n", "`input` has no `logs`"),
+        ("finding contains e.to if { some e in input.edges; e.alowed > 0 }\n", "`input.edges[_]` has no `alowed`"),
+        ("finding contains e.to if { some e in input.edges; e.alowed > 0 }\n", "c.rego:2:51"),
+        ("finding contains e.to if { some e in input.edges; not e.evidence[0].lines }\n", "did you mean `line`"),
+        ("finding contains input.services[i].name if { some i; input.services[i].zonne == \"a\" }\n", "did you mean `zone`"),
+        ("finding contains s.name if { s := input.services[_]; s.sensitiv }\n", "did you mean `sensitive`"),
+        ("finding contains n if { some s in input.services; t := s; n := t.nam }\n", "`input.services[_]` has no `nam`"),
+        ("finding contains n if n := count([e | some e in input.edges; e.form])\n", "did you mean `from`"),
+        ("import input.edges as lines\nfinding contains e.to if { some e in lines; e.form }\n", "did you mean `from`"),
+        ("finding contains \"x\" if input.totals.denyed > 0\n", "`input.totals` has no `denyed`"),
+        ("finding contains \"x\" if input.edges.allowed > 0\n", "`input.edges` is a list and has no `allowed`"),
+        ("finding contains e.to.name if some e in input.edges\n", "`input.edges[_].to` is one value"),
+        ("finding contains \"x\" if object.get(input.governance.scope, \"tenant\", []) != []\n", "did you mean `tenants`"),
+        ("finding contains \"x\" if { some r in input.governance.reviews; r.overdu }\n", "did you mean `overdue`"),
+        ("finding contains \"x\" if { some _, chain in input.reach; chain.first }\n", "is a list and has no `first`"),
     ] {
         let text = format!("{package}{body}");
         let said = compile(&[("c.rego", &text)]).unwrap_err();
         assert!(said.contains(want), "{body}: {said}");
     }
     let good = "finding contains name if { some name, _ in input.reach }\nfinding contains \"x\" if input[\"totals\"].decided > 0\n\
-        finding contains k if { some k in [\"edges\"]; count(input[k]) > 1000 }\n";
+        finding contains k if { some k in [\"edges\"]; count(input[k]) > 1000 }\n\
+        finding contains s.name if { some s in input.services; s.labels.whatever; input.reach[s.name][0]; input.reach.gateway }\n\
+        finding contains e.to if { some e in input.edges; k := \"to\"; e[k]; e.from_id; e.evidence[0].sha256 }\n\
+        finding contains e.to if { some e in [{\"to\": \"a\", \"own\": 1}]; e.own }\n\
+        finding contains \"y\" if { some e in input.edges; f({\"own\": e.to}) }\nf(e) if e.own\n\
+        finding contains \"z\" if { x := [e | some e in input.edges]; y := [e.own | some e in [{\"own\": 1}]]; count(x) > count(y) }\n\
+        finding contains \"w\" if { every e in [{\"own\": 1}] { e.own }; some p in input.policies; p.id; some t, u in p.approved_by; t == u }\n\
+        finding contains \"v\" if { input.period.from; not input.governance.scope.name }\n";
     assert!(compile(&[("c.rego", &format!("{package}{good}"))]).is_ok());
 }
 

@@ -201,7 +201,7 @@ fn longest(tree: &Value) -> Option<(usize, Span)> {
     children(tree).filter_map(longest).chain(own).max()
 }
 
-fn children(tree: &Value) -> Box<dyn Iterator<Item = &Value> + '_> {
+pub(super) fn children(tree: &Value) -> Box<dyn Iterator<Item = &Value> + '_> {
     match tree {
         Value::Array(items) => Box::new(items.iter()),
         Value::Object(fields) => Box::new(fields.values()),
@@ -305,7 +305,7 @@ fn visit_indices(tree: &Value, uses: &mut Vec<Use>) {
 }
 
 /// A reference that begins with a name: the name, the parts, the place.
-fn reference(tree: &Value) -> Option<(String, Vec<Option<String>>, Span)> {
+pub(super) fn reference(tree: &Value) -> Option<(String, Vec<Option<String>>, Span)> {
     let span = span_of(tree)?;
     let mut path = Vec::new();
     let mut node = tree;

@@ -3,8 +3,6 @@
 //! They are compiled like policies, with the same allow-list and the same faults with places, into an evaluator of their own; no decision
 //! ever reads them. The same document gives the same findings in the same order: sets are ordered, and nothing reads a clock.
 
-use std::collections::BTreeMap;
-
 use regorus::Value;
 
 use super::compile;
@@ -22,11 +20,20 @@ pub struct RegoCheck {
     pub at: Location,
 }
 
+/// A part of the document that a check reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckRead {
+    /// The way there; `None` is any member of a list or mapping, or one that is computed.
+    pub path: Vec<Option<String>>,
+    /// Where it is read first.
+    pub at: Location,
+}
+
 /// Checks compiled together.
 #[derive(Debug)]
 pub struct RegoChecks {
     checks: Vec<RegoCheck>,
-    reads: BTreeMap<String, Location>,
+    reads: Vec<CheckRead>,
     evaluators: Evaluators,
 }
 
@@ -53,13 +60,13 @@ impl RegoChecks {
         compile::checks(files)
     }
 
-    pub(super) const fn new(checks: Vec<RegoCheck>, reads: BTreeMap<String, Location>, evaluators: Evaluators) -> Self {
+    pub(super) const fn new(checks: Vec<RegoCheck>, reads: Vec<CheckRead>, evaluators: Evaluators) -> Self {
         Self { checks, reads, evaluators }
     }
 
-    /// Each first name below `input` that they spell out, and where it stands first: what the document lacks is undefined, and finds nothing.
+    /// What they read of the document, as deep as they spell it: what the document lacks is undefined, and finds nothing.
     #[must_use]
-    pub const fn reads(&self) -> &BTreeMap<String, Location> {
+    pub fn reads(&self) -> &[CheckRead] {
         &self.reads
     }
 

@@ -5,13 +5,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use regorus::{Engine, PolicyLengthConfig};
 
-use super::ast::{Module, Use};
+use super::ast::Module;
 use super::check::{Graph, Unit, check, check_tests, services};
-use super::checks::{CHECKS_PACKAGE, RegoCheck, RegoChecks};
+use super::checks::{CHECKS_PACKAGE, CheckRead, RegoCheck, RegoChecks};
 use super::evaluate::Evaluators;
 use super::limits::{CHECK_STEPS_MAX, COMPILE_STACK_BYTES, FILE_BYTES, FILES_MAX, LINE_COLUMNS_MAX, STEPS_MAX};
 use super::testing::{self, RegoTest, RegoTests};
-use super::{RegoModules, RegoRule, document, metadata, place, prefixes, scan, supply};
+use super::{RegoModules, RegoRule, document, metadata, place, prefixes, reads, scan, supply};
 use crate::decision::Effect;
 use crate::diagnostic::{Diagnostic, Location};
 use crate::model::Governance;
@@ -56,27 +56,30 @@ pub(super) fn checks(files: &[(&str, &str)]) -> Result<RegoChecks, Vec<Diagnosti
             return None;
         }
         let first = checks.first().map(|c| format!("{CHECKS_PACKAGE}.{}.finding", c.name));
+        let reads = read_of_input(&mut built);
         prepare(&mut built.engine, first.as_deref(), files, out)?;
-        let reads = read_of_input(&built.units);
         Some(RegoChecks::new(checks, reads, Evaluators::with_steps(built.engine, cost, CHECK_STEPS_MAX)))
     })
 }
 
-/// Each first name below `input` that the modules spell out, and where it stands first.
-fn read_of_input(units: &[Unit<'_>]) -> BTreeMap<String, Location> {
-    let mut out = BTreeMap::new();
-    for unit in units {
+/// Whatever part of the document the modules spell out, each where it stands first, in the order of the text.
+fn read_of_input(built: &mut Built<'_>) -> Vec<CheckRead> {
+    let mut known = BTreeSet::new();
+    let mut out = Vec::new();
+    for (unit, tree) in built.units.iter().zip(built.engine.get_modules()) {
         let imported = unit.module.imports.iter().filter_map(|import| match import.path.as_slice() {
-            [root, name, ..] if root == "input" => Some((name, import.span)),
+            [root, path @ ..] if root == "input" => Some((import, path.iter().cloned().map(Some).collect::<reads::Path>())),
             _ => None,
         });
-        let read = unit.module.rules.iter().flat_map(|rule| &rule.uses).filter_map(|one| match one {
-            Use::Reads { root, path, span } if root == "input" => Some((path.first()?.as_ref()?, *span)),
-            _ => None,
-        });
-        for (name, span) in imported.chain(read) {
-            out.entry(name.clone()).or_insert_with(|| place(unit.file, unit.text, span.start, span.end));
+        let (mut read, mut names) = (Vec::new(), BTreeMap::new());
+        for (import, path) in imported {
+            read.push((path.clone(), import.span));
+            names.insert(import.alias.clone(), path);
         }
+        read.extend(serde_json::to_value(tree).map(|tree| reads::reads(&tree, unit.text, &names)).unwrap_or_default());
+        read.sort_by_key(|(_, span)| *span);
+        let new = read.into_iter().filter(|(path, _)| known.insert(path.clone()));
+        out.extend(new.map(|(path, span)| CheckRead { path, at: place(unit.file, unit.text, span.start, span.end) }));
     }
     out
 }

@@ -25,6 +25,7 @@ mod input;
 mod limits;
 mod metadata;
 mod prefixes;
+mod reads;
 mod scan;
 mod supply;
 mod testing;
@@ -36,7 +37,7 @@ use crate::diagnostic::{Diagnostic, Location};
 use crate::footprint::Footprint;
 use crate::model::Governance;
 
-pub use checks::{CheckInput, RegoCheck, RegoChecks};
+pub use checks::{CheckInput, CheckRead, RegoCheck, RegoChecks};
 pub(crate) use input::{InputFacts, input};
 pub use testing::{RegoOutcome, RegoTest, RegoTests};
 
