@@ -8,6 +8,7 @@ use portreeve_auditor::sample::{Draw, Sample};
 use portreeve_auditor::{Assessment, Audit, AuditError, Catalog, Earlier, LogSource};
 use portreeve_engine::Diagnostic;
 use portreeve_engine::bundle::BundleSigner;
+use portreeve_engine::diagnostic::escape_line as line;
 use portreeve_reports::{Format, Options, manifest};
 
 use crate::args::{AuditArgs, AuditFormat};
@@ -217,10 +218,10 @@ fn summary(assessment: &Assessment, gate: &Gate, reasons: &[String]) -> String {
         assessment.summary.verdicts.iter().filter(|v| v.count > 0).map(|v| format!("{} {}", v.count, v.verdict.as_str())).collect();
     out.push_str(&format!("{}: {}\n", many(assessment.controls.len(), "control"), verdicts.join(", ")));
     for control in assessment.controls.iter().filter(|c| matches!(c.verdict, ControlVerdict::NotMet | ControlVerdict::Suspect)) {
-        out.push_str(&format!("  {} {} {}: {}\n", control.verdict.as_str(), control.catalog, control.id, control.why));
+        out.push_str(&format!("  {} {} {}: {}\n", control.verdict.as_str(), line(&control.catalog), line(&control.id), line(&control.why)));
     }
     for finding in assessment.findings.iter().take(FINDINGS_SHOWN_MAX) {
-        out.push_str(&format!("  finding {} ({}): {}\n", finding.check, finding.subject, finding.summary));
+        out.push_str(&format!("  finding {} ({}): {}\n", line(&finding.check), line(&finding.subject), line(&finding.summary)));
     }
     if assessment.findings.len() > FINDINGS_SHOWN_MAX {
         out.push_str(&format!("  and {} more\n", assessment.findings.len() - FINDINGS_SHOWN_MAX));

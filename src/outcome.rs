@@ -6,6 +6,8 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
+use portreeve_engine::diagnostic::escape_line;
+
 use crate::output;
 
 /// The answer of a verb that could tell.
@@ -39,12 +41,12 @@ pub(crate) type Outcome = Result<Verdict, Failure>;
 impl Failure {
     /// A failure with one sentence: lower case, no full stop, input in backticks.
     pub(crate) fn new(message: impl fmt::Display) -> Self {
-        Self::Told(format!("error: {message}\n"))
+        Self::Told(format!("error: {}\n", escape_line(&message.to_string())))
     }
 
     /// The same with the way out on its own line.
     pub(crate) fn with_help(message: impl fmt::Display, help: impl fmt::Display) -> Self {
-        Self::Told(format!("error: {message}\n  help: {help}\n"))
+        Self::Told(format!("error: {}\n  help: {}\n", escape_line(&message.to_string()), escape_line(&help.to_string())))
     }
 }
 

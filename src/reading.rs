@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use portreeve_auditor::Assessment;
 use portreeve_auditor::assessment::{Fitness, Input};
+use portreeve_engine::diagnostic::escape_line;
 
 use crate::diagnostics::many;
 
@@ -36,7 +37,7 @@ fn one(out: &mut String, input: &Input) {
     let _ = writeln!(
         out,
         "  {} ({}): {} = {} decided + {} refused + {} lifecycle + {} duplicates + {} rejected",
-        input.path,
+        escape_line(&input.path),
         input.format,
         many(usize::try_from(input.lines).unwrap_or(usize::MAX), "line"),
         c.decided,
@@ -50,7 +51,7 @@ fn one(out: &mut String, input: &Input) {
         let _ = writeln!(out, "    callers by grade: {}", grades.join(", "));
     }
     for rejected in &input.rejected_examples {
-        let _ = writeln!(out, "    {}:{}: {}", input.path, rejected.line, rejected.why);
+        let _ = writeln!(out, "    {}:{}: {}", escape_line(&input.path), rejected.line, escape_line(&rejected.why));
     }
     for other in &c.other {
         let _ = writeln!(out, "    {}: {}", other.what, other.count);

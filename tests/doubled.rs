@@ -146,6 +146,26 @@ fn an_audit_of_logs_that_share_lines_says_so() {
     assert!(found.len() == 1 && found[0]["summary"] == says.as_str(), "{found:?}");
 }
 
+/// Names are others' to choose, and pipelines take orders from lines.
+#[test]
+fn no_name_writes_a_line_of_its_own() {
+    let dir = TempDir::new().unwrap();
+    let (evil, good) = (path(&dir, "x\nerror: y\u{202e}\x1b[31m.log"), path(&dir, "a.log"));
+    fs::write(&good, kuma(3)).unwrap();
+    let catalog = path(&dir, "c.yaml");
+    fs::write(&catalog, "catalog: c\ntitle: T\ncontrols:\n  - {id: a, family: F, title: T, cannot_show: all, otherwise: needs-human, doubted_by: [\"x\\nerror: y\"]}\n").unwrap();
+    let missing = portreeve(&["audit", "--bundle", MARKET, &evil]);
+    let unknown = portreeve(&["audit", "--bundle", MARKET, "--catalog", &catalog, &good]);
+    fs::write(&evil, b"").unwrap();
+    let empty = portreeve(&["audit", "--fail-on", "never", "--bundle", MARKET, &evil, &good]);
+    fs::write(&evil, kuma(2)).unwrap();
+    let read = portreeve(&["audit", "--fail-on", "never", "--bundle", MARKET, &evil, &good]);
+    for (run, code) in [(missing, 2), (unknown, 2), (empty, 0), (read, 0)] {
+        assert!(run.code == code && run.err.contains("x\\u{a}error: y"), "{}", run.err);
+        assert!(!run.err.contains("\nerror: y") && !run.err.contains(['\x1b', '\u{202e}']), "{}", run.err);
+    }
+}
+
 #[test]
 fn ledgers_of_one_log_under_two_names_are_not_merged() {
     let dir = TempDir::new().unwrap();

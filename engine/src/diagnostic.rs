@@ -121,9 +121,9 @@ impl Diagnostic {
     pub fn render(&self) -> String {
         let mut out = String::new();
         let severity = if self.is_error() { "error" } else { "warning" };
-        let _ = writeln!(out, "{severity}[{}]: {}", self.code, escape_control(&self.message));
+        let _ = writeln!(out, "{severity}[{}]: {}", self.code, escape_line(&self.message));
         if let Some(at) = &self.location {
-            let _ = writeln!(out, "  --> {}:{}:{}", escape_control(&at.file), at.line, at.column);
+            let _ = writeln!(out, "  --> {}:{}:{}", escape_line(&at.file), at.line, at.column);
             if let Some(source) = &self.source {
                 let gutter = at.line.to_string().len();
                 let pad: String =
@@ -156,6 +156,12 @@ pub fn escape_control(text: &str) -> String {
         }
     }
     out
+}
+
+/// The same for what is to stay on its line: a name with a line break in it must not write a line of its own.
+#[must_use]
+pub fn escape_line(text: &str) -> String {
+    escape_control(text).replace('\n', "\\u{a}")
 }
 
 /// The known word nearest to `word`, if it is near enough to be a slip.
