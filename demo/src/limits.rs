@@ -12,6 +12,8 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 pub const CHANGE_TIMEOUT: Duration = Duration::from_secs(20);
 /// How often such a change is looked for.
 pub const CHANGE_POLL: Duration = Duration::from_millis(50);
+/// How often a sidecar tries to take its ports, with [`CHANGE_POLL`] between.
+pub const BIND_TRIES_MAX: u32 = 40;
 /// How often players who must wait look whether they may go on.
 pub const HOLD_POLL: Duration = Duration::from_millis(5);
 /// An answer of an app or a sidecar: a few hundred bytes, and room.

@@ -3,14 +3,15 @@
 //! INVARIANT: whoever starts a town stops it; [`Running::stop`] waits until nothing of it runs any more.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use http::{HeaderValue, Request, header};
-use portreeve_enforcer::Enforcer;
 use portreeve_enforcer::ca::Ca;
 use portreeve_enforcer::config::Config;
 use portreeve_enforcer::report::Report;
+use portreeve_enforcer::{Enforcer, EnforcerError};
 use portreeve_engine::{Bundle, Reason, Revision};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -72,11 +73,21 @@ impl Town {
 
 impl Running {
     async fn start_sidecar(&mut self, service: &'static str) -> Result<(), TownError> {
-        let config = Config::read(&self.dir.join("config").join(format!("{service}.yaml")))?;
-        let journal = Arc::clone(&self.stage.journal);
-        let report = Report::new(move |message| journal.message(service, message));
-        let started = Enforcer::start(config, report).await;
-        let sidecar = started.map_err(|why| TownError::Start { service, why: Box::new(why) })?;
+        let mut tries = 0;
+        let sidecar = loop {
+            let config = Config::read(&self.dir.join("config").join(format!("{service}.yaml")))?;
+            let journal = Arc::clone(&self.stage.journal);
+            let report = Report::new(move |message| journal.message(service, message));
+            match Enforcer::start(config, report).await {
+                Ok(sidecar) => break sidecar,
+                // A program that is being started has a copy of every socket until it runs, of those that kept the ports, too.
+                Err(EnforcerError::Bind { why, .. }) if why.kind() == ErrorKind::AddrInUse && tries < limits::BIND_TRIES_MAX => {
+                    tries += 1;
+                    sleep(limits::CHANGE_POLL).await;
+                }
+                Err(why) => return Err(TownError::Start { service, why: Box::new(why) }),
+            }
+        };
         self.sidecars.push((service, sidecar));
         self.wait(service, "that it is ready", "/readyz", "ready").await
     }
@@ -222,4 +233,22 @@ fn get(target: &'static str, host: &'static str) -> Asking {
     *request.uri_mut() = http::Uri::from_static(target);
     request.headers_mut().insert(header::HOST, HeaderValue::from_static(host));
     request
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::TownOptions;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn ports_that_a_starting_program_still_holds_are_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let town = Town::build(dir.path(), TownOptions::default()).unwrap();
+        let copies: Vec<_> = town.reserved.iter().map(|socket| socket.try_clone().unwrap()).collect();
+        let starting = tokio::spawn(town.start());
+        sleep(4 * limits::CHANGE_POLL).await;
+        drop(copies);
+        starting.await.unwrap().unwrap().stop().await;
+    }
 }

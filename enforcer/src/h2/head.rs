@@ -109,10 +109,14 @@ pub fn trailers(block: &Block) -> Result<HeaderMap, &'static str> {
 /// The request line of what is no request, as far as it can be told, without its query.
 #[must_use]
 pub fn raw(block: &Block) -> Vec<u8> {
-    let named = |wanted: &[u8]| block.iter().find(|(name, _)| *name == wanted).map_or(&b"?"[..], |(_, value)| value);
-    let path = named(b":path").split(|b| *b == b'?').next().unwrap_or_default();
-    named(b":method").iter().chain(b" ").chain(path).take(limits::RAW_BYTES_MAX).copied().collect()
+    let named = |wanted: &[u8]| block.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value);
+    let method = named(b":method").unwrap_or(UNKNOWN);
+    let path = named(b":path").map_or(UNKNOWN, |path| path.split(|b| *b == b'?').next().unwrap_or_default());
+    method.iter().chain(b" ").chain(path).take(limits::RAW_BYTES_MAX).copied().collect()
 }
+
+/// What stands in a record for what was not said.
+const UNKNOWN: &[u8] = b"?";
 
 /// What a name must be: a token without a capital letter; and a value: no control bytes.
 fn field<'a>(name: &'a [u8], value: &[u8]) -> Result<&'a str, Wrong> {
