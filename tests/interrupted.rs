@@ -44,8 +44,16 @@ fn build() -> Vec<u8> {
     fs::read(path("a.ledger")).unwrap()
 }
 
+/// Whoever runs the tests behind a shell has them ignore Ctrl-C, and what they start, too: `env` ends that where it can.
 fn merging(dir: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_portreeve"));
+    let listens = Command::new("env").args(["--default-signal", "true"]).stderr(Stdio::null()).status();
+    let mut command = if listens.is_ok_and(|status| status.success()) {
+        let mut command = Command::new("env");
+        command.args(["--default-signal", env!("CARGO_BIN_EXE_portreeve")]);
+        command
+    } else {
+        Command::new(env!("CARGO_BIN_EXE_portreeve"))
+    };
     command.args(["ledger", "merge", "--out", "b.ledger", "a.ledger"]).current_dir(dir).stderr(Stdio::null());
     command
 }
