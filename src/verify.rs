@@ -43,6 +43,13 @@ fn chains(args: &VerifyArgs) -> Outcome {
         .map_err(|e| logs::unread(&e))?;
     drop(progress);
     print(args, &found, || found.render())?;
+    if let Some(log) = found.inputs.iter().find(|log| log.lines > 0 && log.rejected == log.lines) {
+        output::tell(&format!(
+            "note: not one line of `{}` is a record of ours: the decision logs of Portreeve's enforcers alone have a chain; `portreeve audit` reads \
+             other meshes' logs\n",
+            log.path
+        ));
+    }
     let void = found.void();
     match (found.is_sound(), void.first()) {
         (false, _) => Ok(Verdict::No),

@@ -110,3 +110,14 @@ fn files_of_an_earlier_examination_are_told() {
     assert!(second.code == 0 && second.err.contains("note: `findings.sarif` in "), "{}", second.err);
     assert_eq!(fs::read(out.join("findings.sarif")).unwrap(), before);
 }
+
+/// Another mesh's log has no chain to verify; whoever asks is told where it can be read.
+#[test]
+fn verify_says_whose_logs_have_a_chain() {
+    for (log, ours) in [("tests/corpus/logs/istio/access.json", false), ("tests/corpus/logs/envoy-recorded/sidecar.ndjson.zst", true)] {
+        let run = run_in(root(), &["verify", log], b"");
+        let told = format!("note: not one line of `{log}` is a record of ours");
+        assert!(run.err.contains("self-consistent") == ours, "{}", run.err);
+        assert_eq!(run.err.contains(&told) && run.err.contains("`portreeve audit`"), !ours, "{}", run.err);
+    }
+}
