@@ -59,16 +59,7 @@ pub fn request(block: &Block, last: bool) -> Result<Asked<'_>, Wrong> {
         fields.push(name, value.trim_ascii());
     }
     for field in fields.iter() {
-        match field.kind {
-            Kind::Connection | Kind::Upgrade => return Err(Malformed("a header concerns one connection of HTTP/1")),
-            Kind::Hop if !field.is("http2-settings") && !field.name.starts_with("proxy-auth") => {
-                return Err(Malformed("a header concerns one connection of HTTP/1"));
-            }
-            Kind::Te if !field.value.eq_ignore_ascii_case(b"trailers") => {
-                return Err(Malformed("`te` asks for something other than `trailers`"));
-            }
-            _ => {}
-        }
+        one_hop(field.kind, field.name, field.value)?;
     }
     let head = pseudo.head(fields)?;
     // RFC 9113, 8.3.1; the two must agree, which is looked at with the question.
@@ -96,7 +87,10 @@ pub fn trailers(block: &Block) -> Result<HeaderMap, &'static str> {
     }
     let mut map = HeaderMap::new();
     for (name, value) in block.iter() {
-        let Ok(_) = field(name, value) else { return Err("a trailer is broken") };
+        let Ok(text) = field(name, value) else { return Err("a trailer is broken") };
+        if one_hop(Kind::of(text), text, value.trim_ascii()).is_err() {
+            return Err("a trailer concerns one connection of HTTP/1");
+        }
         if map.len() == limits::HEADERS_MAX {
             return Err("too many trailers");
         }
@@ -117,6 +111,18 @@ pub fn raw(block: &Block) -> Vec<u8> {
 
 /// What stands in a record for what was not said.
 const UNKNOWN: &[u8] = b"?";
+
+/// What concerns one connection of HTTP/1 stands neither in a head nor in trailers (RFC 9113, 8.2.2).
+fn one_hop(kind: Kind, name: &str, value: &[u8]) -> Result<(), Wrong> {
+    match kind {
+        Kind::Connection | Kind::Upgrade => Err(Malformed("a header concerns one connection of HTTP/1")),
+        Kind::Hop if !name.eq_ignore_ascii_case("http2-settings") && !name.starts_with("proxy-auth") => {
+            Err(Malformed("a header concerns one connection of HTTP/1"))
+        }
+        Kind::Te if !value.eq_ignore_ascii_case(b"trailers") => Err(Malformed("`te` asks for something other than `trailers`")),
+        _ => Ok(()),
+    }
+}
 
 /// What a name must be: a token without a capital letter; and a value: no control bytes.
 fn field<'a>(name: &'a [u8], value: &[u8]) -> Result<&'a str, Wrong> {

@@ -358,3 +358,24 @@ async fn very_many_requests_at_once_give_way() {
     peer.run();
     assert_eq!(peer.sent().iter().filter(|f| f.flags & END_STREAM != 0).count(), usize::try_from(all).unwrap());
 }
+
+/// What concerns one connection of HTTP/1 makes trailers malformed, as it does heads (RFC 9113, 8.2.2).
+#[tokio::test]
+async fn trailers_say_nothing_of_a_connection() {
+    let protocol = Some(Code::Protocol as u32);
+    for (name, value, end) in [
+        ("x-sum", "7", WHOLE),
+        ("te", "trailers", WHOLE),
+        ("te", "gzip", protocol),
+        ("transfer-encoding", "chunked", protocol),
+        ("connection", "close", protocol),
+        ("keep-alive", "5", protocol),
+        ("upgrade", "websocket", protocol),
+        (":path", "/", protocol),
+    ] {
+        let mut peer = Peer::begun();
+        let trailers = frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(&[(name, value)]));
+        let sent = peer.ask(&[post(1, "/read"), frame(DATA, 0, 1, b"abc"), trailers].concat());
+        assert_eq!(answer(&sent, 1).2, end, "{name}: {value}");
+    }
+}
