@@ -18,6 +18,8 @@ mod foreign;
 mod framing;
 mod headers;
 mod http2;
+#[path = "../common/interop.rs"]
+mod interop;
 mod jwks;
 mod log;
 mod operation;

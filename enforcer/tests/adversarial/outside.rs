@@ -11,6 +11,7 @@ use std::sync::Arc;
 use portreeve_engine::{Effect, Reason};
 
 use crate::client::Client;
+use crate::interop;
 use crate::world::{SHOP, Sidecar, World, until};
 
 /// The output of a tool, or `None`, said aloud, where there is none.
@@ -230,20 +231,7 @@ fn grpc_s_own_suite_passes_through_the_gate() {
     // Its client cannot show a certificate of its own either.
     let pipe = Pipe::start(&world.client("invoices"), "h2", sidecar.inbound);
     let port = format!("--server_port={}", pipe.address.port());
-    for case in [
-        "empty_unary",
-        "large_unary",
-        "client_streaming",
-        "server_streaming",
-        "ping_pong",
-        "empty_stream",
-        "timeout_on_sleeping_server",
-        "cancel_after_begin",
-        "cancel_after_first_response",
-        "status_code_and_message",
-        "special_status_message",
-        "custom_metadata",
-    ] {
+    for case in interop::CASES {
         let Some(run) = tool("grpc-interop-client", &["--server_host=127.0.0.1", &port, &format!("--test_case={case}")]) else { return };
         assert!(run.status.success(), "{case}: {}", text(&run));
     }

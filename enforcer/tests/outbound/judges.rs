@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use portreeve_engine::Effect;
 
+use crate::interop;
 use crate::mesh::way;
 use crate::town::{LAW, Town, app, decided, ended, ok};
 
@@ -101,20 +102,7 @@ async fn grpc_s_own_suite_passes_from_the_local_service_through_both_enforcers()
     let callee = town.start("users", "users", &inbound).await;
     let caller = town.start("payments", "payments", &way(&[callee.inbound()[0]], "")).await;
     let port = format!("--server_port={}", caller.outbound()[0].port());
-    for case in [
-        "empty_unary",
-        "large_unary",
-        "client_streaming",
-        "server_streaming",
-        "ping_pong",
-        "empty_stream",
-        "timeout_on_sleeping_server",
-        "cancel_after_begin",
-        "cancel_after_first_response",
-        "status_code_and_message",
-        "special_status_message",
-        "custom_metadata",
-    ] {
+    for case in interop::CASES {
         let args = ["--server_host=127.0.0.1", &port, &format!("--test_case={case}")].iter().map(ToString::to_string).collect();
         let Some(run) = tool("grpc-interop-client", args).await else { return };
         assert!(run.status.success(), "{case}: {}", text(&run));

@@ -5,6 +5,8 @@
 mod egress;
 mod exchange;
 mod health;
+#[path = "../common/interop.rs"]
+mod interop;
 mod judges;
 mod limited;
 mod mesh;
