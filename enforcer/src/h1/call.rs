@@ -293,6 +293,17 @@ pub enum Piece {
     Trailers(HeaderMap),
 }
 
+impl Piece {
+    /// What a frame has, none of it written.
+    #[must_use]
+    pub fn of(frame: Frame<Bytes>) -> Self {
+        match frame.into_data() {
+            Ok(rest) => Self::Data { rest },
+            Err(frame) => Self::Trailers(frame.into_trailers().unwrap_or_default()),
+        }
+    }
+}
+
 /// The body of an answer, read as the caller takes it.
 #[derive(Debug)]
 pub struct Answer {

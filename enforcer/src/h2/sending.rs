@@ -2,6 +2,7 @@
 //!
 //! INVARIANT: no more than both windows allow is ever sent, and a stream holds one piece of its answer at most.
 
+use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -188,90 +189,89 @@ impl<B: Holds> Stream<B> {
 
     /// Sends of its answer what there is room for.
     fn pump(&mut self, cx: &mut Context<'_>, sending: &mut Sending, out: &mut Vec<u8>) -> Turn {
-        let Work::Answering(body) = &mut self.work else { return Turn::Sent };
         loop {
-            if !self.piece.is_empty() {
-                let room = sending.room(self.window);
-                if room == 0 || is_crowded(out) {
-                    if self.held.is_none() {
-                        self.held = body.held();
-                    }
-                    let over = self.held.as_mut().is_some_and(|held| held.poll_over(cx, &mut self.timer).is_ready());
-                    if over {
-                        if let Some(held) = self.held.take() {
-                            body.take_back(held);
-                        }
-                        return Turn::Broken(Code::Cancel);
-                    }
-                    return Turn::Crowded;
-                }
-                if let Some(held) = self.held.take() {
-                    body.take_back(held);
-                }
-                let piece = self.piece.split_to(room.min(self.piece.len()));
-                let last = self.piece.is_empty() && body.is_end_stream();
-                frame::write_head(out, piece.len(), frame::DATA, if last { frame::END_STREAM } else { 0 }, self.id);
-                out.extend_from_slice(&piece);
-                sending.spend(&mut self.window, piece.len());
-                if last {
+            let step = if self.piece.is_empty() { self.next_piece(cx, sending, out) } else { self.send_piece(cx, sending, out) };
+            if let ControlFlow::Break(turn) = step {
+                if turn == Turn::Sent {
                     self.work = Work::Sent;
-                    return Turn::Sent;
                 }
-                continue;
-            }
-            let room = sending.room(self.window);
-            if room > 0
-                && !is_crowded(out)
-                && let Some(answer) = body.direct()
-            {
-                // Written where it leaves from, behind room for the head of its frame.
-                let at = out.len();
-                out.resize(at + frame::HEAD_BYTES, 0);
-                let written = answer.poll_piece(cx, room, out);
-                let n = out.len() - at - frame::HEAD_BYTES;
-                match written {
-                    Poll::Ready(Some(Ok(Piece::Data { rest }))) => {
-                        let last = rest.is_empty() && answer.is_end();
-                        self.piece = rest;
-                        frame::write_head_at(out, at, n, frame::DATA, if last { frame::END_STREAM } else { 0 }, self.id);
-                        sending.spend(&mut self.window, n);
-                        if last {
-                            self.work = Work::Sent;
-                            return Turn::Sent;
-                        }
-                        continue;
-                    }
-                    other => {
-                        out.truncate(at);
-                        match other {
-                            Poll::Pending => return Turn::Waits,
-                            Poll::Ready(Some(Ok(Piece::Trailers(trailers)))) => sending.trailers(out, self.id, &trailers),
-                            Poll::Ready(Some(Err(_))) => return Turn::Broken(Code::Internal),
-                            Poll::Ready(_) => frame::write_head(out, 0, frame::DATA, frame::END_STREAM, self.id),
-                        }
-                        break;
-                    }
-                }
-            }
-            match Pin::new(&mut *body).poll_frame(cx) {
-                Poll::Pending => return Turn::Waits,
-                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                    Ok(data) => self.piece = data,
-                    Err(frame) => {
-                        sending.trailers(out, self.id, &frame.into_trailers().unwrap_or_default());
-                        break;
-                    }
-                },
-                Poll::Ready(None) => {
-                    frame::write_head(out, 0, frame::DATA, frame::END_STREAM, self.id);
-                    break;
-                }
-                // A caller must not take what there is for all of it.
-                Poll::Ready(Some(Err(_))) => return Turn::Broken(Code::Internal),
+                return turn;
             }
         }
-        self.work = Work::Sent;
-        Turn::Sent
+    }
+
+    /// Gets the next piece of its answer, and sends with it what there is room for.
+    fn next_piece(&mut self, cx: &mut Context<'_>, sending: &mut Sending, out: &mut Vec<u8>) -> ControlFlow<Turn> {
+        let Work::Answering(body) = &mut self.work else { return ControlFlow::Break(Turn::Sent) };
+        let (room, at) = (sending.room(self.window), out.len());
+        let direct = if room > 0 && !is_crowded(out) { body.direct() } else { None };
+        let next = match direct {
+            Some(answer) => {
+                // Written where it leaves from, behind room for the head of its frame.
+                out.resize(at + frame::HEAD_BYTES, 0);
+                answer.poll_piece(cx, room, out)
+            }
+            None => Pin::new(body).poll_frame(cx).map(|next| next.map(|frame| frame.map(Piece::of))),
+        };
+        if let Poll::Ready(Some(Ok(Piece::Data { rest }))) = next {
+            self.piece = rest;
+            return if out.len() > at { self.sent_data(at, sending, out) } else { ControlFlow::Continue(()) };
+        }
+        out.truncate(at);
+        ControlFlow::Break(match next {
+            Poll::Pending => Turn::Waits,
+            // A caller must not take what there is for all of it.
+            Poll::Ready(Some(Err(_))) => Turn::Broken(Code::Internal),
+            Poll::Ready(Some(Ok(Piece::Trailers(trailers)))) => {
+                sending.trailers(out, self.id, &trailers);
+                Turn::Sent
+            }
+            Poll::Ready(_) => {
+                frame::write_head(out, 0, frame::DATA, frame::END_STREAM, self.id);
+                Turn::Sent
+            }
+        })
+    }
+
+    /// Sends of the piece that is here what there is room for.
+    fn send_piece(&mut self, cx: &mut Context<'_>, sending: &mut Sending, out: &mut Vec<u8>) -> ControlFlow<Turn> {
+        let Work::Answering(body) = &mut self.work else { return ControlFlow::Break(Turn::Sent) };
+        let room = sending.room(self.window);
+        if room == 0 || is_crowded(out) {
+            return ControlFlow::Break(self.hold(cx));
+        }
+        if let Some(held) = self.held.take() {
+            body.take_back(held);
+        }
+        let at = out.len();
+        out.resize(at + frame::HEAD_BYTES, 0);
+        out.extend_from_slice(&self.piece.split_to(room.min(self.piece.len())));
+        self.sent_data(at, sending, out)
+    }
+
+    /// Makes a frame of what stands from `at` on, behind room for its head.
+    fn sent_data(&mut self, at: usize, sending: &mut Sending, out: &mut [u8]) -> ControlFlow<Turn> {
+        let n = out.len() - at - frame::HEAD_BYTES;
+        let last = self.piece.is_empty() && matches!(&self.work, Work::Answering(body) if body.is_end_stream());
+        frame::write_head_at(out, at, n, frame::DATA, if last { frame::END_STREAM } else { 0 }, self.id);
+        sending.spend(&mut self.window, n);
+        if last { ControlFlow::Break(Turn::Sent) } else { ControlFlow::Continue(()) }
+    }
+
+    /// Holds a piece that there is no room for, until what ends the answer does.
+    fn hold(&mut self, cx: &mut Context<'_>) -> Turn {
+        let Work::Answering(body) = &mut self.work else { return Turn::Sent };
+        if self.held.is_none() {
+            self.held = body.held();
+        }
+        let over = self.held.as_mut().is_some_and(|held| held.poll_over(cx, &mut self.timer).is_ready());
+        if !over {
+            return Turn::Crowded;
+        }
+        if let Some(held) = self.held.take() {
+            body.take_back(held);
+        }
+        Turn::Broken(Code::Cancel)
     }
 
     /// Moves a tunnel on, and sends of it what there is room for.
