@@ -29,7 +29,7 @@ use crate::inbound::{Connections, Handshakes, Inbound, Lane};
 use crate::jwt::{JwtError, JwtIssuer, Verifier};
 use crate::limits;
 use crate::log::{DecisionLog, LogError, Opening};
-use crate::outbound::{self, Outbound};
+use crate::outbound::{self, Outbound, Own};
 use crate::policy::{self, Asked, Begun, PolicyError, Standing, Taken};
 use crate::ports::Listener;
 use crate::quota::Quotas;
@@ -313,6 +313,7 @@ impl Enforcer {
             self_check,
             traces: Traces::new(spans)?,
             fresh,
+            own: Own::new(report.clone()),
         });
         // Before anything is accepted, so that the first requests do not meet an enforcer without keys.
         let key_sets = key_sets(&issuers, &gate, &report).await;

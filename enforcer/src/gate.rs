@@ -38,6 +38,7 @@ use crate::limits;
 use crate::live::Live;
 use crate::log::{DecisionLog, Moment, NotAccepted, Share, Ticket};
 use crate::metrics::Metrics;
+use crate::outbound::Own;
 use crate::question::{self, Asked, Asker, NoQuestion, Question, Switch};
 use crate::quota::{Held, Limited, Quotas};
 use crate::self_check::SelfCheck;
@@ -84,6 +85,8 @@ pub struct Gate {
     pub traces: Traces,
     /// What the bundle in force says of its issue, and until when it counts.
     pub fresh: Fresh,
+    /// Our own connections, lest one of them leads back to us.
+    pub own: Arc<Own>,
 }
 
 /// The other end of one inbound connection.

@@ -97,7 +97,7 @@ impl Failed {
 }
 
 async fn once(pool: &Pool, check: &HealthCheck, host: &HeaderValue) -> Result<(), Failed> {
-    let stream = pool.connected().await.map_err(Failed::Line)?;
+    let (stream, _held) = pool.connected().await.map_err(Failed::Line)?;
     let expected = pool.expected().ok_or(Failed::Line(Failure::UnknownService))?;
     let identity = pool.gate().identity.load_full();
     let (stream, _peer) =

@@ -98,6 +98,8 @@ pub const EXCHANGES_MAX: usize = 64;
 pub const EXCHANGE_MARGIN: Duration = Duration::from_secs(30);
 /// A kept token is used no longer than this, whatever the token service says: a withdrawn right must not live on here.
 pub const EXCHANGED_LIFE_MAX: Duration = Duration::from_secs(300);
+/// How often it is told that our own connections are redirected to us: each request makes one.
+pub const OWN_TOLD: Duration = Duration::from_secs(60);
 /// How often a tunnel is looked at: one that is idle is found within this time.
 pub const TUNNEL_LOOK: Duration = Duration::from_secs(1);
 /// What a client that was refused may still send before it is cut.

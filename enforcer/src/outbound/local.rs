@@ -29,6 +29,7 @@ use super::hello::{self, Hello};
 use super::io::{First, Prefixed, first};
 use super::limits::HELLO_TIMEOUT;
 use super::linger::{Lingering, Rest};
+use super::own::Ours;
 use super::pool::{origin_form, patience};
 use super::resolve;
 use super::send::{Destination, Failure};
@@ -109,6 +110,13 @@ impl Local {
         if let To::Redirected(proxy) = &self.to {
             return self.redirected(Arc::clone(proxy), stream).await;
         }
+        let _held = match &self.to {
+            To::Named(proxy) => match self.foreign(proxy, &stream, stream.local_addr().ok()) {
+                Some(held) => Some(held),
+                None => return,
+            },
+            _ => None,
+        };
         let mut seen = BytesMut::with_capacity(FIRST_BYTES);
         let first = self.first(&mut stream, &mut seen, limits::IDLE_TIMEOUT).await;
         let routing = Routing { to: self.to.clone(), port: 80 };
@@ -167,8 +175,11 @@ impl Local {
     async fn redirected(self: &Arc<Self>, proxy: Arc<Proxy>, mut stream: TcpStream) {
         let Some(meant) = transparent::original(&stream) else {
             self.gate.metrics.outbound.egress_failed("not-redirected");
+            let here = stream.local_addr().map(|here| here.to_string()).unwrap_or_default();
+            proxy.egress.odd("outside", NOT_REDIRECTED, StatusCode::FORBIDDEN, here.as_bytes());
             return;
         };
+        let Some(_held) = self.foreign(&proxy, &stream, Some(meant)) else { return };
         let mut seen = BytesMut::with_capacity(FIRST_BYTES);
         let mut routing = Routing { to: To::Redirected(Arc::clone(&proxy)), port: meant.port() };
         if let Some(destination) = proxy.by_address.get(&meant) {
@@ -195,6 +206,16 @@ impl Local {
             // What says nothing cannot be told from what waits for the other side: nothing of it has left.
             (None, _) => self.nothing(&proxy, meant, "nothing came that says where it goes"),
         }
+    }
+
+    /// What to hold as long as a connection of the local service is served. `None` where we opened it ourselves: it would go round.
+    fn foreign(&self, proxy: &Proxy, stream: &TcpStream, meant: Option<SocketAddr>) -> Option<Ours> {
+        let meant = meant?;
+        let held = self.gate.own.came(stream, meant);
+        if held.is_none() {
+            self.nothing(proxy, meant, OWN);
+        }
+        held
     }
 
     fn nothing(&self, proxy: &Proxy, meant: SocketAddr, why: &str) {
@@ -264,7 +285,8 @@ impl Local {
     async fn request(&self, request: Request<Coming>, routing: &Routing) -> Response<Reply> {
         // Tunnels have a connection of their own, and begin it.
         if *request.method() == Method::CONNECT || request.headers().contains_key(header::UPGRADE) {
-            return self.no_switch();
+            let target = request.uri().authority().map_or(request.uri().path(), |named| named.as_str());
+            return self.no_switch(routing, format!("{} {target}", request.method()).as_bytes());
         }
         match self.route(&request, routing) {
             Route::Mesh(destination) => self.to_mesh(&destination, request).await,
@@ -276,9 +298,14 @@ impl Local {
         }
     }
 
-    /// Answers a request that would switch its connection, or its stream, to something else.
-    fn no_switch(&self) -> Response<Reply> {
-        answer(StatusCode::NOT_IMPLEMENTED, &self.gate.ids.next(), false)
+    /// Answers a request that would switch its connection, or its stream, to something else. Where it could have been meant for a place
+    /// outside the mesh, it is recorded too.
+    fn no_switch(&self, routing: &Routing, raw: &[u8]) -> Response<Reply> {
+        let status = StatusCode::NOT_IMPLEMENTED;
+        match &routing.to {
+            To::One(_) => answer(status, &self.gate.ids.next(), false),
+            To::Named(proxy) | To::Redirected(proxy) => refusal(&proxy.egress.odd("outside", NO_SWITCH, status, raw)),
+        }
     }
 
     fn route<B>(&self, request: &Request<B>, routing: &Routing) -> Route {
@@ -376,7 +403,10 @@ impl h2::connection::Service for Streams {
     const TUNNELS: bool = false;
 
     fn call(&mut self, head: Head<'_>, given: Given) -> Called<Reply> {
-        let Given::Body(body) = given else { return Called::Answer(self.local.no_switch()) };
+        let Given::Body(body) = given else {
+            let named = question::host(&head).ok().flatten().unwrap_or_default();
+            return Called::Answer(self.local.no_switch(&self.routing, format!("{} {named}", head.method).as_bytes()));
+        };
         let Some(request) = head.to_request() else {
             let raw = format!("{} {}", head.method, head.path()).into_bytes();
             return Called::Answer(self.refuse(Fault { why: "the target is none", status: StatusCode::BAD_REQUEST, raw }));
@@ -489,15 +519,16 @@ async fn send(
     running: &mut super::egress::Running,
 ) -> Result<Response<Incoming>, (Why, StatusCode, &'static str)> {
     let place = |status, detail| (Why::Upstream, status, detail);
-    let (stream, attempts) = resolve::connect(host, host.port().unwrap_or(80), &egress.private, &egress.times).await;
+    let (stream, attempts) = resolve::connect(host, host.port().unwrap_or(80), egress).await;
     running.attempts(attempts);
-    let stream = stream.map_err(|why| place(tunnel::status_of(why), why.as_str()))?;
+    let (stream, held) = stream.map_err(|why| place(tunnel::status_of(why), why.as_str()))?;
     let mut builder = hyper::client::conn::http1::Builder::new();
     builder.max_buf_size(limits::H1_BUFFER_BYTES_MAX).max_headers(limits::HEADERS_MAX);
     let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(|_| place(StatusCode::BAD_GATEWAY, "http"))?;
     egress.tasks.spawn(async move {
         // Its end is seen by whoever holds the sender.
         let _ = connection.await;
+        drop(held);
     });
     let moves = request.body().progress();
     running.begin();
@@ -567,5 +598,9 @@ async fn turn_away(mut stream: TcpStream, refused: Refused) {
 
 const ESTABLISHED: &[u8] = b"HTTP/1.1 200 Connection established\r\n\r\n";
 const MESH_TUNNEL: &str = "a tunnel to a service of the mesh would pass its enforcer by; send a plain request to the proxy";
+const NOT_REDIRECTED: &str = "the connection was made to this listener itself and is meant for nowhere else";
+const OWN: &str = "the connection is one that this enforcer opened; except its user from the redirection";
+const NO_SWITCH: &str =
+    "tunnels and upgrades are asked for in the first request of a connection over HTTP/1, and tunnels of the proxy's own port";
 /// Room for the first bytes of a connection: a head of common length.
 const FIRST_BYTES: usize = 1024;

@@ -21,6 +21,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::body::Outgoing;
 use super::limits;
+use super::own::Ours;
 use super::send::{Failure, Settings};
 use crate::again::{Again, Fate, Spare};
 use crate::body::Progress;
@@ -304,7 +305,7 @@ impl Pool {
 
     async fn opened(&self, epoch: u64) -> Result<Line, Failure> {
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Failure::Overload("connections"))?;
-        let stream = self.connected().await?;
+        let (stream, _held) = self.connected().await?;
         let expected = self.expected().ok_or(Failure::UnknownService)?;
         let identity = self.gate.identity.load_full();
         let (stream, peer) = tls::connect(&identity, expected, stream, self.settings.handshake).await.map_err(Failure::Peer)?;
@@ -320,7 +321,7 @@ impl Pool {
     /// Why there is none.
     pub async fn alone(&self) -> Result<(TlsStream<TcpStream>, VerifiedPeer, OwnedSemaphorePermit), Failure> {
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Failure::Overload("connections"))?;
-        let stream = self.connected().await?;
+        let (stream, _held) = self.connected().await?;
         let expected = self.expected().ok_or(Failure::UnknownService)?;
         let identity = self.gate.identity.load_full();
         let (stream, peer) = tls::connect_http1(&identity, expected, stream, self.settings.handshake).await.map_err(|why| match why {
@@ -336,18 +337,20 @@ impl Pool {
         &self.gate
     }
 
-    /// A bare connection to the endpoint.
+    /// A bare connection to the endpoint, and what to hold until its handshake is done: one that leads back to us has none.
     ///
     /// # Errors
     /// There is none, or not in time; or we have no identity to show there.
-    pub async fn connected(&self) -> Result<TcpStream, Failure> {
+    pub async fn connected(&self) -> Result<(TcpStream, Ours), Failure> {
         // Without an identity there would be no handshake, and the callee would record a stranger that went away.
         self.gate.identity.load().in_force(self.gate.clock.now()).map_err(Failure::Peer)?;
         let stream = timeout(self.settings.connect, TcpStream::connect(self.address)).await;
         let stream = stream.map_err(|_| Failure::ConnectTimeout)?.map_err(Failure::Connect)?;
         // Without it small requests wait for acknowledgements; a connection that cannot have it is broken.
         stream.set_nodelay(true).map_err(Failure::Connect)?;
-        Ok(stream)
+        let held =
+            self.gate.own.opened(&stream).ok_or_else(|| Failure::Connect(std::io::Error::other("it leads back to this enforcer")))?;
+        Ok((stream, held))
     }
 
     /// Who may answer: the service's identities of the inventory in force.

@@ -11,8 +11,9 @@ use portreeve_engine::outside::Host;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 
-use super::egress::EgressTimes;
+use super::egress::{Egress, EgressTimes};
 use super::limits::ADDRESSES_MAX;
+use super::own::Ours;
 use crate::fetch::objection;
 
 /// Why no connection came about.
@@ -26,6 +27,8 @@ pub enum Unreachable {
     Connect,
     /// None took it in time.
     ConnectTimeout,
+    /// The connection led back to us.
+    Own,
 }
 
 impl Unreachable {
@@ -37,12 +40,24 @@ impl Unreachable {
             Self::AddressRefused => "address-refused",
             Self::Connect => "connect",
             Self::ConnectTimeout => "connect-timeout",
+            Self::Own => "own-connection",
         }
     }
 }
 
 /// Connects to a place outside the mesh. Says how many addresses were tried.
-pub async fn connect(host: &Host, port: u16, private: &[IpNet], times: &EgressTimes) -> (Result<TcpStream, Unreachable>, u32) {
+pub async fn connect(host: &Host, port: u16, egress: &Egress) -> (Result<(TcpStream, Ours), Unreachable>, u32) {
+    let Egress { private, times, gate, .. } = egress;
+    match reach(host, port, private, times).await {
+        (Ok(stream), attempts) => {
+            let held = gate.own.opened(&stream).ok_or(Unreachable::Own);
+            (held.map(|held| (stream, held)), attempts)
+        }
+        (Err(why), attempts) => (Err(why), attempts),
+    }
+}
+
+async fn reach(host: &Host, port: u16, private: &[IpNet], times: &EgressTimes) -> (Result<TcpStream, Unreachable>, u32) {
     let addresses = match addresses(host, port, private, times.resolve).await {
         Ok(addresses) => addresses,
         Err(why) => return (Err(why), 1),
@@ -108,12 +123,12 @@ mod tests {
     async fn a09_the_address_that_was_judged_is_the_one_connected_to() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (refused, _) = connect(&"localhost".parse().unwrap(), port, &[], &EgressTimes::default()).await;
+        let (refused, _) = reach(&"localhost".parse().unwrap(), port, &[], &EgressTimes::default()).await;
         assert_eq!(refused.unwrap_err(), Unreachable::AddressRefused);
         let nets = ["127.0.0.0/8".parse().unwrap()];
-        let (stream, _) = connect(&"localhost".parse().unwrap(), port, &nets, &EgressTimes::default()).await;
+        let (stream, _) = reach(&"localhost".parse().unwrap(), port, &nets, &EgressTimes::default()).await;
         assert!(stream.unwrap().peer_addr().unwrap().ip().is_loopback());
-        let (none, _) = connect(&"no-such-host.invalid".parse().unwrap(), port, &nets, &EgressTimes::default()).await;
+        let (none, _) = reach(&"no-such-host.invalid".parse().unwrap(), port, &nets, &EgressTimes::default()).await;
         assert_eq!(none.unwrap_err(), Unreachable::Resolve);
     }
 }

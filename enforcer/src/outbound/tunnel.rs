@@ -21,12 +21,14 @@ use tokio::time::{sleep, timeout};
 use super::egress::{Egress, Over, Permit, Refused, Running, What, Withdrawn};
 use super::hello::{self, Hello};
 use super::limits::COPY_BYTES;
+use super::own::Ours;
 use super::resolve::{self, Unreachable};
 use crate::serve::Phase;
 
 /// A tunnel whose far end is connected.
 #[derive(Debug)]
 pub struct Tunnel {
+    held: Ours,
     far: TcpStream,
     running: Running,
     host: Host,
@@ -58,15 +60,15 @@ impl Tunnel {
             running.unavailable(StatusCode::SERVICE_UNAVAILABLE, Why::Upstream, "overload");
             return Err(refused(StatusCode::SERVICE_UNAVAILABLE));
         };
-        let (far, attempts) = resolve::connect(&host, port, &egress.private, &egress.times).await;
+        let (far, attempts) = resolve::connect(&host, port, egress).await;
         running.attempts(attempts);
         match far {
-            Ok(far) => {
+            Ok((far, held)) => {
                 // Nothing has gone there yet, and the local service need not be told of a tunnel that ends at once.
                 if let Some(over) = withdrawn.now() {
                     return Err(refused(running.overtaken(over)));
                 }
-                Ok(Self { far, running, host, port, question, withdrawn, egress: Arc::clone(egress), _place: place })
+                Ok(Self { held, far, running, host, port, question, withdrawn, egress: Arc::clone(egress), _place: place })
             }
             Err(why) => {
                 let status = status_of(why);
@@ -106,6 +108,7 @@ impl Tunnel {
             end = relay(near, self.far, seen, &moved) => end,
         };
         tunnels.dec();
+        drop(self.held);
         self.running.sent(usize::try_from(moved.down.load(Ordering::Relaxed)).unwrap_or(usize::MAX));
         match end {
             End::Whole => self.running.complete(),
@@ -137,7 +140,7 @@ pub(super) const HIDDEN: &str = "an encrypted ClientHello, or its placeholder, h
 #[must_use]
 pub const fn status_of(why: Unreachable) -> StatusCode {
     match why {
-        Unreachable::Resolve | Unreachable::Connect => StatusCode::BAD_GATEWAY,
+        Unreachable::Resolve | Unreachable::Connect | Unreachable::Own => StatusCode::BAD_GATEWAY,
         Unreachable::AddressRefused => StatusCode::FORBIDDEN,
         Unreachable::ConnectTimeout => StatusCode::GATEWAY_TIMEOUT,
     }

@@ -11,6 +11,7 @@ mod judges;
 mod limited;
 mod mesh;
 mod prior;
+mod redirected;
 mod town;
 mod transparent;
 mod turned;

@@ -91,7 +91,16 @@ impl Town {
     }
 
     pub(crate) fn authorizer(&self) -> Authorizer {
-        let compiled = Authorizer::compile(&Bundle::read_dir(&self.path("policies")).unwrap());
+        self.authorizer_in("policies")
+    }
+
+    /// One that was in force before.
+    pub(crate) fn authorizer_of(&self, n: u32) -> Authorizer {
+        self.authorizer_in(&format!("policies-{n}"))
+    }
+
+    fn authorizer_in(&self, dir: &str) -> Authorizer {
+        let compiled = Authorizer::compile(&Bundle::read_dir(&self.path(dir)).unwrap());
         compiled.authorizer.unwrap_or_else(|| panic!("{:#?}", compiled.diagnostics))
     }
 

@@ -17,7 +17,7 @@ use crate::egress::tls_server;
 use crate::town::{Town, app_at, code, decided, ok, replays};
 
 /// The shell commands of the book that stand under this heading line.
-fn of_the_book(heading: &str) -> String {
+pub(crate) fn of_the_book(heading: &str) -> String {
     let book = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/outbound.md")).unwrap();
     let block = book.split("```sh\n").find(|block| block.starts_with(heading)).unwrap_or_else(|| panic!("no block `{heading}`"));
     block.split("```").next().unwrap().to_owned()
@@ -38,7 +38,8 @@ fn lacking() -> Option<String> {
     }
 }
 
-fn within(rules: &str) {
+/// Starts the test of this name again within namespaces in which these commands were run.
+pub(crate) fn within(rules: &str, test: &str) {
     if let Some(lacks) = lacking() {
         println!("skipped: a network namespace with redirection cannot be had here: {}", lacks.trim());
         return;
@@ -46,7 +47,7 @@ fn within(rules: &str) {
     let script = format!(
         "set -e\nip link set lo up\nip addr add 10.96.0.12/32 dev lo\nip addr add 10.99.0.5/32 dev lo\nip -6 addr add fd00:99::5/128 dev lo\n\
          dir=$(mktemp -d)\ntrap 'rm -rf \"$dir\"' EXIT\nprintf '127.0.0.1 localhost\\n10.99.0.5 api.cards.test\\n' > \"$dir/hosts\"\n\
-         mount --bind \"$dir/hosts\" /etc/hosts\n{rules}\n\"$PORTREEVE_TEST\" transparent::inside --exact --ignored --nocapture\n"
+         mount --bind \"$dir/hosts\" /etc/hosts\n{rules}\n\"$PORTREEVE_TEST\" {test} --exact --ignored --nocapture\n"
     );
     let output = Command::new("unshare")
         .args(["--net", "--mount", "bash", "-c", &script])
@@ -59,19 +60,19 @@ fn within(rules: &str) {
 
 #[test]
 fn connections_are_redirected_by_iptables_as_the_book_says() {
-    within(&of_the_book("# iptables"));
+    within(&of_the_book("# iptables"), "transparent::inside");
 }
 
 #[test]
 fn connections_are_redirected_by_nftables_as_the_book_says() {
-    within(&of_the_book("# nftables"));
+    within(&of_the_book("# nftables"), "transparent::inside");
 }
 
-struct Sidecar(Child);
+pub(crate) struct Sidecar(Child);
 
 impl Sidecar {
-    /// An enforcer as the user whose connections are not redirected.
-    async fn start(town: &Town, service: &str, extra: &str, health: u16) -> Self {
+    /// An enforcer as the user whose connections are not redirected. What it says goes to `SERVICE.said`.
+    pub(crate) async fn start(town: &Town, service: &str, extra: &str, health: u16) -> Self {
         let config = town.path(&format!("{service}.yaml"));
         let extra = format!("{extra}health: {{listen: \"127.0.0.1:{health}\"}}\n");
         std::fs::write(&config, town.text(service, service, &extra)).unwrap();
@@ -80,11 +81,13 @@ impl Sidecar {
             .args(["--reuid", "1337", "--regid", "1337", "--clear-groups", env!("CARGO_BIN_EXE_portreeve-enforcer"), "--config"])
             .arg(&config)
             .stdin(Stdio::null())
+            .stderr(std::fs::File::create(town.path(&format!("{service}.said"))).unwrap())
             .spawn()
             .unwrap();
         let mut sidecar = Self(child);
         loop {
-            assert!(sidecar.0.try_wait().unwrap().is_none(), "the enforcer of {service} ended");
+            let said = || std::fs::read_to_string(town.path(&format!("{service}.said")));
+            assert!(sidecar.0.try_wait().unwrap().is_none(), "the enforcer of {service} ended: {:?}", said());
             if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", health)).await {
                 stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
                 let mut text = String::new();
@@ -97,6 +100,18 @@ impl Sidecar {
     }
 }
 
+impl Sidecar {
+    /// How many descriptors it has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.0.id())).unwrap().count()
+    }
+
+    /// Has it look for new policies.
+    pub(crate) fn reload(&self) {
+        assert!(Command::new("kill").args(["-HUP", &self.0.id().to_string()]).status().unwrap().success());
+    }
+}
+
 impl Drop for Sidecar {
     fn drop(&mut self) {
         let _ = self.0.kill();
@@ -104,7 +119,7 @@ impl Drop for Sidecar {
     }
 }
 
-async fn http(to: &str, host: &str, path: &str) -> String {
+pub(crate) async fn http(to: &str, host: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(to).await.unwrap_or_else(|why| panic!("{to}: {why}"));
     stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").as_bytes()).await.unwrap();
     let mut text = String::new();
@@ -113,7 +128,7 @@ async fn http(to: &str, host: &str, path: &str) -> String {
 }
 
 /// The records of a log that is still being written, once there are so many decisions.
-async fn records(town: &Town, log: &str, count: usize) -> Vec<Record> {
+pub(crate) async fn records(town: &Town, log: &str, count: usize) -> Vec<Record> {
     for _ in 0..500 {
         let text = std::fs::read_to_string(town.path(&format!("{log}.ndjson"))).unwrap();
         let records: Vec<Record> = text.lines().filter_map(|line| Record::from_line(line.as_bytes()).ok()).collect();
@@ -169,12 +184,12 @@ async fn inside() {
     // Nobody reaches anything by connecting to the listener itself.
     assert_eq!(http("127.0.0.1:15002", "api.cards.test", "/v1/rates/1").await, "");
 
-    let records = records(&town, "payments", 6).await;
+    let records = records(&town, "payments", 7).await;
     replays(&town.authorizer(), &records);
     let decided = decided(&records);
     use Reason::{MalformedRequest as Malformed, Permitted, UnknownService};
     let reasons: Vec<_> = decided.iter().map(|(_, d)| d.decision.reason).collect();
-    assert_eq!(reasons, [Permitted, UnknownService, Permitted, Permitted, UnknownService, Malformed]);
+    assert_eq!(reasons, [Permitted, UnknownService, Permitted, Permitted, UnknownService, Malformed, Malformed]);
     assert!(decided.iter().all(|(_, d)| d.side == Some(Side::Outbound)));
     assert_eq!(plain_seen.load(std::sync::atomic::Ordering::SeqCst), 2);
     assert_eq!(crate::town::decided(&records_of(&town, "users").await).len(), 1);
