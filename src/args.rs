@@ -193,7 +193,7 @@ pub(crate) struct EnforceArgs {
     /// The configuration file (YAML)
     #[arg(long, value_name = "FILE")]
     pub(crate) config: PathBuf,
-    /// Only say whether it could run: configuration, bundle, identity, key sets
+    /// Only say whether it could run: configuration, bundle, identity, key sets, log
     #[arg(long)]
     pub(crate) check: bool,
 }

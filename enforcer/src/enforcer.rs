@@ -221,7 +221,7 @@ fn given(following: Option<&Following>, api: &config::WorkloadApi) -> Result<Ide
     }
 }
 
-/// Checks that an enforcer could run with this configuration: bundle, identity and key sets. Opens no port and no log.
+/// Checks that an enforcer could run with this configuration: bundle, identity, key sets and log. Opens no port, and writes nothing.
 ///
 /// # Errors
 /// What stands in the way.
@@ -247,6 +247,7 @@ pub fn check(config: &Config) -> Result<(), EnforcerError> {
         }
         _ => Ok(None),
     };
+    crate::log::check(&config.log)?;
     match Loaded::load(config, None, offered, Clock::new().now(), following.as_ref())?.instead_of {
         // An enforcer could run; but what is there is not what it would run with.
         Some(why) => Err(why.into()),

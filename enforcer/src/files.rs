@@ -8,6 +8,8 @@ use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Access, access};
+
 /// The bytes of an open file, at most `max`.
 pub(crate) fn read_open(file: &File, max: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
@@ -53,6 +55,16 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
+}
+
+/// Whether a file could be written here, without writing it.
+pub(crate) fn could_write(path: &Path) -> Result<()> {
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_dir() => Err(ErrorKind::IsADirectory.into()),
+        Ok(_) => Ok(access(path, Access::WRITE_OK)?),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(access(directory(path), Access::WRITE_OK | Access::EXEC_OK)?),
+        Err(error) => Err(error),
+    }
 }
 
 fn directory(path: &Path) -> &Path {

@@ -14,6 +14,7 @@ use portreeve_engine::chain::{HeadError, HeadSigner};
 use portreeve_engine::{Digest, Timestamp};
 
 use crate::config::{self, HeadsTo};
+use crate::files::could_write;
 use crate::limits;
 use crate::witness::Witness;
 
@@ -59,15 +60,31 @@ pub enum HeadsError {
     Write(std::io::Error),
 }
 
+/// Whether signed heads could be made and kept like this. Writes nothing.
+///
+/// # Errors
+/// See [`HeadsError`].
+pub fn check(config: &config::Heads) -> Result<(), HeadsError> {
+    signer(config)?;
+    config.to.iter().try_for_each(|to| match to {
+        HeadsTo::File(path) => could_write(path).map_err(|why| HeadsError::Open { path: path.clone(), why }),
+        HeadsTo::Witness(_) => Ok(()),
+    })
+}
+
+fn signer(config: &config::Heads) -> Result<HeadSigner, HeadsError> {
+    let pem = crate::files::read_text(&config.key, limits::KEY_FILE_BYTES_MAX)
+        .map_err(|why| HeadsError::ReadKey { path: config.key.clone(), why })?;
+    HeadSigner::from_pem(&pem).map_err(|why| HeadsError::Key { path: config.key.clone(), why })
+}
+
 impl HeadWriter {
     /// Reads the key and opens the files.
     ///
     /// # Errors
     /// See [`HeadsError`].
     pub fn open(config: &config::Heads, witnesses: Vec<Arc<Witness>>) -> Result<Self, HeadsError> {
-        let pem = crate::files::read_text(&config.key, limits::KEY_FILE_BYTES_MAX)
-            .map_err(|why| HeadsError::ReadKey { path: config.key.clone(), why })?;
-        let signer = HeadSigner::from_pem(&pem).map_err(|why| HeadsError::Key { path: config.key.clone(), why })?;
+        let signer = signer(config)?;
         let mut files = Vec::new();
         for to in &config.to {
             if let HeadsTo::File(path) = to {

@@ -4,6 +4,8 @@
 
 #[expect(dead_code, reason = "it uses a part of what the tests share")]
 mod common;
+#[path = "common/listed.rs"]
+mod listed;
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
@@ -12,7 +14,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use common::{ITEMS, MARKET, authority};
-use portreeve_enforcer::ca::{AGENT_SIGNATURES_BURST, AGENT_SIGNATURES_EVERY, Agent};
+use listed::listed;
+use portreeve_enforcer::ca::{AGENT_SIGNATURES_BURST, AGENT_SIGNATURES_EVERY, Agent, Ca, CaOptions};
 use portreeve_enforcer::clock::Clock;
 use portreeve_enforcer::config::AgentConfig;
 use portreeve_enforcer::report::Report;
@@ -97,4 +100,28 @@ async fn a_connection_to_the_agent_that_asks_nothing_is_closed() {
         assert!(closed.is_ok(), "a place is held by {}", says.escape_ascii());
     }
     agent.shutdown().await;
+}
+
+/// A change of signer that broke off is finished by whoever opens the authority, which a check is not.
+#[test]
+fn a_check_writes_nothing() {
+    let world = World::new();
+    let check = || {
+        let before = listed(world.0.path());
+        let said = portreeve_enforcer::ca::serve(&world.0.path().join("agent.yaml"), true, &Report::silent());
+        assert_eq!(listed(world.0.path()), before);
+        said
+    };
+    check().unwrap();
+    let mut ca = Ca::open(&world.0.path().join("ca")).unwrap();
+    ca.announce(true, CaOptions::default()).unwrap();
+    check().unwrap();
+    let until = "2026-11-22T00:00:00.000Z";
+    let stage = format!("{{\"stage\":\"switching\",\"at\":\"{until}\",\"root\":true,\"old\":\"00\",\"until\":\"{until}\"}}");
+    std::fs::write(world.0.path().join("ca/succession.json"), stage).unwrap();
+    let said = check().unwrap_err().to_string();
+    assert!(said.contains("broke off") && said.contains("portreeve ca rotate"), "{said}");
+    std::fs::remove_file(world.0.path().join("ca/succession.json")).unwrap();
+    std::fs::remove_file(world.0.path().join("ca/intermediate.key")).unwrap();
+    assert!(check().unwrap_err().to_string().contains("intermediate.key"));
 }

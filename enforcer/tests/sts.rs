@@ -4,12 +4,15 @@
 
 #[expect(dead_code, reason = "it uses a part of what the tests share")]
 mod common;
+#[path = "common/listed.rs"]
+mod listed;
 
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use common::{ITEMS, LIMIT, MARKET, USERS, authority, files, id, identity, now};
+use listed::listed;
 use portreeve_enforcer::config::StsConfig;
 use portreeve_enforcer::jwt::{Issuer, Jwks, JwtIssuer, Verifier};
 use portreeve_enforcer::report::Report;
@@ -280,4 +283,25 @@ async fn a64_whoever_holds_places_of_the_token_service_in_silence_makes_room() {
     }
     drop(silent);
     sts.shutdown().await;
+}
+
+#[test]
+fn a_check_writes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let idp = Issuer::create(IDP).unwrap();
+    idp.write_jwks(&dir.join("jwks.json")).unwrap();
+    let check = |key: &str| {
+        let accept = format!("accept: [{{issuer: {IDP}, jwks: {{path: jwks.json}}, audiences: [shop]}}]\naudiences: [items]\n");
+        std::fs::write(dir.join("sts.yaml"), format!("listen: \"127.0.0.1:0\"\nissuer: {STS}\nkey: {key}\n{accept}")).unwrap();
+        let before = listed(dir);
+        let said = portreeve_enforcer::sts::run(&dir.join("sts.yaml"), true, &Report::silent());
+        assert_eq!(listed(dir), before, "{key}");
+        said
+    };
+    check("sts.key").expect("a key that is not there would be made");
+    let said = check("nowhere/sts.key").unwrap_err().to_string();
+    assert!(said.contains("nowhere/sts.key") && said.contains("No such file"), "{said}");
+    let said = check("jwks.json").unwrap_err().to_string();
+    assert!(said.contains("key"), "{said}");
 }

@@ -15,7 +15,7 @@ The sidecar: accepts mutual TLS in front of one service, decides every request, 
 usage: portreeve-enforcer --config FILE [--check]
 
   --config FILE    the configuration, in YAML; its JSON Schema: portreeve export json-schema enforcer
-  --check          only say whether it could run: configuration, bundle, identity, key sets
+  --check          only say whether it could run: configuration, bundle, identity, key sets, log
   -V, --version    print the version
   -h, --help       print this
 

@@ -130,6 +130,15 @@ impl Ca {
         Self::open_in_turn(dir, &Turn::take(dir)?)
     }
 
+    /// Opens an authority and writes nothing.
+    ///
+    /// # Errors
+    /// See [`CaError`]; also where a change of signer broke off, which whoever else opens it finishes.
+    pub fn look(dir: &Path) -> Result<Self, CaError> {
+        let stage = standing(dir)?.ok_or_else(|| CaError::BrokeOff { dir: dir.to_owned() })?;
+        Self::read(dir, stage)
+    }
+
     pub(super) fn open_in_turn(dir: &Path, turn: &Turn) -> Result<Self, CaError> {
         Self::read(dir, settle(dir, turn)?)
     }

@@ -70,6 +70,12 @@ pub enum CaError {
     /// A change of signer has not ended.
     #[error("a change of signer is under way: end it first with `portreeve ca rotate`")]
     UnderWay,
+    /// A change of signer broke off in the middle of a step.
+    #[error("a change of signer in `{0}` broke off; the agent finishes it when it starts, and so does `portreeve ca rotate --dir {0}`", dir.display())]
+    BrokeOff {
+        /// Where the authority is kept.
+        dir: PathBuf,
+    },
     /// There is no change of signer to go on with.
     #[error("there is no change of signer to go on with")]
     NothingAnnounced,

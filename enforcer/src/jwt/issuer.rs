@@ -11,7 +11,7 @@ use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
 use serde_json::{Value, json};
 
 use super::limits::JWKS_BYTES_MAX;
-use crate::files::{read_bounded, replace, write_new};
+use crate::files::{could_write, read_bounded, replace, write_new};
 
 /// Makes tokens with one ES256 key.
 pub struct Issuer {
@@ -80,6 +80,20 @@ impl Issuer {
                 let made = Self::create(issuer)?;
                 write_new(key, made.key_pem().as_bytes(), KEY_MODE).map_err(MintError::file(key))?;
                 Ok(made)
+            }
+            opened => opened,
+        }
+    }
+
+    /// As [`Issuer::open_or_create`] would have it, though a key that is not there is made for this one use and not written.
+    ///
+    /// # Errors
+    /// [`MintError::File`], also where the key could not be written; [`MintError::Key`].
+    pub fn open_or_would_create(issuer: &str, key: &Path) -> Result<Self, MintError> {
+        match Self::open(issuer, key) {
+            Err(MintError::File { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                could_write(key).map_err(MintError::file(key))?;
+                Self::create(issuer)
             }
             opened => opened,
         }

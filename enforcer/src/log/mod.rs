@@ -33,7 +33,8 @@ use writer::Writer;
 use crate::clock::Clock;
 use crate::config;
 use crate::config::Durability;
-use crate::heads::HeadsError;
+use crate::files::could_write;
+use crate::heads::{self, HeadsError};
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::report::Report;
@@ -80,6 +81,17 @@ pub enum LogError {
     /// The writer cannot be started.
     #[error("cannot start the writer of the decision log: {0}")]
     Thread(std::io::Error),
+}
+
+/// Whether a decision log could be kept like this. Writes nothing, and does not mind a process that writes it now.
+///
+/// # Errors
+/// See [`LogError`].
+pub fn check(config: &config::Log) -> Result<(), LogError> {
+    if let config::LogTo::File(path) = &config.to {
+        could_write(path).map_err(|why| LogError::File { path: path.display().to_string(), why })?;
+    }
+    Ok(config.heads.as_ref().map_or(Ok(()), heads::check)?)
 }
 
 /// The decision log of one process.

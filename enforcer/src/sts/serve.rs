@@ -280,7 +280,7 @@ fn page(status: StatusCode, kind: &'static str, text: String) -> Response<Whole>
 pub fn run(path: &Path, check_only: bool, report: &Report) -> Result<(), StsError> {
     let config = StsConfig::read(path)?;
     if check_only {
-        return load(&config, Issuer::open_or_create).map(|_| ());
+        return load(&config, Issuer::open_or_would_create).map(|_| ());
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StsError::System)?;
     runtime.block_on(async {

@@ -3,6 +3,8 @@
 #![cfg(test)]
 
 mod bundles;
+#[path = "../common/listed.rs"]
+mod listed;
 mod log;
 mod pages;
 mod reload;

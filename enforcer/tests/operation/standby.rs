@@ -10,6 +10,7 @@ use portreeve_engine::Event;
 use tokio::net::TcpStream;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::listed::listed;
 use crate::world::{LIMIT, SHOP, World, at, names, on, status, until};
 
 #[tokio::test]
@@ -50,6 +51,35 @@ async fn a47_without_a_bundle_nothing_is_let_in_until_there_is_one() {
     assert!(!admin.exists());
     let records = world.records("decisions.ndjson");
     assert_eq!((names(&records)[0], names(&records).last().copied()), ("started", Some("stopped")));
+}
+
+/// What `--check` says of the decision log, and that it leaves nothing behind.
+#[tokio::test]
+async fn a_check_looks_at_the_log_and_writes_nothing() {
+    let world = World::new().await;
+    let _ = portreeve_enforcer::ca::head_key().unwrap().write(&world.path("head.key"), &world.path("head.pub"));
+    let heads = |to: &str, key: &str| format!("log: {{path: decisions.ndjson, heads: {{every: 60s, to: {to}, key: {key}}}}}\n");
+    std::fs::create_dir(world.path("folder")).unwrap();
+    for (log, expected) in [
+        ("log: {path: decisions.ndjson}\n".to_owned(), None),
+        ("log: {path: \"decisions-{instance}.ndjson\"}\n".to_owned(), None),
+        ("log: {path: \"-\"}\n".to_owned(), None),
+        (heads("heads.ndjson", "head.key"), None),
+        ("log: {path: nowhere/decisions.ndjson}\n".to_owned(), Some("nowhere/decisions.ndjson")),
+        ("log: {path: head.key/decisions.ndjson}\n".to_owned(), Some("head.key/decisions.ndjson")),
+        ("log: {path: folder}\n".to_owned(), Some("folder")),
+        (heads("nowhere/heads.ndjson", "head.key"), Some("nowhere/heads.ndjson")),
+        (heads("heads.ndjson", "none.key"), Some("none.key")),
+        (heads("heads.ndjson", "head.pub"), Some("head.pub")),
+    ] {
+        std::fs::write(world.path("e.yaml"), world.text(&log)).unwrap();
+        let before = listed(world.dir.path());
+        let output = world.check("e.yaml");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(if expected.is_some() { 2 } else { 0 }), "{log}: {said}");
+        assert!(expected.is_none_or(|expected| said.contains(expected)), "{log}: {said}");
+        assert_eq!(listed(world.dir.path()), before, "{log}");
+    }
 }
 
 #[tokio::test]

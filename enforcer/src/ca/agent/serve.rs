@@ -217,7 +217,7 @@ fn grpc_response(body: Feed) -> Response<Feed> {
 pub fn run(path: &Path, check_only: bool, report: &Report) -> Result<(), AgentError> {
     let config = AgentConfig::read(path)?;
     if check_only {
-        return Served::read(&config, Ca::open(&config.dir)?, 0).map(|_| ());
+        return Served::read(&config, Ca::look(&config.dir)?, 0).map(|_| ());
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(AgentError::System)?;
     runtime.block_on(async {
