@@ -353,6 +353,11 @@ pub const QUOTA_AGAIN: Duration = Duration::from_secs(1);
 pub const READY_WAIT: Duration = Duration::from_millis(20);
 /// A step back of the clock of less than this is the order of two threads, not of the clock.
 pub const CLOCK_STEP_MS_MIN: i64 = 50;
+/// A time to which the clock was set ahead must have stood for this long before anything is deleted by it: a day in which somebody may see
+/// that it is wrong.
+pub const CLOCK_SETTLES: Duration = Duration::from_secs(24 * 3600);
+/// Where times run on this far ahead of the system's clock, the operator is told the way out.
+pub const CLOCK_HELD_LONG: Duration = Duration::from_secs(60);
 /// A difference to the clock that only runs on of more than this is no slewing.
 pub const CLOCK_STEP_MIN: Duration = Duration::from_millis(500);
 /// What does not show in files (a lock, a full disk) is tried again after this time.

@@ -189,6 +189,8 @@ impl Reloader {
     pub async fn watch(self: Arc<Self>, mut seen: Stamps, mut lookout: Lookout, mut phase: watch::Receiver<Phase>) {
         let mut drift_at = Instant::now();
         let mut due = Due::default();
+        // The first look only remembers.
+        self.gate.clock.look();
         let mut following = self.following.clone();
         loop {
             tokio::select! {
@@ -224,10 +226,20 @@ impl Reloader {
 
     /// Tells when the system's clock was set: everything that has an end depends on it.
     fn clock(&self) {
-        if let Some(step) = self.gate.clock.look() {
-            self.gate.metrics.clock_stepped(step.as_str());
-            self.report.tell(&format!("the system's clock was set {step}"));
-        }
+        let Some(step) = self.gate.clock.look() else { return };
+        self.gate.metrics.clock_stepped(step.as_str());
+        let held = self.gate.clock.held();
+        let until = if held >= limits::CLOCK_HELD_LONG {
+            format!(
+                "; ours stays ahead of it for {} s: if it was wrong before and not now, start the enforcer again, or what ends by it is over",
+                held.as_secs()
+            )
+        } else {
+            String::new()
+        };
+        self.report.tell(&format!("the system's clock was set {step}{until}"));
+        // Timers do not see it.
+        self.gate.identity.look_again();
     }
 
     /// Compares what lies on the disk with what is in force.

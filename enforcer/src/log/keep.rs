@@ -145,24 +145,34 @@ const SEQ_DIGITS: usize = 12;
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     use portreeve_engine::chain::{ChainReader, Head};
 
     use super::super::tests::{CALLER, decided, open, opening};
     use super::*;
+    use crate::clock::Clock;
     use crate::config::{Heads, HeadsTo};
+    use crate::log::DecisionLog;
+    use crate::metrics::Metrics;
+    use crate::report::Report;
+
+    fn heads_in(dir: &Path) -> Heads {
+        let key = dir.join("head.key");
+        let pem =
+            "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEICoqKioqKioqKioqKioqKioqKioqKioqKioqKioqKioq\n-----END PRIVATE KEY-----\n";
+        std::fs::write(&key, pem).unwrap();
+        Heads { every: Duration::from_secs(3600), to: vec![HeadsTo::File(dir.join("heads.jsonl"))], key }
+    }
 
     /// A log that was written over several rotations with this much kept: the folder, what was told as deleted, and all lines there were.
     fn written(keep: Keep, heads: bool) -> (tempfile::TempDir, Vec<Deleted>, BTreeMap<String, Vec<u8>>) {
         let dir = tempfile::tempdir().unwrap();
-        let (path, key) = (dir.path().join("d.ndjson"), dir.path().join("head.key"));
-        let pem =
-            "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEICoqKioqKioqKioqKioqKioqKioqKioqKioqKioqKioq\n-----END PRIVATE KEY-----\n";
-        std::fs::write(&key, pem).unwrap();
+        let path = dir.path().join("d.ndjson");
         let mut opening = opening(&path, "A");
         (opening.config.rotate_bytes, opening.config.keep) = (Some(4096), Some(keep));
-        let to = vec![HeadsTo::File(dir.path().join("heads.jsonl"))];
-        opening.config.heads = heads.then_some(Heads { every: Duration::from_secs(3600), to, key });
+        opening.config.heads = heads.then(|| heads_in(dir.path()));
         let (log, clock) = open(opening);
         let mut seen: BTreeMap<String, Vec<u8>> = BTreeMap::new();
         let decisions = |bytes: &[u8]| memchr::memmem::find_iter(bytes, br#""event":"decided""#).count();
@@ -283,5 +293,35 @@ mod tests {
             assert_eq!(name_of(log, text), found, "{text}");
         }
         assert_eq!(name_of(Path::new("log"), "log.x.000000000000-000000000001"), name("x", 0, 1));
+    }
+
+    /// Nobody can give back what a wrong clock took away.
+    #[test]
+    fn a_clock_that_is_set_ahead_deletes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("d.ndjson");
+        let mut opening = opening(&path, "A");
+        let year = Duration::from_secs(366 * 24 * 3600);
+        (opening.config.rotate_bytes, opening.config.keep) = (Some(4096), Some(Keep { files: Some(1), age: Some(year), min_age: year }));
+        opening.config.heads = Some(heads_in(dir.path()));
+        let ahead = Arc::new(AtomicU64::new(0));
+        let source = Arc::clone(&ahead);
+        let clock = Clock::reading(move || SystemTime::now() + Duration::from_secs(source.load(Ordering::Relaxed) * 24 * 3600));
+        let clock = Arc::new(clock);
+        assert_eq!(clock.look(), None);
+        let log = DecisionLog::open(opening, Arc::clone(&clock), Arc::new(Metrics::new()), Report::silent()).unwrap();
+        let write = || {
+            for _ in 0..40 {
+                while log.denied(clock.now(), decided(CALLER)).is_err() {}
+                std::thread::sleep(Duration::from_millis(3));
+            }
+        };
+        write();
+        let first: Vec<_> = closed(&path).unwrap().into_iter().map(|(_, file, _)| file).collect();
+        assert!(first.len() > 1);
+        ahead.store(400, Ordering::Relaxed);
+        write();
+        log.stop();
+        assert!(first.iter().all(|file| file.exists()), "{first:?}");
     }
 }

@@ -39,6 +39,11 @@ impl Current {
         self.changes.send_modify(|n| *n += 1);
     }
 
+    /// Has everyone who asked look again: something else changed on which it depends how long a connection may last.
+    pub fn look_again(&self) {
+        self.changes.send_modify(|n| *n += 1);
+    }
+
     /// Is told after every change.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {

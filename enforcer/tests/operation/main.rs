@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod bundles;
+mod clock;
 #[path = "../common/listed.rs"]
 mod listed;
 mod log;
