@@ -92,8 +92,11 @@ pub const H2_LOCAL_RESETS_MAX: usize = 64;
 pub const H2_FRAME_BYTES_MAX: usize = 16_384;
 /// What a caller of HTTP/2 may have us remember of its headers: the size that holds where nobody says another (RFC 9113, 6.5.2).
 pub const H2_TABLE_BYTES: usize = 4096;
-/// Streams of a connection that are remembered after their end: what the caller sent before it learned of it may still come.
+/// Streams of a connection that are remembered after they ended in order: what still comes on them is an error of its own.
 pub const H2_CLOSED_KEPT: usize = 64;
+/// Streams of a connection that are remembered after we ended them early: what the caller sent before it learned of it may still come. As
+/// many as may be open at once.
+pub const H2_EARLY_KEPT: usize = H2_STREAMS_MAX as usize;
 /// Places for streams that an idle connection keeps; one has some 400 bytes.
 pub const H2_PLACES_KEPT: usize = 8;
 /// After so much of a body was read by another task its connection is told: of all streams together no more than half of its window.

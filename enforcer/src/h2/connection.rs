@@ -143,6 +143,8 @@ pub(super) struct Alive {
     pub(super) heard: Instant,
     /// Until when a sign is waited for that was asked for.
     asked: Option<Instant>,
+    /// Until when the other side may take to hear that we go.
+    going: Option<Instant>,
     ping: Duration,
     pong: Duration,
 }
@@ -213,7 +215,7 @@ impl<S: buffer::Source + AsyncWrite, V: Service> Connection<S, V> {
             paused: false,
             waiting: Vec::new(),
             turn: 0,
-            alive: Alive { timer: Timer::default(), heard: now, asked: None, ping: times.ping, pong: times.pong },
+            alive: Alive { timer: Timer::default(), heard: now, asked: None, going: None, ping: times.ping, pong: times.pong },
         }
     }
 
@@ -274,13 +276,19 @@ impl<S: buffer::Source + AsyncWrite, V: Service> Connection<S, V> {
         }
     }
 
-    /// Asks a silent peer for a sign of life, and ends the connection of one that gives none.
+    /// Asks a silent peer for a sign of life, and ends the connection of one that gives none. One that does not say that it heard of our
+    /// going has heard of it after as long a time.
     fn look_for_life(&mut self) -> Result<(), Stop> {
-        let cx = &mut Context::from_waker(&self.rings);
         loop {
-            let at = self.alive.asked.unwrap_or(self.alive.heard + self.alive.ping);
-            if self.alive.timer.poll(cx, at).is_pending() {
+            let sign = self.alive.asked.unwrap_or(self.alive.heard + self.alive.ping);
+            let going = self.alive.going.filter(|_| self.leaving == Leaving::Told);
+            let cx = &mut Context::from_waker(&self.rings);
+            if self.alive.timer.poll(cx, going.map_or(sign, |going| going.min(sign))).is_pending() {
                 return Ok(());
+            }
+            if going.is_some_and(|going| going <= sign) {
+                self.take_no_more();
+                continue;
             }
             if self.alive.asked.is_some() {
                 return Err(Stop::Gone);
@@ -288,6 +296,13 @@ impl<S: buffer::Source + AsyncWrite, V: Service> Connection<S, V> {
             self.alive.asked = Some(Instant::now() + self.alive.pong);
             frame::write_ping(&mut self.wire.output.bytes, 0, ALIVE);
         }
+    }
+
+    /// The other side has heard that we go.
+    pub(super) fn take_no_more(&mut self) {
+        self.leaving = Leaving::Last;
+        self.told = self.last;
+        frame::write_numbers(&mut self.wire.output.bytes, frame::GOAWAY, 0, &[self.last, Code::NoError as u32]);
     }
 
     /// Gives every stream that rang its turn.
@@ -521,6 +536,7 @@ impl<S: buffer::Source + AsyncWrite, V: Service + Unpin> serve::Connection for C
     fn wind_down(mut self: Pin<&mut Self>) {
         if self.leaving == Leaving::No {
             self.leaving = Leaving::Told;
+            self.alive.going = Some(Instant::now() + self.alive.pong);
             let out = &mut self.wire.output.bytes;
             frame::write_numbers(out, frame::GOAWAY, 0, &[frame::LARGEST_STREAM, Code::NoError as u32]);
             frame::write_ping(out, 0, HEARD);

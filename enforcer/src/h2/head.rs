@@ -100,13 +100,22 @@ pub fn trailers(block: &Block) -> Result<HeaderMap, &'static str> {
     Ok(map)
 }
 
+/// The method of what may be no request.
+#[must_use]
+pub fn method(block: &Block) -> Option<&[u8]> {
+    named(block, b":method")
+}
+
 /// The request line of what is no request, as far as it can be told, without its query.
 #[must_use]
 pub fn raw(block: &Block) -> Vec<u8> {
-    let named = |wanted: &[u8]| block.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value);
-    let method = named(b":method").unwrap_or(UNKNOWN);
-    let path = named(b":path").map_or(UNKNOWN, |path| path.split(|b| *b == b'?').next().unwrap_or_default());
+    let method = method(block).unwrap_or(UNKNOWN);
+    let path = named(block, b":path").map_or(UNKNOWN, |path| path.split(|b| *b == b'?').next().unwrap_or_default());
     method.iter().chain(b" ").chain(path).take(limits::RAW_BYTES_MAX).copied().collect()
+}
+
+fn named<'a>(block: &'a Block, wanted: &[u8]) -> Option<&'a [u8]> {
+    block.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value)
 }
 
 /// What stands in a record for what was not said.

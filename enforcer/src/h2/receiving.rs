@@ -84,9 +84,12 @@ impl<S: buffer::Source + AsyncWrite, V: Service> Connection<S, V> {
             frame::CONTINUATION => self.continuation(head, payload),
             frame::PRIORITY => self.priority(head.stream, payload),
             frame::RST_STREAM => self.was_reset(head.stream),
-            frame::SETTINGS if head.is(frame::ACK) => Ok(()),
+            frame::SETTINGS if head.is(frame::ACK) => Ok(self.patience.spend(1)?),
             frame::SETTINGS => {
-                self.patience.spend(limits::H2_PATIENCE_DEAR)?;
+                // Each window in it is held against every stream.
+                let windows = frame::settings(payload).filter(|(name, _)| *name == frame::SETTING_WINDOW).count();
+                let windows = u32::try_from(windows.max(1)).unwrap_or(u32::MAX);
+                self.patience.spend(limits::H2_PATIENCE_DEAR.saturating_mul(windows))?;
                 self.settings(payload)
             }
             frame::PING => self.ping(head, payload),
@@ -129,9 +132,9 @@ impl<S: buffer::Source + AsyncWrite, V: Service> Connection<S, V> {
             self.patience.spend(1)?;
             frame::write_ping(&mut self.wire.output.bytes, frame::ACK, payload);
         } else if payload == HEARD && self.leaving == Leaving::Told {
-            self.leaving = Leaving::Last;
-            self.told = self.last;
-            frame::write_numbers(&mut self.wire.output.bytes, frame::GOAWAY, 0, &[self.last, Code::NoError as u32]);
+            self.take_no_more();
+        } else {
+            self.patience.spend(1)?;
         }
         Ok(())
     }
@@ -339,6 +342,7 @@ impl<S: buffer::Source + AsyncWrite, V: Service> Connection<S, V> {
                     // What still comes of it is thrown away.
                     stream.source = Some(inflow(Framing::Chunked, rings).1);
                 }
+                stream.head_only = head::method(&self.block) == Some(b"HEAD");
                 stream.answer(response, &mut self.sending, &mut self.wire.output.bytes);
                 self.streams.put(at, stream);
                 return Ok(());

@@ -121,15 +121,33 @@ pub(super) struct Streams<B> {
     /// The stream at each place; 0 where there is none.
     ids: Vec<u32>,
     open: usize,
-    /// The last ones that are not open any more, and whether we ended them early.
-    closed: [(u32, bool); limits::H2_CLOSED_KEPT],
-    next_closed: usize,
+    /// The last ones that ended in order.
+    closed: Last<{ limits::H2_CLOSED_KEPT }>,
+    /// The last ones that we ended early: however many end in order meanwhile, what was on its way to them may come.
+    early: Last<{ limits::H2_EARLY_KEPT }>,
+}
+
+/// The last `N` streams of some kind.
+struct Last<const N: usize> {
+    ids: [u32; N],
+    next: usize,
+}
+
+impl<const N: usize> Last<N> {
+    const NONE: Self = Self { ids: [0; N], next: 0 };
+
+    fn push(&mut self, id: u32) {
+        if let Some(place) = self.ids.get_mut(self.next) {
+            *place = id;
+        }
+        self.next = (self.next + 1) % N;
+    }
 }
 
 impl<B> Streams<B> {
     pub(super) fn new(bells: &Arc<Bells>) -> Self {
         let (places, ids) = (Vec::new(), Vec::new());
-        Self { bells: Arc::clone(bells), places, ids, open: 0, closed: [(0, false); limits::H2_CLOSED_KEPT], next_closed: 0 }
+        Self { bells: Arc::clone(bells), places, ids, open: 0, closed: Last::NONE, early: Last::NONE }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -194,15 +212,12 @@ impl<B> Streams<B> {
     }
 
     pub(super) fn remember(&mut self, id: u32, early: bool) {
-        if let Some(place) = self.closed.get_mut(self.next_closed) {
-            *place = (id, early);
-        }
-        self.next_closed = (self.next_closed + 1) % limits::H2_CLOSED_KEPT;
+        if early { self.early.push(id) } else { self.closed.push(id) }
     }
 
     /// Whether a stream was ended early by us; `None` where it was not open lately.
     pub(super) fn was(&self, id: u32) -> Option<bool> {
-        self.closed.iter().find(|(closed, _)| *closed == id).map(|(_, early)| *early)
+        if self.early.ids.contains(&id) { Some(true) } else { self.closed.ids.contains(&id).then_some(false) }
     }
 
     /// Ends all of them.

@@ -23,9 +23,12 @@ async fn a26_a27_frames_that_bring_nothing_end_the_connection() {
     let patience = usize::try_from(limits::H2_PATIENCE).unwrap();
     let opened = |n: u32, then: Vec<u8>| if n == 0 { [post(1, "/read"), then].concat() } else { then };
     type Nth = Box<dyn Fn(u32) -> Vec<u8>>;
-    let floods: [(&str, Nth); 10] = [
+    let floods: [(&str, Nth); 13] = [
         ("pings", Box::new(|_| frame(PING, 0, 0, &[0; 8]))),
         ("settings", Box::new(|_| frame(SETTINGS, 0, 0, &[]))),
+        ("answers to no ping", Box::new(|_| frame(PING, ACK, 0, &[0; 8]))),
+        ("answers to no settings", Box::new(|_| frame(SETTINGS, ACK, 0, &[]))),
+        ("windows of streams", Box::new(|_| setting(frame::SETTING_WINDOW, 0))),
         ("priorities", Box::new(|n| frame(frame::PRIORITY, 0, 2 * n + 1, &[0, 0, 0, 0, 1]))),
         ("unknown frames", Box::new(|_| frame(0x77, 0, 0, b"x"))),
         ("goodbyes", Box::new(|_| frame(GOAWAY, 0, 0, &[0; 8]))),
@@ -43,6 +46,15 @@ async fn a26_a27_frames_that_bring_nothing_end_the_connection() {
         assert_eq!(code, CALM, "{what}");
         assert!(n >= patience / 8, "{what}: an honest caller may do it {n} times");
     }
+}
+
+/// Each is held against every stream, however many of them one frame has.
+#[tokio::test]
+async fn a26_windows_of_streams_are_priced_one_by_one() {
+    let window = &setting(frame::SETTING_WINDOW, 0)[frame::HEAD_BYTES..];
+    let (n, code) = flood(10, |_| frame(SETTINGS, 0, 0, &window.repeat(100)));
+    let most = limits::H2_PATIENCE / (100 * limits::H2_PATIENCE_DEAR);
+    assert_eq!((n, code), (usize::try_from(most).unwrap(), CALM));
 }
 
 #[tokio::test]
@@ -69,6 +81,17 @@ async fn a27c_a_head_in_very_many_pieces_ends_the_connection() {
     }
 }
 
+/// Whatever is wrong with a request, an answer to HEAD is a head.
+#[tokio::test]
+async fn a_head_that_is_refused_has_no_body() {
+    let large = [head("HEAD", "/now/1"), block(&[("x", &"x".repeat(limits::HEAD_BYTES_MAX))])].concat();
+    let (first, rest) = large.split_at(limits::H2_FRAME_BYTES_MAX);
+    let mut peer = Peer::begun();
+    let sent = peer.ask(&[frame(HEADERS, END_STREAM, 1, first), frame(CONTINUATION, END_HEADERS, 1, rest)].concat());
+    assert_eq!(answer(&sent, 1), (vec!["431".to_owned()], 0, WHOLE));
+    assert_eq!(sent.len(), 1, "{sent:?}");
+}
+
 /// A head that stands for more than it is: few bytes, each of them a long field of the table.
 #[tokio::test]
 async fn a28_what_a_head_stands_for_is_counted() {
@@ -80,7 +103,7 @@ async fn a28_what_a_head_stands_for_is_counted() {
     assert!(bomb.len() < 5000);
     bomb.extend_from_slice(&[0xbe; 10_000]);
     let sent = peer.ask(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &bomb));
-    assert_eq!(answer(&sent, 1), (vec!["431".to_owned()], 0, WHOLE));
+    assert_eq!(answer(&sent, 1), (vec!["431".to_owned()], 1, WHOLE));
     assert!(peer.shop.0.lock().unwrap().requests.is_empty());
     // Both tables are still the same.
     let again = [head("GET", "/now"), vec![0xbe]].concat();

@@ -205,7 +205,7 @@ impl Service for Shop {
 
     fn refuse(&mut self, fault: Fault) -> Response<Pieces> {
         self.0.lock().unwrap().refused.push(fault.why);
-        self.answer(fault.status.as_u16(), 0)
+        self.answer(fault.status.as_u16(), 1)
     }
 }
 

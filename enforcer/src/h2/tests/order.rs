@@ -301,6 +301,42 @@ async fn a_connection_that_goes_takes_what_was_sent_before_that_was_heard() {
     assert!(peer.done);
 }
 
+/// A caller that never says that it heard of our going is not served for ever.
+#[tokio::test]
+async fn who_does_not_hear_of_our_going_has_heard_of_it_in_the_end() {
+    let mut peer = Peer::new(&Times { pong: Duration::from_millis(50), ..times() });
+    peer.ask(&[frame::PREFACE, &frame(SETTINGS, 0, 0, &[]), &post(1, "/read")].concat());
+    peer.connection.as_mut().wind_down();
+    peer.run();
+    let (mut stream, mut last) = (1, peer.sent());
+    peer.until(|peer| {
+        stream += 2;
+        last = peer.ask(&get(stream, "/now/1"));
+        answer(&last, stream).2 != WHOLE
+    })
+    .await;
+    assert_eq!(answer(&last, stream), (vec![], 0, Some(Code::Refused as u32)));
+    let sent = peer.ask(&frame(DATA, END_STREAM, 1, b"ab"));
+    assert_eq!(answer(&sent, 1), (vec!["200".to_owned()], 2, WHOLE), "what was begun is answered");
+    assert!(peer.io.0.lock().unwrap().shut, "with the last stream it ends");
+}
+
+/// What was on its way to a stream that we ended early spoils nothing, however many streams end before it is here.
+#[tokio::test]
+async fn what_comes_late_on_a_stream_that_we_ended_spoils_nothing() {
+    let mut peer = Peer::begun();
+    let sent = peer.ask(&[post(1, "/read"), number(WINDOW_UPDATE, 1, 0)].concat());
+    assert_eq!(answer(&sent, 1).2, Some(Code::Protocol as u32));
+    for stream in (3..600).step_by(2) {
+        assert_eq!(answer(&peer.ask(&get(stream, "/now/1")), stream).2, WHOLE);
+    }
+    let late = [frame(DATA, 0, 1, b"abc"), frame(HEADERS, END_HEADERS | END_STREAM, 1, &block(&[("x-sum", "7")]))];
+    assert_eq!(peer.ask(&late.concat()), []);
+    assert_eq!(answer(&peer.ask(&get(601, "/now/1")), 601).2, WHOLE);
+    // On one that ended in order nothing may come.
+    assert_eq!(goodbye(&peer.ask(&frame(DATA, 0, 601, b"abc"))), Some(Code::StreamClosed as u32));
+}
+
 #[tokio::test]
 async fn a_silent_peer_is_asked_for_a_sign_of_life() {
     let times = Times { ping: Duration::from_millis(30), pong: Duration::from_millis(60), ..times() };
