@@ -25,7 +25,7 @@ use crate::config::{self, Config, ConfigError, HeadsTo, Source};
 use crate::fetch::FetchError;
 use crate::freshness::{self, Fresh};
 use crate::gate::Gate;
-use crate::inbound::{Connections, Handshakes, Inbound, Lane};
+use crate::inbound::{Connections, Inbound, Lane};
 use crate::jwt::{JwtError, JwtIssuer, Verifier};
 use crate::limits;
 use crate::log::{DecisionLog, LogError, Opening};
@@ -446,16 +446,18 @@ impl Listeners<'_> {
                     idle: tcp.idle,
                 }),
                 connections: Arc::clone(connections),
-                handshakes: Handshakes::default(),
+                threshold: Arc::default(),
                 shares: Shares::default(),
                 phase: side.phase.subscribe(),
             });
             side.addresses.push(listener.local_addr().unwrap_or(config.listen));
             let (phase, refused) = (side.phase.subscribe(), self.gate.metrics.connections_refused.clone());
             side.loops.spawn(Arc::clone(&inbound).sweep());
+            let threshold = Arc::clone(&inbound.threshold);
+            let make_room = move |ip| threshold.make_room(ip);
             let serve = move |stream, peer, worker| Arc::clone(&inbound).serve(stream, peer, worker);
             let bounds = Bounds { all: limits::CONNECTIONS_MAX, address: limits::CONNECTIONS_PER_ADDRESS_MAX };
-            side.loops.spawn(workers::accept_loop(listener, bounds, phase, refused, crew.clone(), serve));
+            side.loops.spawn(workers::accept_loop(listener, bounds, phase, refused, crew.clone(), make_room, serve));
         }
         side
     }
@@ -469,7 +471,8 @@ impl Listeners<'_> {
             let serve = move |stream, peer, _| Arc::clone(&local).serve(stream, peer);
             // All of them come from one address, the service's.
             let bounds = Bounds { all: limits::CONNECTIONS_MAX, address: limits::CONNECTIONS_MAX };
-            side.loops.spawn(workers::accept_loop(listener, bounds, phase, refused, crew.clone(), serve));
+            // Nobody proves anything here, so nobody owes it.
+            side.loops.spawn(workers::accept_loop(listener, bounds, phase, refused, crew.clone(), |_| false, serve));
         }
         for destination in destinations.iter().filter(|d| d.settings().health.is_some()) {
             side.loops.spawn(outbound::watch_over(Arc::clone(destination), side.phase.subscribe()));

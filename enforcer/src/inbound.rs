@@ -1,6 +1,6 @@
 //! The inbound side: mutual TLS, then one judged request after another.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,7 +14,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use portreeve_engine::record::Why;
 use tokio::net::TcpStream;
-use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, SemaphorePermit, watch};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::server::TlsStream;
 
@@ -39,6 +39,7 @@ use crate::strict::{Faults, Strict};
 use crate::tcp::{self, Behind};
 use crate::tenure;
 use crate::tether::{Tether, Tied};
+use crate::threshold::Threshold;
 use crate::times::Times;
 use crate::tls::{self, Identity, Refusal, VerifiedPeer};
 
@@ -59,8 +60,8 @@ pub struct Inbound {
     pub introduction: Arc<Introduction>,
     /// Open connections, for the admin page.
     pub connections: Arc<Connections>,
-    /// Handshakes in flight.
-    pub handshakes: Handshakes,
+    /// Who has not proved yet who they are.
+    pub threshold: Arc<Threshold>,
     /// Connections by identity.
     pub shares: Shares,
     /// The phase of the enforcer.
@@ -106,7 +107,14 @@ impl Inbound {
         let metrics = &self.gate.metrics;
         let ip = address.ip().to_canonical();
         let own = self.gate.identity.load_full();
-        let (stream, peer, _share) = match self.handshake(stream, ip, &own).await.and_then(|done| self.shares.admit(done)) {
+        let owes = self.threshold.came(ip);
+        let done = tokio::select! {
+            biased;
+            () = owes.must_go() => Err(Refusal::CrowdedOut),
+            done = self.handshake(stream, ip, &own) => done,
+        };
+        drop(owes);
+        let (stream, peer, _share) = match done.and_then(|done| self.shares.admit(done)) {
             Ok(done) => done,
             Err(refusal) => {
                 metrics.handshake_refused(refusal);
@@ -115,6 +123,7 @@ impl Inbound {
             }
         };
         metrics.handshakes_completed.inc();
+        self.threshold.proved(ip);
         let (_, tls) = stream.get_ref();
         if let Some(behind) = &self.tcp {
             let caller = Arc::new(Caller::new(peer, ip, tls.server_name().map(str::to_ascii_lowercase), "TCP", &self.introduction));
@@ -230,9 +239,14 @@ impl Inbound {
     }
 
     async fn handshake(&self, stream: TcpStream, ip: IpAddr, own: &Identity) -> Result<(TlsStream<Socket>, VerifiedPeer), Refusal> {
-        let Ok(Ok(_place)) = timeout(self.times.handshake, self.handshakes.place(ip)).await else {
-            return Err(Refusal::HandshakeTimeout);
+        let begun = async {
+            // What says nothing takes no place. The byte stays where it is.
+            match stream.peek(&mut [0]).await {
+                Ok(1..) => self.threshold.place(ip).await.map_err(|_| Refusal::HandshakeFailed),
+                _ => Err(Refusal::ConnectionClosed),
+            }
         };
+        let _place = timeout(self.times.handshake, begun).await.unwrap_or(Err(Refusal::HandshakeTimeout))?;
         let stream = Socket::new(stream).map_err(|_| Refusal::ConnectionClosed)?;
         if self.tcp.is_some() {
             return tls::accept_raw(own, stream, self.times.handshake).await;
@@ -285,44 +299,6 @@ impl h2::connection::Service for Judged {
     }
 }
 
-/// Places for handshakes in flight, shared fairly between addresses.
-#[derive(Debug)]
-pub struct Handshakes {
-    all: Semaphore,
-    by_address: Mutex<HashMap<IpAddr, Weak<Semaphore>>>,
-}
-
-impl Default for Handshakes {
-    fn default() -> Self {
-        Self { all: Semaphore::new(limits::HANDSHAKES_MAX), by_address: Mutex::default() }
-    }
-}
-
-impl Handshakes {
-    /// A place for `ip`, when there is one. An address waits for its own places first, so it never holds up others.
-    ///
-    /// # Errors
-    /// Never: the semaphores are not closed.
-    pub async fn place(&self, ip: IpAddr) -> Result<(OwnedSemaphorePermit, SemaphorePermit<'_>), AcquireError> {
-        let own = self.of(ip).acquire_owned().await?;
-        Ok((own, self.all.acquire().await?))
-    }
-
-    fn of(&self, ip: IpAddr) -> Arc<Semaphore> {
-        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = by_address.get(&ip).and_then(Weak::upgrade) {
-            return found;
-        }
-        // Only addresses with a connection are alive, so the table stays as small as the number of connections.
-        if by_address.len() >= limits::CONNECTIONS_MAX {
-            by_address.retain(|_, places| places.strong_count() > 0);
-        }
-        let new = Arc::new(Semaphore::new(limits::HANDSHAKES_PER_ADDRESS_MAX));
-        by_address.insert(ip, Arc::downgrade(&new));
-        new
-    }
-}
-
 /// The open inbound connections.
 #[derive(Debug, Default)]
 pub struct Connections {
@@ -356,26 +332,5 @@ impl Drop for Open {
     fn drop(&mut self) {
         self.connections.open.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.n);
         self.gauge.dec();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn a62_one_address_cannot_hold_every_handshake() {
-        let handshakes = Handshakes::default();
-        let (stranger, other) = (IpAddr::from([10, 0, 0, 9]), IpAddr::from([10, 0, 0, 7]));
-        let mut held = Vec::new();
-        while let Ok(place) = timeout(Duration::from_millis(10), handshakes.place(stranger)).await {
-            held.push(place.unwrap());
-        }
-        assert_eq!(held.len(), limits::HANDSHAKES_PER_ADDRESS_MAX);
-        assert!(timeout(Duration::from_millis(10), handshakes.place(other)).await.is_ok());
-        held.clear();
-        assert!(timeout(Duration::from_millis(10), handshakes.place(stranger)).await.is_ok());
     }
 }

@@ -54,6 +54,7 @@ pub mod tasks;
 pub mod tcp;
 pub mod tenure;
 pub mod tether;
+pub mod threshold;
 pub mod times;
 pub mod tls;
 pub mod trace;

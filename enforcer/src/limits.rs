@@ -30,6 +30,14 @@ pub const CONNECTION_LIFETIME_MAX: Duration = Duration::from_secs(24 * 3600);
 pub const HANDSHAKES_MAX: usize = 256;
 /// Handshakes in flight per address, so that one stranger cannot hold every place (A62, A64).
 pub const HANDSHAKES_PER_ADDRESS_MAX: usize = HANDSHAKES_MAX / 2;
+/// Handshakes in flight beside those, from addresses from which somebody proved an identity lately: strangers take none of these places.
+pub const HANDSHAKES_KNOWN_MAX: usize = HANDSHAKES_MAX / 4;
+/// Addresses that are remembered for that. One costs some 50 bytes, and a certificate.
+pub const KNOWN_ADDRESSES_MAX: usize = 4096;
+/// For how long: longer than connections live, so that whoever calls all the time stays known.
+pub const KNOWN_ADDRESS_LIFE: Duration = Duration::from_secs(2 * 3600);
+/// Without descriptors for new connections, so many that have not proved who they are make room at once, before the next attempt.
+pub const ROOM_AT_ONCE: usize = 64;
 /// A handshake that takes longer is cut; a healthy one takes two round trips.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest such time a configuration may ask for: strangers can hold a place for as long.

@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use prometheus_client::metrics::counter::Counter;
+use rustix::io::Errno;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::{oneshot, watch};
@@ -116,22 +117,26 @@ pub struct Bounds {
     pub address: usize,
 }
 
-/// Accepts until told to drain, gives each connection to a thread, and waits for every one to end.
-pub async fn accept_loop<F, C>(
+/// Accepts until told to drain, gives each connection to a thread, and waits for every one to end. Where there is no place, `make_room`
+/// may have another connection go for one from this address, or for whoever comes next, and says whether it did.
+pub async fn accept_loop<R, F, C>(
     listener: Listener,
     bounds: Bounds,
     mut phase: watch::Receiver<Phase>,
     refused: Counter,
     crew: Crew,
+    make_room: R,
     serve: F,
 ) where
+    R: Fn(Option<IpAddr>) -> bool + Send,
     F: Fn(TcpStream, SocketAddr, usize) -> C + Clone + Send + 'static,
     C: Future<Output = ()> + Send + 'static,
 {
     let mut connections = JoinSet::new();
     let addresses = Addresses::default();
     let take = |connections: &mut JoinSet<()>, stream: TcpStream, peer: SocketAddr| {
-        let place = addresses.enter(peer.ip().to_canonical(), bounds.address).filter(|_| connections.len() < bounds.all);
+        let ip = peer.ip().to_canonical();
+        let place = addresses.enter(ip, bounds.address).filter(|_| connections.len() < bounds.all || make_room(Some(ip)));
         // Off this thread's reactor, so that the other thread's can have it.
         let (Some(place), Ok(stream), Some((n, handle, load))) = (place, stream.into_std(), crew.pick()) else {
             refused.inc();
@@ -152,8 +157,12 @@ pub async fn accept_loop<F, C>(
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => take(&mut connections, stream, peer),
-                // Out of descriptors, most likely: to try again at once would only spin (A63).
-                Err(_) => tokio::time::sleep(limits::ACCEPT_PAUSE).await,
+                Err(why) => {
+                    let is_full = why.raw_os_error().is_some_and(|code| [Errno::MFILE, Errno::NFILE].map(Errno::raw_os_error).contains(&code));
+                    let _ = is_full && (0..limits::ROOM_AT_ONCE).all(|_| make_room(None));
+                    // Out of descriptors, most likely: to try again at once would only spin (A63).
+                    tokio::time::sleep(limits::ACCEPT_PAUSE).await;
+                }
             },
         }
     }

@@ -47,6 +47,8 @@ pub enum Refusal {
     ConnectionClosed,
     /// The handshake did not end in time.
     HandshakeTimeout,
+    /// It had not ended its handshake when all connections were taken and another one came.
+    CrowdedOut,
     /// Any other fault of the handshake.
     HandshakeFailed,
     /// The handshake was good, and the identity holds its whole share of the connections.
@@ -79,6 +81,7 @@ impl Refusal {
             Self::RefusedByPeer => "refused-by-peer",
             Self::ConnectionClosed => "connection-closed",
             Self::HandshakeTimeout => "handshake-timeout",
+            Self::CrowdedOut => "crowded-out",
             Self::HandshakeFailed => "handshake-failed",
             Self::IdentityShare => "identity-share",
         }
@@ -109,6 +112,7 @@ impl fmt::Display for Refusal {
             Self::RefusedByPeer => "the peer broke the handshake off",
             Self::ConnectionClosed => "the connection ended during the handshake",
             Self::HandshakeTimeout => "the handshake did not end in time",
+            Self::CrowdedOut => "the handshake had not ended when its place was needed",
             Self::HandshakeFailed => "the handshake failed",
             Self::IdentityShare => "the identity holds all the connections that are its share",
         })

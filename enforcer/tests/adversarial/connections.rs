@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use portreeve_enforcer::limits::CONNECTIONS_MAX;
 use portreeve_engine::record::Why;
 
 use crate::client::{Client, Conn, PATIENCE, one_answer, rest};
@@ -72,6 +73,89 @@ fn a62_handshakes_that_stall_hold_up_nobody_else() {
     assert!(grown < 48 << 20, "stalled handshakes cost {grown} bytes");
     sidecar.log_until("the stalled ones are refused", |log| log.refused().iter().filter(|w| **w == "handshake-timeout").count() >= 200);
     sidecar.stop();
+}
+
+/// So many sockets, each from another address of this machine, on which this is sent and then nothing.
+fn strangers(count: u32, to: SocketAddr, part: &[u8]) -> Vec<TcpStream> {
+    let address = |n: u32| IpAddr::from((0x7f42_0001 + n).to_be_bytes()).to_string();
+    let one = |n| {
+        let mut socket = from(&address(n), to).ok()?;
+        let _ = socket.write_all(part);
+        Some(socket)
+    };
+    (0..count).filter_map(one).collect()
+}
+
+/// Several requests over connections of their own, none of which may wait for a stranger's time to be over.
+fn served_at_once(client: &Client, sidecar: &Sidecar) {
+    for _ in 0..5 {
+        let begun = Instant::now();
+        assert_eq!(client.get(sidecar.inbound, "/v1/items/1", ""), 200);
+        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    }
+}
+
+#[test]
+fn a62_strangers_from_many_addresses_hold_up_nobody_by_saying_nothing() {
+    let world = World::new();
+    let sidecar = world.start();
+    let silent = strangers(400, sidecar.inbound, b"");
+    served_at_once(&world.client("invoices"), &sidecar);
+    assert_eq!(silent.len(), 400);
+    drop(silent);
+    sidecar.stop();
+}
+
+#[test]
+fn a62_strangers_that_stop_in_the_middle_leave_places_to_whoever_was_there_before() {
+    let world = World::new();
+    let sidecar = world.start();
+    let client = world.client("invoices");
+    assert_eq!(client.get(sidecar.inbound, "/v1/items/1", ""), 200);
+    let mut hello = Vec::new();
+    client.tls().write_tls(&mut hello).unwrap();
+    let stopped = strangers(400, sidecar.inbound, &hello[..hello.len() / 2]);
+    served_at_once(&client, &sidecar);
+    assert_eq!(stopped.len(), 400);
+    drop(stopped);
+    sidecar.stop();
+}
+
+/// However many there are, and however few places: of those that owe their proof the oldest goes.
+#[test]
+fn a64_a_listener_full_of_strangers_takes_whoever_comes() {
+    let world = World::new();
+    std::fs::write(world.path("enforcer.yaml"), world.config()).unwrap();
+    let limited = |descriptors: u32| {
+        let mut command = Command::new("bash");
+        let script = format!("ulimit -n {descriptors}; exec \"$0\" --config \"$1\"");
+        command.args(["-c", &script, env!("CARGO_BIN_EXE_portreeve-enforcer")]).arg(world.path("enforcer.yaml"));
+        Sidecar::spawn(command, &world.path("decisions.ndjson"))
+    };
+    // By want of descriptors, and by want of places where this machine has descriptors enough for that.
+    let most = CONNECTIONS_MAX as u32;
+    let own = std::fs::read_to_string("/proc/self/limits").unwrap();
+    let own = own.lines().find_map(|l| l.strip_prefix("Max open files")?.split_whitespace().next()?.parse::<u32>().ok()).unwrap();
+    for (descriptors, count) in [(200, 300), (2 * most, most + 100)] {
+        if own < count + 200 {
+            println!("skipped: {own} descriptors are too few for {count} strangers");
+            continue;
+        }
+        let _ = std::fs::remove_file(world.path("decisions.ndjson"));
+        let sidecar = limited(descriptors);
+        let client = world.client("invoices");
+        let mut conn = client.open(sidecar.inbound);
+        conn.write_all(b"GET /v1/items/1 HTTP/1.1\r\nHost: items\r\n\r\n").unwrap();
+        assert_eq!(one_answer(&mut conn).status, 200);
+        let silent = strangers(count, sidecar.inbound, b"");
+        assert_eq!(silent.len(), count as usize);
+        served_at_once(&client, &sidecar);
+        conn.write_all(b"GET /v1/items/1 HTTP/1.1\r\nHost: items\r\n\r\n").unwrap();
+        assert_eq!(one_answer(&mut conn).status, 200, "whoever proved who it is does not go");
+        drop(silent);
+        let log = sidecar.stop();
+        assert!(log.refused().contains(&"crowded-out"), "{descriptors}");
+    }
 }
 
 #[test]
