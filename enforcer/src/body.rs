@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
 use bytes::Bytes;
+use http::Version;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use portreeve_engine::record::Why;
 
@@ -50,6 +51,44 @@ impl Body for Arriving {
             Self::Library(body) => body.size_hint(),
             Self::Inflow(body) => body.size_hint(),
         }
+    }
+}
+
+/// An answer's body as it comes through the HTTP library.
+///
+/// A reset without an error says behind an answer that the rest of its request is not wanted (RFC 9113, 8.1). The library takes one in the
+/// middle of an answer for its end, too: here it is whole only where its stream ended.
+#[derive(Debug)]
+pub struct Returning {
+    inner: Incoming,
+    http2: bool,
+}
+
+impl Returning {
+    /// The body of an answer of this version.
+    #[must_use]
+    pub fn of(version: Version, inner: Incoming) -> Self {
+        Self { inner, http2: version == Version::HTTP_2 }
+    }
+}
+
+impl Body for Returning {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
+            None if self.http2 && !self.inner.is_end_stream() => Poll::Ready(Some(Err(BodyError::Service))),
+            frame => Poll::Ready(frame.map(|frame| Ok(frame?))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
     }
 }
 
@@ -173,7 +212,7 @@ pub enum ResponseBody {
 /// A service's response body. When it ends, the connection goes back to its pool and the end of the request is recorded.
 #[derive(Debug)]
 pub struct Stream {
-    inner: Incoming,
+    inner: Returning,
     running: Option<Running>,
     lease: Option<Lease>,
     patience: Patience,
@@ -188,7 +227,7 @@ impl ResponseBody {
 
     /// A service's body, with what ends with it.
     #[must_use]
-    pub fn stream(inner: Incoming, running: Option<Running>, lease: Option<Lease>, mut patience: Patience) -> Self {
+    pub fn stream(inner: Returning, running: Option<Running>, lease: Option<Lease>, mut patience: Patience) -> Self {
         patience.moved();
         let mut stream = Stream { inner, running, lease, patience };
         if stream.inner.is_end_stream() {
@@ -271,7 +310,7 @@ impl Body for ResponseBody {
             Some(Err(_)) => stream.broken(),
             None => stream.whole(),
         }
-        Poll::Ready(frame.map(|frame| frame.map(|frame| clean_trailers(frame, |_| false)).map_err(BodyError::Http)))
+        Poll::Ready(frame.map(|frame| frame.map(|frame| clean_trailers(frame, |_| false))))
     }
 
     fn is_end_stream(&self) -> bool {

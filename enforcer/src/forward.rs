@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use portreeve_engine::record::Why;
 
-use crate::body::{Arriving, RequestBody, ResponseBody};
+use crate::body::{Arriving, RequestBody, ResponseBody, Returning};
 use crate::gate::{Barred, Permit, Permitted};
 use crate::h1::write::opened;
 use crate::headers;
@@ -60,7 +60,7 @@ pub async fn forward(permit: Box<Permit>, pool: &Arc<Pool>, body: Arriving) -> R
             let (mut parts, body) = response.into_parts();
             headers::strip_hop_by_hop(&mut parts.headers);
             headers::strip_identity(&mut parts.headers);
-            parts.version = Version::default();
+            let body = Returning::of(std::mem::take(&mut parts.version), body);
             set_request_id(&mut parts.headers, &request_id);
             Response::from_parts(parts, ResponseBody::stream(body, Some(running), lease, patience))
         }

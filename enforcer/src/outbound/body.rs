@@ -14,7 +14,7 @@ use super::egress::{Running, Withdrawn};
 use super::linger::Rest;
 use super::pool::Lease;
 use super::send::Share;
-use crate::body::{Arriving, BodyError, Progress, clean_trailers};
+use crate::body::{Arriving, BodyError, Progress, Returning, clean_trailers};
 use crate::gate::Guard;
 use crate::h2::inflow::Inflow;
 use crate::tether::{Held, Holds, Right};
@@ -184,7 +184,7 @@ pub enum Reply {
 /// A callee's body, and what ends with it.
 #[derive(Debug)]
 pub struct Stream {
-    inner: Incoming,
+    inner: Returning,
     lease: Option<Lease>,
     /// The places that the request takes.
     share: Option<Share>,
@@ -203,13 +203,13 @@ impl Reply {
 
     /// The body of a callee in the mesh.
     #[must_use]
-    pub fn of_mesh(inner: Incoming, lease: Lease, share: Share, patience: Patience) -> Self {
+    pub fn of_mesh(inner: Returning, lease: Lease, share: Share, patience: Patience) -> Self {
         Self::stream(Stream { inner, lease: Some(lease), share: Some(share), running: None, withdrawn: None, patience })
     }
 
     /// The body of a place outside the mesh; its end is recorded, and a new law can bring it about.
     #[must_use]
-    pub fn of_outside(inner: Incoming, running: Running, withdrawn: Withdrawn, patience: Patience) -> Self {
+    pub fn of_outside(inner: Returning, running: Running, withdrawn: Withdrawn, patience: Patience) -> Self {
         Self::stream(Stream { inner, lease: None, share: None, running: Some(running), withdrawn: Some(withdrawn), patience })
     }
 
@@ -306,7 +306,7 @@ impl Body for Reply {
             Some(Err(_)) => stream.broken("broken-off"),
             None => stream.whole(),
         }
-        Poll::Ready(frame.map(|frame| frame.map(|frame| clean_trailers(frame, |_| false)).map_err(BodyError::Http)))
+        Poll::Ready(frame.map(|frame| frame.map(|frame| clean_trailers(frame, |_| false))))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -36,6 +36,7 @@ use super::send::{Destination, Failure};
 use super::transparent;
 use super::tunnel::{self, Tunnel};
 use super::upgrade;
+use crate::body::Returning;
 use crate::gate::Gate;
 use crate::h2;
 use crate::h2::connection::{Called, Given};
@@ -499,6 +500,7 @@ pub(crate) async fn plain(egress: &Arc<Egress>, permit: Permit, body: Coming) ->
             running.answered(response.status());
             let (parts, body) = response.into_parts();
             let patience = Patience::new(times.stream, times.whole, moves);
+            let body = Returning::of(parts.version, body);
             cleaned(Response::from_parts(parts, Reply::of_outside(body, running, withdrawn, patience)))
         }
         // The body that the local service sent broke off, or takes too long: that is not the place's failure.

@@ -23,6 +23,7 @@ use super::limits;
 use super::metrics::{Meter, Outcome};
 use super::pool::{Failed, Pool};
 use crate::again::Spare;
+use crate::body::Returning;
 use crate::gate::Gate;
 use crate::limits::{H2_PING_INTERVAL, H2_PING_TIMEOUT, REQUEST_LIFETIME, STREAM_IDLE_TIMEOUT};
 use crate::tasks::Tasks;
@@ -279,6 +280,7 @@ impl Destination {
                     self.meter.under_way.inc();
                     let patience = Patience::new(self.settings.stream, self.settings.whole, moves);
                     let share = Share { _place: place, pick, destination: Arc::clone(self) };
+                    let body = Returning::of(parts.version, body);
                     return Ok(Response::from_parts(parts, Reply::of_mesh(body, lease, share, patience)));
                 }
                 Err(failed) => failed,

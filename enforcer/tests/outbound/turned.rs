@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use portreeve_enforcer::tls::{Identity, IdentityFiles, accept};
 use portreeve_engine::Effect;
+use portreeve_engine::record::Why;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
@@ -29,6 +30,10 @@ enum Does {
     Refuse,
     Reset,
     Close,
+    /// Begins an answer, and takes its stream back without an error.
+    BreakOff,
+    /// Answers as soon as the head is there, and says that the rest is not wanted.
+    AnswerAtHead,
     /// Lets a megabyte be sent before it looks at anything; asked for stream 0.
     Widen,
 }
@@ -79,8 +84,11 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut io: S, n: usize, does: Doi
         }
         let last = if does == Does::GoAwayAfter { stream } else { stream.saturating_sub(2) };
         let go_away = frame(7, 0, 0, &[last.to_be_bytes(), [0; 4]].concat());
-        if kind == 1 && does == Does::GoAwayAtHead {
-            io.write_all(&go_away).await.ok()?;
+        let begun = |last| [frame(1, END_HEADERS, stream, &[0x88]), frame(0, last, stream, b"abc"), frame(3, 0, stream, &[0; 4])].concat();
+        match does {
+            Does::GoAwayAtHead if kind == 1 => io.write_all(&go_away).await.ok()?,
+            Does::AnswerAtHead if kind == 1 => io.write_all(&begun(END_STREAM)).await.ok()?,
+            _ => {}
         }
         if kind > 1 || flags & END_STREAM == 0 {
             continue;
@@ -90,7 +98,8 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut io: S, n: usize, does: Doi
         match does {
             Does::Answer => io.write_all(&frame(1, END_STREAM | END_HEADERS, stream, &[0x88])).await.ok()?,
             Does::GoAway => io.write_all(&go_away).await.ok()?,
-            Does::GoAwayAtHead | Does::Widen => {}
+            Does::BreakOff => io.write_all(&begun(0)).await.ok()?,
+            Does::GoAwayAtHead | Does::AnswerAtHead | Does::Widen => {}
             Does::Refuse => io.write_all(&frame(3, 0, stream, &[0, 0, 0, 7])).await.ok()?,
             Does::Reset => io.write_all(&frame(3, 0, stream, &[0, 0, 0, 2])).await.ok()?,
             Does::Close => return None,
@@ -229,6 +238,39 @@ async fn a_request_that_the_service_turned_away_is_sent_again() {
         let records = town.records(&log);
         assert!(decided(&records).iter().all(|(_, d)| d.decision.effect == Effect::Allow));
         assert_eq!(ended(&records).iter().map(|e| e.status).collect::<Vec<_>>(), [Some(200), Some(status)], "case {n}");
+    }
+}
+
+/// Behind an answer a reset without an error says that the rest of the request is not wanted (RFC 9113, 8.1); in the middle of one it
+/// breaks it off, and nobody may take what came for all of it.
+#[tokio::test]
+async fn an_answer_is_whole_only_where_its_stream_ended() {
+    let town = Town::new(443);
+    let cases: [(&str, &str, Doing, bool); 4] = [
+        ("GET", "", |n, s| once(n, s, Does::BreakOff), false),
+        ("POST", "hello", |n, s| once(n, s, Does::BreakOff), false),
+        ("GET", "", |n, s| once(n, s, Does::AnswerAtHead), true),
+        ("POST", "hello", |n, s| once(n, s, Does::AnswerAtHead), true),
+    ];
+    for (n, (method, body, does, whole)) in cases.into_iter().enumerate() {
+        let (own, log) = (identity(&town, "users"), format!("users-{n}"));
+        let (callee, _) = peer(Some(own), does).await;
+        let (service, _) = peer(None, does).await;
+        let inbound = format!("inbound: [{{listen: \"127.0.0.1:0\", upstream: \"{service}\", upstream_protocol: http2}}]\n");
+        let gate = town.start("users", &log, &inbound).await;
+        for (to, what) in [(callee, "a callee"), (gate.inbound()[0], "a service")] {
+            let way = format!("outbound: [{{listen: \"127.0.0.1:0\", service: users, connect: [\"{to}\"], retries: 0}}]\n");
+            let caller = town.start("payments", &format!("payments-{n}-{}", to.port()), &way).await;
+            assert_eq!(code(&raw(caller.outbound()[0], &request("GET", "")).await), 200);
+            let answer = raw(caller.outbound()[0], &request(method, body)).await;
+            // The reset may overtake what was sent before it.
+            assert!(code(&answer) == 200 && answer.contains("abc") || !whole, "{what}, case {n}: {answer}");
+            assert_eq!(answer.ends_with("0\r\n\r\n"), whole, "{what}, case {n}: {answer}");
+            caller.shutdown().await;
+        }
+        gate.shutdown().await;
+        let expected = if whole { Why::Complete } else { Why::Upstream };
+        assert_eq!(ended(&town.records(&log))[1].why, expected, "case {n}");
     }
 }
 
