@@ -225,12 +225,12 @@ impl ResponseBody {
         Self::Own(Some(Bytes::from(text)))
     }
 
-    /// A service's body, with what ends with it.
+    /// A service's body, with what ends with it. `bodiless` says that the head was all of the answer.
     #[must_use]
-    pub fn stream(inner: Returning, running: Option<Running>, lease: Option<Lease>, mut patience: Patience) -> Self {
+    pub fn stream(inner: Returning, running: Option<Running>, lease: Option<Lease>, mut patience: Patience, bodiless: bool) -> Self {
         patience.moved();
         let mut stream = Stream { inner, running, lease, patience };
-        if stream.inner.is_end_stream() {
+        if bodiless || stream.inner.is_end_stream() {
             stream.whole();
         }
         Self::Stream(Box::new(stream))

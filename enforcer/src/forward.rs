@@ -40,6 +40,7 @@ pub async fn forward(permit: Box<Permit>, pool: &Arc<Pool>, body: Arriving) -> R
         Err(_) => None,
     };
     headers.remove(header::EXPECT);
+    let head_only = method == Method::HEAD;
     let mut request = Request::new(body);
     *request.method_mut() = method;
     *request.uri_mut() = uri;
@@ -62,7 +63,9 @@ pub async fn forward(permit: Box<Permit>, pool: &Arc<Pool>, body: Arriving) -> R
             headers::strip_identity(&mut parts.headers);
             let body = Returning::of(std::mem::take(&mut parts.version), body);
             set_request_id(&mut parts.headers, &request_id);
-            Response::from_parts(parts, ResponseBody::stream(body, Some(running), lease, patience))
+            // Whatever the service sends behind such a head, its caller gets nothing more.
+            let bodiless = head_only || matches!(parts.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+            Response::from_parts(parts, ResponseBody::stream(body, Some(running), lease, patience, bodiless))
         }
         // The body that the caller sent broke off or was broken: that is not the service's failure.
         Err(SendError::Http(error)) if error.is_user() => {

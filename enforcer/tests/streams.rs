@@ -184,6 +184,34 @@ async fn a_head_alone_keeps_the_length_it_tells_of() {
     enforcer.shutdown().await;
 }
 
+/// Some services end the stream of such an answer behind its head. That nobody waits for it is not the caller's doing.
+#[tokio::test]
+async fn an_answer_that_is_a_head_alone_is_recorded_as_whole() {
+    let world = World::new(SHOP);
+    let upstream = service(|_, stream| async move {
+        let service = service_fn(|request: Request<Incoming>| async move {
+            let (feed, body) = fed();
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                drop(feed);
+            });
+            let status = if request.uri().path().ends_with("/gone") { 204 } else { 200 };
+            Ok::<_, Infallible>(Response::builder().status(status).body(body).unwrap())
+        });
+        let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
+    })
+    .await;
+    let enforcer = Enforcer::start(world.config(upstream, ", upstream_protocol: http2", ""), Report::silent()).await.unwrap();
+    let mut client = client(&world, &enforcer).await;
+    for (method, target) in [("HEAD", "/v1/items/1"), ("GET", "/v1/items/gone"), ("GET", "/v1/items/1")] {
+        let got = client.send_request(ask(method, target, none())).await.unwrap();
+        assert!(got.into_body().collect().await.unwrap().to_bytes().is_empty());
+    }
+    drop(client);
+    enforcer.shutdown().await;
+    assert_eq!(ended(&world.records()).iter().map(|e| e.why).collect::<Vec<_>>(), [Why::Complete; 3]);
+}
+
 #[tokio::test]
 async fn a_service_that_dies_or_answers_early_spoils_nothing_else() {
     let world = World::new(SHOP);
