@@ -1,5 +1,8 @@
 //! Windows, ours and theirs, and a connection that takes nothing.
 
+use std::collections::BTreeMap;
+
+use super::dice::Dice;
 use super::*;
 use crate::h2::frame::{Code, SETTING_TABLE, SETTING_WINDOW};
 use crate::limits;
@@ -36,6 +39,75 @@ async fn nothing_is_sent_beyond_a_window() {
     assert_eq!(answer(&sent, 7).2, Some(Code::Protocol as u32));
 }
 
+/// What is sent on streams, held against windows that are counted apart.
+#[derive(Default)]
+struct Counted {
+    connection: i64,
+    initial: i64,
+    /// The window of each stream, what is to come on it, and how its answer ended.
+    streams: BTreeMap<u32, (i64, usize, Option<u32>)>,
+}
+
+impl Counted {
+    fn count(&mut self, sent: &[Sent]) {
+        for f in sent.iter().filter(|f| f.stream != 0) {
+            let (window, left, end) = self.streams.get_mut(&f.stream).unwrap();
+            if f.kind == DATA && !f.payload.is_empty() {
+                let n = i64::try_from(f.payload.len()).unwrap();
+                (*window, self.connection) = (*window - n, self.connection - n);
+                assert!(*window >= 0 && self.connection >= 0, "more than a window: {window}, {}", self.connection);
+            }
+            *left -= if f.kind == DATA { f.payload.len() } else { 0 };
+            *end = answer(std::slice::from_ref(f), f.stream).2.or(*end);
+        }
+    }
+}
+
+/// Whatever the other side does with its windows: no more is sent than they allow, and all of it in the end.
+#[tokio::test]
+async fn windows_that_change_at_random_are_kept_and_stop_nothing() {
+    for seed in 1..=300 {
+        let (mut peer, mut dice) = (Peer::begun(), Dice(seed));
+        let mut counted = Counted { connection: 65_535, initial: 65_535, ..Counted::default() };
+        let some = |dice: &mut Dice, most| u32::try_from(1 + dice.roll(most)).unwrap();
+        for _ in 0..60 {
+            let opened = u32::try_from(counted.streams.len()).unwrap();
+            let frames = match dice.roll(5) {
+                0 => {
+                    let (stream, n) = (2 * opened + 1, dice.roll(200_000));
+                    counted.streams.insert(stream, (counted.initial, n, None));
+                    get(stream, &format!("/{}/{n}", if n % 2 == 0 { "now" } else { "trailers" }))
+                }
+                1 => {
+                    let initial = some(&mut dice, 100_000) - 1;
+                    let by = i64::from(initial) - std::mem::replace(&mut counted.initial, i64::from(initial));
+                    counted.streams.values_mut().for_each(|(window, ..)| *window += by);
+                    setting(SETTING_WINDOW, initial)
+                }
+                2 => {
+                    let n = some(&mut dice, 100_000);
+                    counted.connection += i64::from(n);
+                    number(WINDOW_UPDATE, 0, n)
+                }
+                _ if opened == 0 => continue,
+                _ => {
+                    let (stream, n) = (2 * (some(&mut dice, counted.streams.len()) - 1) + 1, some(&mut dice, 50_000));
+                    counted.streams.get_mut(&stream).unwrap().0 += i64::from(n);
+                    number(WINDOW_UPDATE, stream, n)
+                }
+            };
+            let sent = peer.ask(&frames);
+            assert_eq!(goodbye(&sent), None);
+            counted.count(&sent);
+        }
+        counted.connection += 1 << 24;
+        counted.streams.values_mut().for_each(|(window, ..)| *window += (1 << 20) - counted.initial);
+        let sent = peer.ask(&[number(WINDOW_UPDATE, 0, 1 << 24), setting(SETTING_WINDOW, 1 << 20)].concat());
+        counted.count(&sent);
+        assert!(counted.streams.values().all(|(_, left, end)| (*left, *end) == (0, WHOLE)), "seed {seed}: {:?}", counted.streams);
+    }
+}
+
 /// Answers whose ends come behind their last byte end without a window.
 #[tokio::test]
 async fn an_end_needs_no_window() {
@@ -52,7 +124,7 @@ async fn streams_share_what_room_there_is() {
     let streams = [3, 5, 7, 9];
     let sent = peer.ask(&streams.map(|stream| get(stream, "/now/500000")).concat());
     assert!(streams.iter().all(|stream| bytes(&sent, *stream) == 0), "the connection's window is used up");
-    let mut all = std::collections::BTreeMap::<u32, usize>::new();
+    let mut all = BTreeMap::<u32, usize>::new();
     for _ in 0..40 {
         for f in peer.ask(&number(WINDOW_UPDATE, 0, 16_384)).iter().filter(|f| f.kind == DATA) {
             *all.entry(f.stream).or_default() += f.payload.len();

@@ -1,5 +1,7 @@
 //! The connection against frames written by hand, polled by hand: what it takes, what it sends, and when it ends.
 
+#[path = "../../../tests/common/dice.rs"]
+mod dice;
 mod floods;
 mod flow;
 mod order;
