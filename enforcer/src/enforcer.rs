@@ -31,7 +31,7 @@ use crate::limits;
 use crate::log::{DecisionLog, LogError, Opening};
 use crate::outbound::{self, Outbound, Own};
 use crate::policy::{self, Asked, Begun, PolicyError, Standing, Taken};
-use crate::ports::Listener;
+use crate::ports::{self, Listener};
 use crate::quota::Quotas;
 use crate::reload::{ReloadError, Reloader, issuers, remotes};
 use crate::renewal::Renewal;
@@ -555,6 +555,7 @@ pub fn enforce(path: &Path, check_only: bool, report: &Report) -> Result<(), Enf
     if check_only {
         return check(&config);
     }
+    ports::take_descriptors();
     // What accepts, watches and tells is little work: traffic has threads of its own, and so has what blocks.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(EnforcerError::System)?;
     runtime.block_on(async {

@@ -47,6 +47,8 @@ pub const BACKLOG: u32 = 4096;
 /// How long a shared port is drained before it is closed: longer than a round trip, shorter than the second after which callers
 /// try again.
 pub const RETIRE: Duration = Duration::from_millis(500);
+/// Descriptors that the process asks for, where the system would let it have more: two for each connection of fifty listeners.
+pub const DESCRIPTORS_MAX: u64 = 1 << 19;
 /// The wait after a failed accept (out of descriptors), so that the loop does not spin.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// An HTTP/1 head must be whole within this time of its first byte.

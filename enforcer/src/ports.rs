@@ -9,6 +9,7 @@ use std::io;
 use std::net::SocketAddr;
 
 use futures_util::FutureExt as _;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{SockFilter, SockRef};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{Instant, timeout_at};
@@ -28,6 +29,16 @@ pub struct Port {
 pub struct Listener {
     socket: TcpListener,
     shared: bool,
+}
+
+/// Takes as many descriptors as this process may have: what a shell or a service manager gives at first, 1,024 commonly, is a sixth of what
+/// the connections of one listener need. A refusal leaves what there is.
+pub fn take_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    let most = limit.maximum.map_or(limits::DESCRIPTORS_MAX, |most| most.min(limits::DESCRIPTORS_MAX));
+    if limit.current.is_some_and(|current| current < most) {
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(most), maximum: limit.maximum });
+    }
 }
 
 impl Port {

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::listed::listed;
-use crate::world::{LIMIT, SHOP, World, at, names, on, status, until};
+use crate::world::{LIMIT, Running, SHOP, World, at, names, on, status, until};
 
 #[tokio::test]
 async fn a47_without_a_bundle_nothing_is_let_in_until_there_is_one() {
@@ -153,4 +153,20 @@ async fn what_can_only_be_the_configuration_ends_the_process_and_a_signal_ends_t
     waiting.hear("stopped before it was ready");
     assert_eq!(waiting.exit(), Some(0));
     assert!(!world.path("waiting.ndjson").exists());
+}
+
+/// What a shell gives at first is less than the connections of one listener need.
+#[tokio::test]
+async fn a63_as_many_descriptors_are_taken_as_there_may_be() {
+    let world = World::new().await;
+    std::fs::write(world.path("e.yaml"), world.text("health: {listen: \"127.0.0.1:0\"}\n")).unwrap();
+    let mut command = std::process::Command::new("bash");
+    let script = "ulimit -S -n 100 && ulimit -H -n 900 && exec \"$0\" --config \"$1\"";
+    command.args(["-c", script, env!("CARGO_BIN_EXE_portreeve-enforcer")]).arg(world.path("e.yaml"));
+    let mut running = Running::spawn(&mut command);
+    let health = running.address("health");
+    let page = at(health, "/metrics").await;
+    assert!(page.lines().any(|line| line == "process_max_fds 900.0"), "{page}");
+    running.signal("TERM");
+    assert_eq!(running.exit(), Some(0));
 }

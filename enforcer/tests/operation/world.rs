@@ -150,7 +150,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    fn spawn(command: &mut Command) -> Self {
+    pub(crate) fn spawn(command: &mut Command) -> Self {
         Self::with_output(command, Stdio::null())
     }
 
