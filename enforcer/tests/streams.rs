@@ -184,6 +184,56 @@ async fn a_head_alone_keeps_the_length_it_tells_of() {
     enforcer.shutdown().await;
 }
 
+/// A service learns at once that nobody waits for its answer any more, and nothing of the request is left over; after an answer that was
+/// whole its connection ends in order.
+#[tokio::test]
+async fn a_request_that_is_given_up_is_reset_at_its_service() {
+    let world = World::new(SHOP);
+    let (tell, mut told) = mpsc::unbounded_channel();
+    let upstream = service(move |_, mut stream| {
+        let tell = tell.clone();
+        async move {
+            let head = until(&mut stream, "\r\n\r\n").await;
+            tell.send("asked").unwrap();
+            let answer = match head.split(' ').nth(1).unwrap_or_default() {
+                "/v1/items/begins" => "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc",
+                "/v1/items/whole" => "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok",
+                _ => "",
+            };
+            stream.write_all(answer.as_bytes()).await.unwrap();
+            let ended = match stream.read(&mut [0; 9]).await {
+                Ok(0) => "in order",
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => "reset",
+                _ => "something else",
+            };
+            tell.send(ended).unwrap();
+        }
+    })
+    .await;
+    let enforcer = world.start(upstream).await;
+    for (item, end) in [("waits", "reset"), ("begins", "reset"), ("whole", "in order")] {
+        let mut client = client(&world, &enforcer).await;
+        let answer = tokio::spawn(client.send_request(ask("GET", &format!("/v1/items/{item}"), none())));
+        assert_eq!(told.recv().await, Some("asked"));
+        if item == "waits" {
+            answer.abort();
+        } else {
+            let mut body = answer.await.unwrap().unwrap().into_body();
+            next(&mut body).await;
+        }
+        assert_eq!(told.recv().await, Some(end), "over HTTP/2: {item}");
+        let mut stream = world.connect(enforcer.inbound()[0], "invoices", b"http/1.1").await;
+        stream.write_all(format!("GET /v1/items/{item} HTTP/1.1\r\nHost: items\r\n\r\n").as_bytes()).await.unwrap();
+        assert_eq!(told.recv().await, Some("asked"));
+        if item != "waits" {
+            until(&mut stream, if item == "whole" { "ok" } else { "abc" }).await;
+        }
+        drop(stream);
+        assert_eq!(told.recv().await, Some(end), "over HTTP/1: {item}");
+    }
+    enforcer.shutdown().await;
+}
+
 /// Some services end the stream of such an answer behind its head. That nobody waits for it is not the caller's doing.
 #[tokio::test]
 async fn an_answer_that_is_a_head_alone_is_recorded_as_whole() {

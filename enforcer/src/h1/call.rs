@@ -13,7 +13,6 @@ use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use hyper::body::{Frame, SizeHint};
 use portreeve_engine::record::Why;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::body::{BodyError, ResponseBody};
@@ -22,6 +21,7 @@ use crate::gate::{Barred, Guard, Permit, Permitted, Running};
 use crate::h1::body::{Decoder, Encoder, Step};
 use crate::h1::buffer::Wire;
 use crate::h1::exchange::{Stop, switches};
+use crate::h1::link::Link;
 use crate::h1::scan::{self, Finder, Framing, ResponseHead};
 use crate::h1::timer::Timer;
 use crate::h1::upstream::{Lent, Upstream};
@@ -104,7 +104,7 @@ pub(super) fn stopped(stop: Stop, running: &mut Running, request_id: &str) -> Re
 /// The exchange with the service.
 #[derive(Debug)]
 pub(super) struct Call {
-    wire: Wire<TcpStream>,
+    wire: Wire<Link>,
     used: bool,
     replayable: bool,
     /// The service takes nothing more.
@@ -138,6 +138,7 @@ impl Call {
     ) -> Self {
         let Lent { mut wire, used, timer } = lent;
         wire.output.bytes = head;
+        wire.io.busy(true);
         let (encoder, timer) = (Encoder::new(framing), timer.unwrap_or_default());
         let (response, stream, until) = (times.response, times.stream, now + times.request);
         Self { wire, used, replayable, deaf: false, body, encoder, timer, response, stream, until, moved: now }
@@ -254,7 +255,8 @@ impl Call {
     }
 
     /// The connection, which carries a tunnel from now on.
-    pub(super) fn into_wire(self) -> Wire<TcpStream> {
+    pub(super) fn into_wire(mut self) -> Wire<Link> {
+        self.wire.io.busy(false);
         self.wire
     }
 
@@ -413,8 +415,12 @@ impl Answer {
         let Some(mut running) = self.running.take() else { return };
         let now = running.complete();
         drop(running);
-        if let Some(call) = self.call.take().filter(|call| self.persistent && call.body.is_none() && !call.deaf) {
-            self.upstream.give_back(call.wire, Some(call.timer), now);
+        // What is left of the request is not wanted.
+        if let Some(mut call) = self.call.take().filter(|call| call.body.is_none() && !call.deaf) {
+            call.wire.io.busy(false);
+            if self.persistent {
+                self.upstream.give_back(call.wire, Some(call.timer), now);
+            }
         }
     }
 

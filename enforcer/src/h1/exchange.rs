@@ -13,12 +13,12 @@ use portreeve_engine::model::Upgrade;
 use portreeve_engine::record::Why;
 use portreeve_engine::request::Method;
 use tokio::io::AsyncWrite;
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use crate::gate::Running;
 use crate::h1::body::{Decoder, Encoder, Step};
 use crate::h1::buffer::{Source, Wire};
+use crate::h1::link::Link;
 use crate::h1::scan::{self, Finder, Framing, ResponseHead};
 use crate::h1::timer::Timer;
 use crate::h1::upstream::Lent;
@@ -83,7 +83,7 @@ pub struct Exchange<'a, S> {
     client: &'a mut Wire<S>,
     running: &'a mut Running,
     timer: &'a mut Timer,
-    upstream: Wire<TcpStream>,
+    upstream: Wire<Link>,
     used: bool,
     /// The service takes nothing more.
     deaf: bool,
@@ -124,6 +124,7 @@ impl<'a, S: Source + AsyncWrite> Exchange<'a, S> {
     ) -> Self {
         let Lent { wire: mut upstream, used, timer: _ } = lent;
         upstream.output.bytes = head;
+        upstream.io.busy(true);
         client.output.prepare();
         let now = Instant::from_std(running.began());
         Self {
@@ -199,9 +200,10 @@ impl<'a, S: Source + AsyncWrite> Exchange<'a, S> {
 
     /// The service's connection, and whether it may be used again.
     #[must_use]
-    pub fn into_upstream(self) -> (Wire<TcpStream>, bool) {
-        let plain = self.reusable && self.request_whole && !self.deaf && !self.asked.tunnel;
-        let reusable = plain && matches!(self.answer, Answer::Whole);
+    pub fn into_upstream(mut self) -> (Wire<Link>, bool) {
+        let whole = matches!(self.answer, Answer::Whole) && self.request_whole && !self.deaf;
+        let reusable = whole && self.reusable && !self.asked.tunnel;
+        self.upstream.io.busy(!whole && !self.is_switched());
         (self.upstream, reusable)
     }
 

@@ -11,6 +11,7 @@ pub mod buffer;
 pub mod call;
 pub mod connect;
 pub mod exchange;
+pub mod link;
 pub mod scan;
 pub mod server;
 pub mod timer;

@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::h1::buffer::Wire;
+use crate::h1::link::Link;
 use crate::h1::timer::Timer;
 use crate::limits;
 use crate::pool::SendError;
@@ -26,7 +27,7 @@ pub struct Upstream {
 
 #[derive(Debug)]
 struct Idle {
-    wire: Wire<TcpStream>,
+    wire: Wire<Link>,
     since: Instant,
     timer: Option<Timer>,
 }
@@ -35,7 +36,7 @@ struct Idle {
 #[derive(Debug)]
 pub struct Lent {
     /// The connection.
-    pub wire: Wire<TcpStream>,
+    pub wire: Wire<Link>,
     /// Whether it has served a request before, so that its end may only mean that it was idle for too long.
     pub used: bool,
     /// A timer that another request used, for whoever needs one.
@@ -64,9 +65,8 @@ impl Upstream {
                 self.lock().clear();
                 return None;
             }
-            // An end, or bytes that nobody asked for. Costs no system call where nothing has come.
-            let mut byte = [0];
-            if wire.io.try_read(&mut byte).is_err_and(|e| e.kind() == std::io::ErrorKind::WouldBlock) {
+            // Else it has an end, or bytes that nobody asked for.
+            if wire.io.is_silent() {
                 return Some(Lent { wire, used: true, timer });
             }
         }
@@ -80,11 +80,11 @@ impl Upstream {
         let stream = timeout(self.times.connect, TcpStream::connect(self.address)).await;
         let stream = stream.map_err(|_| SendError::ConnectTimeout)?.map_err(SendError::Connect)?;
         stream.set_nodelay(true).map_err(SendError::Connect)?;
-        Ok(Lent { wire: Wire::new(stream), used: false, timer: None })
+        Ok(Lent { wire: Wire::new(Link::new(stream)), used: false, timer: None })
     }
 
     /// Takes a connection back, whose answer was read to its end at this time.
-    pub fn give_back(&self, mut wire: Wire<TcpStream>, timer: Option<Timer>, now: Instant) {
+    pub fn give_back(&self, mut wire: Wire<Link>, timer: Option<Timer>, now: Instant) {
         if !wire.input.is_empty() || !wire.output.is_empty() {
             return;
         }
