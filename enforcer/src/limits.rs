@@ -129,6 +129,9 @@ pub const H2_PATIENCE_ANSWER: u32 = 4;
 /// So much of it comes back with each frame of an answer, and with so many bytes in such frames one more: whoever reads in small pieces says
 /// of each, on the stream and on the connection, that it was read.
 pub const H2_PATIENCE_FRAME: u32 = 2;
+/// Nothing comes back with a frame that is smaller because the other side leaves no more room: whoever opens windows byte by byte has us send
+/// as many frames. Those who have little memory leave room for more.
+pub const H2_DRIP_BYTES: usize = 256;
 /// See [`H2_PATIENCE_FRAME`]. Of the libraries that we know Go's says so most often, after 4 KiB.
 pub const H2_PATIENCE_BYTES: usize = 1024;
 /// What a stream costs of it that its caller gives up before it was answered, or that may not be opened: it was judged, recorded,

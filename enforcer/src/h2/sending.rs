@@ -31,13 +31,15 @@ pub(super) struct Sending {
     pub(super) no_table: bool,
     /// Frames with something in them that were sent since this was looked at.
     pub(super) frames: u32,
+    /// Those of them that are small because the other side leaves no more room.
+    drips: u32,
     /// How much was in them.
     pub(super) bytes: usize,
 }
 
 impl Default for Sending {
     fn default() -> Self {
-        Self { window: FIRST_WINDOW, initial: FIRST_WINDOW, no_table: false, frames: 0, bytes: 0 }
+        Self { window: FIRST_WINDOW, initial: FIRST_WINDOW, no_table: false, frames: 0, drips: 0, bytes: 0 }
     }
 }
 
@@ -95,17 +97,20 @@ impl Sending {
 
     /// How much of the patience with the other side comes back with what was sent since this was asked last.
     pub(super) fn worth(&mut self) -> u32 {
-        let (frames, bytes) = (std::mem::take(&mut self.frames), std::mem::take(&mut self.bytes));
+        let (frames, bytes) = (std::mem::take(&mut self.frames) - std::mem::take(&mut self.drips), std::mem::take(&mut self.bytes));
         let bytes = u32::try_from(bytes / limits::H2_PATIENCE_BYTES).unwrap_or(u32::MAX);
         (limits::H2_PATIENCE_FRAME * frames).saturating_add(bytes)
     }
 
     fn spend(&mut self, window: &mut i64, n: usize) {
         self.bytes += n;
-        let n = i64::try_from(n).unwrap_or(i64::MAX);
-        *window -= n;
-        self.window -= n;
+        let all = i64::try_from(n).unwrap_or(i64::MAX);
+        *window -= all;
+        self.window -= all;
         self.frames += 1;
+        if n < limits::H2_DRIP_BYTES && (*window).min(self.window) <= 0 {
+            self.drips += 1;
+        }
     }
 }
 

@@ -23,7 +23,7 @@ async fn a26_a27_frames_that_bring_nothing_end_the_connection() {
     let patience = usize::try_from(limits::H2_PATIENCE).unwrap();
     let opened = |n: u32, then: Vec<u8>| if n == 0 { [post(1, "/read"), then].concat() } else { then };
     type Nth = Box<dyn Fn(u32) -> Vec<u8>>;
-    let floods: [(&str, Nth); 13] = [
+    let floods: [(&str, Nth); 14] = [
         ("pings", Box::new(|_| frame(PING, 0, 0, &[0; 8]))),
         ("settings", Box::new(|_| frame(SETTINGS, 0, 0, &[]))),
         ("answers to no ping", Box::new(|_| frame(PING, ACK, 0, &[0; 8]))),
@@ -34,6 +34,13 @@ async fn a26_a27_frames_that_bring_nothing_end_the_connection() {
         ("goodbyes", Box::new(|_| frame(GOAWAY, 0, 0, &[0; 8]))),
         ("empty data", Box::new(move |n| opened(n, frame(DATA, 0, 1, &[])))),
         ("windows", Box::new(|_| number(WINDOW_UPDATE, 0, 1))),
+        (
+            "an answer byte by byte",
+            Box::new(|n| {
+                let begin = [setting(frame::SETTING_WINDOW, 0), get(1, "/now/100000")].concat();
+                if n == 0 { begin } else { number(WINDOW_UPDATE, 1, 1) }
+            }),
+        ),
         (
             "resets of one stream",
             Box::new(move |n| if n == 0 { [get(1, "/now"), number(RST_STREAM, 1, 8)].concat() } else { number(RST_STREAM, 1, 8) }),
