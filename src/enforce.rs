@@ -9,11 +9,7 @@ use crate::output;
 /// Runs the enforcer, or with `--check` says whether it could run.
 pub(crate) fn run(args: &EnforceArgs) -> Outcome {
     let report = Report::new(|message| output::tell(&format!("portreeve: {message}\n")));
-    portreeve_enforcer::enforce(&args.config, args.check, &report).map_err(|error| {
-        // Faults of a configuration come with their places, each as an error of its own.
-        let text = error.to_string();
-        if text.starts_with("error[") { Failure::Told(format!("{text}\n")) } else { Failure::new(text) }
-    })?;
+    portreeve_enforcer::enforce(&args.config, args.check, &report).map_err(|error| Failure::Told(error.render()))?;
     if args.check {
         output::tell(&format!("ok: an enforcer can run with `{}`\n", args.config.display()));
     }

@@ -444,4 +444,25 @@ fn enforce_check_says_whether_a_sidecar_could_run() {
     assert_eq!(run.code, 2);
     assert!(run.err.contains("unknown-field") && run.err.contains("did you mean `health`?"), "{}", run.err);
     assert_eq!(run_in(dir.path(), &["enforce", "--config", "none.yaml"], b"").code, 2);
+
+    // What is wrong, where, and a way out.
+    fs::create_dir_all(dir.path().join("broken")).unwrap();
+    fs::write(dir.path().join("broken/a.yaml"), "kind: Service\nname: items\nidentites: []\n").unwrap();
+    let bundle = root().join(MARKET).display().to_string();
+    for (from, to, says) in [
+        (
+            bundle.as_str(),
+            "./broken",
+            "error: the bundle `./broken` is not valid:\nerror[unknown-field]: `identites` is not a field here\n  --> a.yaml:3:1\n",
+        ),
+        ("service: items", "service: itmes", "  help: did you mean `items`?\n"),
+        ("items.key", "none.key", "`none.key`: No such file or directory (os error 2)\n  help: `identity` names it"),
+        ("path: decisions.ndjson", "path: nowhere/decisions.ndjson", "  help: make the folder `nowhere`"),
+        ("{market.example:", "{other.example:", "  help: add `market.example: FILE`"),
+    ] {
+        assert!(config.contains(from), "{from}");
+        fs::write(dir.path().join("enforcer.yaml"), config.replace(from, to)).unwrap();
+        let run = run_in(dir.path(), &["enforce", "--config", "enforcer.yaml", "--check"], b"");
+        assert!(run.code == 2 && run.err.contains(says), "{to}: {}", run.err);
+    }
 }

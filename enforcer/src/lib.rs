@@ -19,6 +19,7 @@ pub mod h2;
 pub mod head;
 pub mod headers;
 pub mod heads;
+mod help;
 pub mod inbound;
 pub mod introduction;
 pub mod jwt;

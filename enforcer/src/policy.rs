@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use portreeve_engine::bundle::manifest::KeyError;
 use portreeve_engine::bundle::{ArchiveError, BuiltBundle, BundleVerifier, Demands, Distrust, Label};
+use portreeve_engine::diagnostic::nearest;
 use portreeve_engine::{Authorizer, Bundle, Diagnostic, Revision, SpiffeId, Timestamp};
 
 use crate::config::Source;
@@ -40,6 +41,8 @@ pub enum PolicyError {
         bundle: String,
         /// The service.
         service: String,
+        /// One of it that is written almost so.
+        nearest: Option<String>,
     },
     /// Our identity is not one of the service's.
     #[error("`{id}` is not an identity of the service `{service}` in the bundle `{bundle}`")]
@@ -256,7 +259,9 @@ fn archive_bytes(path: &Path) -> std::io::Result<Vec<u8>> {
 /// [`PolicyError::NoService`], [`PolicyError::NotOurs`].
 pub fn belongs(authorizer: &Authorizer, bundle: &dyn fmt::Display, service: &str, own: &SpiffeId) -> Result<(), PolicyError> {
     if authorizer.service(service).is_none() {
-        return Err(PolicyError::NoService { bundle: bundle.to_string(), service: service.to_owned() });
+        let known = authorizer.services().iter().filter(|s| !s.is_outside()).map(|s| &*s.name);
+        let nearest = nearest(service, known).map(str::to_owned);
+        return Err(PolicyError::NoService { bundle: bundle.to_string(), service: service.to_owned(), nearest });
     }
     if authorizer.identify(own).is_none_or(|found| &*found.name != service) {
         return Err(PolicyError::NotOurs { bundle: bundle.to_string(), service: service.to_owned(), id: own.clone() });

@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     match enforce(&config, check, &report) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say(&format!("error: {error}"));
+            say(error.render().trim_end());
             ExitCode::from(2)
         }
     }
