@@ -97,7 +97,8 @@ fn is_ended(mut frames: &[u8]) -> bool {
     false
 }
 
-/// What the library takes for requests; `None` where it ends the connection with an error.
+/// What the library takes for requests; `None` where it ends the connection: with an error, or because the caller said goodbye and nothing
+/// was open. The gate serves what comes behind that, as it may: a goodbye only says that the other side opens nothing (RFC 9113, 6.8).
 #[must_use]
 pub fn theirs(bytes: &[u8]) -> Option<Vec<Understood>> {
     let seen = Seen::default();
@@ -133,11 +134,9 @@ pub fn theirs(bytes: &[u8]) -> Option<Vec<Understood>> {
     let (again, waker) = again();
     let cx = &mut Context::from_waker(&waker);
     let mut open: Vec<Task> = Vec::new();
-    let mut done = false;
     while again.0.swap(false, Ordering::Relaxed) {
-        if let (false, Poll::Ready(ended)) = (done, connection.as_mut().poll(cx)) {
-            ended.ok()?;
-            done = true;
+        if connection.as_mut().poll(cx).is_ready() {
+            return None;
         }
         open.append(&mut tasks.0.lock().unwrap());
         open.retain_mut(|task| task.as_mut().poll(cx).is_pending());
