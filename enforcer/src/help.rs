@@ -8,6 +8,7 @@ use portreeve_engine::diagnostic::{Diagnostic, escape_line};
 
 use crate::config::ConfigError;
 use crate::enforcer::EnforcerError;
+use crate::heads::HeadsError;
 use crate::log::LogError;
 use crate::policy::PolicyError;
 use crate::tls::{IdentityError, Refusal};
@@ -54,6 +55,9 @@ impl EnforcerError {
                 ErrorKind::IsADirectory => "`log.path` names a file, which is made if there is none".to_owned(),
                 _ => return None,
             },
+            Self::Log(LogError::Heads(HeadsError::ReadKey { why, .. })) if why.kind() == ErrorKind::NotFound => {
+                "`portreeve ca head-key --out FILE` makes the key, and the public one for the auditor".to_owned()
+            }
             Self::Log(LogError::Locked(_)) => "give each process a log of its own; `{instance}` in the name makes it one".to_owned(),
             _ => return None,
         })

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use portreeve_engine::yaml::{Fields, Node};
 
-use super::reader::Reader;
+use super::reader::{Reader, is_reached_by};
 use crate::introduction::Introduction;
 use crate::limits;
 use crate::times::Times;
@@ -52,7 +52,15 @@ impl<'a> Reader<'a> {
     pub(super) fn inbound(&mut self, node: &'a Node) -> Option<Inbound> {
         let mut f = Fields::of(self.file, node, &mut self.out)?;
         let listen = self.address(&mut f, "listen");
+        let at = f.key("upstream").unwrap_or(node);
         let upstream = self.address(&mut f, "upstream");
+        // An address of the machine would do so, too; those that are written the same are the slip that is made.
+        if let (Some(listen), Some(upstream)) = (listen, upstream)
+            && is_reached_by(upstream, listen)
+        {
+            let message = format!("`{upstream}` is this listener itself: nothing would reach the service");
+            self.fault(at, "invalid-value", &message, "name the address of the service");
+        }
         let protocols = [("http1", UpstreamProtocol::Http1), ("http2", UpstreamProtocol::Http2)];
         let is_tcp = self.word(&mut f, "protocol", &[("http", false), ("tcp", true)], false)?;
         let tcp = if is_tcp { Some(self.tcp(&mut f)?) } else { None };

@@ -159,7 +159,7 @@ fn parse_with<T>(
         let help = if documents.is_empty() { "begin with `service:`, `bundle:`, `identity:` and `log:`" } else { "give each its own file" };
         return Err(vec![Diagnostic::error("config-documents", message).help(help)]);
     };
-    let mut reader = Reader { file: name, base, out: Vec::new() };
+    let mut reader = Reader { file: name, base, out: Vec::new(), listens: Vec::new() };
     let config = read(&mut reader, root);
     let out: Vec<_> = reader.out.into_iter().map(|d| d.with_source(text)).collect();
     match config {
@@ -333,6 +333,9 @@ mode: enforce
             ("protocol: http}", "identity_headers: {xfcc: [Host]}}", "invalid-value", 4, "Host", "`URI`"),
             ("protocol: http}", "protocol: tcp, port: 1, forward_token: true}", "unknown-field", 4, "forward_token", "forward_token"),
             ("protocol: http}", "paths: BASE}", "unknown-field", 4, "paths", "in the inventory"),
+            ("127.0.0.1:15001", "127.0.0.1:8443", "invalid-value", 5, "\"127.0.0.1:8443", "is listened on already, on line 4"),
+            ("0.0.0.0:9902", "127.0.0.1:9901", "invalid-value", 9, "\"127.0.0.1:9901", "is listened on already, on line 8"),
+            ("127.0.0.1:8080", "127.0.0.1:8443", "invalid-value", 4, "upstream", "is this listener itself"),
             ("127.0.0.1:9901", "0.0.0.0:9901", "not-loopback", 8, "\"0.0", "loopback"),
             ("127.0.0.1:15001", "10.0.0.1:15001", "not-loopback", 5, "\"10.0.0.1:", "in the name of this service"),
             ("256MiB", "256MB", "invalid-value", 7, "256", "`256MB` is not a size"),

@@ -50,6 +50,7 @@ impl<'a> Reader<'a> {
             let help = "listen on 127.0.0.1, [::1] or `unix:///…`; use `health` for probes from elsewhere";
             self.fault(text.node, "not-loopback", &message, help);
         }
+        self.listens_on(text.node, address);
         Some(AdminAt::Loopback(address))
     }
 

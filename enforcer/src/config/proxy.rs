@@ -60,6 +60,7 @@ impl<'a> Reader<'a> {
         f.finish(&mut self.out);
         for address in &transparent {
             self.only_local(node, "transparent", Some(*address));
+            self.listens_on(node, *address);
         }
         self.only_local(node, "listen", listen.flatten());
         if listen.is_none() && transparent.is_empty() {

@@ -14,6 +14,8 @@ pub(super) struct Reader<'a> {
     pub(super) file: &'a str,
     pub(super) base: &'a Path,
     pub(super) out: Vec<Diagnostic>,
+    /// Where it listens so far, and on which line that stands.
+    pub(super) listens: Vec<(SocketAddr, u32)>,
 }
 
 impl<'a> Reader<'a> {
@@ -40,7 +42,19 @@ impl<'a> Reader<'a> {
             let message = format!("`{}` is not an IP address with a port", text.text);
             self.fault(text.node, "invalid-value", &message, "write `127.0.0.1:8080` or `[::1]:8080`; names are not looked up");
         }
+        if let (Ok(address), "listen") = (&parsed, name) {
+            self.listens_on(text.node, *address);
+        }
         parsed.ok()
+    }
+
+    /// Two listeners cannot have one address: the system would say that another process has it, and it would be this one.
+    pub(super) fn listens_on(&mut self, node: &'a Node, address: SocketAddr) {
+        if let Some((_, line)) = self.listens.iter().find(|(other, _)| is_reached_by(address, *other) || is_reached_by(*other, address)) {
+            let message = format!("`{address}` is listened on already, on line {line}");
+            self.fault(node, "invalid-value", &message, "give each listener a port of its own");
+        }
+        self.listens.push((address, node.location(self.file).line));
     }
 
     pub(super) fn word<T: Copy>(&mut self, f: &mut Fields<'a>, name: &'static str, known: &[(&'static str, T)], default: T) -> Option<T> {
@@ -98,6 +112,12 @@ impl<'a> Reader<'a> {
     pub(super) fn fault(&mut self, node: &Node, code: &'static str, message: &str, help: &str) {
         self.out.push(Diagnostic::error(code, message).at(node.location(self.file)).help(help));
     }
+}
+
+/// Whether what connects to `address` reaches a listener on `listen`.
+pub(super) fn is_reached_by(address: SocketAddr, listen: SocketAddr) -> bool {
+    let is_same = address.ip() == listen.ip() || (listen.ip().is_unspecified() && listen.is_ipv4() == address.is_ipv4());
+    address.port() != 0 && address.port() == listen.port() && is_same
 }
 
 /// A time as a configuration says it.
