@@ -9,22 +9,22 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use crate::h1::buffer;
+use crate::socket::Socket;
 
 /// A connection to the service, and whether a request is under way on it.
 #[derive(Debug)]
 pub struct Link {
-    stream: TcpStream,
+    socket: Socket,
     busy: bool,
 }
 
 impl Link {
     /// A connection on which nothing is under way.
     #[must_use]
-    pub const fn new(stream: TcpStream) -> Self {
-        Self { stream, busy: false }
+    pub const fn new(socket: Socket) -> Self {
+        Self { socket, busy: false }
     }
 
     /// A request begins, or is over: then the connection ends in order.
@@ -35,15 +35,14 @@ impl Link {
     /// Whether it is open, and nothing has come. Costs no system call where that is so.
     #[must_use]
     pub fn is_silent(&self) -> bool {
-        self.stream.try_read(&mut [0]).is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock)
+        self.socket.is_silent()
     }
 }
 
 impl Drop for Link {
     fn drop(&mut self) {
         if self.busy {
-            // Where it cannot be had it is the system's usual end.
-            let _ = self.stream.set_zero_linger();
+            self.socket.will_reset();
         }
     }
 }
@@ -52,20 +51,20 @@ impl buffer::Source for Link {}
 
 impl AsyncRead for Link {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        Pin::new(&mut self.socket).poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for Link {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        Pin::new(&mut self.socket).poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        Pin::new(&mut self.socket).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        Pin::new(&mut self.socket).poll_shutdown(cx)
     }
 }

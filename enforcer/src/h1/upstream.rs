@@ -15,6 +15,7 @@ use crate::h1::link::Link;
 use crate::h1::timer::Timer;
 use crate::limits;
 use crate::pool::SendError;
+use crate::socket::Socket;
 use crate::times::Times;
 
 /// Connections to one service.
@@ -79,8 +80,8 @@ impl Upstream {
     pub async fn connect(&self) -> Result<Lent, SendError> {
         let stream = timeout(self.times.connect, TcpStream::connect(self.address)).await;
         let stream = stream.map_err(|_| SendError::ConnectTimeout)?.map_err(SendError::Connect)?;
-        stream.set_nodelay(true).map_err(SendError::Connect)?;
-        Ok(Lent { wire: Wire::new(Link::new(stream)), used: false, timer: None })
+        let socket = Socket::new(stream).map_err(SendError::Connect)?;
+        Ok(Lent { wire: Wire::new(Link::new(socket)), used: false, timer: None })
     }
 
     /// Takes a connection back, whose answer was read to its end at this time.
