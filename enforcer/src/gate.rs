@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use http::StatusCode;
@@ -369,7 +369,7 @@ impl Gate {
                     caller.is_recorded();
                     self.decided(policy, &question.request, &decision);
                     return match ticket {
-                        Some(ticket) => match self.draw(&decision, &caller.peer.svid().id) {
+                        Some(ticket) => match self.bound(share).and_then(|()| self.draw(&decision, &caller.peer.svid().id)) {
                             Ok(held) => self.permit(caller, policy, Granted { ticket, held, span }, question, fields, arrival),
                             Err(limited) => {
                                 let granted = Granted { ticket, held: Held::default(), span };
@@ -452,6 +452,16 @@ impl Gate {
             held,
             over: None,
         }
+    }
+
+    /// Stops a request, itself counted, of a caller that has so many running that it could take what the others need.
+    fn bound(&self, share: &Share) -> Result<(), Limited> {
+        if share.running() <= limits::REQUESTS_PER_IDENTITY_MAX {
+            return Ok(());
+        }
+        let limited = Limited { by: "identity", retry_after: Duration::from_secs(1) };
+        self.metrics.limited(limited.by);
+        Err(limited)
     }
 
     /// Takes a request out of its caller's budgets. In a dry run a limit is counted and stops nothing.

@@ -9,6 +9,9 @@ pub const CONNECTIONS_PER_ADDRESS_MAX: usize = CONNECTIONS_MAX / 2;
 /// Of these of one identity, from however many addresses, for each connection that is free: one that is alone has half, two that come
 /// together a third each, and whoever comes next has half of what is left (A64).
 pub const CONNECTIONS_PER_IDENTITY_PER_FREE: usize = 1;
+/// Requests of one identity that run at once, over all its connections. Each can take a connection to the service, and a port of ours
+/// with it, of which the system has some 28,000 for one address: the others keep 12,000 of them (A64).
+pub const REQUESTS_PER_IDENTITY_MAX: usize = 16_384;
 /// The most threads a configuration may ask for; more than cores serve nobody.
 pub const WORKERS_MAX: usize = 256;
 /// A connection takes no further request after this time, so that callers come back through a handshake and spread anew. What

@@ -179,6 +179,34 @@ async fn a78_a_permit_is_worth_nothing_once_a_new_policy_denies() {
 
 /// What a law ends that has grown too old says so, before anything was forwarded and after.
 #[tokio::test]
+async fn a64_one_identity_runs_so_much_at_once_and_no_more_over_all_its_connections() {
+    let world = World::new().await;
+    let gate = world.enforcer.gate();
+    let parts = parts();
+    // A second connection of the same identity.
+    let other = Arc::new(Caller::new(world.caller.peer.clone(), world.caller.ip, None, "HTTP/1.1", &Arc::default()));
+    let judge = |n: usize| loop {
+        match gate.judge(if n.is_multiple_of(2) { &world.caller } else { &other }, Head::of(&parts)) {
+            // The log's writer is behind.
+            Verdict::Answer { status: StatusCode::SERVICE_UNAVAILABLE, .. } => std::thread::yield_now(),
+            verdict => return verdict,
+        }
+    };
+    let mut running: Vec<_> = (0..limits::REQUESTS_PER_IDENTITY_MAX).map(judge).collect();
+    assert!(running.iter().all(|verdict| matches!(verdict, Verdict::Forward(_))));
+    for n in 0..2 {
+        assert!(matches!(judge(n), Verdict::Limited { retry_after: 1, .. }));
+    }
+    running.pop();
+    assert!(matches!(judge(0), Verdict::Forward(_)), "what has ended makes room");
+    drop((running, other));
+    assert_eq!(gate.log.share(&world.caller.peer.svid().id).running(), 0);
+    let (_, ended) = world.end().await;
+    let limited = ended.iter().filter(|e| (e.outcome, e.status, e.detail.as_deref()) == (Outcome::Limited, Some(429), Some("identity")));
+    assert_eq!(limited.count(), 2);
+}
+
+#[tokio::test]
 async fn a80_what_an_old_law_ends_says_that_it_was_too_old() {
     let world = World::new().await;
     let gate = Arc::clone(world.enforcer.gate());

@@ -94,6 +94,8 @@ pub struct Share(Arc<Held>);
 struct Held {
     places: AtomicUsize,
     bytes: AtomicUsize,
+    /// Of what an `ended` will follow, how much has not ended.
+    running: AtomicUsize,
 }
 
 impl Share {
@@ -101,6 +103,11 @@ impl Share {
     pub(super) fn release(&self, bytes: usize) {
         self.0.places.fetch_sub(1, Ordering::Relaxed);
         self.0.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// How much of this caller was let through and has not ended, over all its connections.
+    pub(crate) fn running(&self) -> usize {
+        self.0.running.load(Ordering::Relaxed)
     }
 }
 
@@ -127,7 +134,7 @@ impl Shares {
             // Twice what is alive: tidying stays cheap for each newcomer, and the table in proportion to open connections.
             register.tidy_at = (register.held.len() * 2).max(SHARES_TIDY_MIN);
         }
-        let held = Arc::new(Held { places: AtomicUsize::new(0), bytes: AtomicUsize::new(0) });
+        let held = Arc::new(Held { places: AtomicUsize::new(0), bytes: AtomicUsize::new(0), running: AtomicUsize::new(0) });
         register.held.insert(caller.clone(), Arc::downgrade(&held));
         Share(held)
     }
@@ -172,6 +179,7 @@ impl Queue {
         // Only the holder of the queue's lock adds; others only give back.
         held.places.fetch_add(places, Ordering::Relaxed);
         held.bytes.fetch_add(bytes, Ordering::Relaxed);
+        held.running.fetch_add(usize::from(follow), Ordering::Relaxed);
         self.floor = at;
         self.promised += usize::from(follow);
         self.waiting.texts.push(text);
@@ -183,6 +191,7 @@ impl Queue {
     /// Takes the end that a place was promised to.
     pub(super) fn push_ended(&mut self, now: Timestamp, ticket: u64, share: &Share, end: End) {
         self.promised = self.promised.saturating_sub(1);
+        share.0.running.fetch_sub(1, Ordering::Relaxed);
         let at = self.raise(now);
         // The place that was promised is taken now, and stays the caller's until the writer has it: otherwise one caller whose
         // requests end quickly fills the places of all while a disk is slow.
