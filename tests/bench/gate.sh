@@ -33,7 +33,7 @@ fi
 host=$(rustc -vV | sed -n 's/^host: //p')
 build() { # the manifest, and the folder for what is built
     RUSTFLAGS=$guide CARGO_TARGET_DIR=$2 cargo build --locked --quiet --profile "$profile" --target "$host" --manifest-path "$1" \
-        -p portreeve-enforcer --bin portreeve-enforcer
+        -p portreeve-enforcer --bin portreeve-enforcer --features jemalloc
 }
 echo "profile $profile, ${guide:-not guided}"
 build Cargo.toml "$target/guided/portreeve-enforcer"

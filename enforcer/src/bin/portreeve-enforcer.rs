@@ -7,6 +7,11 @@ use std::process::ExitCode;
 use portreeve_enforcer::enforce;
 use portreeve_enforcer::report::Report;
 
+/// Memory is asked for some ten to twenty times a request, often for more than the system's allocator keeps at hand.
+#[cfg(feature = "jemalloc")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 const USAGE: &str = "usage: portreeve-enforcer --config FILE [--check]";
 
 const HELP: &str = "\
