@@ -201,7 +201,7 @@ impl Metrics {
         r.register_collector(Box::new(self.policies.clone()));
         r.register(
             "requests_limited",
-            "Allowed requests that a limit of their permission stood against, by part of the limit",
+            "Allowed requests that a limit of their permission, or of their caller, stood against, by part of the limit",
             self.limited.clone(),
         );
         r.register("requests_shadow", "Requests to which the permissions in dry-run would have given another answer", self.shadow.clone());
